@@ -1,0 +1,2 @@
+# GenAI Coach. `make help` lists the verbs.
+.DEFAULT_GOAL := help

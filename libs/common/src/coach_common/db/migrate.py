@@ -1,0 +1,65 @@
+"""Alembic with its scripts inside each service's package, run from code.
+
+`alembic/env.py` beside this file is the one environment; `coach_<service>/migrations` holds
+the revisions. The embedded start, the tests and production all run `upgrade`.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, MetaData
+
+from coach_common.db.database import Database
+
+_LOCK_SECONDS = 60
+
+
+def _config(package: str, connection: Connection, metadata: MetaData | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(files(package) / "migrations"))
+    config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    config.attributes.update(connection=connection, metadata=metadata)
+    return config
+
+
+async def upgrade(database: Database, package: str) -> None:
+    """Bring the tables to the newest revision; replicas that start together take turns."""
+
+    def run(connection: Connection) -> None:
+        if connection.dialect.name == "mysql":
+            name = f"migrate {package}"
+            connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS))
+        command.upgrade(_config(package, connection), "head")
+        connection.commit()
+
+    async with database.engine.connect() as connection:
+        await connection.run_sync(run)
+
+
+async def differences(database: Database, package: str, metadata: MetaData) -> list[object]:
+    """Return what a migration would still have to do to match `metadata`; none when they agree."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    def run(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        return list(compare_metadata(context, metadata))
+
+    async with database.engine.connect() as connection:
+        return await connection.run_sync(run)
+
+
+async def revision(database: Database, package: str, metadata: MetaData, message: str) -> None:
+    """Write a new revision from the difference between the tables and `metadata`."""
+
+    def run(connection: Connection) -> None:
+        command.revision(
+            _config(package, connection, metadata), message=message, autogenerate=True, head="head"
+        )
+
+    async with database.engine.connect() as connection:
+        await connection.run_sync(run)

@@ -1,0 +1,83 @@
+"""A transaction as use cases see it: statements, and events that are committed with them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from sqlalchemy import CursorResult, Executable, RowMapping, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from coach_common import telemetry
+from coach_common.clock import rfc3339
+from coach_common.events.base import Envelope, Event
+from coach_common.ids import new_id
+
+if TYPE_CHECKING:
+    from coach_common.db.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event handed to one consumer. The consumer applies each event id once."""
+
+    consumer: str
+    event_id: UUID
+    attempt: int = 1
+
+
+class AlreadyHandled(Exception):
+    """This consumer has applied this event before. Only dispatch catches it."""
+
+
+class Transaction:
+    """Statements on one connection, one commit."""
+
+    def __init__(
+        self, connection: AsyncConnection, database: "Database", *, is_read_only: bool = False
+    ) -> None:
+        self.database = database
+        self.emitted = 0
+        self._connection = connection
+        self._is_read_only = is_read_only
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run one statement; `rowcount` of the answer tells who won a conditional update."""
+        return await self._connection.execute(statement, parameters)
+
+    async def scalar(self, statement: Executable) -> Any:
+        """Return the first column of the first row, or None."""
+        return (await self.execute(statement)).scalar()
+
+    async def row(self, statement: Executable) -> RowMapping | None:
+        """Return the first row, or None."""
+        return (await self.execute(statement)).mappings().first()
+
+    async def rows(self, statement: Executable) -> list[RowMapping]:
+        """Return all rows."""
+        return list((await self.execute(statement)).mappings())
+
+    async def emit(self, event: Event) -> UUID:
+        """Write the event to the outbox, in this transaction; return its id.
+
+        The relay publishes it after the commit, at least once, always under this id.
+        """
+        if self._is_read_only or self.database.outbox is None:
+            raise RuntimeError("this transaction cannot emit")
+        envelope = Envelope.wrap(
+            event,
+            id=new_id(),
+            source=f"/services/{self.database.source}",
+            time=rfc3339(self.database.clock()),
+            traceparent=telemetry.continue_trace(telemetry.trace.get()),
+        )
+        await self.execute(
+            insert(self.database.outbox).values(
+                id=envelope.id,
+                type=envelope.type,
+                user_id=getattr(event, "user_id", None),
+                body=envelope.to_json().decode(),
+                claimed_until=None,
+            )
+        )
+        self.emitted += 1
+        return envelope.id

@@ -1,0 +1,1 @@
+"""The events: their envelope and their catalogue."""

@@ -1,0 +1,1 @@
+"""The HTTP side of a service: the app, its errors, its caller."""

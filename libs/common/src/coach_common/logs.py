@@ -1,0 +1,82 @@
+"""Structured logs: a dotted event and fields, JSON in production, readable in development.
+
+Never a token, a password, an e-mail, a transcript or a presigned query.
+"""
+
+import logging
+import re
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+_QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
+
+
+def get(name: str) -> FilteringBoundLogger:
+    """Return the logger of a module; configured or not, it can be made at import."""
+    return structlog.get_logger(name)  # type: ignore[no-any-return]
+
+
+def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
+    """Send our lines and the libraries' to `stream`, one a line."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_queries,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=28)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                renderer,
+            ]
+            if json
+            else [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Libraries that print URLs, payloads or statements at INFO.
+    for noisy in (
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "botocore",
+        "boto3",
+        "aio_pika",
+        "aiormq",
+        "alembic",
+    ):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _without_queries(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Cut query strings: refused URLs in uvicorn's lines may carry tokens or signatures."""
+    text = event.get("event")
+    if isinstance(text, str) and "?" in text:
+        event["event"] = _QUERY.sub("?…", text)
+    return event

@@ -1,0 +1,1 @@
+"""How events travel: outbox to relay, transport to dispatch, inbox to consumer."""

@@ -1,0 +1,149 @@
+"""A service as a value, and what it takes to run one: its server, its relay, its workers."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from sqlalchemy import Table
+from starlette.types import ASGIApp
+
+from coach_common import logs
+from coach_common.config import Settings
+from coach_common.db import migrate
+from coach_common.db.database import Database
+from coach_common.messaging.relay import Relay
+from coach_common.messaging.subscriptions import Subscription, Transport
+
+log = logs.get(__name__)
+
+_RESTART_SECONDS = 1.0
+_PURGE_SECONDS = 3600.0
+
+Worker = Callable[[], Awaitable[None]]
+"""Runs until cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What `build` returns: everything a service is, nothing running yet."""
+
+    name: str
+    app: ASGIApp
+    settings: Settings
+    transport: Transport
+    database: Database | None = None
+    package: str | None = None
+    """Where its `migrations` are."""
+    subscriptions: Sequence[Subscription] = ()
+    workers: Mapping[str, Worker] = field(default_factory=dict)
+    purged: Sequence[Table] = ()
+    """Tables whose rows are kept 30 days."""
+    on_close: Sequence[Callable[[], Awaitable[None]]] = ()
+    server_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+@asynccontextmanager
+async def running(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+    """Run a migrated service while the block lasts.
+
+    On the way out, in this order: no new requests, workers end, handlers of events finish,
+    the relay stops, connections close. Whatever was not done is in the database.
+    """
+    async with AsyncExitStack() as stack:
+        for close in service.on_close:
+            stack.push_async_callback(close)
+        if service.database is not None:
+            stack.push_async_callback(service.database.close)
+            work: dict[str, Worker] = {"purge": lambda: _purge(service)}
+            if service.database.outbox is not None:
+                work["relay"] = Relay(service.database, service.transport).run
+            await stack.enter_async_context(_tasks(service.name, work))
+        stack.push_async_callback(service.transport.stop)
+        await service.transport.start(service.subscriptions)
+        await stack.enter_async_context(_tasks(service.name, service.workers))
+        await stack.enter_async_context(_serving(service, listener))
+        log.info("service.started", service=service.name, port=listener.getsockname()[1])
+        yield
+        log.info("service.stopping", service=service.name)
+
+
+async def upgrade(service: Service) -> None:
+    """Bring a service's tables to the newest revision."""
+    if service.database is not None and service.package is not None:
+        await migrate.upgrade(service.database, service.package)
+
+
+@asynccontextmanager
+async def _serving(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        service.app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=int(service.settings.shutdown_seconds),
+        **service.server_options,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve([listener]), name=f"{service.name}.http")
+    try:
+        while not server.started:
+            if task.done():
+                task.result()
+                raise RuntimeError(f"{service.name} did not start")
+            await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals to whoever runs us: five servers share one process when embedded."""
+        yield
+
+
+@asynccontextmanager
+async def _tasks(service: str, work: Mapping[str, Worker]) -> AsyncIterator[None]:
+    tasks = [
+        asyncio.create_task(_supervised(service, name, worker), name=f"{service}.{name}")
+        for name, worker in work.items()
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _supervised(service: str, name: str, worker: Worker) -> None:
+    while True:
+        try:
+            await worker()
+        except Exception:
+            log.exception("worker.crashed", service=service, worker=name)
+        await asyncio.sleep(_RESTART_SECONDS)
+
+
+async def _purge(service: Service) -> None:
+    while True:
+        if service.database is not None:
+            await service.database.purge(*service.purged)
+        await asyncio.sleep(_PURGE_SECONDS)

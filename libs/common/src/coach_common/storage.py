@@ -1,0 +1,200 @@
+"""The object store, over boto3: S3 or anything that speaks it. The one door to boto3.
+
+Blocking calls run in a bounded pool of threads of their own.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from coach_common.config import StorageSettings
+from coach_common.errors import Conflict, NotFound, Unavailable
+
+T = TypeVar("T")
+
+_THREADS = 8
+_CHUNK = 256 * 1024
+_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store itself says of an object."""
+
+    key: str
+    size_bytes: int
+    content_type: str
+    etag: str
+    stored_at: datetime
+
+
+class ObjectStore:
+    """One bucket. Raises NotFound for a missing object, Unavailable for a store that is away."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._bucket = settings.s3_bucket_name
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
+        self._client = self._connect(settings.s3_endpoint_url)
+        self._signers: dict[str | None, Any] = {}
+
+    async def stat(self, key: str) -> StoredObject:
+        """Return what is stored under `key`."""
+        answer = await self._call(self._client.head_object, Bucket=self._bucket, Key=key)
+        return _stored(key, answer)
+
+    async def read_start(self, key: str, *, length: int) -> tuple[bytes, StoredObject]:
+        """Return the first bytes, and what the very same response says of the object."""
+
+        def read() -> tuple[bytes, StoredObject]:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            try:
+                return answer["Body"].read(length), _stored(key, answer)
+            finally:
+                answer["Body"].close()
+
+        return await self._run(read)
+
+    async def download(self, key: str, *, etag: str, max_bytes: int, folder: Path) -> Path:
+        """Write the object to a new file in `folder` and return it.
+
+        Raises Conflict where the response carries another etag than `etag`, or is larger.
+        """
+
+        def read() -> Path:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            body = answer["Body"]
+            try:
+                if answer["ETag"].strip('"') != etag:
+                    raise Conflict("The recording was changed after it was confirmed.")
+                if answer["ContentLength"] > max_bytes:
+                    raise Conflict("The recording is larger than it was.")
+                with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+                    for chunk in body.iter_chunks(_CHUNK):
+                        file.write(chunk)
+            finally:
+                body.close()
+            path = Path(file.name)
+            if path.stat().st_size != answer["ContentLength"]:
+                path.unlink()
+                raise Unavailable("The recording arrived incomplete from the store.")
+            return path
+
+        return await self._run(read)
+
+    async def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Store `body` under `key`."""
+        await self._call(
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=key,
+            Body=body,
+            ContentType=content_type,
+        )
+
+    async def delete(self, key: str) -> None:
+        """Remove the object; one that is not there is fine."""
+        await self._call(self._client.delete_object, Bucket=self._bucket, Key=key)
+
+    async def presign_put(
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        expires_seconds: int,
+        endpoint_url: str | None = None,
+    ) -> str:
+        """Return a URL that takes one PUT of this type (and length, where given) until it expires.
+
+        `endpoint_url` overrides the public endpoint of the settings.
+        """
+        params: dict[str, Any] = {"Bucket": self._bucket, "Key": key, "ContentType": content_type}
+        if size_bytes is not None:
+            params["ContentLength"] = size_bytes
+        return await self._presign("put_object", params, expires_seconds, endpoint_url)
+
+    async def presign_get(
+        self, key: str, *, expires_seconds: int, endpoint_url: str | None = None
+    ) -> str:
+        """Return a URL that reads the object until it expires."""
+        params = {"Bucket": self._bucket, "Key": key}
+        return await self._presign("get_object", params, expires_seconds, endpoint_url)
+
+    async def check(self) -> None:
+        """Return where the bucket answers; else raise Unavailable."""
+        try:
+            await self._call(self._client.head_bucket, Bucket=self._bucket)
+        except NotFound:
+            raise Unavailable("The bucket does not exist.") from None
+
+    def close(self) -> None:
+        """Give back the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _presign(
+        self, operation: str, params: dict[str, Any], expires: int, endpoint_url: str | None
+    ) -> str:
+        settings = self._settings
+        endpoint = endpoint_url or settings.s3_public_endpoint_url or settings.s3_endpoint_url
+        if endpoint not in self._signers:
+            self._signers[endpoint] = await self._run(partial(self._connect, endpoint))
+        url: str = self._signers[endpoint].generate_presigned_url(
+            operation, Params=params, ExpiresIn=expires
+        )
+        return url
+
+    async def _call(self, operation: Callable[..., T], **params: Any) -> T:
+        return await self._run(partial(operation, **params))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, work)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _MISSING:
+                raise NotFound("There is no such object in the store.") from None
+            raise Unavailable("The object store refused. Please try again.") from error
+        except (BotoCoreError, OSError) as error:
+            raise Unavailable("The object store is away. Please try again.") from error
+
+    def _connect(self, endpoint_url: str | None) -> Any:
+        settings = self._settings
+        return boto3.client(
+            "s3",
+            endpoint_url=endpoint_url,
+            region_name=settings.aws_region,
+            aws_access_key_id=settings.aws_access_key_id,
+            aws_secret_access_key=settings.aws_secret_access_key,
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path" if endpoint_url else "auto"},
+                connect_timeout=3,
+                read_timeout=20,
+                retries={"max_attempts": 2, "mode": "standard"},
+                max_pool_connections=_THREADS,
+                proxies={},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+
+def _stored(key: str, answer: dict[str, Any]) -> StoredObject:
+    return StoredObject(
+        key=key,
+        size_bytes=answer["ContentLength"],
+        content_type=answer.get("ContentType", ""),
+        etag=answer["ETag"].strip('"'),
+        stored_at=answer["LastModified"],
+    )

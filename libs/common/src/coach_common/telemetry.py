@@ -1,0 +1,44 @@
+"""Metrics that every service has, and the W3C trace context that events carry along."""
+
+import re
+import secrets
+from contextvars import ContextVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+HTTP_REQUESTS = Counter(
+    "coach_http_requests", "Answered requests.", ["service", "method", "route", "status"]
+)
+HTTP_SECONDS = Histogram(
+    "coach_http_request_seconds",
+    "Time to answer a request.",
+    ["service", "method", "route"],
+    buckets=_LATENCY,
+)
+EVENTS_PUBLISHED = Counter(
+    "coach_events_published", "Events the transport confirmed.", ["service", "type"]
+)
+EVENTS_HANDLED = Counter("coach_events_handled", "Deliveries by outcome.", ["consumer", "outcome"])
+EVENT_SECONDS = Histogram(
+    "coach_event_handling_seconds", "Time to handle a delivery.", ["consumer"], buckets=_LATENCY
+)
+OUTBOX_ROWS = Gauge("coach_outbox_rows", "Rows that the last relay pass left.", ["service"])
+
+
+def new_traceparent() -> str:
+    """Return a new sampled W3C traceparent."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def continue_trace(traceparent: str | None) -> str:
+    """Return a child of `traceparent`, or a new trace where it is absent or malformed."""
+    if traceparent is None or not _TRACEPARENT.fullmatch(traceparent):
+        return new_traceparent()
+    version, trace_id, _, flags = traceparent.split("-")
+    return f"{version}-{trace_id}-{secrets.token_hex(8)}-{flags}"

@@ -1,0 +1,1 @@
+"""What tests of every service share. Never imported by the services themselves."""

@@ -1,0 +1,81 @@
+"""Small tools for tests against a built Service: a client, what was emitted, a delivery."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+from uuid import UUID
+
+import httpx
+from sqlalchemy import select
+
+from coach_common.db.database import Database
+from coach_common.events.base import Envelope, Event
+from coach_common.events.catalog import CATALOG
+from coach_common.ids import new_id
+from coach_common.messaging.dispatch import Verdict, dispatch
+from coach_common.service import Service, upgrade
+
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def migrated(service: Service) -> AsyncIterator[Service]:
+    """Migrate a service's database and close it at the end; nothing runs in the background."""
+    await upgrade(service)
+    try:
+        yield service
+    finally:
+        for close in service.on_close:
+            await close()
+        if service.database is not None:
+            await service.database.close()
+
+
+def client_for(service: Service, **options: object) -> httpx.AsyncClient:
+    """Return an HTTP client that speaks to the service's app without a socket."""
+    transport = httpx.ASGITransport(app=service.app)  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://test", **options)  # type: ignore[arg-type]
+
+
+async def published(database: Database | None, kind: type[E]) -> list[E]:
+    """Return the events of one kind that transactions have emitted so far, in order."""
+    assert database is not None and database.outbox is not None
+    outbox = database.outbox
+    async with database.read() as tx:
+        rows = await tx.rows(
+            select(outbox.c.body).where(outbox.c.type == kind.type).order_by(outbox.c.id)
+        )
+    events = [Envelope.from_json(row["body"]).read(CATALOG[kind.type]) for row in rows]
+    return [event for event in events if isinstance(event, kind)]
+
+
+async def deliver(
+    service: Service, event: Event, *, event_id: UUID | None = None, attempt: int = 1
+) -> Verdict:
+    """Hand `event` to the service's consumer as a transport would."""
+    envelope = Envelope.wrap(
+        event,
+        id=event_id or new_id(),
+        source="/services/test",
+        time="2026-11-24T12:00:00.000000Z",
+        traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )
+    (subscription,) = (item for item in service.subscriptions if item.event is type(event))
+    return await dispatch(subscription, envelope.to_json(), attempt=attempt)
+
+
+async def eventually(
+    look: Callable[[], Awaitable[T | None]], *, what: str, seconds: float = 30.0
+) -> T:
+    """Wait until `look` returns something, with a generous bound."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                found = await look()
+                if found:
+                    return found
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not happen within {seconds} s") from None

@@ -1,0 +1,52 @@
+"""Fixtures that every test of every service may ask for."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
+from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Return a clock that stands still at noon, 24 November 2026."""
+    return FakeClock()
+
+
+@pytest.fixture
+def transport() -> KeepingTransport:
+    """Return a transport that keeps what is published."""
+    return KeepingTransport()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> TokenIssuer:
+    """Return a signer of access tokens."""
+    return TokenIssuer()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[PrivateMariaDB]:
+    """Start a MariaDB of this test run's own."""
+    with PrivateMariaDB.started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[PrivateRabbitMQ]:
+    """Start a RabbitMQ of this test run's own."""
+    with PrivateRabbitMQ.started() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """Give a test an empty database: each test runs on SQLite and on MariaDB."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/test.db"
+    else:
+        server: PrivateMariaDB = request.getfixturevalue("mariadb")
+        with server.database() as url:
+            yield url

@@ -1,0 +1,1 @@
+"""Transcription, feedback and the coach."""

@@ -1,0 +1,1 @@
+"""The one door: identity, routes, sockets."""

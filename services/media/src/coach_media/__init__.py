@@ -1,0 +1,1 @@
+"""Recordings: presigned uploads, and what really arrived."""

@@ -1,0 +1,1 @@
+"""Interview sessions: their facts, their status, their scores."""
