@@ -35,13 +35,14 @@ async def migrated(service: Service) -> AsyncIterator[Service]:
 
 def client_for(service: Service, **options: object) -> httpx.AsyncClient:
     """Return an HTTP client that speaks to the service's app without a socket."""
-    transport = httpx.ASGITransport(app=service.app)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=service.app)
     return httpx.AsyncClient(transport=transport, base_url="http://test", **options)  # type: ignore[arg-type]
 
 
 async def published(database: Database | None, kind: type[E]) -> list[E]:
     """Return the events of one kind that transactions have emitted so far, in order."""
-    assert database is not None and database.outbox is not None
+    if database is None or database.outbox is None:
+        raise TypeError("the service has no outbox")
     outbox = database.outbox
     async with database.read() as tx:
         rows = await tx.rows(
