@@ -9,12 +9,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import jwt
 
 from coach_common.clock import Clock, utc_now
+from coach_common.config import TokenSettings
 from coach_common.errors import CoachError, Unauthenticated, Unavailable
 from coach_common.http.client import fetch_json
 from coach_common.identity import Identity
@@ -54,6 +55,17 @@ class TokenReader:
         self._audience = audience
         self._clock = clock
         self._passed: OrderedDict[bytes, Identity] = OrderedDict()
+
+    @classmethod
+    def of(
+        cls, settings: TokenSettings, keys: Callable[[str], Awaitable[PublicKeys]] | None = None
+    ) -> Self:
+        """Return a reader as the settings name issuer and audience; keys from auth's JWKS."""
+        return cls(
+            keys or JwksKeys(settings.auth_url),
+            issuer=settings.token_issuer,
+            audience=settings.token_audience,
+        )
 
     async def read(self, token: str) -> Identity:
         """Return who the token speaks for.

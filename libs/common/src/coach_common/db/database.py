@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Insert, Table, delete, event, insert, select, text
 from sqlalchemy.dialects.mysql import insert as mysql_insert
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from coach_common.clock import Clock, utc_now
+from coach_common.config import DatabaseSettings
 from coach_common.db.transaction import AlreadyHandled, Delivery, Transaction
 from coach_common.errors import Contended, Unavailable
 
@@ -53,6 +54,21 @@ class Database:
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._places = asyncio.Semaphore(min(_STATEMENTS_IN_FLIGHT, pool_size + pool_overflow))
+
+    @classmethod
+    def of(
+        cls, settings: DatabaseSettings, source: str, outbox: Table, inbox: Table, clock: Clock
+    ) -> Self:
+        """Return a service's database as its settings name it."""
+        return cls(
+            settings.database_url,
+            source=source,
+            outbox=outbox,
+            inbox=inbox,
+            pool_size=settings.database_pool_size,
+            pool_overflow=settings.database_pool_overflow,
+            clock=clock,
+        )
 
     @asynccontextmanager
     async def transaction(self, *, handling: Delivery | None = None) -> AsyncIterator[Transaction]:

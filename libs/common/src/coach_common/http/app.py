@@ -23,15 +23,17 @@ log = logs.get(__name__)
 Check = Callable[[], Awaitable[None]]
 """Returns where a needed part answers; raises CoachError with a sentence where it does not."""
 
+VERSION = "0.1.0"
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _CHECK_SECONDS = 3.0
 
 
-def create_app(name: str, *, checks: Mapping[str, Check], title: str, version: str) -> FastAPI:
+def create_app(name: str, *, checks: Mapping[str, Check]) -> FastAPI:
     """Return a FastAPI app with everything a service's HTTP side has in common."""
     app = FastAPI(
-        title=title,
-        version=version,
+        title=f"GenAI Coach: {name}",
+        version=VERSION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -1,0 +1,38 @@
+"""The composition root of sessions."""
+
+from coach_common.clock import Clock, utc_now
+from coach_common.db.database import Database
+from coach_common.http.app import create_app
+from coach_common.messaging.subscriptions import Transport, subscribe
+from coach_common.service import Service
+from coach_common.tokens import TokenReader
+from coach_sessions import routes, tables
+from coach_sessions.config import SessionsSettings
+from coach_sessions.consumers import SUBSCRIPTIONS
+from coach_sessions.deps import Deps
+
+
+def build(
+    settings: SessionsSettings,
+    transport: Transport,
+    *,
+    clock: Clock = utc_now,
+    tokens: TokenReader | None = None,
+) -> Service:
+    """Put the service together; nothing runs yet."""
+    database = Database.of(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
+    deps = Deps(database, clock)
+    app = create_app("sessions", checks={"database": database.check, "broker": transport.check})
+    app.state.deps = deps
+    app.state.tokens = tokens or TokenReader.of(settings)
+    app.include_router(routes.router)
+    return Service(
+        name="sessions",
+        app=app,
+        settings=settings,
+        transport=transport,
+        database=database,
+        package="coach_sessions",
+        subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),
+        purged=(tables.INBOX, tables.TOMBSTONES),
+    )

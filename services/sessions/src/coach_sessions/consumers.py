@@ -1,0 +1,90 @@
+"""What sessions does when something happens elsewhere."""
+
+from coach_common.clock import rfc3339
+from coach_common.db.transaction import Delivery
+from coach_common.events.catalog import (
+    FeedbackFailed,
+    FeedbackGenerated,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+    UploadConfirmed,
+    UploadLinked,
+    UserDeleted,
+)
+from coach_sessions import use_cases
+from coach_sessions.deps import Deps
+from coach_sessions.domain import Failure, Feedback
+
+
+async def on_user_deleted(deps: Deps, event: UserDeleted, delivery: Delivery) -> None:
+    """Erase everything the person had here."""
+    await use_cases.erase_user(deps, event.user_id, delivery)
+
+
+async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, delivery: Delivery) -> None:
+    """Link the recording where it was confirmed for a session."""
+    if event.session_id is not None:
+        await use_cases.link_recording(
+            deps,
+            key=event.key,
+            user_id=event.user_id,
+            session_id=event.session_id,
+            delivery=delivery,
+        )
+
+
+async def on_upload_linked(deps: Deps, event: UploadLinked, delivery: Delivery) -> None:
+    """Link the recording."""
+    await use_cases.link_recording(
+        deps, key=event.key, user_id=event.user_id, session_id=event.session_id, delivery=delivery
+    )
+
+
+async def on_transcription_completed(
+    deps: Deps, event: TranscriptionCompleted, delivery: Delivery
+) -> None:
+    """Keep the words."""
+    await use_cases.record_transcript(
+        deps, key=event.key, user_id=event.user_id, text=event.text, delivery=delivery
+    )
+
+
+async def on_transcription_failed(
+    deps: Deps, event: TranscriptionFailed, delivery: Delivery
+) -> None:
+    """Keep the reason."""
+    await use_cases.record_transcription_failure(
+        deps,
+        key=event.key,
+        user_id=event.user_id,
+        failure=Failure(delivery.event_id, event.reason, is_final=not event.retryable),
+        delivery=delivery,
+    )
+
+
+async def on_feedback_generated(deps: Deps, event: FeedbackGenerated, delivery: Delivery) -> None:
+    """Keep the judgement."""
+    feedback = Feedback(
+        **event.model_dump(mode="json", exclude={"session_id", "user_id"}),
+        generated_at=rfc3339(deps.clock()),
+    )
+    await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, delivery)
+
+
+async def on_feedback_failed(deps: Deps, event: FeedbackFailed, delivery: Delivery) -> None:
+    """Keep the reason."""
+    failure = Failure(delivery.event_id, event.reason, is_final=not event.retryable)
+    await use_cases.record_feedback_failure(
+        deps, event.session_id, event.user_id, failure, delivery
+    )
+
+
+SUBSCRIPTIONS = {
+    UserDeleted: on_user_deleted,
+    UploadConfirmed: on_upload_confirmed,
+    UploadLinked: on_upload_linked,
+    TranscriptionCompleted: on_transcription_completed,
+    TranscriptionFailed: on_transcription_failed,
+    FeedbackGenerated: on_feedback_generated,
+    FeedbackFailed: on_feedback_failed,
+}

@@ -1,0 +1,188 @@
+"""Request and response bodies of sessions, and the cursor of its list."""
+
+import base64
+import binascii
+import hashlib
+import struct
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from coach_common.errors import Invalid
+from coach_sessions.domain import Session, duration_in_words
+from coach_sessions.use_cases import SessionPage
+
+MAX_SECONDS = 24 * 3600
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = struct.Struct(">q16s8s")
+
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Question = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS, strict=True)]
+
+
+class NewSession(BaseModel):
+    """A session to open."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    title: Title
+    question: Question | None = None
+
+
+class Completion(BaseModel):
+    """What is known when the answer is given."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    duration_seconds: Seconds | None = None
+    transcript: Annotated[str, StringConstraints(max_length=100_000)] | None = None
+    audio_s3_key: Annotated[str, StringConstraints(max_length=160)] | None = None
+
+
+class SessionOut(BaseModel):
+    """A session."""
+
+    id: str
+    user_id: str
+    title: str
+    question: str | None
+    transcript: str | None
+    audio_s3_key: str | None
+    duration_seconds: int | None
+    overall_score: int | None
+    communication_score: int | None
+    technical_score: int | None
+    clarity_score: int | None
+    status: str
+    created_at: datetime
+    updated_at: datetime
+    completed_at: datetime | None
+
+    @classmethod
+    def of(cls, session: Session) -> "SessionOut":
+        """Shape a session."""
+        shown = session.feedback_shown()
+        return cls(
+            id=str(session.id),
+            user_id=str(session.user_id),
+            title=session.title,
+            question=session.question,
+            transcript=session.transcript,
+            audio_s3_key=session.audio_s3_key,
+            duration_seconds=session.duration_seconds,
+            overall_score=shown["overall_score"],
+            communication_score=shown["communication_score"],
+            technical_score=shown["technical_score"],
+            clarity_score=shown["clarity_score"],
+            status=session.status.value,
+            created_at=session.created_at,
+            updated_at=session.updated_at,
+            completed_at=session.completed_at,
+        )
+
+
+class SessionListed(BaseModel):
+    """A session in the list."""
+
+    id: str
+    title: str
+    date: str = Field(examples=["November 24, 2026"])
+    duration: str = Field(examples=["3m 20s", "N/A"])
+    score: int | None
+    status: str
+    created_at: datetime
+
+
+class StatsOut(BaseModel):
+    """Over all sessions of the person; means over the scored ones."""
+
+    total: int
+    average: float
+    improvement: float
+
+
+class SessionsOut(BaseModel):
+    """A page of sessions, newest first."""
+
+    sessions: list[SessionListed]
+    stats: StatsOut
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: SessionPage, user_id: UUID) -> "SessionsOut":
+        """Shape a page."""
+        return cls(
+            sessions=[
+                SessionListed(
+                    id=str(row["id"]),
+                    title=row["title"],
+                    date=f"{row['created_at']:%B} {row['created_at'].day}, {row['created_at'].year}",
+                    duration=duration_in_words(row["duration_seconds"]),
+                    score=row["overall_score"],
+                    status=row["status"],
+                    created_at=row["created_at"],
+                )
+                for row in page.rows
+            ],
+            stats=StatsOut(
+                total=page.stats.total,
+                average=page.stats.average,
+                improvement=page.stats.improvement,
+            ),
+            next_cursor=None
+            if page.next_before is None
+            else write_cursor(page.next_before, user_id),
+        )
+
+
+class FeedbackOut(BaseModel):
+    """The feedback of a session, whatever its state; scores are null until there is a real one."""
+
+    session_id: str
+    status: Literal[
+        "not_completed", "waiting_for_recording", "transcribing", "scoring", "ready", "failed"
+    ]
+    overall_score: int | None = Field(ge=0, le=100)
+    communication_score: int | None = Field(ge=0, le=100)
+    technical_score: int | None = Field(ge=0, le=100)
+    clarity_score: int | None = Field(ge=0, le=100)
+    strengths: list[str]
+    improvements: list[str]
+    detailed_feedback: str
+    transcript: str | None
+    provider: str | None
+    model: str | None
+    rubric_version: str | None
+    evidence: list[dict[str, Any]]
+    delivery: dict[str, Any]
+    generated_at: datetime | None
+
+
+def write_cursor(before: tuple[datetime, UUID], user_id: UUID) -> str:
+    """Return an opaque cursor that only this person's list takes."""
+    at, session_id = before
+    micros = (at - _EPOCH) // timedelta(microseconds=1)
+    packed = _CURSOR.pack(micros, session_id.bytes, _check(micros, session_id, user_id))
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def read_cursor(text: str, user_id: UUID) -> tuple[datetime, UUID]:
+    """Return where a page begins; Invalid for anything that `write_cursor` did not write."""
+    try:
+        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        micros, session_bytes, check = _CURSOR.unpack(packed)
+        session_id = UUID(bytes=session_bytes)
+        at = _EPOCH + timedelta(microseconds=micros)
+    except (binascii.Error, struct.error, ValueError, OverflowError):
+        raise Invalid("cursor: not one of ours") from None
+    if check != _check(micros, session_id, user_id):
+        raise Invalid("cursor: not one of ours")
+    return at, session_id
+
+
+def _check(micros: int, session_id: UUID, user_id: UUID) -> bytes:
+    said = b"sessions cursor" + struct.pack(">q", micros) + session_id.bytes + user_id.bytes
+    return hashlib.sha256(said).digest()[:8]

@@ -1,0 +1,57 @@
+"""The tables of sessions."""
+
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table
+
+from coach_common.db.tables import (
+    Id,
+    LongText,
+    UtcDateTime,
+    inbox_table,
+    new_metadata,
+    outbox_table,
+    tombstones_table,
+)
+
+METADATA = new_metadata()
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("question", LongText, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime, nullable=True),
+    Column("duration_seconds", Integer, nullable=True),
+    Column("client_transcript", LongText, nullable=True),
+    Column("feedback", LongText, nullable=True),
+    Column("failure_id", Id, nullable=True),
+    Column("failure_reason", LongText, nullable=True),
+    Column("failure_is_final", Boolean, nullable=True),
+    # What follows from the facts, kept so that lists and statistics need not derive it.
+    Column("status", String(32), nullable=False),
+    Column("overall_score", Integer, nullable=True),
+    Column("announced", LongText, nullable=False),
+    Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+)
+
+RECORDINGS = Table(
+    "recordings",
+    METADATA,
+    Column("key", String(160), primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("session_id", Id, nullable=True),
+    Column("link_id", Id, nullable=True),
+    Column("text", LongText, nullable=True),
+    Column("failure_id", Id, nullable=True),
+    Column("failure_reason", LongText, nullable=True),
+    Column("failure_is_final", Boolean, nullable=True),
+    Index("ix_recordings_session_id", "session_id"),
+    Index("ix_recordings_user_id", "user_id"),
+)
+
+OUTBOX = outbox_table(METADATA)
+INBOX = inbox_table(METADATA)
+TOMBSTONES = tombstones_table(METADATA)
