@@ -11,6 +11,7 @@ from coach_common.events.catalog import (
     UploadLinked,
     UserDeleted,
 )
+from coach_common.messaging.subscriptions import Handlers
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Failure, Feedback
@@ -79,7 +80,7 @@ async def on_feedback_failed(deps: Deps, event: FeedbackFailed, delivery: Delive
     )
 
 
-SUBSCRIPTIONS = {
+SUBSCRIPTIONS: Handlers[Deps] = {
     UserDeleted: on_user_deleted,
     UploadConfirmed: on_upload_confirmed,
     UploadLinked: on_upload_linked,

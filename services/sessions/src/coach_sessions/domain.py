@@ -219,6 +219,11 @@ class Stats:
     improvement: float
 
 
+def date_in_words(at: datetime) -> str:
+    """Return `November 24, 2026`."""
+    return f"{at:%B} {at.day}, {at.year}"
+
+
 def duration_in_words(seconds: int | None) -> str:
     """Return `3m 20s`, or `N/A`."""
     return "N/A" if seconds is None else f"{seconds // 60}m {seconds % 60}s"

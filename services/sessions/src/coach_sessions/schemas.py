@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.errors import Invalid
-from coach_sessions.domain import Session, duration_in_words
+from coach_sessions.domain import Session, date_in_words, duration_in_words
 from coach_sessions.use_cases import SessionPage
 
 MAX_SECONDS = 24 * 3600
@@ -119,7 +119,7 @@ class SessionsOut(BaseModel):
                 SessionListed(
                     id=str(row["id"]),
                     title=row["title"],
-                    date=f"{row['created_at']:%B} {row['created_at'].day}, {row['created_at'].year}",
+                    date=date_in_words(row["created_at"]),
                     duration=duration_in_words(row["duration_seconds"]),
                     score=row["overall_score"],
                     status=row["status"],

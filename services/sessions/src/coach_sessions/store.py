@@ -56,7 +56,7 @@ async def update_session(tx: Transaction, session: Session) -> None:
 async def list_sessions(
     tx: Transaction, user_id: UUID, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> list[RowMapping]:
-    """Return rows (id, title, created_at, duration_seconds, overall_score, status), newest first."""
+    """Return the rows that the list shows, newest first."""
     columns = SESSIONS.c
     query = select(
         columns.id,

@@ -11,6 +11,9 @@ from coach_common.events.catalog import CATALOG
 
 D = TypeVar("D")
 
+Handlers = Mapping[type[Event], Callable[[D, Any, Delivery], Awaitable[None]]]
+"""A service's consumers: `SUBSCRIPTIONS: Handlers[Deps] = {UploadConfirmed: on_…}`."""
+
 RETRY_DELAYS_SECONDS = (0.5, 2.0, 10.0, 60.0, 300.0, 1800.0)
 """Pauses before a delivery is tried again; after the last one it is a dead letter."""
 
@@ -77,7 +80,7 @@ def durable_queues() -> dict[str, str]:
 def subscribe(
     service: str,
     deps: D,
-    handlers: Mapping[type[Event], Callable[[D, Any, Delivery], Awaitable[None]]],
+    handlers: Handlers[D],
     *,
     is_volatile: bool = False,
 ) -> tuple[Subscription, ...]:

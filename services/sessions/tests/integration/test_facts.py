@@ -1,0 +1,296 @@
+"""Facts in every order, with repetitions, end in the same place: rows, answers and events."""
+
+import itertools
+from uuid import UUID
+
+import httpx
+import pytest
+
+from coach_common.db.migrate import differences
+from coach_common.events.base import Event
+from coach_common.events.catalog import (
+    FeedbackFailed,
+    FeedbackGenerated,
+    SessionCompleted,
+    SessionDeleted,
+    SessionJudged,
+    SessionTranscribed,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+    UploadConfirmed,
+    UploadLinked,
+    UserDeleted,
+)
+from coach_common.ids import new_id
+from coach_common.messaging.dispatch import Outcome
+from coach_common.service import Service
+from coach_common.testing.fakes import TokenIssuer
+from coach_common.testing.harness import client_for, deliver, published
+from coach_sessions.tables import METADATA
+
+
+class Facts:
+    """The facts about one session and one recording, each as the event that tells it."""
+
+    def __init__(self, user_id: UUID, session_id: UUID, name: str = "1") -> None:
+        self.user_id, self.session_id, self.upload_id = user_id, session_id, new_id()
+        self.key = f"uploads/{user_id}/1764000000000_0000000{name}.m4a"
+
+    @property
+    def _of_upload(self) -> dict[str, object]:
+        return {"upload_id": self.upload_id, "user_id": self.user_id, "key": self.key}
+
+    def confirmed(self, *, is_linked: bool = True) -> UploadConfirmed:
+        return UploadConfirmed(
+            **self._of_upload,
+            content_type="audio/m4a",
+            size=9,
+            etag="e",
+            session_id=self.session_id if is_linked else None,
+        )
+
+    def linked(self) -> UploadLinked:
+        return UploadLinked(**self._of_upload, etag="e", session_id=self.session_id)
+
+    def transcribed(self, text: str = "I fixed the build.") -> TranscriptionCompleted:
+        return TranscriptionCompleted(
+            **self._of_upload,
+            text=text,
+            language="en",
+            duration_seconds=3.0,
+            provider="local",
+            model="base",
+        )
+
+    def not_transcribed(self, *, retryable: bool) -> TranscriptionFailed:
+        return TranscriptionFailed(**self._of_upload, reason="No speech.", retryable=retryable)
+
+    def judged(self, score: int | None = 71) -> FeedbackGenerated:
+        return FeedbackGenerated(
+            session_id=self.session_id,
+            user_id=self.user_id,
+            overall_score=score,
+            communication_score=score,
+            technical_score=None,
+            clarity_score=score,
+            strengths=["Clear result."],
+            improvements=["Say what you did first."],
+            detailed_feedback="Good.",
+            evidence=[{"quote": "I fixed the build."}],
+            delivery={},
+            provider="local",
+            model="rubric",
+            rubric_version="1",
+        )
+
+    def not_judged(self, *, retryable: bool) -> FeedbackFailed:
+        return FeedbackFailed(
+            session_id=self.session_id,
+            user_id=self.user_id,
+            reason="The coach is away.",
+            retryable=retryable,
+        )
+
+
+async def _open(client: httpx.AsyncClient) -> UUID:
+    answer = await client.post("/sessions", json={"title": "One", "question": "Why?"})
+    return UUID(answer.json()["id"])
+
+
+async def _complete(client: httpx.AsyncClient, session_id: UUID, **body: object) -> httpx.Response:
+    return await client.post(f"/sessions/{session_id}/complete", json=body)
+
+
+async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
+    assert service.database is not None
+    assert await differences(service.database, "coach_sessions", METADATA) == []
+
+
+@pytest.mark.parametrize("link", ["with the confirm", "later"])
+async def test_every_order_of_the_facts_ends_in_the_same_place(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, link: str
+) -> None:
+    ends = set()
+    for order in itertools.permutations(("linked", "transcribed", "completed", "judged")):
+        session_id = await _open(client)
+        facts = Facts(user_id, session_id)
+        facts.key = f"uploads/{user_id}/{session_id}.m4a"
+        told: dict[str, list[Event]] = {
+            "linked": [facts.confirmed()]
+            if link == "with the confirm"
+            else [facts.confirmed(is_linked=False), facts.linked()],
+            "transcribed": [facts.transcribed()],
+            "judged": [facts.judged()],
+        }
+        for name in order:
+            if name == "completed":
+                assert (await _complete(client, session_id)).status_code == 200
+            for event in told.get(name, []):
+                event_id = new_id()
+                for _ in range(2):
+                    verdict = await deliver(service, event, event_id=event_id)
+                    assert verdict.outcome is Outcome.DONE
+
+        shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+        session = (await client.get(f"/sessions/{session_id}")).json()
+        transcribed = [
+            event
+            for event in await published(service.database, SessionTranscribed)
+            if event.session_id == session_id
+        ]
+        judged = [
+            event
+            for event in await published(service.database, SessionJudged)
+            if event.session_id == session_id
+        ]
+        assert len(transcribed) == 1, order
+        assert judged[-1].feedback == {**shown, "generated_at": judged[-1].feedback["generated_at"]}
+        ends.add(
+            (
+                shown["status"],
+                shown["overall_score"],
+                shown["transcript"],
+                session["status"],
+                session["audio_s3_key"] == facts.key,
+            )
+        )
+
+    assert ends == {("ready", 71, "I fixed the build.", "ready", True)}
+
+
+async def test_completing_before_the_recording_waits_and_then_tells_ai_again(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+
+    completed = await _complete(client, session_id, duration_seconds=65)
+    waiting = await client.get(f"/sessions/{session_id}/feedback")
+    await deliver(service, facts.confirmed())
+
+    assert completed.status_code == 200
+    assert waiting.json()["status"] == "waiting_for_recording"
+    assert waiting.json()["overall_score"] is None
+    assert waiting.headers["retry-after"]
+    told = await published(service.database, SessionCompleted)
+    assert [event.audio_s3_key for event in told] == [None, facts.key]
+
+
+async def test_completing_twice_changes_nothing_and_tells_nobody(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    session_id = await _open(client)
+
+    first = await _complete(client, session_id, duration_seconds=65)
+    second = await _complete(client, session_id, duration_seconds=99)
+
+    assert first.json() == second.json()
+    assert second.json()["duration_seconds"] == 65
+    assert len(await published(service.database, SessionCompleted)) == 1
+
+
+async def test_completing_again_starts_a_failure_that_may_be_retried(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    await _complete(client, session_id, transcript="I did it.")
+    await deliver(service, facts.not_judged(retryable=True))
+
+    scoring = (await client.get(f"/sessions/{session_id}/feedback")).json()
+    await _complete(client, session_id)
+
+    assert scoring["status"] == "scoring"
+    assert "The coach is away." in scoring["detailed_feedback"]
+    assert len(await published(service.database, SessionCompleted)) == 2
+
+
+async def test_a_recording_that_cannot_be_transcribed_fails_with_its_reason(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    await deliver(service, facts.confirmed())
+    await deliver(service, facts.not_transcribed(retryable=False))
+    await deliver(service, facts.not_transcribed(retryable=True))
+    await _complete(client, session_id)
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    assert (shown["status"], shown["detailed_feedback"]) == ("failed", "No speech.")
+    assert shown["overall_score"] is None
+    (told,) = await published(service.database, SessionJudged)
+    assert told.feedback["status"] == "failed"
+
+
+async def test_a_later_recording_changes_no_score(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    first, second = Facts(user_id, session_id, "1"), Facts(user_id, session_id, "2")
+    for event in (
+        first.confirmed(),
+        second.confirmed(),
+        second.transcribed("Later."),
+        first.transcribed("First."),
+    ):
+        await deliver(service, event)
+    await _complete(client, session_id)
+    await deliver(service, first.judged(80))
+    await deliver(service, second.judged(10))
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    assert (shown["overall_score"], shown["transcript"]) == (80, "First.")
+    assert len(await published(service.database, SessionTranscribed)) == 1
+
+
+async def test_a_key_named_at_completion_links_the_recording(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+
+    await _complete(client, session_id, audio_s3_key=facts.key)
+    await deliver(service, facts.confirmed(is_linked=False))
+    await deliver(service, facts.transcribed())
+
+    session = (await client.get(f"/sessions/{session_id}")).json()
+    assert (session["status"], session["audio_s3_key"]) == ("scoring", facts.key)
+
+
+async def test_a_deleted_session_stays_gone_whatever_arrives_late(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    await deliver(service, facts.confirmed())
+
+    gone = await client.delete(f"/sessions/{session_id}")
+    for late in (facts.transcribed(), facts.judged(), facts.linked()):
+        assert (await deliver(service, late)).outcome is Outcome.DONE
+
+    assert gone.status_code == 204
+    assert (await client.get(f"/sessions/{session_id}")).status_code == 404
+    assert await published(service.database, SessionTranscribed) == []
+    (told,) = await published(service.database, SessionDeleted)
+    assert told.keys == [facts.key]
+
+
+async def test_a_deleted_person_leaves_nothing_behind(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, issuer: TokenIssuer
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    await deliver(service, facts.confirmed())
+    await _complete(client, session_id)
+
+    await deliver(service, UserDeleted(user_id=user_id))
+    await deliver(service, facts.transcribed())
+    again = await client.post("/sessions", json={"title": "More"})
+
+    assert (await client.get("/sessions")).json()["sessions"] == []
+    assert again.status_code == 401
+    assert await published(service.database, SessionCompleted) == []
+    async with client_for(service, headers=issuer.bearer(new_id())) as other:
+        assert (await other.post("/sessions", json={"title": "Mine"})).status_code == 201

@@ -1,0 +1,215 @@
+"""The routes of sessions, as the phone meets them."""
+
+from uuid import UUID
+
+import httpx
+import pytest
+
+from coach_common.events.catalog import FeedbackGenerated
+from coach_common.ids import new_id
+from coach_common.service import Service
+from coach_common.testing.fakes import FakeClock, TokenIssuer
+from coach_common.testing.harness import client_for, deliver
+
+
+async def _open(client: httpx.AsyncClient, title: str = "One") -> str:
+    return (await client.post("/sessions", json={"title": title})).json()["id"]
+
+
+async def _score(service: Service, session_id: str, user_id: UUID, score: int) -> None:
+    await deliver(
+        service,
+        FeedbackGenerated(
+            session_id=UUID(session_id),
+            user_id=user_id,
+            overall_score=score,
+            communication_score=score,
+            technical_score=None,
+            clarity_score=score,
+            strengths=[],
+            improvements=[],
+            detailed_feedback="Good.",
+            evidence=[],
+            delivery={},
+            provider="local",
+            model="rubric",
+            rubric_version="1",
+        ),
+    )
+
+
+async def test_a_session_shows_every_field_of_the_contract(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/sessions", json={"title": " Mock ", "question": "Why us?"})
+
+    assert answer.status_code == 201
+    session = answer.json()
+    assert session["title"] == "Mock"
+    assert session["status"] == "not_completed"
+    assert set(session) == {
+        "id",
+        "user_id",
+        "title",
+        "question",
+        "transcript",
+        "audio_s3_key",
+        "duration_seconds",
+        "overall_score",
+        "communication_score",
+        "technical_score",
+        "clarity_score",
+        "status",
+        "created_at",
+        "updated_at",
+        "completed_at",
+    }
+    assert session["created_at"].endswith("Z")
+
+
+async def test_pages_walk_through_all_sessions_newest_first(
+    client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    made = []
+    for number in range(5):
+        made.append(await _open(client, f"Session {number}"))
+        if number % 2:
+            clock.advance(1)
+
+    seen, cursor = [], None
+    while True:
+        params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get("/sessions", params=params)).json()
+        seen += [session["id"] for session in page["sessions"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+
+    assert seen == made[::-1]
+
+
+async def test_statistics_compare_the_newer_half_with_the_older_one(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, clock: FakeClock
+) -> None:
+    for score in (40, 50, 99, 60, 71):
+        await _score(service, await _open(client), user_id, score)
+        clock.advance(60)
+    await _open(client)
+
+    stats = (await client.get("/sessions")).json()["stats"]
+
+    assert stats == {"total": 6, "average": 64.0, "improvement": 20.5}
+
+
+async def test_without_scores_the_statistics_are_zero(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/sessions")).json() == {
+        "sessions": [],
+        "stats": {"total": 0, "average": 0.0, "improvement": 0.0},
+        "next_cursor": None,
+    }
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1000000000", "abc"])
+async def test_a_limit_out_of_bounds_is_refused(client: httpx.AsyncClient, limit: str) -> None:
+    answer = await client.get("/sessions", params={"limit": limit})
+
+    assert answer.status_code == 422
+    assert "limit" in answer.json()["detail"]
+
+
+async def test_a_cursor_that_is_not_ones_own_is_refused(
+    service: Service, client: httpx.AsyncClient, issuer: TokenIssuer
+) -> None:
+    for _ in range(2):
+        await _open(client)
+    cursor = (await client.get("/sessions", params={"limit": 1})).json()["next_cursor"]
+    flipped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
+
+    for bad in (flipped, "JyBPUiAxPTE", "…", cursor + "AAAA"):
+        assert (await client.get("/sessions", params={"cursor": bad})).status_code == 422
+    async with client_for(service, headers=issuer.bearer(new_id())) as bob:
+        assert (await bob.get("/sessions", params={"cursor": cursor})).status_code == 422
+
+
+async def test_somebody_elses_session_looks_like_none_at_all(
+    service: Service, client: httpx.AsyncClient, issuer: TokenIssuer
+) -> None:
+    theirs = await _open(client)
+    async with client_for(service, headers=issuer.bearer(new_id())) as bob:
+        for session_id in (theirs, str(new_id()), "nonsense", theirs.upper()):
+            answers = [
+                await bob.get(f"/sessions/{session_id}"),
+                await bob.get(f"/sessions/{session_id}/feedback"),
+                await bob.post(f"/sessions/{session_id}/complete", json={}),
+                await bob.delete(f"/sessions/{session_id}"),
+            ]
+            assert {answer.status_code for answer in answers} == {404}
+            assert {answer.json()["detail"] for answer in answers} == {"Session not found"}
+
+    assert (await client.get(f"/sessions/{theirs}")).json()["status"] == "not_completed"
+
+
+@pytest.mark.parametrize("seconds", [-1, 1e12, 1.5, "3", True])
+async def test_a_duration_that_is_none_is_refused(
+    client: httpx.AsyncClient, seconds: object
+) -> None:
+    session_id = await _open(client)
+
+    answer = await client.post(
+        f"/sessions/{session_id}/complete", json={"duration_seconds": seconds}
+    )
+
+    assert answer.status_code == 422
+    assert isinstance(answer.json()["detail"], str)
+
+
+async def test_the_body_wins_over_the_query(client: httpx.AsyncClient) -> None:
+    one, two, three = [await _open(client) for _ in range(3)]
+
+    query = await client.post(f"/sessions/{one}/complete?duration_seconds=60")
+    both = await client.post(
+        f"/sessions/{two}/complete?duration_seconds=60", json={"duration_seconds": 61}
+    )
+    empty = await client.post(f"/sessions/{three}/complete")
+
+    assert query.json()["duration_seconds"] == 60
+    assert both.json()["duration_seconds"] == 61
+    assert empty.json()["duration_seconds"] is None
+
+
+async def test_a_key_of_somebody_else_cannot_be_named(client: httpx.AsyncClient) -> None:
+    session_id = await _open(client)
+
+    answer = await client.post(
+        f"/sessions/{session_id}/complete",
+        json={"audio_s3_key": f"uploads/{new_id()}/1764000000000_00000000.m4a"},
+    )
+
+    assert answer.status_code == 404
+    assert (await client.get(f"/sessions/{session_id}")).json()["status"] == "not_completed"
+
+
+async def test_text_is_stored_and_returned_literally(client: httpx.AsyncClient) -> None:
+    text = "'; DROP TABLE sessions; -- {{7*7}} ${jndi:x} %s 🎤 <script>"
+
+    answer = await client.post("/sessions", json={"title": text, "question": text})
+
+    assert (answer.json()["title"], answer.json()["question"]) == (text, text)
+
+
+async def test_without_a_token_nothing_is_told(service: Service) -> None:
+    async with client_for(service) as nobody:
+        answer = await nobody.get("/sessions")
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_an_error_is_one_readable_string_that_names_the_field(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/sessions", json={"question": "x" * 3000})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("title: Field required; question: ")
+    assert [error["loc"][-1] for error in answer.json()["errors"]] == ["title", "question"]
