@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
@@ -67,13 +66,4 @@ async def _run(
         await migrate.revision(built.database, built.package, metadata, chosen.message)
     else:
         async with service.running(built, service.listen(settings.host, settings.port)):
-            await stopped()
-
-
-async def stopped() -> None:
-    """Return once the process is asked to stop."""
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
-    await asked.wait()
+            await service.stopped()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -76,6 +77,15 @@ async def running(service: Service, listener: socket.socket) -> AsyncIterator[No
         log.info("service.started", service=service.name, port=listener.getsockname()[1])
         yield
         log.info("service.stopping", service=service.name)
+
+
+async def stopped() -> None:
+    """Return once the process is asked to stop."""
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
 
 
 async def upgrade(service: Service) -> None:
