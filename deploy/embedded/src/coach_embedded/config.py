@@ -22,7 +22,7 @@ class EmbeddedSettings(Settings):
     port: int = Field(default=8000, ge=0, le=65535)
     store_port: int | None = Field(default=None, ge=0, le=65535)
     data_dir: Path = Path(".data")
-    cors_origins: list[str] = ["http://localhost:8081"]
+    cors_origins: tuple[str, ...] = ("http://localhost:8081",)
     shutdown_seconds: float = Field(default=2.0, gt=0)
 
 

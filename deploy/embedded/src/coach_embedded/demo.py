@@ -1,0 +1,256 @@
+"""`coach demo`: the main job on two real recordings, against a fresh server, as a phone would.
+
+Exit status 0 only if everything shown came out of the real pipeline.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jiwer
+
+from coach_embedded.phone import Phone, PhoneError, Socket
+
+QUESTION = "Tell me about a time you solved a hard problem."
+_START_SECONDS = 60.0
+_TRANSCRIPT_SECONDS = 180.0
+_FEEDBACK_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+
+_WORDS = jiwer.Compose(
+    [
+        jiwer.ToLowerCase(),
+        jiwer.SubstituteRegexes({r"[’']": "'", r"[-–—]": " ", r"\bmr\.?(?=\s)": "mister"}),
+        jiwer.RemovePunctuation(),
+        jiwer.RemoveMultipleSpaces(),
+        jiwer.Strip(),
+        jiwer.ReduceToListOfListOfWords(),
+    ]
+)
+
+
+class DemoFailed(Exception):
+    """Something that was shown is not what the real pipeline should give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording with its known words."""
+
+    name: str
+    file: Path
+    content_type: str
+    words: str
+    worst_error_rate: float
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo."""
+    if argv:
+        print("usage: coach demo", file=sys.stderr)
+        return 2
+    try:
+        asyncio.run(_demo())
+    except (DemoFailed, PhoneError) as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _demo() -> None:
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="coach-demo-") as folder:
+        async with _server(Path(folder)) as url, Phone(url) as phone:
+            async with _step("Register"):
+                await phone.register("demo@example.com", "a long demo password")
+            async with phone.socket() as socket:
+                for recording in _recordings():
+                    await _practise(phone, socket, recording)
+    print(f"\nAll of it real, in {time.perf_counter() - began:.1f} s.")
+
+
+async def _practise(phone: Phone, socket: Socket, recording: Recording) -> None:
+    print(f"\n── {recording.name} ── “{QUESTION}”")
+    async with _step("Open a session"):
+        session_id = await phone.open_session(recording.name, QUESTION)
+    async with _step(f"Upload {recording.file.stat().st_size // 1024} KiB to the store"):
+        key = await phone.upload(recording.file, recording.content_type, session_id=session_id)
+    async with _step("Confirm"):
+        confirmed = await phone.confirm(key, session_id=session_id)
+    async with _step("Transcribe"):
+        pushed = await socket.wait_for(
+            "transcript", seconds=_TRANSCRIPT_SECONDS, session_id=session_id
+        )
+    text = str(pushed.frame["text"])
+    _show("Transcript", text)
+    rate = word_error_rate(recording.words, text)
+    print(f"  Word error rate: {rate:.1%} against the known text")
+    async with _step("Complete"):
+        await phone.complete(session_id)
+    async with _step("Judge"):
+        judged = await socket.wait_for("feedback", seconds=_FEEDBACK_SECONDS, session_id=session_id)
+    feedback = await phone.feedback(session_id)
+    upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
+    show_feedback(feedback)
+    _must(feedback["status"] == "ready", f"the feedback is {feedback['status']}")
+    _must(
+        upload["transcript"] == feedback["transcript"] == text, "two transcripts of one recording"
+    )
+    pushed_feedback = {name: judged.frame.get(name) for name in feedback}
+    _must(pushed_feedback == feedback, "what was pushed is not what the API shows")
+    _must(rate <= recording.worst_error_rate, f"a word error rate of {rate:.1%}")
+    for claim in feedback["evidence"]:
+        _must(claim["quote"] in text, f"a quote that was never said: {claim['quote']!r}")
+    _must_fit(recording, feedback)
+
+
+def _must_fit(recording: Recording, feedback: dict[str, Any]) -> None:
+    """The answer must have been judged on evidence, the novel found to be no answer."""
+    if recording.name == "A spoken answer":
+        _must(feedback["overall_score"] is not None, "the answer was not scored")
+        _must(bool(feedback["evidence"]), "a score without evidence")
+    else:
+        _must(feedback["overall_score"] is None, "a page of a novel was scored")
+        _must(bool(feedback["detailed_feedback"]), "no reason in words")
+
+
+def show_feedback(feedback: dict[str, Any]) -> None:
+    """Print a feedback as a person would want to read it."""
+    scores = ("overall", "communication", "technical", "clarity")
+    print(
+        "  Scores: "
+        + ", ".join(f"{name} {_score(feedback[f'{name}_score'])}" for name in scores)
+        + f"   ({feedback['provider']}, {feedback['model']}, rubric {feedback['rubric_version']})"
+    )
+    for name, measured in feedback["delivery"].items():
+        if isinstance(measured, dict) and measured.get("value") is not None:
+            print(f"    {name.replace('_', ' ')}: {measured['value']} {measured.get('unit', '')}")
+    if (why := feedback["delivery"].get("reason")) is not None:
+        print(f"    delivery not measurable: {why}")
+    for title, remarks in (
+        ("Strengths", feedback["strengths"]),
+        ("To work on", feedback["improvements"]),
+    ):
+        for remark in remarks:
+            _show(title, remark)
+    for claim in feedback["evidence"]:
+        begin, end = claim.get("start_seconds"), claim.get("end_seconds")
+        when = "" if begin is None or end is None else f" ({begin:.1f}–{end:.1f} s)"
+        _show(f"Evidence, {claim['dimension']}", f"“{claim['quote']}”{when}")
+    _show("In words", feedback["detailed_feedback"])
+
+
+def word_error_rate(known: str, heard: str) -> float:
+    """Return the word error rate, case and punctuation apart (`Mr.` is read `mister`)."""
+    return float(jiwer.wer(known, heard, reference_transform=_WORDS, hypothesis_transform=_WORDS))
+
+
+def _recordings() -> list[Recording]:
+    folder = Path(str(files("coach_embedded") / "recordings"))
+    return [
+        Recording(
+            "A spoken answer",
+            folder / "answer.m4a",
+            "audio/m4a",
+            (folder / "answer.txt").read_text(),
+            worst_error_rate=0.10,
+        ),
+        Recording(
+            "A reader of a novel",
+            folder / "reading.wav",
+            "audio/wav",
+            (folder / "reading.txt").read_text(),
+            worst_error_rate=0.05,
+        ),
+    ]
+
+
+@asynccontextmanager
+async def _server(folder: Path) -> AsyncIterator[str]:
+    """Start a fresh server of our own on free ports; stop it at the end, also on failure."""
+    log = folder / "server.log"
+    with log.open("wb") as lines:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "coach_embedded",
+            env={
+                **os.environ,
+                "DATA_DIR": str(folder / "data"),
+                "HOST": "127.0.0.1",
+                "PORT": "0",
+                "STORE_PORT": "0",
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=lines,
+        )
+        try:
+            async with _step("Start a fresh server"):
+                url = await _address(process, log)
+            yield url
+            async with _step("Stop it"):
+                process.send_signal(signal.SIGINT)
+                async with asyncio.timeout(_STOP_SECONDS):
+                    status = await process.wait()
+            _must(status == 0, f"the server stopped with status {status}")
+        except TimeoutError:
+            raise DemoFailed("the server did not stop") from None
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def _address(process: asyncio.subprocess.Process, log: Path) -> str:
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    try:
+        async with asyncio.timeout(_START_SECONDS):
+            line = (await process.stdout.readline()).decode()
+    except TimeoutError:
+        line = ""
+    words = [word for word in line.split() if word.startswith("http://")]
+    if not words:
+        raise DemoFailed(f"the server did not start:\n{log.read_text()[-2000:]}")
+    return words[0]
+
+
+@asynccontextmanager
+async def _step(name: str) -> AsyncIterator[None]:
+    """Print a step with its seconds; where it takes long, show that it goes on."""
+    began = time.perf_counter()
+
+    async def go_on() -> None:
+        while True:
+            await asyncio.sleep(2)
+            print(f"  {name} … {time.perf_counter() - began:.0f} s", flush=True)
+
+    ticking = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+    print(f"  {name:<32} {time.perf_counter() - began:6.2f} s", flush=True)
+
+
+def _show(title: str, text: str) -> None:
+    print(textwrap.fill(f"{title}: {text}", 96, initial_indent="  ", subsequent_indent="    "))
+
+
+def _score(value: int | None) -> str:
+    return "not judged" if value is None else str(value)
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise DemoFailed(otherwise)
