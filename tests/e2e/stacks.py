@@ -1,0 +1,213 @@
+"""The running system as processes: embedded (one) and distributed (five, with real servers).
+
+Each process is the test's own: free ports, own folders, stopped by its id, also on failure.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
+
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_SERVICES = ("auth", "sessions", "media", "ai", "gateway")
+_BUCKET = "genai-coach"
+
+
+@dataclass
+class Process:
+    """One program of a stack; started and killed as often as a test likes."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str]
+    log: Path
+    running: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self.log.open("ab") as lines:
+            self.running = await asyncio.create_subprocess_exec(
+                *self.argv,
+                env={**os.environ, **self.env},
+                stdout=lines,
+                stderr=lines,
+            )
+
+    async def kill(self) -> None:
+        """As `kill -9` does."""
+        assert self.running is not None
+        self.running.kill()
+        await self.running.wait()
+        self.running = None
+
+    async def stop(self) -> int:
+        """As Ctrl-C does; return the exit status."""
+        assert self.running is not None
+        self.running.send_signal(signal.SIGINT)
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                status = await self.running.wait()
+        except TimeoutError:
+            await self.kill()
+            raise AssertionError(f"{self.name} did not stop:\n{self.tail()}") from None
+        self.running = None
+        return status
+
+    def tail(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+@dataclass
+class Stack:
+    """A running system: where its door is, and its processes."""
+
+    profile: str
+    url: str
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def ai(self) -> Process:
+        """The process that transcribes and judges."""
+        return self.processes.get("ai", self.processes.get("embedded", None))  # type: ignore[return-value]
+
+    async def start(self) -> None:
+        for process in self.processes.values():
+            if process.running is None:
+                await process.start()
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        """Wait until the gateway and everything behind it says that it is ready."""
+        last = "no answer"
+        try:
+            async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient() as client:
+                while True:
+                    with suppress(httpx.HTTPError):
+                        answer = await client.get(f"{self.url}/health/ready", timeout=5)
+                        last = answer.text
+                        if answer.status_code == 200:
+                            return
+                    for process in self.processes.values():
+                        if process.running is not None and process.running.returncode is not None:
+                            raise AssertionError(f"{process.name} ended:\n{process.tail()}")
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            tails = "\n".join(f"{one.name}: {one.tail()}" for one in self.processes.values())
+            raise AssertionError(f"not ready: {last}\n{tails}") from None
+
+    async def end(self) -> None:
+        for process in self.processes.values():
+            if process.running is not None:
+                with suppress(ProcessLookupError):
+                    process.running.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            if process.running is not None:
+                try:
+                    async with asyncio.timeout(_STOP_SECONDS):
+                        await process.running.wait()
+                except TimeoutError:
+                    await process.kill()
+
+
+@asynccontextmanager
+async def embedded(folder: Path, **env: str) -> AsyncIterator[Stack]:
+    """All in one process, as `make run` starts it."""
+    port, store_port = _free_ports(2)
+    process = Process(
+        "embedded",
+        [sys.executable, "-m", "coach_embedded"],
+        {
+            "DATA_DIR": str(folder / "data"),
+            "PORT": str(port),
+            "STORE_PORT": str(store_port),
+            "HOST": "127.0.0.1",
+        }
+        | env,
+        folder / "embedded.log",
+    )
+    stack = Stack("embedded", f"http://127.0.0.1:{port}", {"embedded": process})
+    try:
+        await stack.start()
+        yield stack
+    finally:
+        await stack.end()
+
+
+@asynccontextmanager
+async def distributed(
+    folder: Path, mariadb: PrivateMariaDB, rabbitmq: PrivateRabbitMQ, **env: str
+) -> AsyncIterator[Stack]:
+    """A process a service, over MariaDB, RabbitMQ and an object store, as in production."""
+    ports = dict(zip((*_SERVICES, "store"), _free_ports(6), strict=True))
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    shared = {
+        "AUTH_URL": urls["auth"],
+        "SESSIONS_URL": urls["sessions"],
+        "MEDIA_URL": urls["media"],
+        "AI_URL": urls["ai"],
+        "SERVICE_TOKEN": "a service token that only the tests know",
+        "SECRET_KEY": "a secret key of more than thirty-two characters",
+        "AWS_ACCESS_KEY_ID": "TESTACCESSKEY",
+        "AWS_SECRET_ACCESS_KEY": "a secret that only the tests know",
+        "S3_BUCKET_NAME": _BUCKET,
+        "S3_ENDPOINT_URL": urls["store"],
+        "HOST": "127.0.0.1",
+    } | env
+    async with AsyncExitStack() as servers:
+        shared["RABBITMQ_URL"] = servers.enter_context(rabbitmq.vhost())
+        processes = {
+            "store": Process(
+                "store",
+                [sys.executable, str(Path(__file__).parent / "store_process.py"), str(folder)],
+                shared | {"PORT": str(ports["store"])},
+                folder / "store.log",
+            )
+        }
+        for name in _SERVICES:
+            own = {"PORT": str(ports[name])}
+            if name != "gateway":
+                own["DATABASE_URL"] = servers.enter_context(mariadb.database())
+                await _migrate(name, shared | own)
+            processes[name] = Process(
+                name,
+                [sys.executable, "-m", f"coach_{name}", "serve"],
+                shared | own,
+                folder / f"{name}.log",
+            )
+        stack = Stack("distributed", urls["gateway"], processes)
+        try:
+            await stack.start()
+            yield stack
+        finally:
+            await stack.end()
+
+
+async def _migrate(name: str, env: dict[str, str]) -> None:
+    migrating = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        f"coach_{name}",
+        "migrate",
+        env={**os.environ, **env},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await migrating.communicate()
+    assert migrating.returncode == 0, said.decode()
+
+
+def _free_ports(count: int) -> list[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports

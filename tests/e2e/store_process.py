@@ -1,0 +1,24 @@
+"""The object store of the distributed tests as a process of its own: `store_process.py FOLDER`."""
+
+import os
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from coach_embedded.store import create_store_app
+
+if __name__ == "__main__":
+    uvicorn.run(
+        create_store_app(
+            Path(sys.argv[1]) / "objects",
+            access_key=os.environ["AWS_ACCESS_KEY_ID"],
+            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+            bucket=os.environ["S3_BUCKET_NAME"],
+            cors_origins=["http://localhost:8081"],
+        ),
+        host="127.0.0.1",
+        port=int(os.environ["PORT"]),
+        log_level="warning",
+        access_log=False,
+    )
