@@ -1,7 +1,6 @@
 """The `coach` command, and what `python -m coach_<service>` can do."""
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
