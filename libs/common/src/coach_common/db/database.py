@@ -53,7 +53,10 @@ class Database:
         self.committed = asyncio.Event()
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        self._places = asyncio.Semaphore(min(_STATEMENTS_IN_FLIGHT, pool_size + pool_overflow))
+        places = min(_STATEMENTS_IN_FLIGHT, pool_size + pool_overflow)
+        self._readers = asyncio.Semaphore(places)
+        # SQLite has one writer, and whoever meets its lock sleeps: waiting here is first come.
+        self._writers = asyncio.Semaphore(1) if self.is_sqlite else self._readers
 
     @classmethod
     def of(
@@ -77,7 +80,7 @@ class Database:
         With `handling`, its first statement claims the delivery in the inbox; AlreadyHandled
         where that was done before. Raises Contended or Unavailable for what may work later.
         """
-        async with self._places, self._connection("BEGIN IMMEDIATE") as connection:
+        async with self._writers, self._connection("BEGIN IMMEDIATE") as connection:
             tx = Transaction(connection, self)
             if handling is not None:
                 await self._claim(connection, handling)
@@ -89,7 +92,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """Open a transaction that may only read."""
-        async with self._places, self._connection("BEGIN") as connection:
+        async with self._readers, self._connection("BEGIN") as connection:
             yield Transaction(connection, self, is_read_only=True)
 
     @asynccontextmanager
