@@ -31,7 +31,12 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if json
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=28)
+        else structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            pad_event_to=28,
+            # The fancy one prints local variables: tokens and transcripts among them.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -138,7 +138,7 @@ class ObjectStore:
         except NotFound:
             raise Unavailable("The bucket does not exist.") from None
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Give back the threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 

@@ -1,0 +1,156 @@
+"""The embedded store over a real socket, reached as a phone and a service reach it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from coach_common.config import Settings, StorageSettings
+from coach_common.errors import Conflict, NotFound
+from coach_common.service import Service, listen, running
+from coach_common.storage import ObjectStore
+from coach_common.testing.fakes import KeepingTransport
+from coach_common.testing.harness import eventually
+from coach_embedded.store import create_store_app
+
+KEY = "uploads/u/1764000000000_00000000.m4a"
+
+
+@asynccontextmanager
+async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
+    app = create_store_app(
+        folder,
+        access_key="ACCESS",
+        secret_key="secret",
+        bucket="coach",
+        cors_origins=["http://localhost:8081"],
+    )
+    listener = listen("127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    settings = StorageSettings(
+        aws_access_key_id="ACCESS",
+        aws_secret_access_key="secret",
+        s3_bucket_name="coach",
+        s3_endpoint_url=endpoint,
+    )
+    async with running(Service("store", app, Settings(), KeepingTransport()), listener):
+        objects = ObjectStore(settings)
+        yield objects
+        await objects.close()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    async with _store(tmp_path) as objects:
+        yield objects
+
+
+async def _place(store: ObjectStore, *, size: int | None = 5, seconds: int = 60) -> str:
+    return await store.presign_put(
+        KEY, content_type="audio/m4a", size_bytes=size, expires_seconds=seconds
+    )
+
+
+async def _put(url: str, body: bytes = b"hello", **headers: str) -> int:
+    async with httpx.AsyncClient() as phone:
+        sent = {"content-type": "audio/m4a"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        return (await phone.put(url, content=body, headers=sent)).status_code
+
+
+async def test_a_presigned_put_stores_what_was_said(store: ObjectStore) -> None:
+    assert await _put(await _place(store)) == 200
+
+    stored = await store.stat(KEY)
+    start, same = await store.read_start(KEY, length=3)
+
+    assert (stored.size_bytes, stored.content_type) == (5, "audio/m4a")
+    assert start == b"hel"
+    assert same.etag == stored.etag
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"hello", {"content_type": "text/html"}),
+        (b"hello more", {}),
+        (b"hello", {"x_amz_acl": "public-read"}),
+        (b"hello", {"x_amz_meta_owner": "me"}),
+    ],
+)
+async def test_a_put_that_is_not_what_was_signed_is_refused(
+    store: ObjectStore, body: bytes, headers: dict[str, str]
+) -> None:
+    assert await _put(await _place(store), body, **headers) == 403
+    with pytest.raises(NotFound):
+        await store.stat(KEY)
+
+
+async def test_a_url_for_one_key_is_none_for_another(store: ObjectStore) -> None:
+    url = await _place(store)
+
+    assert await _put(url.replace("00000000.m4a", "00000001.m4a")) == 403
+    assert await _put(url[:-1] + ("0" if url[-1] != "0" else "1")) == 403
+    async with httpx.AsyncClient() as phone:
+        assert (await phone.get(url)).status_code == 403
+        assert (await phone.delete(url)).status_code == 403
+
+
+async def test_an_expired_url_is_refused(store: ObjectStore) -> None:
+    url = await _place(store, seconds=1)
+
+    async def is_refused() -> bool:
+        return await _put(url) == 403
+
+    assert await eventually(is_refused, what="the refusal of an expired URL")
+
+
+async def test_a_recording_can_be_played_back_in_parts(store: ObjectStore) -> None:
+    await store.put(KEY, b"hello", content_type="audio/m4a")
+    url = await store.presign_get(KEY, expires_seconds=60)
+
+    async with httpx.AsyncClient() as phone:
+        part = await phone.get(url, headers={"range": "bytes=1-2"})
+
+    assert (part.status_code, part.content) == (206, b"el")
+
+
+async def test_a_browser_of_an_allowed_origin_may_upload(store: ObjectStore) -> None:
+    url = await _place(store)
+    asked = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
+    async with httpx.AsyncClient() as browser:
+        good = await browser.options(url, headers=asked | {"origin": "http://localhost:8081"})
+        bad = await browser.options(url, headers=asked | {"origin": "http://evil.example"})
+
+    assert good.headers["access-control-allow-origin"] == "http://localhost:8081"
+    assert "origin" in good.headers["vary"].lower()
+    assert "access-control-allow-origin" not in bad.headers
+
+
+async def test_a_download_is_bound_to_the_etag_and_the_size(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    await store.put(KEY, b"hello", content_type="audio/m4a")
+    etag = (await store.stat(KEY)).etag
+
+    file = await store.download(KEY, etag=etag, max_bytes=5, folder=tmp_path)
+
+    assert file.read_bytes() == b"hello"
+    with pytest.raises(Conflict):
+        await store.download(KEY, etag="other", max_bytes=5, folder=tmp_path)
+    with pytest.raises(Conflict):
+        await store.download(KEY, etag=etag, max_bytes=4, folder=tmp_path)
+
+
+async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
+    async with _store(tmp_path) as store:
+        await store.put(KEY, b"hello", content_type="audio/m4a")
+    async with _store(tmp_path) as store:
+        assert (await store.stat(KEY)).size_bytes == 5
+        await store.delete(KEY)
+        await store.delete(KEY)
+        with pytest.raises(NotFound):
+            await store.stat(KEY)

@@ -1,0 +1,1 @@
+"""What media reaches outside, besides the object store."""

@@ -1,0 +1,59 @@
+"""The composition root of media."""
+
+from datetime import timedelta
+from functools import partial
+
+from coach_common.clock import Clock, utc_now
+from coach_common.db.database import Database
+from coach_common.http.app import create_app
+from coach_common.messaging.subscriptions import Transport, subscribe
+from coach_common.service import Service
+from coach_common.storage import ObjectStore
+from coach_common.tokens import TokenReader
+from coach_media import routes, tables, workers
+from coach_media.adapters.sessions_http import HttpSessionDirectory
+from coach_media.config import MediaSettings
+from coach_media.consumers import SUBSCRIPTIONS
+from coach_media.deps import Deps, Limits, SessionDirectory
+
+
+def build(
+    settings: MediaSettings,
+    transport: Transport,
+    *,
+    clock: Clock = utc_now,
+    tokens: TokenReader | None = None,
+    sessions: SessionDirectory | None = None,
+) -> Service:
+    """Put the service together; nothing runs yet."""
+    database = Database.of(settings, "media", tables.OUTBOX, tables.INBOX, clock)
+    objects = ObjectStore(settings)
+    directory = sessions or HttpSessionDirectory(settings.sessions_url)
+    limits = Limits(
+        settings.max_audio_bytes,
+        settings.max_video_bytes,
+        settings.max_pending_uploads,
+        timedelta(seconds=settings.sweep_seconds),
+    )
+    deps = Deps(database, clock, objects, directory, limits)
+    checks = {"database": database.check, "broker": transport.check, "store": objects.check}
+    app = create_app("media", checks=checks)
+    app.state.deps = deps
+    app.state.settings = settings
+    app.state.tokens = tokens or TokenReader.of(settings)
+    app.include_router(routes.router)
+    return Service(
+        name="media",
+        app=app,
+        settings=settings,
+        transport=transport,
+        database=database,
+        package="coach_media",
+        subscriptions=subscribe("media", deps, SUBSCRIPTIONS),
+        workers={
+            "sweep": partial(workers.sweep, deps),
+            "removals": partial(workers.remove_objects, deps),
+        },
+        purged=(tables.INBOX, tables.TOMBSTONES),
+        on_close=(directory.close, objects.close),
+    )

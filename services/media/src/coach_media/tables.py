@@ -1,0 +1,56 @@
+"""The tables of media."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, UniqueConstraint
+
+from coach_common.db.tables import (
+    Id,
+    LongText,
+    UtcDateTime,
+    inbox_table,
+    new_metadata,
+    outbox_table,
+    tombstones_table,
+)
+
+METADATA = new_metadata()
+
+UPLOADS = Table(
+    "uploads",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("key", String(160), nullable=False),
+    Column("session_id", Id, nullable=True),
+    Column("content_type", String(200), nullable=False),
+    Column("declared_bytes", BigInteger, nullable=True),
+    Column("max_bytes", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("size_bytes", BigInteger, nullable=True),
+    Column("etag", String(128), nullable=True),
+    Column("transcript", LongText, nullable=True),
+    Column("reason", LongText, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("url_expires_at", UtcDateTime, nullable=False),
+    Column("confirmed_at", UtcDateTime, nullable=True),
+    # When the sweep looks for the object next; none once it was found or given up.
+    Column("next_look_at", UtcDateTime, nullable=True),
+    UniqueConstraint("key"),
+    Index("ix_uploads_user_id_status", "user_id", "status"),
+    Index("ix_uploads_session_id", "session_id"),
+    Index("ix_uploads_next_look_at", "next_look_at"),
+)
+
+REMOVALS = Table(
+    "removals",
+    METADATA,
+    Column("key", String(160), primary_key=True),
+    Column("due_at", UtcDateTime, nullable=False),
+    # Until then a presigned URL could put the object back: look once more afterwards.
+    Column("last_at", UtcDateTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Index("ix_removals_due_at", "due_at"),
+)
+
+OUTBOX = outbox_table(METADATA)
+INBOX = inbox_table(METADATA)
+TOMBSTONES = tombstones_table(METADATA)

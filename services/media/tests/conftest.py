@@ -1,0 +1,90 @@
+"""A built media service on an empty database and a real object store (real SigV4)."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from coach_common.config import Settings
+from coach_common.errors import NotFound, Unavailable
+from coach_common.ids import new_id
+from coach_common.service import Service, listen, running
+from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
+from coach_common.testing.harness import client_for, migrated
+from coach_embedded.store import create_store_app
+from coach_media.app import build
+from coach_media.config import MediaSettings
+
+
+@dataclass
+class KnownSessions:
+    """A SessionDirectory that is told whose sessions exist."""
+
+    mine: set[UUID] = field(default_factory=set)
+    is_away: bool = False
+
+    async def check(self, session_id: UUID, *, bearer: str) -> None:
+        if self.is_away:
+            raise Unavailable("sessions is away")
+        if session_id not in self.mine:
+            raise NotFound("Session not found")
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.fixture
+def sessions() -> KnownSessions:
+    return KnownSessions()
+
+
+@pytest.fixture
+async def service(
+    database_url: str,
+    tmp_path: Path,
+    transport: KeepingTransport,
+    clock: FakeClock,
+    issuer: TokenIssuer,
+    sessions: KnownSessions,
+) -> AsyncIterator[Service]:
+    app = create_store_app(
+        tmp_path / "objects",
+        access_key="ACCESS",
+        secret_key="secret",
+        bucket="coach",
+        cors_origins=[],
+    )
+    listener = listen("127.0.0.1", 0)
+    settings = MediaSettings(
+        database_url=database_url,
+        aws_access_key_id="ACCESS",
+        aws_secret_access_key="secret",
+        s3_bucket_name="coach",
+        s3_endpoint_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+        max_audio_bytes=1000,
+        max_pending_uploads=3,
+        presign_host_from_request=True,
+    )
+    built = build(settings, transport, clock=clock, tokens=issuer.reader, sessions=sessions)
+    async with (
+        running(Service("store", app, Settings(), KeepingTransport()), listener),
+        migrated(built),
+    ):
+        yield built
+
+
+@pytest.fixture
+def user_id() -> UUID:
+    return new_id()
+
+
+@pytest.fixture
+async def client(
+    service: Service, issuer: TokenIssuer, user_id: UUID
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that acts as `user_id`."""
+    async with client_for(service, headers=issuer.bearer(user_id)) as client:
+        yield client
