@@ -17,6 +17,7 @@ from coach_common import logs
 from coach_common.config import Settings
 from coach_common.db import migrate
 from coach_common.db.database import Database
+from coach_common.errors import Unavailable
 from coach_common.messaging.relay import Relay
 from coach_common.messaging.subscriptions import Subscription, Transport
 
@@ -44,6 +45,8 @@ class Service:
     workers: Mapping[str, Worker] = field(default_factory=dict)
     purged: Sequence[Table] = ()
     """Tables whose rows are kept 30 days."""
+    on_start: Sequence[Callable[[], Awaitable[object]]] = ()
+    """Done before anything is served; a part that is away does not stop the start."""
     on_close: Sequence[Callable[[], Awaitable[None]]] = ()
     server_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,6 +75,11 @@ async def running(service: Service, listener: socket.socket) -> AsyncIterator[No
             await stack.enter_async_context(_tasks(service.name, work))
         stack.push_async_callback(service.transport.stop)
         await service.transport.start(service.subscriptions)
+        for prepare in service.on_start:
+            try:
+                await prepare()
+            except Unavailable as error:
+                log.warning("service.starts_without", service=service.name, reason=str(error))
         await stack.enter_async_context(_tasks(service.name, service.workers))
         await stack.enter_async_context(_serving(service, listener))
         log.info("service.started", service=service.name, port=listener.getsockname()[1])

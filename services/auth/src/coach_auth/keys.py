@@ -1,0 +1,100 @@
+"""Signing keys and what is derived from SECRET_KEY. The door to jwt for signing."""
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from jwt.algorithms import RSAAlgorithm
+
+from coach_common.config import SettingsError
+from coach_common.tokens import ALGORITHM, TOKEN_TYPE
+
+_BITS = 2048
+_NONCE_BYTES = 12
+_JWK_FIELDS = ("kty", "n", "e")
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """An RSA key with its id."""
+
+    kid: str
+    private_key: RSAPrivateKey
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """Return a signed access token (RFC 9068)."""
+        headers = {"kid": self.kid, "typ": TOKEN_TYPE}
+        return jwt.encode(dict(claims), self.private_key, ALGORITHM, headers=headers)
+
+    def jwk(self) -> dict[str, str]:
+        """Return the public key as RFC 7517 wants it, and nothing else."""
+        public = RSAAlgorithm.to_jwk(self.private_key.public_key(), as_dict=True)
+        return {name: public[name] for name in _JWK_FIELDS} | {
+            "use": "sig",
+            "alg": ALGORITHM,
+            "kid": self.kid,
+        }
+
+
+class Secret:
+    """SECRET_KEY, never used itself: each use has a key derived under its own label (HKDF)."""
+
+    def __init__(self, secret_key: str) -> None:
+        self._secret = secret_key.encode()
+        self._wrapping = AESGCM(self._derive("signing keys at rest"))
+        self._successors = self._derive("refresh token successors")
+
+    def new_signing_key(self) -> SigningKey:
+        """Make a key; takes a tenth of a second or more."""
+        private_key = generate_private_key(public_exponent=65537, key_size=_BITS)
+        der = private_key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return SigningKey(hashlib.sha256(der).hexdigest()[:16], private_key)
+
+    def wrap(self, key: SigningKey) -> str:
+        """Return the private key encrypted (AES-256-GCM), bound to its id."""
+        der = key.private_key.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        nonce = os.urandom(_NONCE_BYTES)
+        return base64.b64encode(
+            nonce + self._wrapping.encrypt(nonce, der, key.kid.encode())
+        ).decode()
+
+    def unwrap(self, kid: str, wrapped: str) -> SigningKey:
+        """Return the key; SettingsError where SECRET_KEY is not the one it was wrapped with."""
+        data = base64.b64decode(wrapped)
+        try:
+            der = self._wrapping.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], kid.encode())
+        except InvalidTag:
+            raise SettingsError(
+                "setting SECRET_KEY: it is not the one the signing keys were encrypted with"
+            ) from None
+        private_key = serialization.load_der_private_key(der, None)
+        if not isinstance(private_key, RSAPrivateKey):
+            raise SettingsError(f"signing key {kid} is not an RSA key")
+        return SigningKey(kid, private_key)
+
+    def successor(self, refresh_token: str) -> str:
+        """Return the one token that follows this one: any replica can say it again."""
+        digest = hmac.digest(
+            self._successors, refresh_token.encode("utf-8", "surrogatepass"), hashlib.sha256
+        )
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def _derive(self, label: str) -> bytes:
+        hkdf = HKDF(hashes.SHA256(), 32, salt=None, info=f"genai-coach {label}".encode())
+        return hkdf.derive(self._secret)

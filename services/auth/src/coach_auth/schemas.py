@@ -1,0 +1,200 @@
+"""Request and response bodies of auth."""
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from coach_auth.domain import User
+from coach_auth.use_cases import SignedIn
+
+
+def _email(text: str) -> str:
+    try:
+        return validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError:
+        raise ValueError("is not a valid e-mail address") from None
+
+
+def _stripped(value: object) -> object:
+    return value.strip(" \t") if isinstance(value, str) else value
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("has control characters")
+    return text
+
+
+Email = Annotated[
+    str,
+    BeforeValidator(_stripped),
+    StringConstraints(min_length=3, max_length=254),
+    AfterValidator(_email),
+]
+NewPassword = Annotated[str, StringConstraints(min_length=6, max_length=128)]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(_printable)
+]
+
+
+class Registration(BaseModel):
+    """A new account."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    email: Email
+    password: NewPassword
+    name: Name | None = None
+
+
+class Credentials(BaseModel):
+    """What a person signs in with."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    email: Annotated[str, BeforeValidator(_stripped), StringConstraints(max_length=254)]
+    password: Annotated[str, StringConstraints(max_length=128)]
+
+
+class RefreshRequest(BaseModel):
+    """A refresh token to rotate."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+
+
+class LogoutRequest(BaseModel):
+    """What to end."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    everywhere: bool = False
+
+
+class Change(BaseModel):
+    """What to change of the account; a new password needs the current one."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    name: Name | None = None
+    email: Email | None = None
+    newPassword: NewPassword | None = None  # noqa: N815 - the contract's name
+    new_password: NewPassword | None = None
+    currentPassword: Password | None = None  # noqa: N815 - the contract's name
+    current_password: Password | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        for one, other, name in (
+            (self.newPassword, self.new_password, "newPassword"),
+            (self.currentPassword, self.current_password, "currentPassword"),
+        ):
+            if one is not None and other is not None and one != other:
+                raise ValueError(f"{name} is given twice and differs")
+        if self.wanted_password is not None and self.given_password is None:
+            raise ValueError("currentPassword is needed to change the password")
+        return self
+
+    @property
+    def wanted_password(self) -> str | None:
+        """The new password under either name."""
+        return self.new_password if self.newPassword is None else self.newPassword
+
+    @property
+    def given_password(self) -> str | None:
+        """The current password under either name."""
+        return self.current_password if self.currentPassword is None else self.currentPassword
+
+
+class Deletion(BaseModel):
+    """The password that proves who deletes."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    password: Password
+
+
+class UserOut(BaseModel):
+    """An account."""
+
+    id: str
+    email: str
+    name: str | None
+    is_active: bool
+    created_at: datetime
+
+    @classmethod
+    def of(cls, user: User) -> "UserOut":
+        """Shape an account."""
+        return cls(
+            id=str(user.id),
+            email=user.email,
+            name=user.name,
+            is_active=user.is_active,
+            created_at=user.created_at,
+        )
+
+
+class SignedInOut(BaseModel):
+    """The account with its tokens."""
+
+    user: UserOut
+    token: str
+    refresh_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+    expires_in: int = Field(description="seconds")
+
+    @classmethod
+    def of(cls, signed_in: SignedIn) -> "SignedInOut":
+        """Shape a sign-in."""
+        return cls(
+            user=UserOut.of(signed_in.user),
+            token=signed_in.access_token,
+            refresh_token=signed_in.refresh_token,
+            expires_in=signed_in.expires_in,
+        )
+
+
+class Refreshed(BaseModel):
+    """New tokens."""
+
+    access_token: str
+    token: str
+    refresh_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+    expires_in: int = Field(description="seconds")
+
+    @classmethod
+    def of(cls, signed_in: SignedIn) -> "Refreshed":
+        """Shape a refresh."""
+        return cls(
+            access_token=signed_in.access_token,
+            token=signed_in.access_token,
+            refresh_token=signed_in.refresh_token,
+            expires_in=signed_in.expires_in,
+        )
+
+
+class Said(BaseModel):
+    """That it was done."""
+
+    message: str
+
+
+class Jwks(BaseModel):
+    """The public keys, RFC 7517."""
+
+    keys: list[dict[str, str]]

@@ -1,0 +1,209 @@
+"""Every query of auth: a transaction and values in, domain objects out."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import RowMapping, delete, insert, or_, select, update
+
+from coach_auth.domain import EmailTaken, Login, LoginEnded, RefreshToken, User, email_digest
+from coach_auth.tables import (
+    AUDIT,
+    LOGINS,
+    OUTBOX,
+    REFRESH_TOKENS,
+    REVOCATIONS,
+    SIGNING_KEYS,
+    USERS,
+)
+from coach_common.db.transaction import Transaction
+from coach_common.ids import new_id
+
+_OVERLAP = timedelta(seconds=5)
+
+
+async def add_user(tx: Transaction, user: User) -> None:
+    """Store a new account; EmailTaken where its e-mail has one."""
+    added = await tx.execute(
+        tx.database.insert_ignore(USERS).values(
+            id=user.id,
+            email_digest=email_digest(user.email),
+            email=user.email,
+            name=user.name,
+            password_hash=user.password_hash,
+            is_active=user.is_active,
+            created_at=user.created_at,
+        )
+    )
+    if added.rowcount == 0:
+        raise EmailTaken
+
+
+async def find_user_by_email(tx: Transaction, email: str) -> User | None:
+    """Return the account with this e-mail, whatever its case."""
+    row = await tx.row(select(USERS).where(USERS.c.email_digest == email_digest(email)))
+    return None if row is None else _user(row)
+
+
+async def get_user(tx: Transaction, user_id: UUID) -> User:
+    """Return an account that is there and active; LoginEnded otherwise."""
+    row = await tx.row(select(USERS).where(USERS.c.id == user_id, USERS.c.is_active))
+    if row is None:
+        raise LoginEnded
+    return _user(row)
+
+
+async def has_email(tx: Transaction, email: str) -> bool:
+    """Tell whether an account with this e-mail exists."""
+    return await find_user_by_email(tx, email) is not None
+
+
+async def update_user(tx: Transaction, user: User) -> None:
+    """Store what a person changed of the account."""
+    await tx.execute(
+        update(USERS)
+        .where(USERS.c.id == user.id)
+        .values(
+            email=user.email,
+            email_digest=email_digest(user.email),
+            name=user.name,
+            password_hash=user.password_hash,
+        )
+    )
+
+
+async def delete_user(tx: Transaction, user_id: UUID) -> bool:
+    """Remove an account and what hangs on it; tell whether it was there."""
+    mine = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
+    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(mine)))
+    for table in (LOGINS, AUDIT, OUTBOX):
+        await tx.execute(delete(table).where(table.c.user_id == user_id))
+    gone = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
+    return gone.rowcount == 1
+
+
+async def add_login(tx: Transaction, login: Login) -> None:
+    """Store a new login."""
+    await tx.execute(
+        insert(LOGINS).values(
+            id=login.id,
+            user_id=login.user_id,
+            created_at=login.created_at,
+            ends_at=login.ends_at,
+        )
+    )
+
+
+async def get_login(tx: Transaction, login_id: UUID) -> Login:
+    """Return a login; LoginEnded where there is none."""
+    row = await tx.row(select(LOGINS).where(LOGINS.c.id == login_id))
+    if row is None:
+        raise LoginEnded
+    return Login(**{name: row[name] for name in Login.__slots__})
+
+
+async def revoke_logins(
+    tx: Transaction,
+    *,
+    user_id: UUID,
+    now: datetime,
+    keep_until: datetime,
+    only: UUID | None = None,
+    but: UUID | None = None,
+) -> int:
+    """End a person's logins (only one, or all but one); return how many lived until now."""
+    which = [LOGINS.c.user_id == user_id, LOGINS.c.revoked_at.is_(None)]
+    if only is not None:
+        which.append(LOGINS.c.id == only)
+    if but is not None:
+        which.append(LOGINS.c.id != but)
+    rows = await tx.rows(select(LOGINS.c.id).where(*which).with_for_update())
+    for row in rows:
+        await tx.execute(update(LOGINS).where(LOGINS.c.id == row["id"]).values(revoked_at=now))
+        await tx.execute(
+            insert(REVOCATIONS).values(
+                id=new_id(), login_id=row["id"], revoked_at=now, expires_at=keep_until
+            )
+        )
+    return len(rows)
+
+
+async def list_revocations(
+    tx: Transaction, *, after: UUID | None, now: datetime, limit: int
+) -> list[RowMapping]:
+    """Return (id, login_id, expires_at), oldest first.
+
+    Rows of the last 5 s come again: they may have become visible out of order.
+    """
+    query = select(REVOCATIONS).where(REVOCATIONS.c.expires_at > now)
+    if after is not None:
+        query = query.where(
+            or_(REVOCATIONS.c.id > after, REVOCATIONS.c.revoked_at > now - _OVERLAP)
+        )
+    return await tx.rows(query.order_by(REVOCATIONS.c.id).limit(limit))
+
+
+async def add_refresh_token(tx: Transaction, token: RefreshToken) -> None:
+    """Store a new generation."""
+    await tx.execute(
+        insert(REFRESH_TOKENS).values(
+            digest=token.digest, login_id=token.login_id, expires_at=token.expires_at
+        )
+    )
+
+
+async def find_refresh_token(tx: Transaction, digest: bytes) -> RefreshToken | None:
+    """Return the generation with this digest."""
+    row = await tx.row(select(REFRESH_TOKENS).where(REFRESH_TOKENS.c.digest == digest))
+    if row is None:
+        return None
+    values = {name: row[name] for name in RefreshToken.__slots__}
+    return RefreshToken(**values | {"digest": bytes(row["digest"])})
+
+
+async def mark_used(tx: Transaction, token: RefreshToken, *, at: datetime) -> bool:
+    """Use a generation up; tell whether this call was the first."""
+    used = await tx.execute(
+        update(REFRESH_TOKENS)
+        .where(REFRESH_TOKENS.c.digest == token.digest, REFRESH_TOKENS.c.used_at.is_(None))
+        .values(used_at=at)
+    )
+    return used.rowcount == 1
+
+
+async def add_audit(
+    tx: Transaction, *, user_id: UUID, login_id: UUID, what: str, at: datetime
+) -> None:
+    """Leave a record of something that should not have happened."""
+    await tx.execute(
+        insert(AUDIT).values(id=new_id(), user_id=user_id, login_id=login_id, what=what, at=at)
+    )
+
+
+async def list_signing_keys(tx: Transaction) -> list[RowMapping]:
+    """Return (kid, state, private_key) of all keys, oldest first."""
+    return await tx.rows(select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at))
+
+
+async def add_active_key(tx: Transaction, *, kid: str, private_key: str, at: datetime) -> None:
+    """Store a key as the active one, unless there is one already."""
+    await tx.execute(
+        tx.database.insert_ignore(SIGNING_KEYS).values(
+            kid=kid, state="active", active_slot=1, private_key=private_key, created_at=at
+        )
+    )
+
+
+async def purge(tx: Transaction, *, now: datetime) -> None:
+    """Remove logins that ended long ago and revocations no token can still meet."""
+    ended: Sequence[UUID] = [
+        row["id"]
+        for row in await tx.rows(select(LOGINS.c.id).where(LOGINS.c.ends_at < now).limit(500))
+    ]
+    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(ended)))
+    await tx.execute(delete(LOGINS).where(LOGINS.c.id.in_(ended)))
+    await tx.execute(delete(REVOCATIONS).where(REVOCATIONS.c.expires_at < now))
+
+
+def _user(row: RowMapping) -> User:
+    return User(**{name: row[name] for name in User.__slots__})

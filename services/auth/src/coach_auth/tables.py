@@ -1,0 +1,95 @@
+"""The tables of auth."""
+
+from sqlalchemy import (
+    BINARY,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from coach_common.db.tables import (
+    Id,
+    LongText,
+    UtcDateTime,
+    inbox_table,
+    new_metadata,
+    outbox_table,
+)
+
+METADATA = new_metadata()
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("email_digest", String(64), nullable=False),
+    Column("email", String(254), nullable=False),
+    Column("name", String(100), nullable=True),
+    Column("password_hash", String(100), nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("email_digest"),
+)
+
+LOGINS = Table(
+    "logins",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("revoked_at", UtcDateTime, nullable=True),
+    Index("ix_logins_user_id", "user_id"),
+    Index("ix_logins_ends_at", "ends_at"),
+)
+
+REFRESH_TOKENS = Table(
+    "refresh_tokens",
+    METADATA,
+    Column("digest", BINARY(32), primary_key=True),
+    Column("login_id", Id, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime, nullable=True),
+    Index("ix_refresh_tokens_login_id", "login_id"),
+)
+
+REVOCATIONS = Table(
+    "revocations",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("login_id", Id, nullable=False),
+    Column("revoked_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_revocations_revoked_at", "revoked_at"),
+    Index("ix_revocations_expires_at", "expires_at"),
+)
+
+SIGNING_KEYS = Table(
+    "signing_keys",
+    METADATA,
+    Column("kid", String(64), primary_key=True),
+    # published, active or retired; `active_slot` is 1 for the active one, so there is one.
+    Column("state", String(16), nullable=False),
+    Column("active_slot", Integer, nullable=True),
+    Column("private_key", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("active_slot"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("login_id", Id, nullable=True),
+    Column("what", String(64), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_audit_user_id", "user_id"),
+)
+
+OUTBOX = outbox_table(METADATA)
+INBOX = inbox_table(METADATA)

@@ -1,0 +1,359 @@
+"""Accounts and logins, as the phone meets them."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from coach_auth import use_cases
+from coach_auth.app import build
+from coach_auth.config import AuthSettings
+from coach_auth.deps import Deps
+from coach_auth.tables import AUDIT, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
+from coach_common.config import SettingsError
+from coach_common.db.migrate import differences
+from coach_common.events.catalog import UserDeleted, UserRegistered
+from coach_common.service import Service
+from coach_common.testing.fakes import FakeClock, KeepingTransport
+from coach_common.testing.harness import client_for, migrated, published
+
+EMAIL, PASSWORD = "alice@example.com", "correct horse"
+
+
+async def _login(client: httpx.AsyncClient, password: str = PASSWORD, email: str = EMAIL) -> Any:
+    return await client.post("/auth/login", json={"email": email, "password": password})
+
+
+async def _revoked(client: httpx.AsyncClient, after: str = "") -> dict[str, Any]:
+    answer = await client.get(
+        "/internal/revocations",
+        params={"after": after},
+        headers={"authorization": "Bearer a token between services"},
+    )
+    assert answer.status_code == 200
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
+    assert service.database is not None
+    assert await differences(service.database, "coach_auth", METADATA) == []
+
+
+async def test_registering_signs_in_and_says_so(service: Service, phone: Any) -> None:
+    me = await phone.call("GET", "/auth/me")
+
+    assert me.status_code == 200
+    assert me.json() == phone.user
+    assert set(phone.user) == {"id", "email", "name", "is_active", "created_at"}
+    (event,) = await published(service.database, UserRegistered)
+    assert str(event.user_id) == phone.user["id"]
+
+
+async def test_parallel_registrations_of_one_email_make_one_account(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    emails = ["A@x-mail.io", "a@X-mail.io", " a@x-mail.io "] * 7
+    answers = await asyncio.gather(
+        *(
+            client.post("/auth/register", json={"email": email, "password": PASSWORD})
+            for email in emails
+        )
+    )
+
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [201] + [400] * 20
+    assert {a.json()["detail"] for a in answers if a.status_code == 400} == {
+        "Email already registered"
+    }
+    async with service.database.read() as tx:
+        assert len(await tx.rows(select(USERS))) == 1
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["x", "a" * 10_000 + "@example.com", "a@" * 5000, "a@x\r\nBcc: b@x.io", "a\0@x.io", "a@"],
+)
+async def test_an_email_that_is_none_is_refused(client: httpx.AsyncClient, email: str) -> None:
+    answer = await client.post("/auth/register", json={"email": email, "password": PASSWORD})
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("email: ")
+
+
+async def test_what_is_not_ones_own_to_set_is_ignored(client: httpx.AsyncClient) -> None:
+    body = {
+        "email": EMAIL,
+        "password": PASSWORD,
+        "id": "1",
+        "is_active": False,
+        "is_admin": True,
+        "scope": "all",
+        "created_at": "2000-01-01T00:00:00Z",
+    }
+    answer = await client.post("/auth/register", json=body)
+
+    user = answer.json()["user"]
+    assert user["is_active"] is True
+    assert user["id"] != "1"
+    assert not user["created_at"].startswith("2000")
+
+
+async def test_all_of_a_long_password_counts(client: httpx.AsyncClient) -> None:
+    long = "x" * 127
+    await client.post("/auth/register", json={"email": EMAIL, "password": long + "a"})
+
+    assert (await _login(client, long + "a")).status_code == 200
+    assert (await _login(client, long + "b")).status_code == 401
+    assert (await _login(client, long)).status_code == 401
+
+
+async def test_an_unknown_account_gets_the_same_words_for_the_same_work(
+    client: httpx.AsyncClient, phone: Any, deps: Deps
+) -> None:
+    before = deps.passwords.checks
+    wrong = await _login(client, "wrong password")
+    unknown = await _login(client, "wrong password", "nobody@example.com")
+
+    assert (wrong.status_code, unknown.status_code) == (401, 401)
+    assert wrong.json()["detail"] == unknown.json()["detail"] == "Incorrect email or password"
+    assert deps.passwords.checks == before + 2
+    assert wrong.headers["www-authenticate"]
+
+
+async def test_an_email_signs_in_whatever_its_case(client: httpx.AsyncClient, phone: Any) -> None:
+    assert (await _login(client, email="ALICE@Example.COM")).status_code == 200
+
+
+async def test_failed_logins_are_paused_and_the_owner_elsewhere_is_not(
+    client: httpx.AsyncClient, phone: Any
+) -> None:
+    gateway = {"x-gateway-token": "a token between services"}
+    statuses = [
+        (
+            await client.post(
+                "/auth/login",
+                json={"email": EMAIL, "password": "wrong"},
+                headers=gateway | {"x-forwarded-for": "6.6.6.6"},
+            )
+        )
+        for _ in range(8)
+    ]
+    own = await client.post(
+        "/auth/login",
+        json={"email": EMAIL, "password": PASSWORD},
+        headers=gateway | {"x-forwarded-for": "7.7.7.7"},
+    )
+    forged = await client.post(
+        "/auth/login",
+        json={"email": EMAIL, "password": "wrong"},
+        headers={"x-forwarded-for": "8.8.8.8"},
+    )
+
+    assert [answer.status_code for answer in statuses] == [401] * 5 + [429] * 3
+    assert statuses[-1].headers["retry-after"]
+    assert own.status_code == 200
+    assert forged.status_code == 401
+
+
+async def test_five_parallel_refreshes_get_one_successor_and_tokens_of_their_own(
+    phone: Any,
+) -> None:
+    answers = await asyncio.gather(*(phone.refresh() for _ in range(5)))
+
+    bodies = [answer.json() for answer in answers]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert len({body["refresh_token"] for body in bodies}) == 1
+    assert len({body["access_token"] for body in bodies}) == 5
+    assert all(body["token"] == body["access_token"] for body in bodies)
+    assert (await phone.refresh(bodies[4]["refresh_token"])).status_code == 200
+
+
+async def test_a_rotated_token_whose_successor_was_used_ends_the_family(
+    phone: Any, client: httpx.AsyncClient, deps: Deps
+) -> None:
+    second = (await phone.refresh()).json()["refresh_token"]
+    third = (await phone.refresh(second)).json()
+
+    reused = await phone.refresh()
+
+    assert reused.status_code == 401
+    assert (await phone.refresh(third["refresh_token"])).status_code == 401
+    phone.token = third["token"]
+    assert (await phone.call("GET", "/auth/me")).status_code == 401
+    assert len((await _revoked(client))["revoked"]) == 1
+    async with deps.db.read() as tx:
+        assert [row["what"] for row in await tx.rows(select(AUDIT))] == ["refresh token reused"]
+
+
+async def test_outside_the_grace_window_a_rotated_token_ends_the_family(
+    phone: Any, clock: FakeClock
+) -> None:
+    second = (await phone.refresh()).json()["refresh_token"]
+    clock.advance(11)
+
+    assert (await phone.refresh()).status_code == 401
+    assert (await phone.refresh(second)).status_code == 401
+
+
+async def test_a_refresh_token_lives_seven_days_and_a_family_ninety(
+    phone: Any, clock: FakeClock
+) -> None:
+    for _ in range(14):
+        clock.advance(6 * 86_400)
+        answer = await phone.refresh()
+        assert answer.status_code == 200
+        phone.refresh_token = answer.json()["refresh_token"]
+    clock.advance(6 * 86_400 + 1)
+    assert (await phone.refresh()).status_code == 401
+
+
+async def test_a_refresh_token_unused_for_a_week_is_refused(phone: Any, clock: FakeClock) -> None:
+    clock.advance(7 * 86_400)
+
+    assert (await phone.refresh()).status_code == 401
+
+
+async def test_only_digests_of_refresh_tokens_are_stored(phone: Any, deps: Deps) -> None:
+    async with deps.db.read() as tx:
+        (row,) = await tx.rows(select(REFRESH_TOKENS))
+
+    assert phone.refresh_token.encode() not in bytes(row["digest"])
+    assert (await phone.refresh(bytes(row["digest"]).hex())).status_code == 401
+
+
+async def test_logging_out_ends_this_login_and_everywhere_ends_all(
+    client: httpx.AsyncClient, phone: Any
+) -> None:
+    other = (await _login(client)).json()
+
+    assert (await phone.call("POST", "/auth/logout")).status_code == 200
+    assert (await phone.call("GET", "/auth/me")).status_code == 401
+    assert (await phone.refresh()).status_code == 401
+    phone.token, phone.refresh_token = other["token"], other["refresh_token"]
+    assert (await phone.call("GET", "/auth/me")).status_code == 200
+    await phone.call("POST", "/auth/logout", everywhere=True)
+    assert (await phone.refresh()).status_code == 401
+    assert len((await _revoked(client))["revoked"]) == 2
+
+
+async def test_a_new_password_ends_all_other_logins(client: httpx.AsyncClient, phone: Any) -> None:
+    other = (await _login(client)).json()
+
+    changed = await phone.call(
+        "PUT", "/auth/me", name="Alice", newPassword="better horse", currentPassword=PASSWORD
+    )
+
+    assert changed.json()["name"] == "Alice"
+    assert (await phone.call("GET", "/auth/me")).status_code == 200
+    assert (await phone.refresh(other["refresh_token"])).status_code == 401
+    assert (await _login(client)).status_code == 401
+    assert (await _login(client, "better horse")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"newPassword": "better horse"}, 422),
+        ({"newPassword": "better horse", "currentPassword": "wrong"}, 401),
+        ({"newPassword": "a" * 8, "new_password": "b" * 8, "current_password": PASSWORD}, 422),
+        ({"email": "bob@example.com"}, 400),
+        ({"email": "nonsense"}, 422),
+        ({"newPassword": "short", "currentPassword": PASSWORD}, 422),
+    ],
+)
+async def test_a_change_that_cannot_be_changes_nothing(
+    client: httpx.AsyncClient, phone: Any, body: dict[str, Any], status: int
+) -> None:
+    await client.post("/auth/register", json={"email": "bob@example.com", "password": PASSWORD})
+
+    answer = await phone.call("PUT", "/auth/me", **body)
+
+    assert answer.status_code == status
+    assert isinstance(answer.json()["detail"], str)
+    assert (await phone.call("GET", "/auth/me")).json() == phone.user
+    assert (await _login(client)).status_code == 200
+
+
+async def test_deleting_an_account_needs_its_password_and_leaves_nothing(
+    service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
+) -> None:
+    wrong = await phone.call("DELETE", "/auth/me", password="wrong")
+    gone = await phone.call("DELETE", "/auth/me", password=PASSWORD)
+
+    assert (wrong.status_code, gone.status_code) == (401, 204)
+    assert (await phone.call("GET", "/auth/me")).status_code == 401
+    assert (await phone.refresh()).status_code == 401
+    assert (await _login(client)).status_code == 401
+    (event,) = await published(service.database, UserDeleted)
+    assert str(event.user_id) == phone.user["id"]
+    assert await published(service.database, UserRegistered) == []
+    again = await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
+    assert again.status_code == 201
+    assert again.json()["user"]["id"] != phone.user["id"]
+    async with deps.db.read() as tx:
+        assert len(await tx.rows(select(REFRESH_TOKENS))) == 1
+
+
+async def test_revocations_are_told_to_services_alone_and_from_a_cursor_on(
+    client: httpx.AsyncClient, phone: Any, clock: FakeClock
+) -> None:
+    refused = await client.get("/internal/revocations")
+    forged = await phone.call("GET", "/internal/revocations")
+    await phone.call("POST", "/auth/logout")
+    first = await _revoked(client)
+    overlap = await _revoked(client, first["cursor"])
+    clock.advance(6)
+    later = await _revoked(client, first["cursor"])
+    clock.advance(3600)
+
+    assert (refused.status_code, forged.status_code) == (401, 401)
+    assert first["revoked"] == overlap["revoked"] != []
+    assert later == {"cursor": first["cursor"], "revoked": []}
+    assert (await _revoked(client))["revoked"] == []
+
+
+async def test_the_jwks_holds_public_parts_alone(client: httpx.AsyncClient) -> None:
+    (key,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
+
+    assert set(key) == {"kty", "use", "alg", "kid", "n", "e"}
+    assert key["alg"] == "RS256"
+
+
+async def test_replicas_that_start_together_end_with_one_key(
+    service: Service, settings: AuthSettings, deps: Deps
+) -> None:
+    replicas = [build(settings, KeepingTransport()) for _ in range(3)]
+    keys = await asyncio.gather(
+        *(use_cases.get_signing_key(one.app.state.deps) for one in replicas)
+    )
+    for one in replicas:
+        await one.database.close()
+
+    assert len({key.kid for key in keys}) == 1
+    async with deps.db.read() as tx:
+        (row,) = await tx.rows(select(SIGNING_KEYS))
+    assert "PRIVATE" not in row["private_key"]
+
+
+async def test_tokens_outlive_a_restart_and_a_wrong_secret_is_named(
+    service: Service, settings: AuthSettings, phone: Any
+) -> None:
+    async with migrated(build(settings, KeepingTransport())) as again, client_for(again) as client:
+        phone.client = client
+        assert (await phone.call("GET", "/auth/me")).status_code == 200
+    changed = AuthSettings.load(**settings.model_dump() | {"secret_key": "another secret " * 4})
+    async with migrated(build(changed, KeepingTransport())) as wrong:
+        with pytest.raises(SettingsError, match="SECRET_KEY"):
+            await use_cases.get_signing_key(wrong.app.state.deps)
+
+
+def test_a_short_secret_stops_the_start_with_one_line_without_its_value() -> None:
+    with pytest.raises(SettingsError) as refused:
+        AuthSettings.load(database_url="sqlite://", secret_key="hush", service_token="x" * 20)
+
+    assert "SECRET_KEY" in str(refused.value)
+    assert "hush" not in str(refused.value)
+    assert "\n" not in str(refused.value)
