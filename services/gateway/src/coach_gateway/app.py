@@ -1,0 +1,56 @@
+"""The composition root of the gateway."""
+
+from collections import Counter
+
+from starlette.middleware.cors import CORSMiddleware
+
+from coach_common.clock import Clock, utc_now
+from coach_common.messaging.subscriptions import Transport, subscribe
+from coach_common.service import Service
+from coach_common.tokens import TokenReader
+from coach_gateway import sockets
+from coach_gateway.access import Access, EndedLogins
+from coach_gateway.config import GatewaySettings
+from coach_gateway.gateway import Gateway
+from coach_gateway.hub import SUBSCRIPTIONS, Hub
+from coach_gateway.limits import RateLimits
+from coach_gateway.own import own_app
+from coach_gateway.proxy import Proxy
+
+
+def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
+    """Put the gateway together; nothing runs yet."""
+    ended = EndedLogins(settings.auth_url, settings.service_token, clock)
+    access = Access(TokenReader.of(settings), ended)
+    proxy, hub = Proxy(settings), Hub()
+    ended.on_ended = hub.end_logins
+    limits = RateLimits(
+        {
+            "open": settings.open_requests_a_minute,
+            "user": settings.requests_a_minute,
+            "chat": settings.chats_a_minute,
+        }
+    )
+    checks = {"broker": transport.check, "sign-in": ended.ready, "upstreams": proxy.ready}
+    door = sockets.Door(settings, access, proxy, hub, clock, Counter())
+    gateway = Gateway(settings, access, proxy, limits, door, own_app(settings, checks))
+    return Service(
+        name="gateway",
+        app=CORSMiddleware(
+            gateway,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["authorization", "content-type", "x-request-id", "traceparent"],
+            expose_headers=[
+                "x-request-id", "retry-after",
+                "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
+            ],
+            max_age=600,
+        ),
+        settings=settings,
+        transport=transport,
+        subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_volatile=True),
+        workers={"ended logins": ended.follow},
+        on_close=(ended.close, proxy.close),
+        server_options={"ws_max_size": sockets.MAX_FRAME_BYTES},
+    )  # fmt: skip

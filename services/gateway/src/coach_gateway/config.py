@@ -1,0 +1,45 @@
+"""The settings of the gateway."""
+
+from pydantic import Field
+
+from coach_common.config import RabbitSettings, TokenSettings
+
+MIB = 1024 * 1024
+
+
+class GatewaySettings(TokenSettings):
+    """What the gateway reads."""
+
+    service_token: str = Field(min_length=16)
+    sessions_url: str = "http://localhost:8002"
+    media_url: str = "http://localhost:8003"
+    ai_url: str = "http://localhost:8004"
+    cors_origins: tuple[str, ...] = ("http://localhost:8081",)
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose X-Forwarded-For is believed."""
+    docs_enabled: bool | None = None
+    """None: everywhere but in production."""
+
+    max_body_bytes: int = Field(default=MIB, gt=0)
+    upstream_connections: int = Field(default=256, gt=0)
+    upstream_connect_seconds: float = Field(default=2.0, gt=0)
+    upstream_read_seconds: float = Field(default=60.0, gt=0)
+
+    open_requests_a_minute: int = Field(default=300, gt=0)
+    requests_a_minute: int = Field(default=600, gt=0)
+    chats_a_minute: int = Field(default=60, gt=0)
+
+    socket_auth_seconds: float = Field(default=10.0, gt=0)
+    socket_frames_a_second: int = Field(default=50, gt=0)
+    max_sockets_a_user: int = Field(default=20, gt=0)
+
+    @property
+    def has_docs(self) -> bool:
+        """Whether /docs and /openapi.json are served."""
+        if self.docs_enabled is None:
+            return self.environment != "production"
+        return self.docs_enabled
+
+
+class DistributedGatewaySettings(GatewaySettings, RabbitSettings):
+    """The same, over RabbitMQ."""

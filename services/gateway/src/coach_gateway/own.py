@@ -1,0 +1,52 @@
+"""What the gateway answers itself: who it is, health, metrics, and the public API's document."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse
+
+from coach_common.http import problems
+from coach_common.http.app import VERSION, Check, health_router
+from coach_gateway.config import GatewaySettings
+from coach_gateway.reference import render
+
+
+def own_app(settings: GatewaySettings, checks: Mapping[str, Check]) -> FastAPI:
+    """Return the small app behind the gateway's own paths."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
+    problems.install(app)
+    app.include_router(health_router("gateway", checks))
+
+    @app.get("/")
+    async def about() -> dict[str, str]:
+        return {
+            "name": "GenAI Coach",
+            "version": VERSION,
+            "status": "running",
+            "environment": settings.environment,
+        }
+
+    if settings.has_docs:
+        document = public_document()
+        page = render(document)
+
+        @app.get("/openapi.json")
+        async def openapi() -> Response:
+            return Response(json.dumps(document), media_type="application/json")
+
+        @app.get("/docs")
+        async def docs() -> HTMLResponse:
+            policy = "default-src 'none'; style-src 'unsafe-inline'"
+            return HTMLResponse(page, headers={"content-security-policy": policy})
+
+    return app
+
+
+def public_document() -> dict[str, Any]:
+    """Return the one OpenAPI document of the public API, as `make openapi` merged it."""
+    text = (files("coach_gateway") / "openapi.json").read_text()
+    document: dict[str, Any] = json.loads(text)
+    return document
