@@ -79,7 +79,7 @@ class Phone:
             content_type=content_type,
             extension=recording.suffix.removeprefix("."),
             size=len(content),
-            **({"session_id": session_id} if session_id else {}),
+            session_id=session_id,
         )
         async with httpx.AsyncClient(timeout=60, trust_env=False) as store:
             stored = await store.request(
@@ -96,7 +96,7 @@ class Phone:
             "/upload/confirm",
             key=key,
             uploaded_at=int(time.time() * 1000),
-            **({"session_id": session_id} if session_id else {}),
+            session_id=session_id,
         )
 
     async def complete(self, session_id: str, **body: Any) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """What is known of a recording and of an answer. Plain Python: no I/O, no clock, no framework."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from coach_common.errors import CoachError
 
@@ -49,6 +52,14 @@ class Transcript:
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
 
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> "Transcript":
+        """Return what `asdict` and JSON made of a transcript."""
+        words = tuple(Word(**word) for word in stored["words"])
+        quiet = stored["silences"]
+        silences = None if quiet is None else tuple(Silence(**silence) for silence in quiet)
+        return cls(**stored | {"words": words, "silences": silences})
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -93,6 +104,14 @@ class Judgement:
     rubric_version: str
     delivery: dict[str, Any] = field(default_factory=dict)
 
+    def remarks(self, kind: str) -> list[str]:
+        """Return the texts of the claims of one kind."""
+        return [claim.text for claim in self.claims if claim.kind == kind]
+
+    def evidence(self) -> list[dict[str, Any]]:
+        """Return the claims as the API shows them."""
+        return [asdict(claim) for claim in self.claims]
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -109,3 +128,97 @@ class PastSession:
     title: str
     overall_score: int | None
     improvements: tuple[str, ...]
+
+
+LEASE = timedelta(seconds=30)
+RENEWAL_SECONDS = 10.0
+MAX_CLAIMS = 3
+"""Claims without an outcome (the worker died each time) until a job is given up."""
+RETRIED_FOR = timedelta(hours=24)
+"""How long a provider that is down is tried."""
+
+_FIRST_PAUSE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 15 * 60.0
+
+
+class JobKind(StrEnum):
+    """The two slow things."""
+
+    TRANSCRIPTION = "transcription"
+    FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A slow thing to do, held by a lease while a worker does it."""
+
+    id: UUID
+    kind: JobKind
+    subject_id: UUID
+    user_id: UUID
+    created_at: datetime
+    lease_token: UUID
+    claims: int
+    tries: int
+    reason: str | None
+
+    def pause(self, jitter: float) -> timedelta:
+        """Return the pause before the next try: doubling from 2 s to 15 min, less a quarter at
+        most (`jitter`, 0 to 1), so that many do not come back at once."""
+        seconds = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2.0**self.tries)
+        return timedelta(seconds=seconds * (1 - jitter / 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording to transcribe, bound to the bytes that were confirmed."""
+
+    upload_id: UUID
+    user_id: UUID
+    key: str
+    session_id: UUID | None
+    etag: str
+    size_bytes: int
+    transcript: Transcript | None = None
+    has_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedSession:
+    """A session whose answer is to be judged once its words are known."""
+
+    session_id: UUID
+    user_id: UUID
+    title: str
+    question: str | None
+    duration_seconds: int | None
+    audio_s3_key: str | None
+    client_transcript: str | None
+    is_judged: bool = False
+
+    def answer(self, recording: Recording | None) -> Answer | None:
+        """Return what to judge, or None while its words are not known.
+
+        The recording's words where one is named; the client's own where none is, or where it
+        will never have any.
+        """
+        if recording is not None and recording.transcript is not None:
+            heard = recording.transcript
+            return Answer(
+                title=self.title,
+                question=self.question,
+                text=heard.text,
+                language=heard.language,
+                duration_seconds=heard.duration_seconds,
+                words=heard.words,
+                silences=heard.silences,
+            )
+        is_hopeless = recording is not None and recording.has_failed
+        if self.client_transcript and (self.audio_s3_key is None or is_hopeless):
+            return Answer(
+                title=self.title,
+                question=self.question,
+                text=self.client_transcript,
+                duration_seconds=self.duration_seconds,
+            )
+        return None

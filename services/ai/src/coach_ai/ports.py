@@ -17,6 +17,9 @@ class Transcriber(Protocol):
         (no speech found, unreadable), Unavailable where it may work later.
         """
 
+    async def warm_up(self) -> None:
+        """Get ready ahead of the first recording."""
+
     async def check(self) -> None:
         """Return where the provider could work now; else raise Unavailable."""
 

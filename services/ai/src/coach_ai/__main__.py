@@ -1,0 +1,13 @@
+"""`python -m coach_ai serve | migrate | revision MESSAGE`."""
+
+import sys
+
+from coach_ai.app import build
+from coach_ai.config import DistributedAiSettings
+from coach_ai.tables import METADATA
+from coach_common.cli import service_command
+
+main = service_command("ai", DistributedAiSettings, build, METADATA)
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

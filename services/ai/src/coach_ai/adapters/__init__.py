@@ -1,0 +1,1 @@
+"""The providers behind the ports: local and openai."""

@@ -1,0 +1,191 @@
+"""Judgement and conversation by OpenAI: a strict schema, and nothing believed without its quote."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Annotated, Literal
+
+import openai
+from openai.types.chat import ChatCompletionMessageParam
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coach_ai import delivery
+from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
+from coach_ai.domain import Answer, CannotJudge, Claim, Judgement, Message, PastSession
+from coach_ai.evidence import claim, find_quote
+from coach_ai.rubric import Scores, load
+from coach_common import logs
+from coach_common.errors import Unavailable
+
+log = logs.get(__name__)
+
+_TRIES = 3
+_MAX_TOKENS = 4000
+_MAX_CLAIMS = 6
+_LONGEST_REMARK = 400
+_LONGEST_SUMMARY = 2000
+_LONGEST_REPLY = 4000
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_MARKUP = re.compile(r"<[^>]{0,500}>|!?\[([^\]]*)\]\([^)]*\)")
+
+Level = Annotated[int, Field(ge=1, le=5, strict=True)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class _Levels(_Strict):
+    relevance: Level | None
+    structure: Level | None
+    specificity: Level | None
+    clarity: Level | None
+    technical: Level | None
+
+
+class _Claimed(_Strict):
+    kind: Literal["strength", "improvement"]
+    dimension: Literal["relevance", "structure", "specificity", "clarity", "technical"]
+    text: str
+    quote: str
+
+
+class _Judged(_Strict):
+    """What the model is asked to fill in."""
+
+    cannot_judge: str | None
+    levels: _Levels
+    claims: list[_Claimed]
+    summary: str
+
+
+class OpenAICoach:
+    """A Coach over OpenAI's API, or a server that speaks it."""
+
+    def __init__(self, api_key: str, base_url: str | None, model: str) -> None:
+        self._has_key = bool(api_key)
+        self._client = open_client(api_key, base_url)
+        self._model = model
+        self._rubric = load()
+
+    async def judge(self, answer: Answer) -> Judgement:
+        """Ask for levels and claims; drop claims that quote what was not said."""
+        judged = await self._ask(answer)
+        claims = _kept(answer, judged.claims)
+        measured = delivery.measure(answer)
+        levels: dict[str, int | None] = dict(judged.levels)
+        levels["delivery"] = None
+        summary = _clean(judged.summary, _LONGEST_SUMMARY)
+        if judged.cannot_judge is not None:
+            scores = Scores(None, None, None, None)
+            summary = _clean(judged.cannot_judge, _LONGEST_SUMMARY) or summary
+        elif not claims:
+            scores = Scores(None, None, None, None)
+            summary = "The answer was read, but no judgement of it stands on words that were said."
+        else:
+            scores = self._rubric.scores(levels)
+        return Judgement(
+            overall_score=scores.overall,
+            communication_score=scores.communication,
+            technical_score=scores.technical,
+            clarity_score=scores.clarity,
+            claims=claims,
+            detailed_feedback=summary,
+            provider=PROVIDER,
+            model=self._model,
+            rubric_version=self._rubric.version,
+            delivery=measured,
+        )
+
+    async def reply(self, conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
+        """Continue the conversation."""
+        known = json.dumps({"past_sessions": [asdict(session) for session in past]})
+        messages: list[ChatCompletionMessageParam] = [
+            {"role": "system", "content": _prompt("chat")},
+            {"role": "system", "content": known},
+        ]
+        for message in conversation:
+            if message.role == "assistant":
+                messages.append({"role": "assistant", "content": message.text})
+            else:
+                messages.append({"role": "user", "content": message.text})
+        try:
+            with translated():
+                answer = await self._client.chat.completions.create(
+                    model=self._model, messages=messages, max_completion_tokens=_MAX_TOKENS
+                )
+        except openai.BadRequestError as error:
+            raise Unavailable("The coach could not answer that.") from error
+        choice = answer.choices[0] if answer.choices else None
+        text = None if choice is None else choice.message.content
+        if not text:
+            raise Unavailable("The coach gave no answer. Please try again.")
+        return _clean(text, _LONGEST_REPLY)
+
+    async def check(self) -> None:
+        """Raise Unavailable without a key; the provider itself shows when it is used."""
+        if not self._has_key:
+            raise Unavailable("OPENAI_API_KEY is not set")
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.close()
+
+    async def _ask(self, answer: Answer) -> _Judged:
+        given = {
+            "question": answer.question or answer.title,
+            "rubric": {name: self._rubric.dimensions[name] for name in _Levels.model_fields},
+            "transcript": answer.text,
+        }
+        messages: list[ChatCompletionMessageParam] = [
+            {"role": "system", "content": _prompt("judge")},
+            {"role": "user", "content": json.dumps(given, ensure_ascii=False)},
+        ]
+        for _ in range(_TRIES):
+            try:
+                with translated():
+                    completion = await self._client.chat.completions.parse(
+                        model=self._model,
+                        messages=messages,
+                        response_format=_Judged,
+                        max_completion_tokens=_MAX_TOKENS,
+                    )
+            except (ValidationError, ValueError) as error:
+                log.warning("openai.malformed", why=type(error).__name__)
+                continue
+            except openai.BadRequestError as error:
+                raise CannotJudge("The AI provider declined to judge this answer.") from error
+            if not completion.choices:
+                continue
+            message = completion.choices[0].message
+            if message.refusal:
+                raise CannotJudge("The AI provider declined to judge this answer.")
+            if message.parsed is not None:
+                return message.parsed
+        raise Unavailable("The AI provider's answers made no sense.")
+
+
+def _kept(answer: Answer, claimed: Sequence[_Claimed]) -> tuple[Claim, ...]:
+    """Return the claims whose quote really stands in the transcript, in the transcript's words."""
+    kept: list[Claim] = []
+    for one in claimed[:_MAX_CLAIMS]:
+        quote = find_quote(answer.text, one.quote)
+        text = _clean(one.text, _LONGEST_REMARK)
+        if quote is None or not text:
+            log.info("openai.claim_dropped", dimension=one.dimension)
+            continue
+        kept.append(claim(answer, one.kind, one.dimension, text, quote))
+    return tuple(kept)
+
+
+def _clean(text: str, longest: int) -> str:
+    """Return plain text: no markup, no links, no control or direction characters."""
+    plain = _MARKUP.sub(lambda match: match[1] or "", _ANSI.sub("", text))
+    return _UNSAFE.sub("", plain).strip()[:longest]
+
+
+def _prompt(name: str) -> str:
+    return (files("coach_ai") / "prompts" / f"{name}.md").read_text()

@@ -1,0 +1,88 @@
+"""The composition root of ai."""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from coach_ai import routes, tables, workers
+from coach_ai.adapters.local_coach import LocalCoach
+from coach_ai.adapters.local_speech import LocalTranscriber
+from coach_ai.adapters.openai_coach import OpenAICoach
+from coach_ai.adapters.openai_speech import OpenAITranscriber
+from coach_ai.config import AiSettings
+from coach_ai.consumers import SUBSCRIPTIONS
+from coach_ai.deps import Deps
+from coach_ai.ports import Coach, Transcriber
+from coach_ai.use_cases.jobs import Turns
+from coach_common.clock import Clock, utc_now
+from coach_common.db.database import Database
+from coach_common.http.app import create_app
+from coach_common.messaging.subscriptions import Transport, subscribe
+from coach_common.service import Service, Worker
+from coach_common.storage import ObjectStore
+from coach_common.tokens import TokenReader
+
+
+def build(
+    settings: AiSettings,
+    transport: Transport,
+    *,
+    clock: Clock = utc_now,
+    tokens: TokenReader | None = None,
+    objects: ObjectStore | None = None,
+    transcriber: Transcriber | None = None,
+    coach: Coach | None = None,
+) -> Service:
+    """Put the service together; nothing runs yet."""
+    database = Database.of(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
+    store = objects or ObjectStore(settings)
+    listener, judge = transcriber or _transcriber(settings), coach or _coach(settings)
+    deps = Deps(database, clock, store, listener, judge, Path(tempfile.gettempdir()))
+    checks = {"database": database.check, "broker": transport.check, "store": store.check}
+    app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})
+    app.state.deps = deps
+    app.state.provider = "openai" if settings.uses_openai else "local"
+    app.state.tokens = tokens or TokenReader.of(settings)
+    app.include_router(routes.router)
+    return Service(
+        name="ai",
+        app=app,
+        settings=settings,
+        transport=transport,
+        database=database,
+        package="coach_ai",
+        subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
+        workers=_workers(settings, deps),
+        purged=(tables.INBOX, tables.TOMBSTONES),
+        on_close=(listener.close, judge.close, store.close),
+    )
+
+
+def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
+    turns = Turns()
+    found: dict[str, Worker] = {"warm up": partial(workers.warm_up, deps)}
+    for number in range(settings.transcription_workers):
+        found[f"transcribe {number}"] = partial(workers.transcribe, deps, turns)
+    for number in range(settings.feedback_workers):
+        found[f"judge {number}"] = partial(workers.judge, deps, turns)
+    return found
+
+
+def _transcriber(settings: AiSettings) -> Transcriber:
+    local = LocalTranscriber(settings.speech_model_dir)
+    if not settings.uses_openai:
+        return local
+    return OpenAITranscriber(
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_transcribe_model,
+        aligner=local,
+    )
+
+
+def _coach(settings: AiSettings) -> Coach:
+    if not settings.uses_openai:
+        return LocalCoach()
+    return OpenAICoach(
+        settings.openai_api_key or "", settings.openai_base_url, settings.openai_chat_model
+    )

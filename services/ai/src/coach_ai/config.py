@@ -1,0 +1,33 @@
+"""The settings of ai."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from coach_common.config import DatabaseSettings, RabbitSettings, StorageSettings, TokenSettings
+
+
+class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
+    """What ai reads."""
+
+    ai_provider: Literal["openai", "local"] | None = None
+    """None: openai where a key is set, else local."""
+    openai_api_key: str | None = None
+    openai_base_url: str | None = None
+    openai_transcribe_model: str = "gpt-transcribe"
+    openai_chat_model: str = "gpt-5-mini"
+    speech_model_dir: Path | None = None
+    transcription_workers: int = Field(default=1, ge=0)
+    feedback_workers: int = Field(default=2, ge=0)
+
+    @property
+    def uses_openai(self) -> bool:
+        """Which provider works."""
+        if self.ai_provider is None:
+            return bool(self.openai_api_key)
+        return self.ai_provider == "openai"
+
+
+class DistributedAiSettings(AiSettings, RabbitSettings):
+    """The same, over RabbitMQ."""

@@ -1,0 +1,32 @@
+"""What a use case of ai may reach."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coach_ai.domain import JobKind
+from coach_ai.ports import Coach, Transcriber
+from coach_common.clock import Clock
+from coach_common.db.database import Database
+from coach_common.storage import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The database, the clock, the object store, the two providers, and the workers' bells."""
+
+    db: Database
+    clock: Clock
+    objects: ObjectStore
+    transcriber: Transcriber
+    coach: Coach
+    folder: Path
+    """Where recordings lie while they are transcribed."""
+    bells: dict[JobKind, asyncio.Event] = field(
+        default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
+    )
+
+    def ring(self, *kinds: JobKind) -> None:
+        """Wake the workers: there may be something to do."""
+        for kind in kinds or JobKind:
+            self.bells[kind].set()

@@ -1,0 +1,104 @@
+"""The tables of ai."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from coach_common.db.tables import (
+    Id,
+    LongText,
+    UtcDateTime,
+    inbox_table,
+    new_metadata,
+    outbox_table,
+    tombstones_table,
+)
+
+METADATA = new_metadata()
+
+RECORDINGS = Table(
+    "recordings",
+    METADATA,
+    Column("upload_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("key", String(160), nullable=False),
+    Column("session_id", Id, nullable=True),
+    Column("etag", String(128), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # A whole Transcript as JSON, with its words and silences.
+    Column("transcript", LongText, nullable=True),
+    Column("has_failed", Boolean, nullable=False),
+    UniqueConstraint("key"),
+    Index("ix_recordings_user_id", "user_id"),
+    Index("ix_recordings_session_id", "session_id"),
+)
+
+ANSWERS = Table(
+    "answers",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("question", LongText, nullable=True),
+    Column("duration_seconds", Integer, nullable=True),
+    Column("audio_s3_key", String(160), nullable=True),
+    Column("client_transcript", LongText, nullable=True),
+    # A whole Judgement as JSON; there is one at most, ever.
+    Column("judgement", LongText, nullable=True),
+    Column("judged_at", UtcDateTime, nullable=True),
+    Index("ix_answers_user_id_judged_at", "user_id", "judged_at"),
+    Index("ix_answers_audio_s3_key", "audio_s3_key"),
+)
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("subject_id", Id, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("run_after", UtcDateTime, nullable=False),
+    Column("lease_token", Id, nullable=True),
+    Column("lease_until", UtcDateTime, nullable=True),
+    # Claims since the last outcome, and tries that a provider turned down.
+    Column("claims", Integer, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("reason", LongText, nullable=True),
+    UniqueConstraint("kind", "subject_id"),
+    Index("ix_jobs_kind_run_after", "kind", "run_after"),
+    Index("ix_jobs_user_id", "user_id"),
+)
+
+CONVERSATIONS = Table(
+    "conversations",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_conversations_user_id", "user_id"),
+)
+
+MESSAGES = Table(
+    "messages",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("conversation_id", Id, nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("text", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_messages_conversation_id_id", "conversation_id", "id"),
+    Index("ix_messages_user_id", "user_id"),
+)
+
+OUTBOX = outbox_table(METADATA)
+INBOX = inbox_table(METADATA)
+TOMBSTONES = tombstones_table(METADATA)

@@ -1,0 +1,1 @@
+"""The verbs of ai: facts that arrive, jobs that are done, conversations."""

@@ -1,0 +1,64 @@
+"""Feedback: from an answer's words to the one judgement of its session."""
+
+from coach_ai import store
+from coach_ai.deps import Deps
+from coach_ai.domain import Job
+from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
+
+
+async def judge_session(deps: Deps, job: Job) -> None:
+    """Judge a session and tell, once; a session whose words are not known yet waits for them."""
+    async with deps.db.read() as tx:
+        session = await store.find_session(tx, job.subject_id)
+        recording = None
+        if session is not None and session.audio_s3_key is not None:
+            recording = await store.find_recording_by_key(
+                tx, session.audio_s3_key, user_id=session.user_id
+            )
+    answer = None if session is None or session.is_judged else session.answer(recording)
+    if session is None or answer is None:
+        async with deps.db.transaction() as tx:
+            await store.finish_job(tx, job)
+        return
+    judgement = await deps.coach.judge(answer)
+    async with deps.db.transaction() as tx:
+        if not await store.finish_job(tx, job):
+            return
+        if not await store.record_judgement(tx, session.session_id, judgement, at=deps.clock()):
+            return
+        await tx.emit(
+            FeedbackGenerated(
+                session_id=session.session_id,
+                user_id=session.user_id,
+                overall_score=judgement.overall_score,
+                communication_score=judgement.communication_score,
+                technical_score=judgement.technical_score,
+                clarity_score=judgement.clarity_score,
+                strengths=judgement.remarks("strength"),
+                improvements=judgement.remarks("improvement"),
+                detailed_feedback=judgement.detailed_feedback,
+                evidence=judgement.evidence(),
+                delivery=judgement.delivery,
+                provider=judgement.provider,
+                model=judgement.model,
+                rubric_version=judgement.rubric_version,
+            )
+        )
+
+
+async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
+    """Tell that a session has no judgement: for good, or not yet."""
+    async with deps.db.transaction() as tx:
+        if is_final and not await store.finish_job(tx, job):
+            return
+        session = await store.find_session(tx, job.subject_id)
+        if session is None or session.is_judged:
+            return
+        await tx.emit(
+            FeedbackFailed(
+                session_id=session.session_id,
+                user_id=session.user_id,
+                reason=reason,
+                retryable=not is_final,
+            )
+        )

@@ -1,0 +1,103 @@
+"""Transcription: from the confirmed bytes in the store to words."""
+
+import asyncio
+import time
+
+from prometheus_client import Counter
+
+from coach_ai import store
+from coach_ai.deps import Deps
+from coach_ai.domain import CannotTranscribe, Job, JobKind, Recording, Transcript
+from coach_common.errors import Conflict, NotFound
+from coach_common.events.catalog import TranscriptionCompleted, TranscriptionFailed
+
+TRANSCRIBING = Counter("coach_ai_transcribing_seconds", "Time the provider took, in all.")
+TRANSCRIBED = Counter("coach_ai_transcribed_audio_seconds", "Length of what was transcribed.")
+
+
+async def transcribe_recording(deps: Deps, job: Job) -> None:
+    """Transcribe a recording and tell; have the sessions judged that wait for its words."""
+    async with deps.db.read() as tx:
+        recording = await store.find_recording(tx, job.subject_id)
+    if recording is None:
+        async with deps.db.transaction() as tx:
+            await store.finish_job(tx, job)
+        return
+    transcript = await _listen(deps, recording)
+    TRANSCRIBED.inc(transcript.duration_seconds)
+    async with deps.db.transaction() as tx:
+        if not await store.finish_job(tx, job):
+            return
+        known = await store.find_recording(tx, job.subject_id) or recording
+        await store.record_transcript(tx, recording.upload_id, transcript)
+        await tx.emit(
+            TranscriptionCompleted(
+                upload_id=recording.upload_id,
+                user_id=recording.user_id,
+                key=recording.key,
+                session_id=known.session_id,
+                text=transcript.text,
+                language=transcript.language,
+                duration_seconds=transcript.duration_seconds,
+                provider=transcript.provider,
+                model=transcript.model,
+            )
+        )
+        for session in await store.list_sessions_of_key(
+            tx, recording.key, user_id=recording.user_id
+        ):
+            await store.add_job(
+                tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
+            )
+    deps.ring(JobKind.FEEDBACK)
+
+
+async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
+    """Tell that a recording has no words: for good, or not yet."""
+    async with deps.db.transaction() as tx:
+        if is_final and not await store.finish_job(tx, job):
+            return
+        recording = await store.find_recording(tx, job.subject_id)
+        if recording is None:
+            return
+        await tx.emit(
+            TranscriptionFailed(
+                upload_id=recording.upload_id,
+                user_id=recording.user_id,
+                key=recording.key,
+                session_id=recording.session_id,
+                reason=reason,
+                retryable=not is_final,
+            )
+        )
+        if is_final:
+            await store.mark_failed(tx, recording.upload_id)
+            for session in await store.list_sessions_of_key(
+                tx, recording.key, user_id=recording.user_id
+            ):
+                # The person's own words stand in where there are any.
+                if session.client_transcript:
+                    await store.add_job(
+                        tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
+                    )
+    deps.ring(JobKind.FEEDBACK)
+
+
+async def _listen(deps: Deps, recording: Recording) -> Transcript:
+    try:
+        file = await deps.objects.download(
+            recording.key,
+            etag=recording.etag,
+            max_bytes=recording.size_bytes,
+            folder=deps.folder,
+        )
+    except NotFound:
+        raise CannotTranscribe("The recording is no longer in the store.") from None
+    except Conflict as error:
+        raise CannotTranscribe(str(error)) from None
+    began = time.perf_counter()
+    try:
+        return await deps.transcriber.transcribe(file)
+    finally:
+        TRANSCRIBING.inc(time.perf_counter() - began)
+        await asyncio.to_thread(file.unlink, missing_ok=True)
