@@ -1,2 +1,83 @@
 # GenAI Coach. `make help` lists the verbs.
 .DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := libs/common services/auth services/sessions services/media services/ai services/gateway deploy/embedded
+STAMP := .venv/.ready
+UV_VERSION := 0.13.9
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## a virtual environment with everything that run, demo and test need
+
+$(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/one" >&2; exit 1; }
+	@echo "[1/4] Making .venv"
+	@$(PYTHON) -m venv .venv || { echo "error: the venv module is missing (Debian: python3-venv)" >&2; exit 1; }
+	@echo "[2/4] Installing $$(grep -cE '^[a-z].*==' requirements.lock) pinned packages (about a minute)"
+	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	@echo "[3/4] Installing our own seven"
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
+	@echo "[4/4] Checking the speech model"
+	@$(BIN)/python -m coach_ai.adapters.speech_model
+	@touch $(STAMP)
+
+run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C stops it
+	@exec $(BIN)/coach run
+
+demo: setup  ## a real answer becomes feedback, step by step, against a server of its own
+	@exec $(BIN)/coach demo
+
+servers:  ## MariaDB and RabbitMQ from Debian's packages, where they are missing
+	@missing=""; \
+	[ -x /usr/sbin/mariadbd ] || missing="$$missing mariadb-server"; \
+	[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$$missing rabbitmq-server"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "error: install Debian's packages$$missing first" >&2; exit 1; fi; \
+	echo "Installing$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+test: setup servers  ## everything: unit, contract, integration, end to end, on both profiles
+	@$(BIN)/python -m pytest
+
+check: setup  ## format, lint, types, imports, documents, Dockerfile, compose
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/Dockerfile
+	$(BIN)/python deploy/compose/check.py docker-compose.yml
+	$(BIN)/python -m coach_embedded.openapi --check
+	$(BIN)/python -m coach_common.events.document --check
+
+docs: setup  ## write what is generated: openapi.json, docs/events.md, docs/asyncapi.json
+	$(BIN)/python -m coach_embedded.openapi
+	$(BIN)/python -m coach_common.events.document
+
+openapi: docs  ## the same
+
+bench: setup servers  ## the pipeline's own overhead, on both profiles
+	@$(BIN)/python benchmarks/pipeline.py
+
+lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install -q uv==$(UV_VERSION) && \
+	"$$folder/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  requirements.in -o requirements.lock
+
+migration: setup  ## make migration SERVICE=auth MESSAGE="what changes"
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(BIN)/python -m coach_embedded.migration "$(SERVICE)" "$(MESSAGE)" "$$folder"
+
+up:  ## docker compose, built and started
+	docker compose up --build --detach
+
+down:  ## docker compose, stopped
+	docker compose down
+
+.PHONY: help setup run demo servers test check docs openapi bench lock migration up down

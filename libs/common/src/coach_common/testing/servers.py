@@ -1,27 +1,284 @@
-"""A MariaDB and a RabbitMQ of a test run's own: free ports, own folders, stopped by id."""
+"""A MariaDB and a RabbitMQ of a test run's own: free ports, own folders, stopped by id.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+Both come from Debian's packages (`mariadb-server`, `rabbitmq-server`); as root or as anybody else.
+Each child is told by the kernel to end with the test run, should that be killed.
+"""
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+_START_SECONDS = 90.0
+_STOP_SECONDS = 30.0
+_PR_SET_PDEATHSIG = 1
+_RABBIT = Path("/usr/lib/rabbitmq/bin")
 
 
+@dataclass
 class PrivateMariaDB:
+    """One server; every test gets a schema and a user of its own."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
     @classmethod
     @contextmanager
     def started(cls) -> Iterator["PrivateMariaDB"]:
-        raise NotImplementedError
-        yield
+        """Run a server while the block lasts."""
+        _need("mariadbd", "mariadb-server")
+        _need("mariadb-install-db", "mariadb-server")
+        with _folder("coach-mariadb-") as folder:
+            _mine("mysql", folder)
+            user = ["--user=mysql"] if os.geteuid() == 0 else []
+            _run(
+                [
+                    "mariadb-install-db", "--no-defaults", *user, f"--datadir={folder}/data",
+                    "--auth-root-authentication-method=normal", "--skip-test-db",
+                    "--skip-name-resolve",
+                ],
+                folder / "install.log",
+            )  # fmt: skip
+            port = free_port()
+            process = _start(
+                [
+                    _path("mariadbd"), "--no-defaults", *user, f"--datadir={folder}/data",
+                    f"--socket={folder}/s.sock", f"--pid-file={folder}/pid", f"--port={port}",
+                    "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M",
+                    "--performance-schema=OFF", "--skip-log-bin", "--max-connections=500",
+                    "--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0",
+                ],
+                folder / "server.log",
+            )  # fmt: skip
+            server = cls(folder, port, process)
+            try:
+                _until(server._answers, process, folder / "server.log", "MariaDB")
+                yield server
+            finally:
+                _stop(process)
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        raise NotImplementedError
-        yield
+        """Give a fresh schema with a user of its own, by its URL; both are gone afterwards."""
+        name = f"t{secrets.token_hex(6)}"
+        self.execute(
+            f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;"
+            f"CREATE USER {name}@'%' IDENTIFIED BY '{name}';"
+            f"GRANT ALL ON {name}.* TO {name}@'%'"
+        )
+        try:
+            yield f"mysql://{name}:{name}@127.0.0.1:{self.port}/{name}"
+        finally:
+            self.execute(f"DROP DATABASE {name}; DROP USER {name}@'%'")
+
+    def execute(self, statements: str) -> None:
+        """Run statements as root."""
+        done = subprocess.run(
+            [*self._client("mariadb"), "-e", statements], capture_output=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode())
+
+    def _answers(self) -> bool:
+        ping = [*self._client("mariadb-admin"), "ping"]
+        return subprocess.run(ping, capture_output=True, check=False).returncode == 0
+
+    def _client(self, name: str) -> list[str]:
+        return [_path(name), "--no-defaults", "-uroot", f"--socket={self.folder}/s.sock"]
 
 
+@dataclass
 class PrivateRabbitMQ:
-    url: str
+    """One broker; a test may have a virtual host of its own."""
+
+    folder: Path
+    port: int
+    env: dict[str, str]
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def url(self) -> str:
+        """The address of the default virtual host."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
     @classmethod
     @contextmanager
     def started(cls) -> Iterator["PrivateRabbitMQ"]:
-        raise NotImplementedError
-        yield
+        """Run a broker while the block lasts."""
+        if not (_RABBIT / "rabbitmq-server").exists():
+            pytest.fail("RabbitMQ is missing: install Debian's package rabbitmq-server", False)
+        with _folder("coach-rabbitmq-") as folder:
+            port, dist, epmd = free_port(), free_port(), free_port()
+            (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
+            (folder / "enabled_plugins").write_text("[].\n")
+            (folder / "env.conf").write_text("")
+            env = {
+                "HOME": str(folder),
+                "RABBITMQ_NODENAME": f"coach{port}@localhost",
+                "RABBITMQ_NODE_PORT": str(port),
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_DIST_PORT": str(dist),
+                "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+                "RABBITMQ_LOG_BASE": f"{folder}/log",
+                "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+                "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+                "RABBITMQ_CONF_ENV_FILE": f"{folder}/env.conf",
+                "RABBITMQ_FEATURE_FLAGS_FILE": f"{folder}/feature_flags",
+                "ERL_EPMD_PORT": str(epmd),
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
+            }
+            server = cls(folder, port, {**os.environ, **env})
+            try:
+                server.start()
+                yield server
+            finally:
+                server.kill()
+                subprocess.run(["epmd", "-kill"], env=server.env, capture_output=True, check=False)
+
+    def start(self) -> None:
+        """Start the broker (again) and wait until it takes connections and commands."""
+        log = self.folder / "server.log"
+        self.process = _start([str(_RABBIT / "rabbitmq-server")], log, env=self.env)
+        _until(self._is_ready, self.process, log, "RabbitMQ")
+
+    def kill(self) -> None:
+        """As `kill -9` does, the whole group: the start script has the real one as its child."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    @contextmanager
+    def vhost(self) -> Iterator[str]:
+        """Give a fresh virtual host, by its URL; it is gone afterwards."""
+        name = f"t{secrets.token_hex(6)}"
+        self.control("add_vhost", name)
+        self.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        try:
+            yield f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+        finally:
+            with suppress(RuntimeError):
+                self.control("delete_vhost", name)
+
+    def control(self, *words: str) -> str:
+        """Run `rabbitmqctl` and return what it says."""
+        done = subprocess.run(
+            [str(_RABBIT / "rabbitmqctl"), "-q", "-n", self.env["RABBITMQ_NODENAME"], *words],
+            env=self.env,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode() + done.stdout.decode())
+        return done.stdout.decode()
+
+    def messages(self, vhost_url: str) -> dict[str, int]:
+        """Return how many messages lie in each queue of a virtual host."""
+        name = vhost_url.rsplit("/", 1)[-1]
+        lines = self.control("list_queues", "-p", name, "--no-table-headers", "name", "messages")
+        pairs = [line.split("\t") for line in lines.splitlines() if "\t" in line]
+        return {queue: int(count) for queue, count in pairs if count.isdigit()}
+
+    def _is_ready(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+            self.control("await_startup")
+        except (OSError, RuntimeError):
+            return False
+        return True
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port: int = held.getsockname()[1]
+        return port
+
+
+def _need(program: str, package: str) -> None:
+    if _path(program) == program and shutil.which(program) is None:
+        pytest.fail(f"{program} is missing: install Debian's package {package}", False)
+
+
+def _path(program: str) -> str:
+    for folder in ("/usr/sbin", "/usr/bin"):
+        if (Path(folder) / program).exists():
+            return f"{folder}/{program}"
+    return program
+
+
+@contextmanager
+def _folder(prefix: str) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _mine(user: str, folder: Path) -> None:
+    """Give the folder to the user a server runs as, where we are root and it may not be."""
+    if os.geteuid() == 0:
+        shutil.chown(folder, user, user)
+
+
+def _run(argv: list[str], log: Path) -> None:
+    with log.open("wb") as lines:
+        done = subprocess.run(argv, stdout=lines, stderr=lines, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{argv[0]} failed:\n{log.read_text()[-2000:]}")
+
+
+def _start(
+    argv: list[str], log: Path, env: dict[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as lines:
+        return subprocess.Popen(
+            argv,
+            stdout=lines,
+            stderr=lines,
+            env=env,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _until(
+    is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, name: str
+) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{name} ended:\n{log.read_text(errors='replace')[-2000:]}")
+        if is_ready():
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"{name} did not start:\n{log.read_text(errors='replace')[-2000:]}")
