@@ -65,7 +65,7 @@ def measure(answer: Answer) -> dict[str, Any]:
             syllables / max(span - paused, 1.0),
             "syllables/s",
             (3.0, 6.0),
-            "Jacewicz 2009: 3.3-5.9 observed; syllables counted to about 5 %",
+            "Jacewicz 2009: 3.3-5.9 observed; syllables estimated by vowel groups",
             syllables,
         ),
         "silent_pauses": _metric(
@@ -109,7 +109,10 @@ def measure(answer: Answer) -> dict[str, Any]:
 
 
 def count_fillers(tokens: Sequence[str]) -> int:
-    """Return the number of discourse fillers; the verb and the comparing "like" are none."""
+    """Return the number of discourse fillers; the verb and the comparing "like" are none.
+
+    Where it could be either, it is not counted.
+    """
     count = 0
     index = 0
     while index < len(tokens):
@@ -124,7 +127,7 @@ def count_fillers(tokens: Sequence[str]) -> int:
 
 
 def count_syllables(word: str) -> int:
-    """Return the syllables of an English word by its vowel groups: right for about 95 %."""
+    """Return an estimate of the syllables of an English word: its groups of vowels."""
     letters = re.sub(r"[^a-z]", "", word)
     if not letters:
         return 0

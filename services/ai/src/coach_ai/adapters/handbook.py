@@ -13,7 +13,8 @@ import yaml
 from coach_ai.domain import Message, PastSession
 from coach_ai.evidence import tokens_of
 
-_ENOUGH = 0.12
+_ENOUGH = 0.10
+_UNKNOWN_IDF = 1.5
 _GREETING = re.compile(r"^\W*(hi|hello|hey|good (morning|evening|afternoon))\b[^?]{0,20}$", re.I)
 _OWN = re.compile(
     r"\b(my (last|past|previous|feedback|score|session|weak|answers?)|how am i doing)\b"
@@ -158,11 +159,13 @@ def _nearest(text: str) -> tuple[Entry, float]:
 
 def _nearness(counts: Counter[str], entry: Entry) -> float:
     """Return the cosine of TF-IDF vectors."""
-    length = math.sqrt(sum((count * _idf().get(word, 3.0)) ** 2 for word, count in counts.items()))
+    length = math.sqrt(
+        sum((count * _idf().get(word, _UNKNOWN_IDF)) ** 2 for word, count in counts.items())
+    )
     if not length:
         return 0.0
     dot = sum(
-        count * _idf().get(word, 3.0) * entry.weights.get(word, 0.0)
+        count * _idf().get(word, _UNKNOWN_IDF) * entry.weights.get(word, 0.0)
         for word, count in counts.items()
     )
     return dot / length

@@ -1,0 +1,168 @@
+"""A built ai service on an empty database, with hand-written providers and a store on disk."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from coach_ai.app import build
+from coach_ai.config import AiSettings
+from coach_ai.deps import Deps
+from coach_ai.domain import Answer, Judgement, Message, PastSession, Silence, Transcript, Word
+from coach_common.errors import NotFound
+from coach_common.ids import new_id
+from coach_common.service import Service
+from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
+from coach_common.testing.harness import client_for, migrated
+
+TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
+
+
+@dataclass
+class ScriptedTranscriber:
+    """Hears TEXT, or raises what it is told to."""
+
+    failures: list[Exception] = field(default_factory=list)
+    heard: list[bytes] = field(default_factory=list)
+
+    async def transcribe(self, recording: Path) -> Transcript:
+        self.heard.append(recording.read_bytes())
+        if self.failures:
+            raise self.failures.pop(0)
+        words = tuple(
+            Word(word, index * 0.4, index * 0.4 + 0.3) for index, word in enumerate(TEXT.split())
+        )
+        return Transcript(TEXT, "en", 6.0, "scripted", "s1", words, (Silence(2.0, 2.5),))
+
+    async def warm_up(self) -> None:
+        return None
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class ScriptedCoach:
+    """Judges everything alike, or raises what it is told to."""
+
+    failures: list[Exception] = field(default_factory=list)
+    judged: list[Answer] = field(default_factory=list)
+    asked: list[tuple[list[Message], list[PastSession]]] = field(default_factory=list)
+
+    async def judge(self, answer: Answer) -> Judgement:
+        self.judged.append(answer)
+        if self.failures:
+            raise self.failures.pop(0)
+        return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
+
+    async def reply(self, conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
+        self.asked.append((list(conversation), list(past)))
+        return f"You said: {conversation[-1].text}"
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class DiskStore:
+    """An object store that has every object, as its key; what a worker needs of one."""
+
+    missing: set[str] = field(default_factory=set)
+
+    async def download(self, key: str, *, etag: str, max_bytes: int, folder: Path) -> Path:
+        if key in self.missing:
+            raise NotFound("gone")
+        file = folder / f"{new_id()}"
+        file.write_bytes(key.encode())
+        return file
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Leases are by database time, so the clock begins now."""
+    return FakeClock(datetime.now(UTC))
+
+
+@pytest.fixture
+def transcriber() -> ScriptedTranscriber:
+    return ScriptedTranscriber()
+
+
+@pytest.fixture
+def coach() -> ScriptedCoach:
+    return ScriptedCoach()
+
+
+@pytest.fixture
+def objects() -> DiskStore:
+    return DiskStore()
+
+
+@pytest.fixture
+def settings(database_url: str) -> AiSettings:
+    return AiSettings(
+        database_url=database_url,
+        aws_access_key_id="a",
+        aws_secret_access_key="s",
+        s3_bucket_name="b",
+        s3_endpoint_url="http://127.0.0.1:9",
+        ai_provider="local",
+    )
+
+
+@pytest.fixture
+async def service(
+    settings: AiSettings,
+    transport: KeepingTransport,
+    clock: FakeClock,
+    issuer: TokenIssuer,
+    transcriber: ScriptedTranscriber,
+    coach: ScriptedCoach,
+    objects: DiskStore,
+) -> AsyncIterator[Service]:
+    built = build(
+        settings,
+        transport,
+        clock=clock,
+        tokens=issuer.reader,
+        objects=objects,  # type: ignore[arg-type]
+        transcriber=transcriber,
+        coach=coach,
+    )
+    async with migrated(built):
+        yield built
+
+
+@pytest.fixture
+def deps(service: Service) -> Deps:
+    return service.app.state.deps  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.fixture
+def user_id() -> UUID:
+    return new_id()
+
+
+@pytest.fixture
+async def client(
+    service: Service, issuer: TokenIssuer, user_id: UUID
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that acts as `user_id`."""
+    async with client_for(service, headers=issuer.bearer(user_id)) as client:
+        yield client

@@ -1,0 +1,387 @@
+"""Recordings become words, sessions become feedback: once each, whatever comes in what order."""
+
+import asyncio
+import itertools
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+
+from coach_ai import store
+from coach_ai.deps import Deps
+from coach_ai.domain import CannotJudge, CannotTranscribe, Job, JobKind
+from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS
+from coach_ai.use_cases import jobs
+from coach_ai.use_cases.feedback import fail_feedback, judge_session
+from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
+from coach_common.db.migrate import differences
+from coach_common.errors import Unavailable
+from coach_common.events.catalog import (
+    FeedbackFailed,
+    FeedbackGenerated,
+    SessionCompleted,
+    SessionDeleted,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+    UploadConfirmed,
+    UploadLinked,
+    UserDeleted,
+)
+from coach_common.ids import new_id
+from coach_common.messaging.dispatch import Outcome
+from coach_common.service import Service
+from coach_common.testing.fakes import FakeClock
+from coach_common.testing.harness import deliver, published
+
+WORK = {
+    JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
+    JobKind.FEEDBACK: (judge_session, fail_feedback),
+}
+
+
+class Told:
+    """The events about one recording and one session."""
+
+    def __init__(self, user_id: UUID) -> None:
+        self.user_id, self.upload_id, self.session_id = user_id, new_id(), new_id()
+        self.key = f"uploads/{user_id}/{self.upload_id}.m4a"
+
+    def confirmed(self, *, is_linked: bool = True) -> UploadConfirmed:
+        return UploadConfirmed(
+            upload_id=self.upload_id, user_id=self.user_id, key=self.key,
+            content_type="audio/m4a", size=9, etag="e",
+            session_id=self.session_id if is_linked else None,
+        )  # fmt: skip
+
+    def linked(self) -> UploadLinked:
+        return UploadLinked(
+            upload_id=self.upload_id, user_id=self.user_id, key=self.key, etag="e",
+            session_id=self.session_id,
+        )  # fmt: skip
+
+    def completed(self, *, key: bool = True, transcript: str | None = None) -> SessionCompleted:
+        return SessionCompleted(
+            session_id=self.session_id, user_id=self.user_id, title="T", question="Q?",
+            duration_seconds=6, audio_s3_key=self.key if key else None, transcript=transcript,
+        )  # fmt: skip
+
+
+async def _work(deps: Deps, turns: jobs.Turns | None = None) -> int:
+    """Do all jobs that may be done now; return how many."""
+    turns = turns or jobs.Turns()
+    done = 0
+    for kind in (*JobKind, *JobKind):
+        while (job := await turns.claim(deps, kind)) is not None:
+            await jobs.run(deps, job, *WORK[kind])
+            done += 1
+    return done
+
+
+async def _claim(deps: Deps, kind: JobKind = JobKind.TRANSCRIPTION) -> Job:
+    job = await jobs.Turns().claim(deps, kind)
+    assert job is not None
+    return job
+
+
+async def _later(deps: Deps) -> None:
+    """Let every pause and every lease be over, by the database's own clock."""
+    past = deps.clock()
+    async with deps.db.transaction() as tx:
+        await tx.execute(update(JOBS).values(run_after=past.replace(year=2020)))
+        await tx.execute(
+            update(JOBS)
+            .where(JOBS.c.lease_until.is_not(None))
+            .values(lease_until=past.replace(year=2020))
+        )
+
+
+async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
+    assert service.database is not None
+    assert await differences(service.database, "coach_ai", METADATA) == []
+
+
+@pytest.mark.parametrize("is_linked", [True, False])
+async def test_every_order_ends_in_one_transcript_and_one_feedback(
+    service: Service, deps: Deps, user_id: UUID, is_linked: bool
+) -> None:
+    for order in itertools.permutations(("confirmed", "completed", "linked", "work")):
+        told = Told(user_id)
+        events = {
+            "confirmed": told.confirmed(is_linked=is_linked),
+            "completed": told.completed(),
+            "linked": told.linked(),
+        }
+        for name in order:
+            if name == "work":
+                await _work(deps)
+                continue
+            event_id = new_id()
+            for _ in range(2):
+                verdict = await deliver(service, events[name], event_id=event_id)
+                assert verdict.outcome is Outcome.DONE
+            await deliver(service, events[name])
+        await _work(deps)
+
+        transcribed = await published(service.database, TranscriptionCompleted)
+        judged = await published(service.database, FeedbackGenerated)
+        assert [one.key for one in transcribed].count(told.key) == 1, order
+        assert [one.session_id for one in judged].count(told.session_id) == 1, order
+
+
+async def test_a_clients_words_are_judged_where_no_recording_is_named(
+    service: Service, deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    told = Told(user_id)
+    await deliver(service, told.completed(key=False, transcript="My own words."))
+
+    await _work(deps)
+
+    assert [answer.text for answer in coach.judged] == ["My own words."]
+    assert coach.judged[0].words == ()
+
+
+async def test_what_is_heard_reaches_the_judge_with_its_times(
+    service: Service, deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    told = Told(user_id)
+    await deliver(service, told.confirmed())
+    await deliver(service, told.completed())
+
+    await _work(deps)
+
+    (answer,) = coach.judged
+    assert answer.question == "Q?"
+    assert (answer.words[1].text, answer.words[1].start) == ("year", 0.4)
+    assert answer.silences[0].end == 2.5
+
+
+async def test_a_provider_that_is_down_is_told_once_and_tried_until_it_is_up(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    told = Told(user_id)
+    transcriber.failures = [Unavailable("The AI provider is away.")] * 3
+    await deliver(service, told.confirmed())
+
+    for _ in range(4):
+        await _work(deps)
+        await _later(deps)
+
+    (failed,) = await published(service.database, TranscriptionFailed)
+    assert (failed.reason, failed.retryable) == ("The AI provider is away.", True)
+    assert len(await published(service.database, TranscriptionCompleted)) == 1
+
+
+async def test_pauses_grow_and_end_after_a_day(
+    service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
+) -> None:
+    told = Told(user_id)
+    coach.failures = [Unavailable("Away.")] * 3
+    await deliver(service, told.completed(key=False, transcript="Words."))
+    pauses = []
+    for hours in (0, 0, 24):
+        clock.advance(hours * 3600)
+        await _work(deps)
+        async with deps.db.read() as tx:
+            rows = await tx.rows(select(JOBS.c.run_after))
+        pauses += [(row["run_after"] - clock()).total_seconds() for row in rows]
+        await _later(deps)
+
+    assert 1.4 <= pauses[0] <= 2 < 2.9 <= pauses[1] <= 4
+    failures = await published(service.database, FeedbackFailed)
+    assert [failure.retryable for failure in failures] == [True, False]
+    assert await _work(deps) == 0
+
+
+async def test_completing_again_tries_at_once(
+    service: Service, deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    told = Told(user_id)
+    coach.failures = [Unavailable("Away.")]
+    await deliver(service, told.completed(key=False, transcript="Words."))
+    await _work(deps)
+    assert await _work(deps) == 0
+
+    await deliver(service, told.completed(key=False, transcript="Words."))
+
+    assert await _work(deps) == 1
+    assert len(await published(service.database, FeedbackGenerated)) == 1
+
+
+@pytest.mark.parametrize("kind", ["transcription", "feedback"])
+async def test_what_can_never_work_fails_at_once_with_its_reason(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any, coach: Any, kind: str
+) -> None:
+    told = Told(user_id)
+    transcriber.failures = [CannotTranscribe("No speech.")] if kind == "transcription" else []
+    coach.failures = [CannotJudge("Declined.")]
+    await deliver(service, told.confirmed())
+    await deliver(service, told.completed())
+
+    await _work(deps)
+
+    if kind == "transcription":
+        (failed,) = await published(service.database, TranscriptionFailed)
+        assert (failed.reason, failed.retryable) == ("No speech.", False)
+        assert coach.judged == []
+    else:
+        (refused,) = await published(service.database, FeedbackFailed)
+        assert (refused.reason, refused.retryable) == ("Declined.", False)
+    assert await published(service.database, FeedbackGenerated) == []
+
+
+async def test_a_missing_object_fails_with_its_reason(
+    service: Service, deps: Deps, user_id: UUID, objects: Any
+) -> None:
+    told = Told(user_id)
+    objects.missing.add(told.key)
+    await deliver(service, told.confirmed())
+
+    await _work(deps)
+
+    (failed,) = await published(service.database, TranscriptionFailed)
+    assert not failed.retryable
+
+
+async def test_a_recording_without_speech_leaves_the_clients_words(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any, coach: Any
+) -> None:
+    told = Told(user_id)
+    transcriber.failures = [CannotTranscribe("No speech.")]
+    await deliver(service, told.completed(transcript="My own words."))
+    await deliver(service, told.confirmed())
+
+    await _work(deps)
+
+    assert [answer.text for answer in coach.judged] == ["My own words."]
+
+
+async def test_a_worker_that_died_is_replaced_after_its_lease(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    await deliver(service, Told(user_id).confirmed())
+    await _claim(deps)
+
+    assert await _work(deps) == 0
+    await _later(deps)
+
+    assert await _work(deps) == 1
+    assert len(await published(service.database, TranscriptionCompleted)) == 1
+
+
+async def test_a_late_workers_result_is_dropped(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    await deliver(service, Told(user_id).confirmed())
+    late = await _claim(deps)
+    await _later(deps)
+    await _work(deps)
+
+    await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
+
+    assert len(await published(service.database, TranscriptionCompleted)) == 1
+    async with deps.db.transaction() as tx:
+        assert not await store.renew_lease(tx, late)
+
+
+async def test_three_claims_without_an_outcome_are_given_up(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    await deliver(service, Told(user_id).confirmed())
+    for _ in range(3):
+        await _claim(deps)
+        await _later(deps)
+
+    await _work(deps)
+
+    (failed,) = await published(service.database, TranscriptionFailed)
+    assert (failed.reason, failed.retryable) == (jobs.GIVEN_UP, False)
+
+
+async def test_a_stop_gives_the_job_back_at_once(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def hang(deps: Deps, job: Job) -> None:
+        begun.set()
+        await never.wait()
+
+    await deliver(service, Told(user_id).confirmed())
+    running = asyncio.create_task(jobs.run(deps, await _claim(deps), hang, fail_transcription))
+    await begun.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    job = await _claim(deps)
+    assert job.claims == 1
+
+
+async def test_twenty_workers_claim_each_job_once(service: Service, deps: Deps) -> None:
+    for _ in range(5):
+        await deliver(service, Told(new_id()).confirmed())
+
+    claimed = await asyncio.gather(
+        *(jobs.Turns().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
+    )
+
+    ids = [job.id for job in claimed if job is not None]
+    assert len(ids) == len(set(ids)) == 5
+
+
+async def test_ten_uploads_of_one_do_not_stand_before_anothers_first(
+    service: Service, deps: Deps
+) -> None:
+    busy, patient = new_id(), new_id()
+    for _ in range(10):
+        await deliver(service, Told(busy).confirmed())
+    await deliver(service, Told(patient).confirmed())
+    turns = jobs.Turns()
+    order = []
+    for _ in range(4):
+        job = await turns.claim(deps, JobKind.TRANSCRIPTION)
+        assert job is not None
+        order.append(job.user_id)
+        await jobs.run(deps, job, *WORK[JobKind.TRANSCRIPTION])
+
+    assert order == [busy, patient, busy, busy]
+
+
+@pytest.mark.parametrize("by", ["session", "key", "person"])
+async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
+    service: Service, deps: Deps, user_id: UUID, by: str
+) -> None:
+    told = Told(user_id)
+    await deliver(service, told.confirmed(is_linked=by != "key"))
+    await deliver(service, told.completed())
+    gone = {
+        "session": SessionDeleted(session_id=told.session_id, user_id=user_id),
+        "key": SessionDeleted(session_id=told.session_id, user_id=user_id, keys=[told.key]),
+        "person": UserDeleted(user_id=user_id),
+    }[by]
+    running = await _claim(deps)
+
+    await deliver(service, gone)
+    await jobs.run(deps, running, *WORK[JobKind.TRANSCRIPTION])
+    await deliver(service, told.completed())
+
+    assert await published(service.database, TranscriptionCompleted) == []
+    async with deps.db.read() as tx:
+        for table in (RECORDINGS, ANSWERS, JOBS):
+            assert await tx.rows(select(table)) == []
+
+
+async def test_the_temporary_file_is_removed_whatever_happens(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    transcriber.failures = [CannotTranscribe("No.")]
+    told = Told(user_id)
+    await deliver(service, told.confirmed())
+    await _work(deps)
+
+    assert transcriber.heard == [told.key.encode()]
+    assert not [file for file in deps.folder.iterdir() if _holds(file, told.key)]
+
+
+def _holds(file: Any, key: str) -> bool:
+    return bool(file.is_file() and file.stat().st_size == len(key) and file.read_text() == key)
