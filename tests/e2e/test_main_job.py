@@ -25,7 +25,7 @@ async def _final(phone: Phone, session_id: str, *, seconds: float = 90) -> dict[
         feedback = await phone.feedback(session_id)
         return feedback if feedback["status"] in ("ready", "failed") else None
 
-    return await eventually(look, what="a final feedback", seconds=seconds)
+    return await eventually(look, what="a final feedback", seconds=seconds, every_seconds=0.25)
 
 
 async def test_a_spoken_answer_becomes_a_transcript_and_feedback_pushed_live(phone: Phone) -> None:
@@ -126,7 +126,12 @@ async def test_a_kill_while_transcribing_loses_nothing_and_judges_once(
     confirmed = await phone.confirm(key, session_id=session_id)
     await phone.complete(session_id)
 
+    async def is_transcribing() -> bool:
+        return "job.claimed" in stack.ai.tail()
+
+    await eventually(is_transcribing, what="the claim of the job", every_seconds=0.01)
     await stack.ai.kill()
+    assert "job.ended" not in stack.ai.tail()
     await stack.start()
     async with phone.socket() as socket:
         feedback = await _final(phone, session_id, seconds=150)
@@ -167,7 +172,7 @@ async def test_five_parallel_refreshes_keep_the_phone_signed_in(phone: Phone) ->
 async def test_every_error_reads_as_one_sentence(stack: Stack, phone: Phone) -> None:
     answers = [
         await phone.send("POST", "/auth/register", json={"email": "x", "password": "1"}),
-        await phone.send("POST", "/sessions", content=b"{", headers={}),
+        await phone.send("POST", "/sessions", content=b"{"),
         await phone.send("GET", "/sessions/nonsense"),
         await phone.send("GET", "/nothing/here"),
         await phone.send("DELETE", "/sessions"),

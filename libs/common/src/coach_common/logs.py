@@ -70,6 +70,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
         "aio_pika",
         "aiormq",
         "alembic",
+        "asyncmy",
     ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):

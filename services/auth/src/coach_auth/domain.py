@@ -79,6 +79,16 @@ class RefreshToken:
     used_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Tokens for a person."""
+
+    user: User
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+
 class Refresh(StrEnum):
     """What presenting a refresh token means."""
 

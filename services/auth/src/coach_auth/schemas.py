@@ -15,8 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from coach_auth.domain import User
-from coach_auth.use_cases import SignedIn
+from coach_auth.domain import SignedIn, User
 
 
 def _email(text: str) -> str:

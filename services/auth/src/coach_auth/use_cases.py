@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from coach_auth.domain import (
     LoginEnded,
     Refresh,
     RefreshToken,
+    SignedIn,
     User,
     WrongCredentials,
     email_digest,
@@ -43,16 +44,6 @@ REVOKED = Counter("coach_auth_revoked_logins", "Logins that were ended.", ["caus
 _KEYS_FRESH_SECONDS = 30.0
 _REVOCATION_SLACK = timedelta(minutes=1)
 _REVOCATIONS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """Tokens for a person."""
-
-    user: User
-    access_token: str
-    refresh_token: str
-    expires_in: int
 
 
 async def register(deps: Deps, *, email: str, password: str, name: str | None) -> SignedIn:

@@ -1,15 +1,17 @@
 """One request at the door: matched, let in, counted, forwarded. Pure ASGI."""
 
+import asyncio
 import json
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coach_common import logs, telemetry
-from coach_common.errors import CoachError
+from coach_common.errors import CoachError, TooLarge
 from coach_common.http import problems
 from coach_gateway import sockets
 from coach_gateway.access import Access, TrustedProxies, bearer_of
@@ -30,6 +32,8 @@ _SECURITY = [
     (b"x-frame-options", b"DENY"),
 ]
 _STRICT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+_DRAINED = 4
+_DRAIN_SECONDS = 2.0
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -89,6 +93,10 @@ class Gateway:
 
         try:
             await self._serve(scope, receive, answer, seen)
+        except TooLarge as error:
+            # A client that is still sending would not read the answer before a closed connection.
+            await _drain(receive, self._settings.max_body_bytes * _DRAINED)
+            await _problem(answer, error, seen)
         except CoachError as error:
             await _problem(answer, error, seen)
         except Exception:
@@ -188,6 +196,18 @@ class Gateway:
                 ms=round(seconds * 1000, 1),
                 request_id=request_id,
             )
+
+
+async def _drain(receive: Receive, limit: int) -> None:
+    """Read what is left of a body, to a bound in bytes and time."""
+    total = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while total < limit:
+                message = await receive()
+                total += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
 
 
 async def _problem(send: Send, error: CoachError, seen: Seen) -> None:

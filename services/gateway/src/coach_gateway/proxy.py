@@ -196,6 +196,8 @@ def check_framing(headers: list[tuple[bytes, bytes]], limit: int) -> int | None:
     is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
     if len(set(lengths)) > 1 or (lengths and is_chunked):
         raise BadRequest("The request's length is ambiguous.", code="ambiguous_framing")
+    if sum(name == b"host" for name, _ in headers) > 1:
+        raise BadRequest("A request names one host.", code="ambiguous_host")
     if any(name == b"content-encoding" and value != b"identity" for name, value in headers):
         raise UnsupportedType("Compressed requests are not taken.", code="content_encoding")
     if not lengths:

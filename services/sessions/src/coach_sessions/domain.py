@@ -219,6 +219,27 @@ class Stats:
     improvement: float
 
 
+@dataclass(frozen=True, slots=True)
+class ListedSession:
+    """What the list shows of a session."""
+
+    id: UUID
+    title: str
+    created_at: datetime
+    duration_seconds: int | None
+    overall_score: int | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """A page of a person's sessions, newest first, and where the next one begins."""
+
+    sessions: list[ListedSession]
+    stats: Stats
+    next_before: tuple[datetime, UUID] | None
+
+
 def date_in_words(at: datetime) -> str:
     """Return `November 24, 2026`."""
     return f"{at:%B} {at.day}, {at.year}"

@@ -11,8 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.errors import Invalid
-from coach_sessions.domain import Session, date_in_words, duration_in_words
-from coach_sessions.use_cases import SessionPage
+from coach_sessions.domain import Session, SessionPage, date_in_words, duration_in_words
 
 MAX_SECONDS = 24 * 3600
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,15 +116,15 @@ class SessionsOut(BaseModel):
         return cls(
             sessions=[
                 SessionListed(
-                    id=str(row["id"]),
-                    title=row["title"],
-                    date=date_in_words(row["created_at"]),
-                    duration=duration_in_words(row["duration_seconds"]),
-                    score=row["overall_score"],
-                    status=row["status"],
-                    created_at=row["created_at"],
+                    id=str(one.id),
+                    title=one.title,
+                    date=date_in_words(one.created_at),
+                    duration=duration_in_words(one.duration_seconds),
+                    score=one.overall_score,
+                    status=one.status,
+                    created_at=one.created_at,
                 )
-                for row in page.rows
+                for one in page.sessions
             ],
             stats=StatsOut(
                 total=page.stats.total,

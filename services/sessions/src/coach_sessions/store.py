@@ -8,7 +8,15 @@ from uuid import UUID
 from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
 
 from coach_common.db.transaction import Transaction
-from coach_sessions.domain import Failure, Feedback, Recording, Session, SessionNotFound, Stats
+from coach_sessions.domain import (
+    Failure,
+    Feedback,
+    ListedSession,
+    Recording,
+    Session,
+    SessionNotFound,
+    Stats,
+)
 from coach_sessions.tables import OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
 
 
@@ -55,8 +63,8 @@ async def update_session(tx: Transaction, session: Session) -> None:
 
 async def list_sessions(
     tx: Transaction, user_id: UUID, *, limit: int, before: tuple[datetime, UUID] | None
-) -> list[RowMapping]:
-    """Return the rows that the list shows, newest first."""
+) -> list[ListedSession]:
+    """Return what the list shows, newest first."""
     columns = SESSIONS.c
     query = select(
         columns.id,
@@ -72,7 +80,8 @@ async def list_sessions(
         query = query.where(
             or_(columns.created_at < at, and_(columns.created_at == at, columns.id < session_id))
         )
-    return await tx.rows(query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit))
+    rows = await tx.rows(query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit))
+    return [ListedSession(**row) for row in rows]
 
 
 async def get_stats(tx: Transaction, user_id: UUID) -> Stats:

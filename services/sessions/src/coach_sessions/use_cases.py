@@ -3,12 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
-
-from sqlalchemy import RowMapping
 
 from coach_common.db.transaction import Delivery, Transaction
 from coach_common.errors import Unauthenticated
@@ -28,21 +26,12 @@ from coach_sessions.domain import (
     RecordingNotFound,
     Session,
     SessionNotFound,
-    Stats,
+    SessionPage,
     owns_key,
 )
 
 T = TypeVar("T")
 Change = Callable[[Session], Session]
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPage:
-    """A page of a person's sessions, newest first, and where the next one begins."""
-
-    rows: list[RowMapping]
-    stats: Stats
-    next_before: tuple[datetime, UUID] | None
 
 
 async def create_session(
@@ -80,7 +69,7 @@ async def list_sessions(
         stats = await store.get_stats(tx, caller.user_id)
     page = rows[:limit]
     has_more = len(rows) > limit
-    return SessionPage(page, stats, (page[-1]["created_at"], page[-1]["id"]) if has_more else None)
+    return SessionPage(page, stats, (page[-1].created_at, page[-1].id) if has_more else None)
 
 
 async def complete_session(

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from coach_common import crash
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
 from coach_common.db.transaction import AlreadyHandled, Delivery, Transaction
@@ -85,7 +86,9 @@ class Database:
             if handling is not None:
                 await self._claim(connection, handling)
             yield tx
+            crash.point("transaction.before_commit")
             await connection.commit()
+            crash.point("transaction.committed")
         if tx.emitted:
             self.committed.set()
 

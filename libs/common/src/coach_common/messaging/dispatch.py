@@ -1,6 +1,7 @@
 """From a delivered body to a consumer, and what becomes of the delivery. Both transports use it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,7 +33,13 @@ class Verdict:
     reason: str = ""
 
 
-async def dispatch(subscription: Subscription, body: bytes, *, attempt: int) -> Verdict:
+async def dispatch(
+    subscription: Subscription,
+    body: bytes,
+    *,
+    attempt: int,
+    delays: Sequence[float] = RETRY_DELAYS_SECONDS,
+) -> Verdict:
     """Hand the event to its consumer and judge how that went.
 
     Done also where the consumer had applied it before. Unavailable and bugs are tried again
@@ -40,13 +47,15 @@ async def dispatch(subscription: Subscription, body: bytes, *, attempt: int) -> 
     will not get better.
     """
     began = time.perf_counter()
-    verdict = await _judge(subscription, body, attempt)
+    verdict = await _judge(subscription, body, attempt, delays)
     telemetry.EVENTS_HANDLED.labels(subscription.queue, verdict.outcome.value).inc()
     telemetry.EVENT_SECONDS.labels(subscription.queue).observe(time.perf_counter() - began)
     return verdict
 
 
-async def _judge(subscription: Subscription, body: bytes, attempt: int) -> Verdict:
+async def _judge(
+    subscription: Subscription, body: bytes, attempt: int, delays: Sequence[float]
+) -> Verdict:
     try:
         envelope = Envelope.from_json(body)
         if envelope.type != subscription.event.type:
@@ -60,10 +69,12 @@ async def _judge(subscription: Subscription, body: bytes, attempt: int) -> Verdi
     with structlog.contextvars.bound_contextvars(
         event_id=str(envelope.id), consumer=subscription.queue
     ):
-        return await _handle(subscription, event, delivery)
+        return await _handle(subscription, event, delivery, delays)
 
 
-async def _handle(subscription: Subscription, event: Event, delivery: Delivery) -> Verdict:
+async def _handle(
+    subscription: Subscription, event: Event, delivery: Delivery, delays: Sequence[float]
+) -> Verdict:
     try:
         try:
             await subscription.handle(event, delivery)
@@ -73,20 +84,20 @@ async def _handle(subscription: Subscription, event: Event, delivery: Delivery) 
         log.debug("event.already_handled")
         return Verdict(Outcome.DONE)
     except Unavailable as error:
-        return _again(delivery.attempt, str(error))
+        return _again(delivery.attempt, str(error), delays)
     except CoachError as error:
         log.error("event.refused", code=error.code)
         return Verdict(Outcome.DEAD, reason=f"{error.code}: {error}")
     except Exception as error:
         log.exception("event.crashed", attempt=delivery.attempt)
-        return _again(delivery.attempt, type(error).__name__)
+        return _again(delivery.attempt, type(error).__name__, delays)
     return Verdict(Outcome.DONE)
 
 
-def _again(attempt: int, reason: str) -> Verdict:
-    if attempt > len(RETRY_DELAYS_SECONDS):
+def _again(attempt: int, reason: str, delays: Sequence[float]) -> Verdict:
+    if attempt > len(delays):
         log.error("event.dead", attempt=attempt, reason=reason)
         return Verdict(Outcome.DEAD, reason=reason)
-    delay = RETRY_DELAYS_SECONDS[attempt - 1]
+    delay = delays[attempt - 1]
     log.warning("event.retry", attempt=attempt, delay_seconds=delay, reason=reason)
     return Verdict(Outcome.RETRY, delay_seconds=delay, reason=reason)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     delete,
+    func,
     insert,
     select,
     update,
@@ -29,6 +30,7 @@ from coach_common.db.tables import Id, LongText, UtcDateTime, new_metadata
 from coach_common.ids import new_id
 from coach_common.messaging.dispatch import Outcome, Verdict, dispatch
 from coach_common.messaging.subscriptions import (
+    RETRY_DELAYS_SECONDS,
     UNROUTED,
     UNROUTED_SECONDS,
     Outgoing,
@@ -111,7 +113,9 @@ class InProcessBroker:
     ) -> tuple[list[tuple[UUID, bytes, int]], float]:
         """Return what is due and not in hand, and the seconds until it is worth another look."""
         now = self.database.clock()
-        room = _PREFETCH - len(in_flight)
+        # As it is before the look: what is settled meanwhile may still be in what the look finds.
+        busy = frozenset(in_flight)
+        room = _PREFETCH - len(busy)
         async with self.database.read() as tx:
             rows = await tx.rows(
                 select(MESSAGES)
@@ -122,7 +126,7 @@ class InProcessBroker:
         due: list[tuple[UUID, bytes, int]] = []
         pause = _POLL_SECONDS
         for row in rows:
-            if row["id"] in in_flight:
+            if row["id"] in busy:
                 continue
             due_at: datetime = row["due_at"]
             if due_at > now:
@@ -155,6 +159,16 @@ class InProcessBroker:
             rows = await tx.rows(select(MESSAGES).where(MESSAGES.c.dead_at.is_not(None)))
         return [(row["queue"], row["event_id"], row["reason"]) for row in rows]
 
+    async def waiting(self) -> dict[str, int]:
+        """Return how many events wait in each queue, dead ones apart."""
+        async with self.database.read() as tx:
+            rows = await tx.rows(
+                select(MESSAGES.c.queue, func.count().label("count"))
+                .where(MESSAGES.c.dead_at.is_(None))
+                .group_by(MESSAGES.c.queue)
+            )
+        return {row["queue"]: row["count"] for row in rows}
+
     def _queues(self, event_type: str) -> list[str]:
         bound = self._bound.get(event_type)
         if bound:
@@ -167,8 +181,11 @@ class InProcessBroker:
 class InProcessTransport:
     """One service's Transport over the shared broker."""
 
-    def __init__(self, broker: InProcessBroker) -> None:
+    def __init__(
+        self, broker: InProcessBroker, *, delays: Sequence[float] = RETRY_DELAYS_SECONDS
+    ) -> None:
         self._broker = broker
+        self._delays = delays
         self._volatile: list[Subscription] = []
         self._consumers: set[asyncio.Task[None]] = set()
         self._handling: set[asyncio.Task[None]] = set()
@@ -240,7 +257,7 @@ class InProcessTransport:
         wake: asyncio.Event,
     ) -> None:
         try:
-            verdict = await dispatch(subscription, body, attempt=attempt)
+            verdict = await dispatch(subscription, body, attempt=attempt, delays=self._delays)
             crash.point("broker.handled")
             await self._broker.settle(message_id, attempt, verdict)
         except Exception:

@@ -46,7 +46,14 @@ _ATTEMPT = "x-attempt"
 class RabbitTransport:
     """A Transport over one RabbitMQ. It connects by itself, whenever the broker is there."""
 
-    def __init__(self, url: str, *, prefetch: int = 16) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefetch: int = 16,
+        delays: Sequence[float] = RETRY_DELAYS_SECONDS,
+    ) -> None:
+        self._delays = delays
         self._publisher = _broker(url, Channel(publisher_confirms=True, on_return_raises=True))
         self._consumer = _broker(url, Channel(prefetch_count=prefetch))
         self._replica = uuid4().hex[:12]
@@ -103,7 +110,7 @@ class RabbitTransport:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await self._publisher.start()
-                    await _declare_topology(self._publisher)
+                    await _declare_topology(self._publisher, self._delays)
                 self._has_topology = True
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await self._consumer.start()
@@ -139,7 +146,7 @@ class RabbitTransport:
     ) -> Callable[[bytes, RabbitMessage], Awaitable[None]]:
         async def handle(body: bytes, message: RabbitMessage) -> None:
             attempt = int(message.headers.get(_ATTEMPT, 1))
-            verdict = await dispatch(subscription, body, attempt=attempt)
+            verdict = await dispatch(subscription, body, attempt=attempt, delays=self._delays)
             crash.point("broker.handled")
             if not subscription.is_volatile:
                 await self._settle(subscription, body, message, attempt, verdict)
@@ -212,7 +219,7 @@ def _pause_exchange(seconds: float) -> RabbitExchange:
     )
 
 
-async def _declare_topology(broker: RabbitBroker) -> None:
+async def _declare_topology(broker: RabbitBroker, delays: Sequence[float]) -> None:
     """Declare all exchanges, queues and bindings, so that no event meets a missing queue."""
     unrouted = await broker.declare_exchange(_UNROUTED)
     kept = await broker.declare_queue(
@@ -224,7 +231,7 @@ async def _declare_topology(broker: RabbitBroker) -> None:
         queue = await broker.declare_queue(_durable(name, event_type))
         await queue.bind(events, routing_key=event_type)
         await broker.declare_queue(RabbitQueue(f"{name}.dead", durable=True))
-    for seconds in RETRY_DELAYS_SECONDS:
+    for seconds in delays:
         exchange = await broker.declare_exchange(_pause_exchange(seconds))
         # Fanout: the routing key stays the work queue's name, by which the message returns.
         pause = await broker.declare_queue(

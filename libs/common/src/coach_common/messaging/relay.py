@@ -13,7 +13,9 @@ from coach_common.messaging.subscriptions import Outgoing, Transport
 log = logs.get(__name__)
 
 _BATCH = 100
-_CLAIM = timedelta(seconds=30)
+CLAIM = timedelta(seconds=30)
+"""How long a batch is a relay's own; longer than any publish may take."""
+
 _POLL_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 
@@ -25,12 +27,15 @@ class Relay:
     after 30 s and the same ids go out again; the consumers' inboxes make that harmless.
     """
 
-    def __init__(self, database: Database, transport: Transport) -> None:
+    def __init__(
+        self, database: Database, transport: Transport, *, claim_for: timedelta = CLAIM
+    ) -> None:
         if database.outbox is None:
             raise RuntimeError(f"{database.source} has no outbox")
         self._database = database
         self._outbox = database.outbox
         self._transport = transport
+        self._claim_for = claim_for
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -88,7 +93,9 @@ class Relay:
             ids = [row["id"] for row in rows]
             if ids:
                 await tx.execute(
-                    update(outbox).where(outbox.c.id.in_(ids)).values(claimed_until=now + _CLAIM)
+                    update(outbox)
+                    .where(outbox.c.id.in_(ids))
+                    .values(claimed_until=now + self._claim_for)
                 )
         return [Outgoing(row["id"], row["type"], row["body"].encode()) for row in rows]
 

@@ -68,7 +68,11 @@ async def deliver(
 
 
 async def eventually(
-    look: Callable[[], Awaitable[T | None]], *, what: str, seconds: float = 30.0
+    look: Callable[[], Awaitable[T | None]],
+    *,
+    what: str,
+    seconds: float = 30.0,
+    every_seconds: float = 0.02,
 ) -> T:
     """Wait until `look` returns something, with a generous bound."""
     try:
@@ -77,6 +81,6 @@ async def eventually(
                 found = await look()
                 if found:
                     return found
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(every_seconds)
     except TimeoutError:
         raise AssertionError(f"{what} did not happen within {seconds} s") from None

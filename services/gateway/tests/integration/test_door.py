@@ -1,0 +1,280 @@
+"""The door over real sockets: who passes, what passes, and what a refusal looks like."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from coach_common.ids import new_id
+from coach_common.testing.fakes import TokenIssuer
+from coach_common.testing.harness import eventually
+
+
+async def _raw(port: int, request: bytes) -> bytes:
+    """Send bytes as they are; return the answer until the connection is closed or falls silent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    await writer.drain()
+    answer = b""
+    try:
+        async with asyncio.timeout(3):
+            while b"\r\n\r\n" not in answer:
+                chunk = await reader.read(65_536)
+                if not chunk:
+                    break
+                answer += chunk
+    except TimeoutError:
+        pass
+    finally:
+        writer.close()
+    return answer
+
+
+async def test_a_call_reaches_its_service_with_rebuilt_headers(
+    gateway: Any, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    answer = await client.post(
+        "/v1/sessions?limit=3",
+        json={"title": "x"},
+        headers={
+            "x-user-id": "somebody",
+            "x-forwarded-for": "6.6.6.6",
+            "x-request-id": "phone-1234",
+            "cookie": "a=b",
+        },
+    )
+
+    assert answer.status_code == 200
+    (asked,) = gateway.upstreams.asked
+    assert (asked["upstream"], asked["method"]) == ("sessions", "POST")
+    assert (asked["path"], asked["query"]) == ("/sessions", "limit=3")
+    assert json.loads(asked["body"]) == {"title": "x"}
+    headers = asked["headers"]
+    assert "x-user-id" not in headers
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-request-id"] == answer.headers["x-request-id"] == "phone-1234"
+    assert headers["authorization"].startswith("Bearer ")
+    assert "server" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert int(answer.headers["ratelimit-remaining"]) == 199
+    assert answer.headers.get_list("x-request-id") == ["phone-1234"]
+
+
+async def test_only_auth_and_media_are_told_what_only_the_gateway_knows(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    for path in ("/auth/me", "/upload/1", "/sessions/1"):
+        await client.get(path, headers={"host": "10.0.2.2:8000"})
+
+    auth, media, sessions = (asked["headers"] for asked in gateway.upstreams.asked)
+    assert auth["x-gateway-token"] and "x-gateway-token" not in media
+    assert media["x-coach-public-host"] == "10.0.2.2:8000"
+    assert not {"x-gateway-token", "x-coach-public-host"} & set(sessions)
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Basic eDp5", "Bearer", "Bearer nonsense", "Bearer a.b.c"]
+)
+async def test_without_a_valid_token_nothing_passes(gateway: Any, header: str | None) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url) as nobody:
+        answer = await nobody.get(
+            "/sessions", headers={} if header is None else {"authorization": header}
+        )
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert gateway.upstreams.asked == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"exp": 1}, {"exp": None}, {"exp": "9999999999"}, {"exp": 1e308}, {"exp": -1},
+        {"exp": True}, {"iat": 9_999_999_999}, {"nbf": 9_999_999_999}, {"aud": None},
+        {"aud": "other"}, {"aud": ["genai-coach-api", "other"]}, {"iss": "evil"}, {"sub": None},
+        {"sub": ""}, {"sid": None}, {"jti": None}, {"type": "refresh"}, {"type": None},
+    ],
+)  # fmt: skip
+async def test_a_token_with_one_claim_wrong_is_refused(
+    gateway: Any, issuer: TokenIssuer, changed: dict[str, Any]
+) -> None:
+    token = issuer.issue(new_id(), **changed)
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
+        answer = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"typ": "JWT"}, {"typ": None}, {"typ": "rt+jwt"}, {"kid": "other"}, {"jku": "http://evil"},
+     {"jwk": {}}, {"x5u": "http://evil"}, {"crit": ["x"]}],
+)  # fmt: skip
+async def test_a_token_with_one_header_wrong_is_refused(
+    gateway: Any, issuer: TokenIssuer, headers: dict[str, Any]
+) -> None:
+    token = issuer.issue(new_id(), headers=headers)
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
+        answer = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
+
+    assert answer.status_code == 401
+
+
+async def test_an_ended_login_is_refused_within_a_second(gateway: Any, issuer: TokenIssuer) -> None:
+    login_id = new_id()
+    headers = {"authorization": f"Bearer {issuer.issue(new_id(), sid=str(login_id))}"}
+    async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as client:
+        assert (await client.get("/sessions")).status_code == 200
+        gateway.upstreams.ended.append(login_id)
+
+        async def is_refused() -> bool:
+            return (await client.get("/sessions")).status_code == 401
+
+        await eventually(is_refused, what="the refusal", seconds=5)
+
+
+async def test_a_gateway_that_cannot_learn_of_ended_logins_lets_nobody_in(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    gateway.upstreams.is_auth_broken = True
+
+    async def is_closed() -> httpx.Response | None:
+        answer = await client.get("/sessions")
+        return answer if answer.status_code == 503 else None
+
+    answer = await eventually(is_closed, what="failing closed", seconds=10)
+    assert answer.headers["retry-after"]
+    assert (await client.get("/health/ready")).status_code == 503
+    gateway.upstreams.is_auth_broken = False
+
+    async def is_open() -> bool:
+        return (await client.get("/sessions")).status_code == 200
+
+    await eventually(is_open, what="the return", seconds=10)
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("/v1/../internal/x", 400), ("/v1/%2e%2e/metrics", 400), ("//auth/me", 400),
+        ("/auth/me%00", 400), ("/v1/v1/auth/me", 404), ("/internal/revocations", 404),
+        ("/auth/login/../../sessions", 400), ("http://169.254.169.254/latest", 404),
+    ],
+)  # fmt: skip
+async def test_odd_targets_reach_nobody(gateway: Any, target: str, status: int) -> None:
+    request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+
+    answer = await _raw(gateway.port, request)
+
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
+    assert gateway.upstreams.asked == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: -5",
+        "Transfer-Encoding: chunked, identity",
+        "Host: y",
+        "Bad Header: 1",
+    ],
+)
+async def test_ambiguous_requests_reach_nobody(gateway: Any, headers: str) -> None:
+    request = (
+        f"POST /auth/login HTTP/1.1\r\nHost: x\r\n{headers}\r\nConnection: close\r\n\r\n"
+        "0\r\n\r\nGET /internal/revocations HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
+
+    answer = await _raw(gateway.port, request.encode())
+
+    assert b" 200 " not in answer.split(b"\r\n")[0]
+    assert all(asked["path"] != "/internal/revocations" for asked in gateway.upstreams.asked)
+
+
+async def test_a_body_over_the_limit_is_refused_announced_or_not(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b"x" * 1000
+
+    announced = await client.post("/sessions", content=b"x" * 10_001)
+    streamed = await client.post("/sessions", content=chunks())
+    fits = await client.post("/sessions", content=b"x" * 10_000)
+
+    assert (announced.status_code, streamed.status_code, fits.status_code) == (413, 413, 200)
+    assert fits.json()["length"] == 10_000
+
+
+async def test_an_answer_streams_before_it_is_complete(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    async with client.stream("GET", "/upload/1/url") as answer:
+        chunks = answer.aiter_bytes()
+        first = await anext(chunks)
+        gateway.upstreams.hold.set()
+        rest = b"".join([chunk async for chunk in chunks])
+
+    assert (first, rest) == (b"first", b"second")
+
+
+async def test_a_limit_that_is_used_up_is_429_and_health_is_not_limited(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    statuses = [(await client.get("/sessions")).status_code for _ in range(201)]
+    refused = await client.get("/sessions")
+
+    assert statuses == [200] * 200 + [429]
+    assert refused.headers["retry-after"]
+    assert refused.headers["ratelimit-remaining"] == "0"
+    assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_only_allowed_origins_are_echoed(client: httpx.AsyncClient) -> None:
+    asked = {"access-control-request-method": "DELETE"}
+    good = await client.options("/sessions/1", headers=asked | {"origin": "http://localhost:8081"})
+    simple = await client.get("/sessions", headers={"origin": "http://localhost:8081"})
+    for origin in ("http://evil.example", "null", "http://localhost:8081.evil"):
+        bad = await client.options("/sessions/1", headers=asked | {"origin": origin})
+        assert "access-control-allow-origin" not in bad.headers
+
+    assert good.headers["access-control-allow-origin"] == "http://localhost:8081"
+    assert simple.headers["access-control-allow-origin"] == "http://localhost:8081"
+    assert "origin" in simple.headers["vary"].lower()
+
+
+async def test_what_the_gateway_says_of_itself(client: httpx.AsyncClient) -> None:
+    about = (await client.get("/")).json()
+    ready = await client.get("/health/ready")
+    docs = await client.get("/docs")
+    document = (await client.get("/openapi.json")).json()
+
+    assert about["status"] == "running" and about["environment"] == "development"
+    assert ready.json()["checks"].keys() == {"broker", "sign-in", "upstreams"}
+    assert "/sessions/{session_id}/feedback" in document["paths"]
+    assert "POST" in docs.text and "/auth/register" in docs.text
+    assert "coach_http_requests_total" in (await client.get("/metrics")).text
+    assert (await client.get("/docs/x")).status_code == 404
+
+
+async def test_an_upstream_that_is_away_is_503_and_named_in_readiness(
+    issuer: TokenIssuer, gateway: Any, client: httpx.AsyncClient
+) -> None:
+    proxy = gateway.service.on_close[1].__self__
+    proxy._urls["ai"] = "http://127.0.0.1:9"
+
+    answer = await client.post("/ai/chat", json={"message": "x"})
+    ready = await client.get("/health/ready")
+
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert ready.json()["missing"] == {"upstreams": "away: ai"}
+    assert (await client.get("/sessions")).status_code == 200

@@ -1,0 +1,76 @@
+"""Which headers pass, and whose address counts."""
+
+import pytest
+
+from coach_common.errors import BadRequest, TooLarge, TooMany, UnsupportedType
+from coach_gateway.access import TrustedProxies
+from coach_gateway.limits import RateLimits
+from coach_gateway.proxy import check_framing, forwarded_headers
+
+
+def test_only_harmless_headers_pass() -> None:
+    headers = [
+        (b"authorization", b"Bearer x"),
+        (b"content-type", b"application/json"),
+        (b"accept", b"*/*"),
+        (b"connection", b"keep-alive, x-secret, Authorization"),
+        (b"x-secret", b"1"),
+        (b"x-user-id", b"1"),
+        (b"x_user_id", b"1"),
+        (b"x-internal-auth", b"1"),
+        (b"x-forwarded-user", b"1"),
+        (b"x-forwarded-for", b"1"),
+        (b"forwarded", b"for=1"),
+        (b"x-real-ip", b"1"),
+        (b"x-original-url", b"/internal"),
+        (b"x-coach-public-host", b"evil"),
+        (b"x-gateway-token", b"guess"),
+        (b"x-http-method-override", b"DELETE"),
+        (b"te", b"trailers"),
+        (b"upgrade", b"h2c"),
+        (b"host", b"evil"),
+    ]
+
+    assert forwarded_headers(headers) == [
+        ("authorization", "Bearer x"),
+        ("content-type", "application/json"),
+        ("accept", "*/*"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ([(b"content-length", b"1"), (b"content-length", b"2")], BadRequest),
+        ([(b"content-length", b"1"), (b"transfer-encoding", b"chunked")], BadRequest),
+        ([(b"content-length", b"-1")], BadRequest),
+        ([(b"content-length", b"11")], TooLarge),
+        ([(b"content-encoding", b"gzip")], UnsupportedType),
+    ],
+)
+def test_ambiguous_or_oversized_requests_are_refused(
+    headers: list[tuple[bytes, bytes]], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        check_framing(headers, 10)
+
+
+def test_an_address_is_believed_from_trusted_proxies_alone() -> None:
+    nobody, ours = TrustedProxies([]), TrustedProxies(["10.0.0.0/8"])
+
+    assert nobody.client_address("1.2.3.4", "6.6.6.6") == "1.2.3.4"
+    assert ours.client_address("1.2.3.4", "6.6.6.6") == "1.2.3.4"
+    assert ours.client_address("10.0.0.1", "9.9.9.9, 6.6.6.6, 10.0.0.7") == "6.6.6.6"
+    assert ours.client_address("10.0.0.1", "nonsense") == "10.0.0.1"
+    assert ours.client_address("10.0.0.1", None) == "10.0.0.1"
+
+
+def test_a_window_that_is_used_up_says_when_it_ends() -> None:
+    limits = RateLimits({"user": 3})
+    left = [limits.take("user", "a").remaining for _ in range(3)]
+
+    assert left == [2, 1, 0]
+    assert limits.take("user", "b").remaining == 2
+    with pytest.raises(TooMany) as refused:
+        limits.take("user", "a")
+    assert 1 <= refused.value.retry_after_seconds <= 61

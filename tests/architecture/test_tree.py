@@ -1,0 +1,107 @@
+"""What the tree promises: declared imports, nothing of one machine, every event documented."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = sorted(file.parent for file in ROOT.glob("*/*/pyproject.toml"))
+_IMPORTED_AS = {
+    "alembic": "alembic", "boto3": "boto3", "botocore": "boto3", "cryptography": "cryptography",
+    "fastapi": "fastapi", "faststream": "faststream", "httpx": "httpx", "jwt": "pyjwt",
+    "prometheus_client": "prometheus-client", "pydantic": "fastapi", "starlette": "fastapi",
+    "pydantic_settings": "pydantic-settings", "sqlalchemy": "sqlalchemy", "structlog": "structlog",
+    "uuid_utils": "uuid-utils", "uvicorn": "uvicorn", "uvloop": "uvloop", "bcrypt": "bcrypt",
+    "email_validator": "email-validator", "aiohttp": "aiohttp", "openai": "openai",
+    "faster_whisper": "faster-whisper", "av": "faster-whisper", "numpy": "numpy", "yaml": "pyyaml",
+    "jiwer": "jiwer", "nanio": "nanio", "websockets": "websockets", "pytest": None,
+}  # fmt: skip
+_BROUGHT_BY_COMMON = {"alembic", "prometheus-client", "pyjwt", "uvloop"}
+
+
+def _declared(package: Path) -> set[str]:
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"]]
+    for extra in project.get("optional-dependencies", {}).values():
+        lines += extra
+    return {re.split(r"[\[;<>= ]", line)[0] for line in lines}
+
+
+def _imports(package: Path) -> set[str]:
+    found: set[str] = set()
+    for file in (package / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return {name for name in found if name not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_what_a_package_imports_it_declares(package: Path) -> None:
+    declared = _declared(package)
+    wanted = {
+        name.replace("_", "-") if name.startswith("coach_") else _IMPORTED_AS[name]
+        for name in _imports(package)
+    } - {None, f"coach-{package.name}"}
+    if package.name != "common":
+        wanted -= _BROUGHT_BY_COMMON
+
+    assert wanted <= declared
+
+
+def test_every_package_asked_for_is_listed_with_its_purpose() -> None:
+    listed = {
+        re.split(r"[\[;<>= ]", line)[0]
+        for line in (ROOT / "requirements.in").read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+    purposes = [
+        line
+        for line in (ROOT / "requirements.in").read_text().splitlines()
+        if line and not line.startswith("#") and "# " not in line
+    ]
+    declared = set().union(*(_declared(package) for package in PACKAGES))
+
+    assert {one for one in declared if not one.startswith("coach-")} - {"numpy"} <= listed
+    assert purposes == []
+
+
+def test_nothing_in_the_tree_names_a_registry_or_a_machine() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
+    ).stdout
+    hosts = re.compile(rb"https?://[a-z.]*(pypi|pythonhosted|npmjs|deb\.debian|snapshot\.)")
+    machine = str(ROOT.parent).encode() + b"/"
+    for name in filter(None, listed.split(b"\0")):
+        file = ROOT / name.decode()
+        if not file.is_file():
+            continue
+        content = file.read_bytes()
+        assert not hosts.search(content), name
+        if len(machine) > 3:
+            assert machine not in content, name
+
+
+def test_no_source_file_is_longer_than_a_reader_can_hold() -> None:
+    longest = {
+        str(file.relative_to(ROOT)): len(file.read_text().splitlines())
+        for package in PACKAGES
+        for file in (package / "src").rglob("*.py")
+    }
+
+    assert {name: lines for name, lines in longest.items() if lines > 480} == {}
+
+
+def test_nobody_asks_which_profile_it_runs_in() -> None:
+    for package in PACKAGES:
+        if package.name == "embedded":
+            continue
+        for file in (package / "src").rglob("*.py"):
+            assert not re.search(r"\bif .*(embedded|is_distributed)", file.read_text()), file

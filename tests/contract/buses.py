@@ -1,0 +1,90 @@
+"""Both transports behind one handle, so that one suite holds them to one meaning."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coach_common.errors import Unavailable
+from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
+from coach_common.messaging.rabbit import RabbitTransport
+from coach_common.messaging.subscriptions import Subscription, Transport
+from coach_common.testing.harness import eventually
+from coach_common.testing.servers import PrivateRabbitMQ
+
+DELAYS = (0.1, 0.3)
+
+
+@dataclass
+class Bus:
+    """A broker of the test's own."""
+
+    open_transport: Callable[[], Transport]
+    dead: Callable[[], Awaitable[dict[str, int]]]
+    waiting: Callable[[], Awaitable[dict[str, int]]]
+    restart: Callable[[], Awaitable[None]]
+    running: list[Transport] = field(default_factory=list)
+
+    async def listen(self, *subscriptions: Subscription) -> Transport:
+        """Start a transport, and wait until events flow."""
+        transport = self.open_transport()
+        self.running.append(transport)
+        await transport.start(subscriptions)
+
+        async def flows() -> bool:
+            try:
+                await transport.check()
+            except Unavailable:
+                return False
+            return True
+
+        await eventually(flows, what="a connection", seconds=60)
+        return transport
+
+    async def stop(self, transport: Transport) -> None:
+        self.running.remove(transport)
+        await transport.stop()
+
+
+async def in_process(tmp_path: Path, stack: AsyncExitStack) -> Bus:
+    url = f"sqlite:///{tmp_path}/broker.db"
+    brokers = [InProcessBroker(url)]
+    await brokers[0].open()
+
+    async def dead() -> dict[str, int]:
+        letters = await brokers[-1].dead_letters()
+        queues = [queue for queue, _, _ in letters]
+        return {queue: queues.count(queue) for queue in queues}
+
+    async def restart() -> None:
+        await brokers[-1].close()
+        brokers.append(InProcessBroker(url))
+        await brokers[-1].open()
+
+    stack.push_async_callback(lambda: brokers[-1].close())
+    return Bus(
+        lambda: InProcessTransport(brokers[-1], delays=DELAYS),
+        dead,
+        lambda: brokers[-1].waiting(),
+        restart,
+    )
+
+
+def rabbitmq(server: PrivateRabbitMQ, url: str) -> Bus:
+    async def counts() -> dict[str, int]:
+        found = await asyncio.to_thread(server.messages, url)
+        return {queue: count for queue, count in found.items() if count}
+
+    async def dead() -> dict[str, int]:
+        found = await counts()
+        return {q.removesuffix(".dead"): n for q, n in found.items() if q.endswith(".dead")}
+
+    async def waiting() -> dict[str, int]:
+        return {q: n for q, n in (await counts()).items() if not q.endswith(".dead")}
+
+    async def restart() -> None:
+        server.kill()
+        await asyncio.to_thread(server.start)
+
+    return Bus(lambda: RabbitTransport(url, delays=DELAYS), dead, waiting, restart)
