@@ -31,20 +31,18 @@ def decode(recording: Path) -> Samples:
 
     Raises CannotTranscribe where there is none, it cannot be read, or it is over 30 minutes.
     """
-    try:
-        # A file object, not a path: a playlist inside it finds nothing else to open.
-        with (
-            recording.open("rb") as file,
-            av.open(
+    with recording.open("rb") as file:
+        try:
+            # A file object, not a path: a playlist inside it finds nothing else to open.
+            with av.open(
                 file,
                 mode="r",
                 metadata_errors="ignore",
                 options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
-            ) as container,
-        ):
-            return _decode(container)
-    except (av.FFmpegError, ValueError, IndexError, MemoryError) as error:
-        raise CannotTranscribe("We could not read this recording.") from error
+            ) as container:
+                return _decode(container)
+        except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
+            raise CannotTranscribe("We could not read this recording.") from error
 
 
 def _decode(container: Any) -> Samples:

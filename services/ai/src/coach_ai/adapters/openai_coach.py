@@ -153,7 +153,8 @@ class OpenAICoach:
                         response_format=_Judged,
                         max_completion_tokens=_MAX_TOKENS,
                     )
-            except (ValidationError, ValueError) as error:
+            except (ValidationError, ValueError, AttributeError) as error:
+                # AttributeError: the SDK met a body that is no JSON and took it for a completion.
                 log.warning("openai.malformed", why=type(error).__name__)
                 continue
             except openai.BadRequestError as error:

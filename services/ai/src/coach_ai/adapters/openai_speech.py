@@ -42,8 +42,15 @@ class OpenAITranscriber:
     """A Transcriber over OpenAI's API, or a server that speaks it."""
 
     def __init__(
-        self, api_key: str, base_url: str | None, model: str, aligner: Transcriber | None
+        self,
+        api_key: str,
+        base_url: str | None,
+        model: str,
+        aligner: Transcriber | None,
+        *,
+        max_piece_seconds: float = MAX_PIECE_SECONDS,
     ) -> None:
+        self._max_piece_seconds = max_piece_seconds
         self._has_key = bool(api_key)
         self._client = open_client(api_key, base_url)
         self._model = model
@@ -56,7 +63,7 @@ class OpenAITranscriber:
         samples = await loop.run_in_executor(self._threads, decode, recording)
         quiet = await loop.run_in_executor(self._threads, silences, samples)
         heard: list[_Heard] = []
-        for begin, end in cut(len(samples) / RATE, quiet, MAX_PIECE_SECONDS):
+        for begin, end in cut(len(samples) / RATE, quiet, self._max_piece_seconds):
             piece = samples[int(begin * RATE) : int(end * RATE)]
             encoded = await loop.run_in_executor(self._threads, encode, piece)
             heard.append(_shifted(await self._ask(encoded), begin))

@@ -1,0 +1,109 @@
+"""A small server that speaks OpenAI's API over real HTTP, and does as it is told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from coach_common.config import Settings
+from coach_common.service import Service, listen, running
+from coach_common.testing.fakes import KeepingTransport
+
+
+@dataclass
+class OpenAIServer:
+    """What it was asked, and what it will answer, first things first; the last answer stays."""
+
+    answers: list[Any] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    uploads: list[bytes] = field(default_factory=list)
+    url: str = ""
+
+    async def answer(self) -> Response:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, float):
+            await asyncio.sleep(answer)
+            return JSONResponse({})
+        if isinstance(answer, Response):
+            return answer
+        return JSONResponse(answer)
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.post("/v1/chat/completions")
+        async def chat(request: Request) -> Response:
+            self.asked.append(await request.json())
+            return await self.answer()
+
+        @app.post("/v1/audio/transcriptions")
+        async def transcribe(request: Request) -> Response:
+            head = b"Content-Type: " + request.headers["content-type"].encode() + b"\r\n\r\n"
+            form = BytesParser(policy=HTTP).parsebytes(head + await request.body())
+            fields = {}
+            for part in form.iter_parts():
+                name = part.get_param("name", header="content-disposition")
+                content = part.get_payload(decode=True)
+                if name == "file":
+                    self.uploads.append(content)
+                else:
+                    fields[str(name)] = content.decode()
+            self.asked.append(fields)
+            return await self.answer()
+
+        return app
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls) -> AsyncIterator["OpenAIServer"]:
+        server = cls()
+        listener = listen("127.0.0.1", 0)
+        server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        settings = Settings(shutdown_seconds=1)
+        async with running(Service("openai", server.app(), settings, KeepingTransport()), listener):
+            yield server
+
+
+def error(status: int, message: str = "no", **headers: str) -> Response:
+    """Return an error as the API gives it."""
+    body = {"error": {"message": message, "type": "t", "code": "c"}}
+    return JSONResponse(
+        body, status, headers={name.replace("_", "-"): v for name, v in headers.items()}
+    )
+
+
+def said(
+    content: str | None, *, finish: str = "stop", refusal: str | None = None
+) -> dict[str, Any]:
+    """Return a chat completion."""
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish,
+                "message": {"role": "assistant", "content": content, "refusal": refusal},
+            }
+        ],
+    }
+
+
+def judged(**changed: Any) -> dict[str, Any]:
+    """Return a completion that judges, as the strict schema wants it."""
+    levels = {"relevance": 4, "structure": 4, "specificity": 3, "clarity": 5, "technical": None}
+    claim = {
+        "kind": "strength", "dimension": "specificity", "text": "You name a figure.",
+        "quote": "it took two days",
+    }  # fmt: skip
+    body = {"cannot_judge": None, "levels": levels, "claims": [claim], "summary": "Well told."}
+    return said(json.dumps(body | changed))
