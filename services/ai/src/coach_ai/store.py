@@ -30,6 +30,7 @@ from coach_ai.tables import (
     TOMBSTONES,
 )
 from coach_common.db.database import database_now
+from coach_common.db.tombstones import bury, is_buried
 from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id
 
@@ -227,7 +228,7 @@ async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[
         )
         .select_from(first.outerjoin(running, running.c.user_id == first.c.user_id))
         .where(first.c.turn == 1)
-        .order_by(first.c.run_after)
+        .order_by(first.c.run_after, first.c.id)
         .limit(100)
     )
 
@@ -370,17 +371,13 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Remember for 30 days that this user or session is gone."""
-    await tx.execute(tx.database.insert_ignore(TOMBSTONES).values(id=deleted_id, deleted_at=at))
+    """Remember that this user or session is gone."""
+    await bury(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_gone(tx: Transaction, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    known = [one for one in ids if one is not None]
-    count = await tx.scalar(
-        select(func.count()).select_from(TOMBSTONES).where(TOMBSTONES.c.id.in_(known))
-    )
-    return bool(count)
+    return await is_buried(tx, TOMBSTONES, *ids)
 
 
 def _held(job: Job) -> tuple[Any, Any]:

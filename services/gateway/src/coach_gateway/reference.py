@@ -112,7 +112,8 @@ def _type(schema: Mapping[str, Any]) -> str:
         return escape(schema["$ref"].rsplit("/", 1)[-1])
     if "enum" in schema:
         return escape(", ".join(map(str, schema["enum"])))
-    kind = str(schema.get("type", "any"))
+    named = schema.get("type", "any")
+    kind = " or ".join(named) if isinstance(named, list) else str(named)
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"
     bounds = ", ".join(

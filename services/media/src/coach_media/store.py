@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from coach_common.db.tables import Id
+from coach_common.db.tombstones import bury, is_buried
 from coach_common.db.transaction import Transaction
 from coach_media.domain import Status, Upload, UploadNotFound
 from coach_media.tables import OUTBOX, REMOVALS, TOMBSTONES, UPLOADS
@@ -214,17 +215,13 @@ async def postpone_removal(tx: Transaction, key: str, *, due_at: datetime, tries
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Remember for 30 days that this user or session is gone."""
-    await tx.execute(tx.database.insert_ignore(TOMBSTONES).values(id=deleted_id, deleted_at=at))
+    """Remember that this user or session is gone."""
+    await bury(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_gone(tx: Transaction, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    known = [one for one in ids if one is not None]
-    count = await tx.scalar(
-        select(func.count()).select_from(TOMBSTONES).where(TOMBSTONES.c.id.in_(known))
-    )
-    return bool(count)
+    return await is_buried(tx, TOMBSTONES, *ids)
 
 
 async def _get(tx: Transaction, which: ColumnElement[bool], user_id: UUID) -> Upload:

@@ -274,10 +274,11 @@ async def _give_up(deps: Deps, upload: Upload, status: Status, reason: str) -> N
 
 async def _link(deps: Deps, caller: Identity, key: str, session_id: UUID | None) -> Upload:
     """Return the upload as it now stands, linked to the session where one was named."""
-    async with deps.db.transaction() as tx:
+    async with deps.db.read() as tx:
         upload = await store.get_upload_by_key(tx, key, user_id=caller.user_id)
-        if session_id is None or upload.session_id == session_id:
-            return upload
+    if session_id is None or upload.session_id == session_id:
+        return upload
+    async with deps.db.transaction() as tx:
         if await store.is_gone(tx, session_id):
             raise NotFound("Session not found", code="session_not_found")
         if not await store.mark_linked(tx, upload, session_id=session_id):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
 
+from coach_common.db.tombstones import bury, is_buried
 from coach_common.db.transaction import Transaction
 from coach_sessions.domain import (
     Failure,
@@ -76,10 +77,11 @@ async def list_sessions(
     ).where(columns.user_id == user_id)
     if before is not None:
         at, session_id = before
-        # Expanded: MariaDB does not use a row constructor as a range bound (380 times slower).
+        # Expanded: MariaDB takes a row constructor for no range at all. Forced: it thinks that
+        # reading everything newer first (`ref`) costs the same as beginning here (`range`).
         query = query.where(
-            or_(columns.created_at < at, and_(columns.created_at == at, columns.id < session_id))
-        )
+            columns.created_at <= at, or_(columns.created_at < at, columns.id < session_id)
+        ).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
     rows = await tx.rows(query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit))
     return [ListedSession(**row) for row in rows]
 
@@ -172,18 +174,13 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Remember for 30 days that this user or session is gone."""
-    await tx.execute(tx.database.insert_ignore(TOMBSTONES).values(id=deleted_id, deleted_at=at))
+    """Remember that this user or session is gone."""
+    await bury(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_gone(tx: Transaction, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    known = [one for one in ids if one is not None]
-    return bool(
-        await tx.scalar(
-            select(func.count()).select_from(TOMBSTONES).where(TOMBSTONES.c.id.in_(known))
-        )
-    )
+    return await is_buried(tx, TOMBSTONES, *ids)
 
 
 async def _mean_score(tx: Transaction, user_id: UUID, count: int, *, is_newest: bool) -> float:

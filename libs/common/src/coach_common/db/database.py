@@ -162,9 +162,7 @@ class Database:
 async def database_now(tx: Transaction) -> datetime:
     """Return the database's clock: what leases are measured by, whoever holds them."""
     if tx.database.is_sqlite:
-        # SQLite's clock is this machine's; the statement keeps one shape on both dialects.
-        now = await tx.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
-        return datetime.fromisoformat(now).replace(tzinfo=UTC)
+        return datetime.now(UTC)  # SQLite's clock is this machine's.
     now = await tx.scalar(select(text("UTC_TIMESTAMP(6)")))
     return now.replace(tzinfo=UTC)  # type: ignore[no-any-return]
 

@@ -39,10 +39,11 @@ class Relay:
 
     async def run(self) -> None:
         """Relay until cancelled."""
+        is_woken = False
         while True:
             self._database.committed.clear()
             try:
-                claimed, published = await self.relay_once()
+                claimed, published = await self.relay_once(is_woken=is_woken)
             except CoachError as error:
                 log.warning("relay.paused", service=self._database.source, reason=str(error))
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -53,11 +54,15 @@ class Relay:
                 continue
             if published < claimed:
                 await asyncio.sleep(_PAUSE_SECONDS)
+                is_woken = False
             elif claimed < _BATCH:
-                await self._wait()
+                is_woken = await self._wait()
 
-    async def relay_once(self) -> tuple[int, int]:
+    async def relay_once(self, *, is_woken: bool = False) -> tuple[int, int]:
         """Claim a batch and publish it; return how many were claimed and how many are safe."""
+        # A look that takes no lock: an idle service must not write once a second.
+        if not is_woken and not await self._has_rows():
+            return 0, 0
         batch = await self._claim()
         if not batch:
             return 0, 0
@@ -79,8 +84,6 @@ class Relay:
 
     async def _claim(self) -> list[Outgoing]:
         outbox = self._outbox
-        if not await self._has_rows():
-            return []
         async with self._database.transaction() as tx:
             now = await database_now(tx)
             rows = await tx.rows(
@@ -100,7 +103,6 @@ class Relay:
         return [Outgoing(row["id"], row["type"], row["body"].encode()) for row in rows]
 
     async def _has_rows(self) -> bool:
-        # A look that takes no lock: an idle service must not write once a second.
         async with self._database.read() as tx:
             count = await tx.scalar(select(func.count()).select_from(self._outbox))
         telemetry.OUTBOX_ROWS.labels(self._database.source).set(count)
@@ -114,9 +116,10 @@ class Relay:
                 .values(claimed_until=None)
             )
 
-    async def _wait(self) -> None:
+    async def _wait(self) -> bool:
+        """Return whether a commit woke us before it was time to look anyway."""
         try:
             async with asyncio.timeout(_POLL_SECONDS):
-                await self._database.committed.wait()
+                return await self._database.committed.wait()
         except TimeoutError:
-            pass
+            return False
