@@ -4,6 +4,8 @@
 the revisions. The embedded start, the tests and production all run `upgrade`.
 """
 
+import re
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def _config(package: str, connection: Connection, metadata: MetaData | None = No
     config.set_main_option("script_location", str(Path(__file__).parent / "alembic"))
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(files(package) / "migrations"))
-    config.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(slug)s")
+    config.set_main_option("file_template", "%%(rev)s")
     config.attributes.update(connection=connection, metadata=metadata)
     return config
 
@@ -54,12 +56,13 @@ async def differences(database: Database, package: str, metadata: MetaData) -> l
 
 
 async def revision(database: Database, package: str, metadata: MetaData, message: str) -> None:
-    """Write a new revision from the difference between the tables and `metadata`."""
+    """Write a new revision, named by its date, from what the tables lack of `metadata`."""
+    slug = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")
+    name = f"{datetime.now(UTC):%Y_%m_%d}_{slug}"
 
     def run(connection: Connection) -> None:
-        command.revision(
-            _config(package, connection, metadata), message=message, autogenerate=True, head="head"
-        )
+        config = _config(package, connection, metadata)
+        command.revision(config, message=message, autogenerate=True, head="head", rev_id=name)
 
     async with database.engine.connect() as connection:
         await connection.run_sync(run)
