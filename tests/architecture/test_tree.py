@@ -17,7 +17,7 @@ _IMPORTED_AS = {
     "prometheus_client": "prometheus-client", "pydantic": "fastapi", "starlette": "fastapi",
     "pydantic_settings": "pydantic-settings", "sqlalchemy": "sqlalchemy", "structlog": "structlog",
     "uuid_utils": "uuid-utils", "uvicorn": "uvicorn", "uvloop": "uvloop", "bcrypt": "bcrypt",
-    "email_validator": "email-validator", "aiohttp": "aiohttp", "openai": "openai",
+    "email_validator": "email-validator", "httptools": "httptools", "openai": "openai",
     "faster_whisper": "faster-whisper", "av": "faster-whisper", "numpy": "numpy", "yaml": "pyyaml",
     "jiwer": "jiwer", "nanio": "nanio", "websockets": "websockets", "pytest": None,
 }  # fmt: skip

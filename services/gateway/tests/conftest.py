@@ -93,6 +93,8 @@ class Running:
     port: int
     service: Service
     upstreams: Upstreams
+    parts: dict[str, AsyncExitStack]
+    """Each upstream, to be stopped by itself."""
 
     @property
     def socket_url(self) -> str:
@@ -107,12 +109,13 @@ def upstreams() -> Upstreams:
 @pytest.fixture
 async def gateway(upstreams: Upstreams, issuer: TokenIssuer) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
-        urls = {}
+        urls, parts = {}, {}
         for name in ("auth", "sessions", "media", "ai"):
             listener = listen("127.0.0.1", 0)
             app = upstreams.app(name, issuer)
             part = Service(name, app, Settings(), KeepingTransport())
-            await stack.enter_async_context(running(part, listener))
+            parts[name] = await stack.enter_async_context(AsyncExitStack())
+            await parts[name].enter_async_context(running(part, listener))
             urls[f"{name}_url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
         settings = GatewaySettings(
             **urls,
@@ -128,7 +131,7 @@ async def gateway(upstreams: Upstreams, issuer: TokenIssuer) -> AsyncIterator[Ru
         built = build(settings, KeepingTransport())
         await stack.enter_async_context(running(built, door))
         port = door.getsockname()[1]
-        found = Running(f"http://127.0.0.1:{port}", port, built, upstreams)
+        found = Running(f"http://127.0.0.1:{port}", port, built, upstreams, parts)
         async with httpx.AsyncClient() as client:
             while (await client.get(f"{found.url}/health/ready")).status_code != 200:
                 await asyncio.sleep(0.02)

@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
@@ -25,6 +26,7 @@ PublicKeys = Mapping[str, Any]
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068
 ALGORITHM = "RS256"
+JWKS_PATH = "/.well-known/jwks.json"
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "exp", "type")
 
 _LEEWAY_SECONDS = 10
@@ -62,7 +64,7 @@ class TokenReader:
     ) -> Self:
         """Return a reader as the settings name issuer and audience; keys from auth's JWKS."""
         return cls(
-            keys or JwksKeys(settings.auth_url),
+            keys or JwksKeys(partial(fetch_json, f"{settings.auth_url}{JWKS_PATH}")),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
         )
@@ -128,8 +130,8 @@ class TokenReader:
 class JwksKeys:
     """Auth's public keys as its JWKS tells them, kept a minute and beyond while auth is away."""
 
-    def __init__(self, auth_url: str) -> None:
-        self._url = f"{auth_url.rstrip('/')}/.well-known/jwks.json"
+    def __init__(self, fetch: Callable[[], Awaitable[Any]]) -> None:
+        self._fetch = fetch
         self._keys: PublicKeys = {}
         self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
@@ -145,7 +147,7 @@ class JwksKeys:
 
     async def _load(self) -> None:
         try:
-            document = await fetch_json(self._url)
+            document = await self._fetch()
         except CoachError:
             if not self._keys:
                 raise Unavailable("Sign-in is away. Please try again.") from None

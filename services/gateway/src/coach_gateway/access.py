@@ -3,8 +3,9 @@
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from prometheus_client import Gauge
@@ -12,7 +13,6 @@ from prometheus_client import Gauge
 from coach_common import logs
 from coach_common.clock import Clock
 from coach_common.errors import CoachError, Unauthenticated, Unavailable
-from coach_common.http.client import get_json, open_client
 from coach_common.identity import Identity
 from coach_common.tokens import TokenReader
 
@@ -24,14 +24,18 @@ _POLL_SECONDS = 0.5
 _STALE_SECONDS = 1.5
 
 
+AskAuth = Callable[[str], Awaitable[Any]]
+"""Path to JSON, from any replica of auth; Unavailable where none answers."""
+
+
 class EndedLogins:
     """The logins that ended, as auth tells every 500 ms. Fails closed.
 
     A family that ended never lives again, so this is a set and no clocks are compared.
     """
 
-    def __init__(self, auth_url: str, service_token: str, clock: Clock) -> None:
-        self._client = open_client(auth_url, token=service_token)
+    def __init__(self, ask: AskAuth, clock: Clock) -> None:
+        self._ask_auth = ask
         self._clock = clock
         self._ended: dict[UUID, datetime] = {}
         self._cursor = ""
@@ -54,7 +58,7 @@ class EndedLogins:
 
     async def ask(self) -> None:
         """Ask once."""
-        answer = await get_json(self._client, f"/internal/revocations?after={self._cursor}")
+        answer = await self._ask_auth(f"/internal/revocations?after={self._cursor}")
         known = {
             UUID(row["login_id"]): datetime.fromisoformat(row["expires_at"])
             for row in answer["revoked"]
@@ -82,10 +86,6 @@ class EndedLogins:
         """What readiness asks."""
         if self._failures >= 2 or time.monotonic() - self._asked_at > _STALE_SECONDS * 2:
             raise Unavailable("auth does not tell which logins ended")
-
-    async def close(self) -> None:
-        """Close connections."""
-        await self._client.aclose()
 
 
 class Access:

@@ -1,13 +1,14 @@
 """The composition root of the gateway."""
 
 from collections import Counter
+from functools import partial
 
 from starlette.middleware.cors import CORSMiddleware
 
 from coach_common.clock import Clock, utc_now
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
-from coach_common.tokens import TokenReader
+from coach_common.tokens import JWKS_PATH, JwksKeys, TokenReader
 from coach_gateway import sockets
 from coach_gateway.access import Access, EndedLogins
 from coach_gateway.config import GatewaySettings
@@ -20,9 +21,10 @@ from coach_gateway.proxy import Proxy
 
 def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
     """Put the gateway together; nothing runs yet."""
-    ended = EndedLogins(settings.auth_url, settings.service_token, clock)
-    access = Access(TokenReader.of(settings), ended)
     proxy, hub = Proxy(settings), Hub()
+    ended = EndedLogins(proxy.ask_auth, clock)
+    keys = JwksKeys(partial(proxy.ask_auth, JWKS_PATH))
+    access = Access(TokenReader.of(settings, keys), ended)
     ended.on_ended = hub.end_logins
     limits = RateLimits(
         {
@@ -51,6 +53,6 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         transport=transport,
         subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_volatile=True),
         workers={"ended logins": ended.follow},
-        on_close=(ended.close, proxy.close),
+        on_close=(proxy.close,),
         server_options={"ws_max_size": sockets.MAX_FRAME_BYTES},
     )  # fmt: skip

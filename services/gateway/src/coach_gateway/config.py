@@ -21,7 +21,11 @@ class GatewaySettings(TokenSettings):
     """None: everywhere but in production."""
 
     max_body_bytes: int = Field(default=MIB, gt=0)
-    upstream_connections: int = Field(default=256, gt=0)
+    max_json_depth: int = Field(default=64, gt=0)
+    body_seconds: float = Field(default=20.0, gt=0)
+    """How long a piece of a request's body may keep us waiting."""
+    upstream_requests: int = Field(default=512, gt=0)
+    """Under way at once, for each upstream."""
     upstream_connect_seconds: float = Field(default=2.0, gt=0)
     upstream_read_seconds: float = Field(default=60.0, gt=0)
 

@@ -16,6 +16,7 @@ from coach_common.http import problems
 from coach_gateway import sockets
 from coach_gateway.access import Access, TrustedProxies, bearer_of
 from coach_gateway.config import GatewaySettings
+from coach_gateway.connection import Headers
 from coach_gateway.limits import OverLimit, RateLimits
 from coach_gateway.proxy import Forwarded, Proxy, check_framing, forwarded_headers
 from coach_gateway.routing import SOCKET, Route, Router, WrongMethod, canonical
@@ -78,7 +79,7 @@ class Gateway:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        headers: Headers = scope["headers"]
         given = next((value for name, value in headers if name == b"x-request-id"), b"")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
         telemetry.request_id.set(request_id.decode())
@@ -115,11 +116,11 @@ class Gateway:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
         """Match, authenticate, count, forward: the walk of every public call."""
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        headers: Headers = scope["headers"]
         match = self._router.match(scope["raw_path"], scope["method"])
         route = match.route
         seen.route = route.path
-        length = check_framing(headers, self._settings.max_body_bytes)
+        has_body, length = check_framing(headers, self._settings.max_body_bytes)
         address = self._address(scope)
         who = address
         if not route.is_open:
@@ -131,37 +132,26 @@ class Gateway:
             method=route.method,
             path=match.path,
             query=scope["query_string"],
-            headers=self._rebuilt(headers, scope, route, address, length),
+            headers=self._rebuilt(headers, route, address),
+            has_body=has_body,
             length=length,
+            is_json=b"json" in (_header(headers, b"content-type") or b""),
         )
         extra = [*allowance.headers(), _NO_STORE]
         await self._proxy.forward(request, receive, send, extra)
 
-    def _rebuilt(
-        self,
-        headers: list[tuple[bytes, bytes]],
-        scope: Scope,
-        route: Route,
-        address: str,
-        length: int | None,
-    ) -> list[tuple[str, str]]:
+    def _rebuilt(self, headers: Headers, route: Route, address: str) -> Headers:
         kept = forwarded_headers(headers)
-        trace = _header(headers, b"traceparent")
-        kept += [
-            ("x-request-id", telemetry.request_id.get() or ""),
-            (
-                "traceparent",
-                telemetry.continue_trace(None if trace is None else trace.decode("latin-1")),
-            ),
-            ("x-forwarded-for", address),
-        ]
-        if length is not None:
-            kept.append(("content-length", str(length)))
+        trace = (_header(headers, b"traceparent") or b"").decode("latin-1")
+        kept += (
+            (b"x-request-id", (telemetry.request_id.get() or "").encode()),
+            (b"traceparent", telemetry.continue_trace(trace or None).encode()),
+            (b"x-forwarded-for", address.encode()),
+        )
         if route.upstream == "auth":
-            kept.append(("x-gateway-token", self._settings.service_token))
+            kept.append((b"x-gateway-token", self._settings.service_token.encode()))
         elif route.upstream == "media":
-            host = _header(headers, b"host") or b""
-            kept.append(("x-coach-public-host", host.decode("latin-1")))
+            kept.append((b"x-coach-public-host", _header(headers, b"host") or b""))
         return kept
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -233,5 +223,5 @@ async def _problem(send: Send, error: CoachError, seen: Seen) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _header(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:
+def _header(headers: Headers, wanted: bytes) -> bytes | None:
     return next((value for name, value in headers if name == wanted), None)

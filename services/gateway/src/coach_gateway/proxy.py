@@ -1,20 +1,26 @@
 """Forwarding: headers are rebuilt, bodies stream both ways and are never held."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-import aiohttp
 from prometheus_client import Counter
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 
 from coach_common import logs
 from coach_common.errors import BadRequest, TooLarge, Unavailable, UnsupportedType
 from coach_gateway.config import GatewaySettings
+from coach_gateway.connection import Connection, Headers, Lost
+from coach_gateway.nesting import Nesting
+from coach_gateway.upstreams import Upstream
 
 log = logs.get(__name__)
 
 UPSTREAM_ERRORS = Counter("coach_gateway_upstream_errors", "Failed calls.", ["upstream", "why"])
+RETRIES = Counter("coach_gateway_upstream_retries", "Calls that were made again.", ["upstream"])
 
 _HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te",
@@ -28,68 +34,84 @@ _NEVER_PREFIXES = (b"x-forwarded-", b"x-user-", b"x-internal-", b"x-original-", 
                    b"x-gateway-", b"x-rewrite-", b"x-auth-")  # fmt: skip
 _NEVER_ANSWERED = _HOP_BY_HOP | {b"server", b"date", b"x-request-id", b"cache-control",
                                  b"x-content-type-options"}  # fmt: skip
+_SAFE = "GET"
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What to ask an upstream for."""
+    """What to ask an upstream for. `has_body` without `length`: it comes in chunks."""
 
     upstream: str
     method: str
     path: str
     query: bytes
-    headers: list[tuple[str, str]]
+    headers: Headers
+    has_body: bool
     length: int | None
+    is_json: bool = False
 
 
 class Proxy:
-    """One connection pool an upstream, so that a slow one never slows another's routes."""
+    """Asks the services behind the gateway."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._urls = {
-            "auth": settings.auth_url,
-            "sessions": settings.sessions_url,
-            "media": settings.media_url,
-            "ai": settings.ai_url,
+        self._upstreams = {
+            name: Upstream(
+                name,
+                urls,
+                in_flight=settings.upstream_requests,
+                connect_seconds=settings.upstream_connect_seconds,
+                read_seconds=settings.upstream_read_seconds,
+            )
+            for name, urls in (
+                ("auth", settings.auth_url),
+                ("sessions", settings.sessions_url),
+                ("media", settings.media_url),
+                ("ai", settings.ai_url),
+            )
         }
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def ready(self) -> None:
         """Raise Unavailable naming the upstreams that do not answer."""
-        names = list(self._urls)
+        names = list(self._upstreams)
         alive = await asyncio.gather(*(self._is_alive(name) for name in names))
         away = [name for name, is_alive in zip(names, alive, strict=True) if not is_alive]
         if away:
             raise Unavailable(f"away: {', '.join(away)}")
 
     async def forward(
-        self,
-        request: Forwarded,
-        receive: Receive,
-        send: Send,
-        extra: list[tuple[bytes, bytes]],
+        self, request: Forwarded, receive: Receive, send: Send, extra: Headers
     ) -> None:
-        """Ask the upstream and stream its answer; Unavailable where it gives none."""
-        url = f"{self._urls[request.upstream]}{request.path}"
-        if request.query:
-            url += "?" + request.query.decode("latin-1")
-        body = await self._body(request, receive)
-        try:
-            async with self._session(request.upstream).request(
-                request.method,
-                url,
-                headers=request.headers,
-                data=body,
-                allow_redirects=False,
-            ) as answer:
-                await _relay(answer, send, extra)
-        except (TimeoutError, aiohttp.ClientError) as error:
-            if isinstance(error.__cause__, TooLarge):
-                raise error.__cause__ from None
-            UPSTREAM_ERRORS.labels(request.upstream, type(error).__name__).inc()
-            log.warning("upstream.failed", upstream=request.upstream, why=type(error).__name__)
-            raise Unavailable("A part of the service is away. Please try again.") from error
+        """Ask the upstream and stream its answer; Unavailable where it gives none.
+
+        What is safe is asked once more where no answer began; anything else only where it
+        could not be sent at all.
+        """
+        upstream = self._upstreams[request.upstream]
+        again = request.method == _SAFE and not request.has_body
+        refused = None
+        while True:
+            try:
+                replica, connection = await upstream.take(refused)
+            except Lost as error:
+                raise _away(request.upstream, error) from None
+            try:
+                await self._ask(upstream, connection, request, receive)
+                replica.succeeded()
+                await _relay(connection, receive, send, extra)
+                return
+            except Lost as error:
+                if connection.has_answer:
+                    raise _away(request.upstream, error) from None
+                upstream.failed(replica)
+                if not again:
+                    raise _away(request.upstream, error) from None
+                RETRIES.labels(request.upstream).inc()
+                again, refused = False, replica
+            finally:
+                upstream.give_back(replica, connection)
 
     async def call(
         self,
@@ -98,44 +120,47 @@ class Proxy:
         path: str,
         *,
         headers: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes = b"",
     ) -> tuple[int, bytes]:
-        """Make a small call of the gateway's own, in the person's name; return status and body."""
-        url = f"{self._urls[upstream]}{path}"
-        try:
-            async with self._session(upstream).request(
-                method, url, headers=headers, data=body, allow_redirects=False
-            ) as answer:
-                return answer.status, await answer.read()
-        except (TimeoutError, aiohttp.ClientError) as error:
-            UPSTREAM_ERRORS.labels(upstream, type(error).__name__).inc()
-            raise Unavailable("A part of the service is away. Please try again.") from error
+        """Make a small call of the gateway's own; return status and body."""
+        target, _, query = path.partition("?")
+        request = Forwarded(
+            upstream=upstream,
+            method=method,
+            path=target,
+            query=query.encode(),
+            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+            has_body=bool(body),
+            length=len(body),
+        )
+        said: list[bytes] = []
+        status = 0
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                said.append(message["body"])
+
+        await self.forward(request, receive, send, [])
+        return status, b"".join(said)
+
+    async def ask_auth(self, path: str) -> Any:
+        """Return the JSON that auth answers the gateway itself; Unavailable without a 200."""
+        headers = {"authorization": f"Bearer {self._settings.service_token}"}
+        status, body = await self.call("auth", "GET", path, headers=headers)
+        if status != 200:
+            raise Unavailable("Sign-in is away. Please try again.")
+        return json.loads(body)
 
     async def close(self) -> None:
         """Close every connection."""
-        for session in self._sessions.values():
-            await session.close()
-
-    def _session(self, upstream: str) -> aiohttp.ClientSession:
-        session = self._sessions.get(upstream)
-        if session is None:
-            settings = self._settings
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=settings.upstream_connections, keepalive_timeout=4.0
-                ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None,
-                    connect=settings.upstream_connect_seconds,
-                    sock_read=settings.upstream_read_seconds,
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                trust_env=False,
-            )
-            self._sessions[upstream] = session
-        return session
+        for upstream in self._upstreams.values():
+            upstream.close()
 
     async def _is_alive(self, upstream: str) -> bool:
         try:
@@ -144,95 +169,158 @@ class Proxy:
             return False
         return status == 200
 
-    async def _body(
-        self, request: Forwarded, receive: Receive
-    ) -> bytes | AsyncIterator[bytes] | None:
-        """Return the body: at once where the first message is all of it, else as a stream."""
-        first = await receive()
-        chunk: bytes = first.get("body", b"")
+    async def _ask(
+        self, upstream: Upstream, connection: Connection, request: Forwarded, receive: Receive
+    ) -> None:
+        """Send the request and wait for the head of its answer."""
+        lines = [request.method.encode(), b" ", request.path.encode()]
+        if request.query:
+            lines += (b"?", request.query)
+        lines += (b" HTTP/1.1\r\nhost: ", upstream.host_header, b"\r\n")
+        for name, value in request.headers:
+            lines += (name, b": ", value, b"\r\n")
+        if not request.has_body:
+            lines.append(b"\r\n")
+            connection.start(b"".join(lines))
+        elif request.length is None:
+            lines.append(b"transfer-encoding: chunked\r\n\r\n")
+            await self._send(connection, lines, request, receive)
+        else:
+            lines += (b"content-length: ", str(request.length).encode(), b"\r\n\r\n")
+            await self._send(connection, lines, request, receive)
+        await connection.head()
+
+    async def _send(
+        self, connection: Connection, lines: list[bytes], request: Forwarded, receive: Receive
+    ) -> None:
+        """Pass the body on as it comes, as long as the upstream has not answered already."""
         limit = self._settings.max_body_bytes
-        if len(chunk) > limit:
-            raise _too_large(limit)
-        if not first.get("more_body"):
-            return chunk or None
-        return _stream(chunk, receive, limit)
+        nesting = Nesting(self._settings.max_json_depth) if request.is_json else None
+        total, is_last = 0, False
+        while not is_last:
+            chunk, is_last = await self._next(receive)
+            total += len(chunk)
+            if total > limit:
+                raise too_large(limit)
+            if nesting is not None:
+                nesting.feed(chunk)
+            if request.length is None:
+                if chunk:
+                    lines += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+                if is_last:
+                    lines.append(_LAST_CHUNK)
+            else:
+                lines.append(chunk)
+            data = b"".join(lines)
+            if total == len(chunk):
+                connection.start(data)
+            elif connection.has_answer:
+                connection.spoil()
+                return
+            else:
+                await connection.send(data)
+            lines = []
 
-
-async def _stream(chunk: bytes, receive: Receive, limit: int) -> AsyncIterator[bytes]:
-    total = len(chunk)
-    yield chunk
-    while True:
-        message = await receive()
+    async def _next(self, receive: Receive) -> tuple[bytes, bool]:
+        try:
+            async with asyncio.timeout(self._settings.body_seconds):
+                message = await receive()
+        except TimeoutError:
+            raise BadRequest("The rest of the request did not come.", code="slow_body") from None
         if message["type"] == "http.disconnect":
-            raise BadRequest("The request ended early.")
-        chunk = message.get("body", b"")
-        total += len(chunk)
-        if total > limit:
-            raise _too_large(limit)
-        if chunk:
-            yield chunk
-        if not message.get("more_body"):
-            return
+            raise BadRequest("The request ended early.", code="cut_off")
+        return message.get("body", b""), not message.get("more_body")
 
 
-async def _relay(
-    answer: aiohttp.ClientResponse, send: Send, extra: list[tuple[bytes, bytes]]
-) -> None:
-    named = _named_in_connection(answer.raw_headers)
-    headers = [
-        (name.lower(), value)
-        for name, value in answer.raw_headers
-        if name.lower() not in _NEVER_ANSWERED and name.lower() not in named
-    ]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers + extra})
-    async for chunk in answer.content.iter_any():
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
+async def _relay(connection: Connection, receive: Receive, send: Send, extra: Headers) -> None:
+    headers = [pair for pair in connection.headers if pair[0] not in _NEVER_ANSWERED]
+    named = named_in_connection(connection.headers)
+    if named:
+        headers = [pair for pair in headers if pair[0] not in named]
+    headers += extra
+    await send({"type": "http.response.start", "status": connection.status, "headers": headers})
+    chunk = await connection.chunk()
+    if connection.is_read():
+        await send({"type": "http.response.body", "body": chunk})
+        return
+    # A long answer: where the client goes, the upstream may stop.
+    gone = asyncio.ensure_future(_until_gone(receive))
+    gone.add_done_callback(lambda one: None if one.cancelled() else connection.drop())
+    try:
+        while chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await connection.chunk()
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        with suppress(asyncio.CancelledError):
+            await gone
 
 
-def check_framing(headers: list[tuple[bytes, bytes]], limit: int) -> int | None:
-    """Return the announced length; refuse ambiguous framing, encodings, and what is too large."""
-    lengths = [value for name, value in headers if name == b"content-length"]
-    is_chunked = any(name == b"transfer-encoding" for name, _ in headers)
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def check_framing(headers: Headers, limit: int) -> tuple[bool, int | None]:
+    """Return whether there is a body, and its announced length.
+
+    Refuses ambiguous framing, encodings, and what is too large.
+    """
+    lengths: list[bytes] = []
+    is_chunked = False
+    hosts = 0
+    for name, value in headers:
+        if name == b"content-length":
+            lengths.append(value)
+        elif name == b"transfer-encoding":
+            is_chunked = True
+        elif name == b"host":
+            hosts += 1
+        elif name == b"content-encoding" and value != b"identity":
+            raise UnsupportedType("Compressed requests are not taken.", code="content_encoding")
     if len(set(lengths)) > 1 or (lengths and is_chunked):
         raise BadRequest("The request's length is ambiguous.", code="ambiguous_framing")
-    if sum(name == b"host" for name, _ in headers) > 1:
+    if hosts > 1:
         raise BadRequest("A request names one host.", code="ambiguous_host")
-    if any(name == b"content-encoding" and value != b"identity" for name, value in headers):
-        raise UnsupportedType("Compressed requests are not taken.", code="content_encoding")
     if not lengths:
-        return None
+        return is_chunked, None
     if not lengths[0].isdigit():
         raise BadRequest("The request's length is no number.", code="ambiguous_framing")
     length = int(lengths[0])
     if length > limit:
-        raise _too_large(limit)
-    return length
+        raise too_large(limit)
+    return length > 0, length
 
 
-def forwarded_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+def forwarded_headers(headers: Headers) -> Headers:
     """Return what of the client's headers an upstream may see."""
-    named = _named_in_connection(headers)
-    return [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in headers
-        if name not in _NEVER_FORWARDED
-        and name not in named
-        and b"_" not in name
-        and not name.startswith(_NEVER_PREFIXES)
+    kept = [
+        pair
+        for pair in headers
+        if pair[0] not in _NEVER_FORWARDED
+        and b"_" not in pair[0]
+        and not pair[0].startswith(_NEVER_PREFIXES)
     ]
+    named = named_in_connection(headers)
+    return [pair for pair in kept if pair[0] not in named] if named else kept
 
 
-def _named_in_connection(
-    headers: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...],
-) -> set[bytes]:
-    return {
-        part.strip().lower()
-        for name, value in headers
-        if name.lower() == b"connection"
-        for part in value.split(b",")
-    } - {b"authorization", b"content-type"}
+def named_in_connection(headers: Headers) -> set[bytes]:
+    """Return the headers that are for this hop alone, by the word of `Connection`."""
+    named: set[bytes] = set()
+    for name, value in headers:
+        if name == b"connection" and value not in (b"close", b"keep-alive"):
+            named.update(part.strip().lower() for part in value.split(b","))
+    return named - {b"authorization", b"content-type"}
 
 
-def _too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> TooLarge:
+    """Return the error for a body over the limit."""
     return TooLarge(f"A request may have up to {limit // 1024} KiB.")
+
+
+def _away(upstream: str, error: Lost) -> Unavailable:
+    UPSTREAM_ERRORS.labels(upstream, type(error).__name__).inc()
+    log.warning("upstream.failed", upstream=upstream, why=str(error))
+    return Unavailable("A part of the service is away. Please try again.")

@@ -303,7 +303,7 @@ class Socket:
             "content-type": "application/json",
             "traceparent": telemetry.new_traceparent(),
         }
-        sent = json.dumps(body).encode() if method == "POST" else None
+        sent = json.dumps(body).encode() if method == "POST" else b""
         status, answer = await self._door.proxy.call(
             upstream, method, path, headers=headers, body=sent
         )

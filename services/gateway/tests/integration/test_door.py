@@ -268,8 +268,7 @@ async def test_what_the_gateway_says_of_itself(client: httpx.AsyncClient) -> Non
 async def test_an_upstream_that_is_away_is_503_and_named_in_readiness(
     issuer: TokenIssuer, gateway: Any, client: httpx.AsyncClient
 ) -> None:
-    proxy = gateway.service.on_close[1].__self__
-    proxy._urls["ai"] = "http://127.0.0.1:9"
+    await gateway.parts["ai"].aclose()
 
     answer = await client.post("/ai/chat", json={"message": "x"})
     ready = await client.get("/health/ready")

@@ -32,9 +32,9 @@ def test_only_harmless_headers_pass() -> None:
     ]
 
     assert forwarded_headers(headers) == [
-        ("authorization", "Bearer x"),
-        ("content-type", "application/json"),
-        ("accept", "*/*"),
+        (b"authorization", b"Bearer x"),
+        (b"content-type", b"application/json"),
+        (b"accept", b"*/*"),
     ]
 
 
