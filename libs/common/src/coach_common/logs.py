@@ -16,45 +16,43 @@ _QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
 
 def get(name: str) -> FilteringBoundLogger:
     """Return the logger of a module; configured or not, it can be made at import."""
-    return structlog.get_logger(name)  # type: ignore[no-any-return]
+    return structlog.get_logger(module=name)  # type: ignore[no-any-return]
 
 
 def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
-    """Send our lines and the libraries' to `stream`, one a line."""
-    shared: list[structlog.typing.Processor] = [
+    """Send our lines and the libraries' to `stream`, one a line.
+
+    Ours go there straight: by way of `logging` a line costs three times as much.
+    """
+    ours: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_queries,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    rendered: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if json
-        else structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
-            pad_event_to=28,
-            # The fancy one prints local variables: tokens and transcripts among them.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(),
+                pad_event_to=28,
+                # The fancy one prints local variables: tokens and transcripts among them.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
     )
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*ours, *rendered],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                renderer,
-            ]
-            if json
-            else [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *ours],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     root = logging.getLogger()

@@ -1,8 +1,10 @@
 """Metrics that every service has, and the W3C trace context that events carry along."""
 
+import random
 import re
-import secrets
+from collections.abc import Callable
 from contextvars import ContextVar
+from functools import lru_cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -31,14 +33,37 @@ EVENT_SECONDS = Histogram(
 OUTBOX_ROWS = Gauge("coach_outbox_rows", "Rows that the last relay pass left.", ["service"])
 
 
+def random_hex(size: int) -> str:
+    """Return `size` random bytes in hex, to tell things apart: nothing to keep a secret with."""
+    return f"{random.getrandbits(size * 8):0{size * 2}x}"
+
+
 def new_traceparent() -> str:
     """Return a new sampled W3C traceparent."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return f"00-{random_hex(16)}-{random_hex(8)}-01"
 
 
 def continue_trace(traceparent: str | None) -> str:
     """Return a child of `traceparent`, or a new trace where it is absent or malformed."""
-    if traceparent is None or not _TRACEPARENT.fullmatch(traceparent):
+    if not traceparent or not _TRACEPARENT.fullmatch(traceparent):
         return new_traceparent()
     version, trace_id, _, flags = traceparent.split("-")
-    return f"{version}-{trace_id}-{secrets.token_hex(8)}-{flags}"
+    return f"{version}-{trace_id}-{random_hex(8)}-{flags}"
+
+
+def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
+    """Count an answered request; `route` is a template, "unmatched" where there was none."""
+    count, observe = _of_route(service, method if route != "unmatched" else "any", route, status)
+    count()
+    observe(seconds)
+
+
+@lru_cache(maxsize=1024)
+def _of_route(
+    service: str, method: str, route: str, status: int
+) -> tuple[Callable[[], None], Callable[[float], None]]:
+    """Looking a labelled metric up costs more than counting."""
+    return (
+        HTTP_REQUESTS.labels(service, method, route, str(status)).inc,
+        HTTP_SECONDS.labels(service, method, route).observe,
+    )

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ class Gateway:
         began = time.perf_counter()
         headers: Headers = scope["headers"]
         given = next((value for name, value in headers if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8).encode()
+        request_id = given if _REQUEST_ID.fullmatch(given) else telemetry.random_hex(8).encode()
         telemetry.request_id.set(request_id.decode())
         always = [*self._always, (b"x-request-id", request_id)]
         seen = Seen()
@@ -173,9 +172,7 @@ class Gateway:
         )
 
     def _count(self, scope: Scope, seen: Seen, request_id: str, seconds: float) -> None:
-        method = scope["method"] if seen.route != "unmatched" else "any"
-        telemetry.HTTP_REQUESTS.labels("gateway", method, seen.route, str(seen.status)).inc()
-        telemetry.HTTP_SECONDS.labels("gateway", method, seen.route).observe(seconds)
+        telemetry.count_request("gateway", scope["method"], seen.route, seen.status, seconds)
         if not seen.route.startswith(("/health", "/metrics")):
             log.info(
                 "request",

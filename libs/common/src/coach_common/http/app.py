@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -105,7 +104,7 @@ class RequestContext:
             return
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else telemetry.random_hex(8)
         telemetry.request_id.set(request_id)
         telemetry.trace.set(
             telemetry.continue_trace(headers.get(b"traceparent", b"").decode("latin-1"))
@@ -143,9 +142,7 @@ class RequestContext:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if route != "unmatched" else "any"
-        telemetry.HTTP_REQUESTS.labels(self._service, method, route, str(status)).inc()
-        telemetry.HTTP_SECONDS.labels(self._service, method, route).observe(seconds)
+        telemetry.count_request(self._service, scope["method"], route, status, seconds)
         write = log.debug if route.startswith(("/health", "/metrics", "/internal")) else log.info
         write(
             "request",
