@@ -6,10 +6,14 @@ Never a token, a password, an e-mail, a transcript or a presigned query.
 import logging
 import re
 import sys
+from datetime import UTC, datetime
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+_lines: TextIO | None = None
+"""Where request lines go as JSON; None: to `structlog`, for people to read."""
 
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
 
@@ -55,6 +59,8 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
+    global _lines
+    _lines = stream if json and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -76,6 +82,29 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
         logger.handlers[:] = []
         logger.propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def request(
+    *, service: str, method: str, route: str, status: int, ms: float, request_id: str
+) -> None:
+    """Write the line of an answered request.
+
+    One is written for every request, so it is put together here: a tenth of what it costs by way
+    of structlog's processors. Nothing in it needs escaping: methods are the parser's, routes are
+    templates, request ids are letters, digits, dots and dashes.
+    """
+    if _lines is None:
+        structlog.get_logger().info(
+            "request", service=service, method=method, route=route, status=status,
+            ms=round(ms, 1), request_id=request_id,
+        )  # fmt: skip
+        return
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    _lines.write(
+        f'{{"service": "{service}", "method": "{method}", "route": "{route}", "status": {status},'
+        f' "ms": {ms:.1f}, "request_id": "{request_id}", "event": "request", "level": "info",'
+        f' "timestamp": "{now}"}}\n'
+    )
 
 
 def _without_queries(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
