@@ -3,6 +3,8 @@
 Never a token, a password, an e-mail, a transcript or a presigned query.
 """
 
+import asyncio
+import atexit
 import logging
 import re
 import sys
@@ -14,6 +16,10 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 _lines: TextIO | None = None
 """Where request lines go as JSON; None: to `structlog`, for people to read."""
+
+_waiting: list[str] = []
+_WAIT_SECONDS = 0.05
+_WAITING_AT_MOST = 512
 
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
 
@@ -60,6 +66,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
         )
     )
     global _lines
+    flush()
     _lines = stream if json and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -89,9 +96,10 @@ def request(
 ) -> None:
     """Write the line of an answered request.
 
-    One is written for every request, so it is put together here: a tenth of what it costs by way
-    of structlog's processors. Nothing in it needs escaping: methods are the parser's, routes are
-    templates, request ids are letters, digits, dots and dashes.
+    One is written for every request, so it is put together here, at a tenth of what it costs by
+    way of structlog's processors, and written with those of the next 50 ms. Nothing in it needs
+    escaping: methods are the parser's, routes are templates, request ids are letters, digits, dots
+    and dashes.
     """
     if _lines is None:
         structlog.get_logger().info(
@@ -100,11 +108,25 @@ def request(
         )  # fmt: skip
         return
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    _lines.write(
+    _waiting.append(
         f'{{"service": "{service}", "method": "{method}", "route": "{route}", "status": {status},'
         f' "ms": {ms:.1f}, "request_id": "{request_id}", "event": "request", "level": "info",'
         f' "timestamp": "{now}"}}\n'
     )
+    if len(_waiting) == 1:
+        asyncio.get_running_loop().call_later(_WAIT_SECONDS, flush)
+    elif len(_waiting) >= _WAITING_AT_MOST:
+        flush()
+
+
+def flush() -> None:
+    """Write the request lines that wait."""
+    if _lines is not None and _waiting:
+        _lines.write("".join(_waiting))
+    _waiting.clear()
+
+
+atexit.register(flush)
 
 
 def _without_queries(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -17,6 +17,8 @@ class GatewaySettings(TokenSettings):
     cors_origins: tuple[str, ...] = ("http://localhost:8081",)
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
+    redis_url: str | None = None
+    """Where replicas share what they count for the rate limits; None: each counts for itself."""
     docs_enabled: bool | None = None
     """None: everywhere but in production."""
 

@@ -6,6 +6,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -67,7 +68,7 @@ class Seen:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Begun:
     """A request that may be sent at once, over a connection that lay ready."""
 
@@ -108,26 +109,24 @@ class Gateway:
         elif scope["type"] == "http":
             await self._request(scope, receive, send)
 
-    def begin(self, scope: Scope) -> Begun | None:
-        """Let a request in that has to wait for nothing: no body, a token that passed before, a
+    def begin(self, raw_path: bytes, query: bytes, headers: Headers, peer: str) -> Begun | None:
+        """Let a GET in that has to wait for nothing: no body, a token that passed before, a
         connection that lies ready. None for all others, and for what is refused: that is said on
         the long way."""
-        if scope["method"] != SAFE:
-            return None
-        head = Head.of(scope["headers"])
+        head = Head.of(headers)
         if head.get(b"origin") is not None:
             return None
         try:
-            match = self._router.match(scope["raw_path"], SAFE)
+            match = self._router.match(raw_path, SAFE)
             if head.body_length(0)[0]:
                 return None
-            address = self._address(scope, head)
-            who = address
+            address = self._address(peer, head)
+            who: Hashable = address
             if not match.route.is_open:
                 identity = self._access.known(bearer_of(head.get(b"authorization")))
                 if identity is None:
                     return None
-                who = str(identity.user_id)
+                who = identity.user_id
         except CoachError:
             return None
         asked = self._proxy.take_now(match.route.upstream)
@@ -139,7 +138,7 @@ class Gateway:
             asked.end()
             return None
         seen = Seen(SAFE, head.request_id(), match.route.path)
-        request = self._rebuilt(scope, match, head, address, seen.request_id, has_body=False)
+        request = self._rebuilt(match, query, head, address, seen.request_id)
         answer = [
             *allowance.headers(), _NO_STORE, *self.always, (b"x-request-id", seen.request_id)
         ]  # fmt: skip
@@ -182,46 +181,30 @@ class Gateway:
         match = self._router.match(scope["raw_path"], scope["method"])
         seen.route = match.route.path
         has_body, length = head.body_length(self._settings.max_body_bytes)
-        address = self._address(scope, head)
-        who = address
+        address = self._address(_peer(scope), head)
+        who: Hashable = address
         if not match.route.is_open:
-            token = bearer_of(head.get(b"authorization"))
-            who = str((await self._access.authenticate(token)).user_id)
+            who = (await self._access.authenticate(bearer_of(head.get(b"authorization")))).user_id
         allowance = self._limits.take(match.route.limit, who)
-        request = self._rebuilt(
-            scope, match, head, address, seen.request_id, has_body=has_body, length=length
-        )
+        request = self._rebuilt(match, scope["query_string"], head, address, seen.request_id)
+        request.has_body, request.length = has_body, length
         extra = [*allowance.headers(), _NO_STORE]
         was_asked = WAS_ASKED in scope
         await self._proxy.forward(request, receive, send, extra, was_asked=was_asked)
 
     def _rebuilt(
-        self,
-        scope: Scope,
-        match: Match,
-        head: Head,
-        address: str,
-        request_id: bytes,
-        *,
-        has_body: bool,
-        length: int | None = None,
+        self, match: Match, query: bytes, head: Head, address: str, request_id: bytes
     ) -> Forwarded:
-        return Forwarded(
-            upstream=match.route.upstream,
-            method=match.route.method,
-            path=match.path,
-            query=scope["query_string"],
-            headers=[
-                *head.kept,
-                (b"x-request-id", request_id),
-                (b"traceparent", head.trace().encode()),
-                (b"x-forwarded-for", address.encode()),
-                *self._confided(match.route, head),
-            ],
-            has_body=has_body,
-            length=length,
-            is_json=b"json" in (head.get(b"content-type") or b""),
+        route = match.route
+        headers = head.kept
+        headers += (
+            (b"x-request-id", request_id),
+            (b"traceparent", head.trace().encode()),
+            (b"x-forwarded-for", address.encode()),
+            *self._confided(route, head),
         )
+        is_json = b"json" in (head.get(b"content-type") or b"")
+        return Forwarded(route.upstream, route.method, match.path, query, headers, is_json=is_json)
 
     def _confided(self, route: Route, head: Head) -> Headers:
         """Return what one upstream alone is told."""
@@ -240,15 +223,18 @@ class Gateway:
             await receive()
             await send({"type": "websocket.close"})
             return
-        address = self._address(scope, Head.of(scope["headers"]))
+        address = self._address(_peer(scope), Head.of(scope["headers"]))
         await sockets.serve(self._door, scope, receive, send, address)
 
-    def _address(self, scope: Scope, head: Head) -> str:
-        peer = scope["client"][0] if scope.get("client") else ""
+    def _address(self, peer: str, head: Head) -> str:
         forwarded = head.get(b"x-forwarded-for")
         return self._proxies.client_address(
             peer, None if forwarded is None else forwarded.decode("latin-1")
         )
+
+
+def _peer(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 async def _drain(receive: Receive, limit: int) -> None:

@@ -29,7 +29,7 @@ SAFE = "GET"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forwarded:
     """What to ask an upstream for. `has_body` without `length`: it comes in chunks."""
 
@@ -38,12 +38,12 @@ class Forwarded:
     path: str
     query: bytes
     headers: Headers
-    has_body: bool
-    length: int | None
+    has_body: bool = False
+    length: int | None = None
     is_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """A request that needs no waiting: its connection to an upstream lay ready."""
 

@@ -95,7 +95,12 @@ class GatewayProtocol(HttpToolsProtocol):
         if size > limits.max_head_bytes or len(self.headers) > limits.max_headers:
             self._refusal = 431
             raise httptools.HttpParserError
-        super().on_headers_complete()
+        if not self._takes_short_way():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not isinstance(self.cycle, ShortWay):
+            super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
         self._is_handed_over = True
@@ -154,32 +159,70 @@ class GatewayProtocol(HttpToolsProtocol):
 
     # --- the short way
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        begun = None if self.flow.write_paused else self._gateway.begin(cycle.scope)  # type: ignore[arg-type]
+    def _takes_short_way(self) -> bool:
+        """Send the request that was just read at once, where that is possible."""
+        if self.parser.get_method() != b"GET" or not self.url.startswith(b"/"):
+            return False
+        is_next = self.cycle is None or self.cycle.response_complete
+        if not is_next or self.flow.write_paused or self.client is None:
+            return False
+        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
+            return False
+        path, _, query = self.url.partition(b"?")
+        begun = self._gateway.begin(path, query, self.headers, self.client[0])
         if begun is None:
-            super()._start_asgi_task(cycle, app)
-        else:
-            ShortWay(self, cycle, app, begun)
+            return False
+        self.scope |= {
+            "method": "GET", "path": path.decode(), "raw_path": path, "query_string": query
+        }  # fmt: skip
+        self.cycle = ShortWay(self, self.scope, begun, self.parser.should_keep_alive())  # type: ignore[assignment]
+        return True
 
-    def take_long_way(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
-        """Go on as a task."""
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+    def take_long_way(self, short: "ShortWay", app: ASGIApp) -> None:
+        """Go on as a task, with what uvicorn has for a request."""
+        cycle = RequestResponseCycle(
+            scope=short.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=short.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body = False
+        cycle.disconnected = short.disconnected
+        cycle.message_event.set()
+        if self.cycle is short:  # type: ignore[comparison-overlap]
+            self.cycle = cycle
+        self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
 
 
 class ShortWay:
-    """One request that was sent at once, until its answer came."""
+    """One request that was sent at once, until its answer came.
 
-    __slots__ = ("_app", "_begun", "_connection", "_cycle", "_protocol", "_timer")
+    It stands where uvicorn keeps the cycle of a request, so that a second request that comes
+    before the first is answered waits its turn.
+    """
 
     def __init__(
-        self, protocol: GatewayProtocol, cycle: RequestResponseCycle, app: ASGIApp, begun: Begun
+        self, protocol: GatewayProtocol, scope: Any, begun: Begun, keep_alive: bool
     ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = self
         self._protocol = protocol
-        self._cycle = cycle
-        self._app = app
         self._begun = begun
         self._connection = begun.asked.connection
         self._timer = begun.asked.send(begun.request, self._changed)
+
+    def set(self) -> None:
+        """Where uvicorn wakes a task: there is none."""
 
     def _changed(self) -> None:
         connection = self._connection
@@ -188,36 +231,39 @@ class ShortWay:
         elif connection.has_answer and not connection.has_failed:
             if connection.length is None or connection.length > _SHORT_BYTES:
                 self._stop()
-                self._protocol.take_long_way(self._cycle, self._relay)
+                self._protocol.take_long_way(self, self._relay)
         elif connection.has_failed:
             self._stop()
             self._begun.asked.end()
             RETRIES.labels(self._begun.request.upstream).inc()
-            self._cycle.scope[WAS_ASKED] = True  # type: ignore[literal-required]
-            self._protocol.take_long_way(self._cycle, self._app)
+            self.scope[WAS_ASKED] = True
+            self._protocol.take_long_way(self, self._protocol.app)
 
     def _finish(self) -> None:
         self._stop()
-        begun, connection, cycle = self._begun, self._connection, self._cycle
+        begun, connection, protocol = self._begun, self._connection, self._protocol
         seen, body = begun.seen, connection.taken()
         seen.status = connection.status
         lines = [STATUS_LINE[seen.status]]
-        for name, value in (*cycle.default_headers, *answered(connection.headers), *begun.headers):
-            lines += (name, b": ", value, b"\r\n")
+        for headers in (
+            protocol.server_state.default_headers, answered(connection.headers), begun.headers
+        ):  # fmt: skip
+            for name, value in headers:
+                lines += (name, b": ", value, b"\r\n")
         if connection.length is None and seen.status not in _BODILESS:
             lines.append(b"content-length: %d\r\n" % len(body))
-        if not cycle.keep_alive:
+        if not self.keep_alive:
             lines.append(b"connection: close\r\n")
+        lines += (b"\r\n", body)
         begun.asked.end()
-        transport = self._protocol.transport
-        if not cycle.disconnected:
-            transport.write(b"".join((*lines, b"\r\n", body)))
-        cycle.response_started = cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            transport.close()
+        self.response_complete = True
+        transport = protocol.transport
+        if not transport.is_closing():
+            transport.write(b"".join(lines))
+            if not self.keep_alive:
+                transport.close()
         seen.count()
-        cycle.on_response()
+        protocol.on_response_complete()
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on an answer that is long or has no end yet."""
