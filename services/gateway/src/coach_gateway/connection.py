@@ -11,6 +11,7 @@ from typing import Any
 
 import httptools
 
+from coach_gateway.deadline import Deadline
 from coach_gateway.head import Headers
 
 _HELD_BYTES = 256 * 1024
@@ -31,6 +32,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, read_seconds: float) -> None:
         self._loop = loop
         self._read_seconds = read_seconds
+        self._deadline = Deadline(loop, self._too_slow)
         self._parser = httptools.HttpResponseParser(self)
         self._transport: Any = None
         self._waiting: asyncio.Future[None] | None = None
@@ -94,10 +96,15 @@ class Connection(asyncio.Protocol):
         self._held = 0
         return chunk
 
-    def watch(self, on_change: Callable[[], None]) -> asyncio.TimerHandle:
-        """Have changes told instead of awaited; the timer ends a silence that lasts too long."""
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have changes told instead of awaited, until `unwatch`."""
         self.on_change = on_change
-        return self._loop.call_later(self._read_seconds, self._too_slow)
+        self._deadline.set(self._read_seconds)
+
+    def unwatch(self) -> None:
+        """Tell no more."""
+        self.on_change = None
+        self._deadline.clear()
 
     @property
     def has_failed(self) -> bool:
@@ -136,11 +143,11 @@ class Connection(asyncio.Protocol):
         await self._within(self._waiting)
 
     async def _within(self, future: asyncio.Future[None]) -> None:
-        timer = self._loop.call_later(self._read_seconds, self._too_slow)
+        self._deadline.set(self._read_seconds)
         try:
             await future
         finally:
-            timer.cancel()
+            self._deadline.clear()
         if self._error is not None and not self.is_complete:
             raise self._error
 
@@ -180,6 +187,7 @@ class Connection(asyncio.Protocol):
             self.is_complete = True  # a body without a length ends with its connection
         if not self.is_complete:
             self._fail(Lost("the connection was closed"))
+        self._deadline.close()
         self._wake()
 
     def pause_writing(self) -> None:

@@ -51,15 +51,15 @@ class Asked:
     replica: Replica
     connection: Connection
 
-    def send(self, request: Forwarded, on_change: Callable[[], None]) -> asyncio.TimerHandle:
+    def send(self, request: Forwarded, on_change: Callable[[], None]) -> None:
         """Send a request without a body and have what comes back told."""
-        timer = self.connection.watch(on_change)
-        self.connection.start(b"".join([*_head_of(request, self.upstream), b"\r\n"]))
-        return timer
+        lines = _head_of(request, self.upstream)
+        lines.append(b"\r\n")
+        self.connection.watch(on_change)
+        self.connection.start(b"".join(lines))
 
     def end(self) -> None:
         """Give the connection back."""
-        self.connection.on_change = None
         if self.connection.has_failed and not self.connection.has_answer:
             self.upstream.failed(self.replica)
         else:
