@@ -25,7 +25,7 @@ from coach_common.http import problems
 from coach_gateway.config import GatewaySettings
 from coach_gateway.connection import Lost
 from coach_gateway.deadline import Deadline
-from coach_gateway.gateway import WAS_ASKED, Begun, Gateway, Seen
+from coach_gateway.gateway import REFUSED, Begun, Gateway, Seen
 from coach_gateway.proxy import RETRIES, answered, relay
 
 _SHORT_BYTES = 64 * 1024
@@ -244,7 +244,7 @@ class ShortWay:
             connection.unwatch()
             self._begun.asked.end()
             RETRIES.labels(self._begun.request.upstream).inc()
-            self.scope[WAS_ASKED] = True
+            self.scope[REFUSED] = self._begun.asked.replica
             self._protocol.take_long_way(self, self._protocol.app)
 
     def _finish(self) -> None:
