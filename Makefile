@@ -30,10 +30,11 @@ run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C
 demo: setup  ## a real answer becomes feedback, step by step, against a server of its own
 	@exec $(BIN)/coach demo
 
-servers:  ## MariaDB and RabbitMQ from Debian's packages, where they are missing
+servers:  ## MariaDB, RabbitMQ and Redis from Debian's packages, where they are missing
 	@missing=""; \
 	[ -x /usr/sbin/mariadbd ] || missing="$$missing mariadb-server"; \
 	[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$$missing rabbitmq-server"; \
+	[ -x /usr/bin/redis-server ] || missing="$$missing redis-server"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
