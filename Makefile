@@ -64,6 +64,9 @@ openapi: docs  ## the same
 bench: setup servers  ## the pipeline's own overhead, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py
 
+bench-auth: setup  ## logins beside bare bcrypt, refreshes, how fast a revocation is everywhere
+	@$(BIN)/python benchmarks/auth.py
+
 lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install -q uv==$(UV_VERSION) && \
@@ -81,4 +84,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers test check docs openapi bench lock migration up down
+.PHONY: help setup run demo servers test check docs openapi bench bench-auth lock migration up down

@@ -11,6 +11,7 @@ from coach_auth.limits import FailedLogins
 from coach_auth.passwords import Passwords
 from coach_auth.use_cases import signing
 from coach_common.clock import Clock, utc_now
+from coach_common.counts import Counts
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
 from coach_common.messaging.subscriptions import Transport
@@ -34,7 +35,8 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
     )
     secret = Secret(settings.secret_key)
     ring = KeyRing(keys.look_seconds)
-    deps = Deps(database, clock, passwords, secret, terms, FailedLogins(clock), keys, ring)
+    counts = Counts.of(settings.redis_url, lambda: clock().timestamp())
+    deps = Deps(database, clock, passwords, secret, terms, FailedLogins(counts), keys, ring)
     app = create_app("auth", checks={"database": database.check, "broker": transport.check})
     app.state.deps = deps
     app.state.tokens = TokenReader.of(settings, partial(signing.get_public_keys, deps))
@@ -53,5 +55,5 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         },
         purged=(tables.INBOX,),
         on_start=(partial(signing.get_signing_key, deps),),
-        on_close=(passwords.close,),
+        on_close=(passwords.close, counts.close),
     )

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from coach_common.config import DatabaseSettings, RabbitSettings, TokenSettings
+from coach_common.config import CountsSettings, DatabaseSettings, RabbitSettings, TokenSettings
 
 
-class AuthSettings(DatabaseSettings, TokenSettings):
+class AuthSettings(DatabaseSettings, TokenSettings, CountsSettings):
     """What auth reads."""
 
     secret_key: str = Field(min_length=32)

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from coach_auth.domain import Login, SignedIn, User
+from coach_auth.passwords import is_common
 
 
 def _email(text: str) -> str:
@@ -37,13 +38,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _uncommon(password: str) -> str:
+    if is_common(password):
+        raise ValueError("is one of the most common passwords; please choose another one")
+    return password
+
+
 Email = Annotated[
     str,
     BeforeValidator(_stripped),
     StringConstraints(min_length=3, max_length=254),
     AfterValidator(_email),
 ]
-NewPassword = Annotated[str, StringConstraints(min_length=6, max_length=128)]
+NewPassword = Annotated[
+    str, StringConstraints(min_length=6, max_length=128), AfterValidator(_uncommon)
+]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(_printable)

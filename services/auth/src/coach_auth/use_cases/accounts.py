@@ -142,17 +142,18 @@ async def delete_me(deps: Deps, caller: Identity, *, password: str, address: str
 
 async def _check_password(deps: Deps, *, email: str, password: str, address: str) -> User:
     account = email_digest(email)
-    delay = deps.failed_logins.check(account, address)
+    delay = await deps.failed_logins.check(account, address)
     async with deps.db.read() as tx:
         user = await store.find_user_by_email(tx, email)
     is_right = await deps.passwords.check(password, None if user is None else user.password_hash)
     if delay:
         await asyncio.sleep(delay)
+    await deps.failed_logins.check(account, address)
     if user is None or not is_right or not user.is_active:
-        deps.failed_logins.failed(account, address)
+        await deps.failed_logins.failed(account, address)
         LOGINS.labels("refused").inc()
         raise WrongCredentials
-    deps.failed_logins.succeeded(account, address)
+    await deps.failed_logins.succeeded(account, address)
     return user
 
 
