@@ -105,6 +105,14 @@ async def upgrade(service: Service) -> None:
         await migrate.upgrade(service.database, service.package)
 
 
+async def close(service: Service) -> None:
+    """Close a service that was built and never ran."""
+    for end in service.on_close:
+        await end()
+    if service.database is not None:
+        await service.database.close()
+
+
 @asynccontextmanager
 async def _serving(service: Service, listener: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(

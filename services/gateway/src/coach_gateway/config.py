@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from coach_common.config import RabbitSettings, TokenSettings
+from coach_common.config import CountsSettings, RabbitSettings, TokenSettings
 
 MIB = 1024 * 1024
 
 
-class GatewaySettings(TokenSettings):
+class GatewaySettings(TokenSettings, CountsSettings):
     """What the gateway reads."""
 
     service_token: str = Field(min_length=16)
@@ -17,8 +17,6 @@ class GatewaySettings(TokenSettings):
     cors_origins: tuple[str, ...] = ("http://localhost:8081",)
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
-    redis_url: str | None = None
-    """Where replicas share what they count for the rate limits; None: each counts for itself."""
     docs_enabled: bool | None = None
     """None: everywhere but in production."""
 

@@ -1,6 +1,7 @@
 """Rate limits that replicas share through a Redis, and what happens while it is away."""
 
 import pytest
+from redis.exceptions import RedisError
 
 from coach_common.testing.harness import eventually
 from coach_common.testing.servers import PrivateRedis
@@ -32,7 +33,7 @@ async def test_without_redis_each_replica_counts_alone_and_shares_once_it_is_bac
         one, other = (RateLimits({"user": 10}, redis.url) for _ in range(2))
         one.take("user", "somebody")
         redis.stop()
-        with pytest.raises(OSError):
+        with pytest.raises(RedisError):
             await one.exchange()
         assert one.take("user", "somebody").remaining == 8
         redis.start()
