@@ -7,6 +7,8 @@ within two seconds is cut off, for a transport that is merely closed waits for i
 
 import asyncio
 import logging
+import socket
+import struct
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ _SLICE_BYTES = 4096
 _FRAGMENT = 1 / 16
 """What a continuation counts: a mebibyte may come in pieces as small as a packet."""
 _FRAGMENTS = 65_536
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 # uvicorn's own logger would print a traceback for each invalid byte that somebody sends.
 _quiet = logging.getLogger("coach_gateway.wire")
@@ -84,7 +87,15 @@ class Wire(WebSocketsSansIOProtocol):
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
-        self.close_timer = self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
+        self.close_timer = self.loop.call_later(_CLOSE_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        """Drop the connection; what was not taken by now is not kept by the kernel either."""
+        if not self.disconnected:
+            if self.transport.get_write_buffer_size():
+                raw = self.transport.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            self.transport.abort()
 
     # --- what uvicorn calls
 
@@ -147,7 +158,7 @@ class Wire(WebSocketsSansIOProtocol):
         """Cut off whoever does not take the rest."""
         super().on_task_complete(task)
         if not self.disconnected:
-            self.loop.call_later(_CLOSE_SECONDS, self.transport.abort)
+            self.loop.call_later(_CLOSE_SECONDS, self._cut_off)
 
     def _may(self, cost: float) -> bool:
         """Count a frame; False where the client has gone, or is to go for a flood."""
