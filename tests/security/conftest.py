@@ -21,6 +21,7 @@ _ROOMY = {
     "SWEEP_SECONDS": "1",
     "SOCKET_AUTH_SECONDS": "3",
     "BODY_SECONDS": "3",
+    "MAX_AUDIO_BYTES": str(4 * 2**20),
     "MAX_PENDING_UPLOADS": "40",
 }
 """Settings that keep one attack's load from being refused on account of another's."""
