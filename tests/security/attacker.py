@@ -229,9 +229,7 @@ class Raw:
     is_closed: bool
 
 
-async def raw(
-    target: Target, request: bytes, *, seconds: float = 10, checked: bool = True
-) -> Raw:
+async def raw(target: Target, request: bytes, *, seconds: float = 10, checked: bool = True) -> Raw:
     """Send bytes as they are, and read one answer; `checked` as every other answer."""
     reader, writer = await asyncio.open_connection(*target.address)
     said, is_closed = b"", False

@@ -93,9 +93,7 @@ async def test_a20_a_wrong_password_and_no_account_are_told_in_the_same_words(
 async def test_a22_passwords_of_a_mebibyte_cost_nothing(nobody: Person, bob: Person) -> None:
     body = json.dumps({"email": bob.email, "password": "x" * 2**20})
     headers = {"content-type": "application/json"}
-    flood = [
-        nobody.http.post("/auth/login", content=body, headers=headers) for _ in range(20)
-    ]
+    flood = [nobody.http.post("/auth/login", content=body, headers=headers) for _ in range(20)]
     *refused, served = await asyncio.gather(*flood, bob.call("GET", "/auth/me"))
 
     assert {answer.status_code for answer in refused} <= {413, 422}
@@ -238,9 +236,7 @@ async def test_a27_an_account_is_erased_only_with_its_password(alice: Person) ->
     ids=lambda email: repr(email)[:20],
 )  # fmt: skip
 async def test_a28_what_is_no_address_is_refused(nobody: Person, email: object) -> None:
-    answer = await nobody.http.post(
-        "/auth/register", json={"email": email, "password": PASSWORD}
-    )
+    answer = await nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
 
     assert answer.status_code == 422
 

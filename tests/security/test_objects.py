@@ -168,9 +168,7 @@ async def test_a50_a_cursor_is_its_owners_and_survives_new_sessions(
         assert answer.status_code == 422
     await alice.session(title="Opened meanwhile")
     second = (await alice.call("GET", f"/sessions?limit=2&cursor={cursor}")).json()
-    third = (
-        await alice.call("GET", f"/sessions?limit=2&cursor={second['next_cursor']}")
-    ).json()
+    third = (await alice.call("GET", f"/sessions?limit=2&cursor={second['next_cursor']}")).json()
 
     assert stolen.status_code == 422
     walked = [one["id"] for page in (first, second, third) for one in page["sessions"]]

@@ -44,7 +44,9 @@ def _signed(header: dict[str, Any], payload: dict[str, Any]) -> str:
 
 def _genuine(target: Target, header: dict[str, Any], payload: dict[str, Any]) -> str:
     """Sign with the very key of the running system: what if one of ours were bent?"""
-    wrapped = target.rows("auth", "SELECT private_key FROM signing_keys WHERE kid = ?", header["kid"])
+    wrapped = target.rows(
+        "auth", "SELECT private_key FROM signing_keys WHERE kid = ?", header["kid"]
+    )
     secret_key = json.loads((target.folder / "data" / "secrets.json").read_text())["secret_key"]
     key = Secret(secret_key).unwrap(header["kid"], wrapped[0][0]).private_key
     signed = _joined(header, payload)
@@ -189,7 +191,9 @@ async def test_a11_a_token_counts_in_its_header_alone(alice: Person) -> None:
     for answer in (
         await alice.http.get("/auth/me", params={"token": token}),
         await alice.http.get("/auth/me", params={"access_token": token}),
-        await alice.http.get("/auth/me", headers={"cookie": f"token={token}; access_token={token}"}),
+        await alice.http.get(
+            "/auth/me", headers={"cookie": f"token={token}; access_token={token}"}
+        ),
         await alice.http.request("GET", "/auth/me", json={"token": token, "access_token": token}),
     ):
         assert answer.status_code == 401

@@ -49,7 +49,7 @@ async def register(body: Registration, deps: AuthDeps) -> SignedInOut:
     return SignedInOut.of(signed_in)
 
 
-@router.post("/auth/login")
+@router.post("/auth/login", responses={401: {}})
 async def login(body: Credentials, deps: AuthDeps, address: Address) -> SignedInOut:
     """Sign in."""
     signed_in = await use_cases.login(
@@ -58,7 +58,7 @@ async def login(body: Credentials, deps: AuthDeps, address: Address) -> SignedIn
     return SignedInOut.of(signed_in)
 
 
-@router.post("/auth/refresh")
+@router.post("/auth/refresh", responses={401: {}})
 async def refresh(body: RefreshRequest, deps: AuthDeps) -> Refreshed:
     """Rotate the refresh token; parallel calls with one token get the same successor."""
     return Refreshed.of(await use_cases.refresh(deps, body.refresh_token))
