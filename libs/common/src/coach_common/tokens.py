@@ -75,17 +75,25 @@ class TokenReader:
         Raises Unauthenticated for anything but a valid access token, Unavailable where the
         keys to check it with cannot be had.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        identity = self._passed.get(digest)
+        identity = self.known(token)
         if identity is None:
             identity = await self._verify(token)
-            self._passed[digest] = identity
+            self._check_time(identity)
+            self._passed[_digest(token)] = identity
             if len(self._passed) > _CACHED:
                 self._passed.popitem(last=False)
-        if self._clock() >= identity.expires_at:
-            self._passed.pop(digest, None)
-            raise Unauthenticated("The access token has expired.", code="token_expired")
         return identity
+
+    def known(self, token: str) -> Identity | None:
+        """Return who a token speaks for that passed before; Unauthenticated once it expired."""
+        identity = self._passed.get(_digest(token))
+        if identity is not None:
+            self._check_time(identity)
+        return identity
+
+    def _check_time(self, identity: Identity) -> None:
+        if self._clock() >= identity.expires_at:
+            raise Unauthenticated("The access token has expired.", code="token_expired")
 
     async def _verify(self, token: str) -> Identity:
         key = await self._key(token)
@@ -154,6 +162,10 @@ class JwksKeys:
         else:
             self._keys = {jwk["kid"]: jwt.PyJWK(jwk).key for jwk in document["keys"]}
         self._loaded_at = time.monotonic()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

@@ -9,7 +9,7 @@ from coach_common.clock import Clock, utc_now
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, JwksKeys, TokenReader
-from coach_gateway import sockets
+from coach_gateway import server, sockets
 from coach_gateway.access import Access, EndedLogins
 from coach_gateway.config import GatewaySettings
 from coach_gateway.gateway import Gateway
@@ -31,7 +31,8 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
             "open": settings.open_requests_a_minute,
             "user": settings.requests_a_minute,
             "chat": settings.chats_a_minute,
-        }
+        },
+        settings.redis_url,
     )
     checks = {"broker": transport.check, "sign-in": ended.ready, "upstreams": proxy.ready}
     door = sockets.Door(settings, access, proxy, hub, clock, Counter())
@@ -52,7 +53,10 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         settings=settings,
         transport=transport,
         subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_volatile=True),
-        workers={"ended logins": ended.follow},
-        on_close=(proxy.close,),
-        server_options={"ws_max_size": sockets.MAX_FRAME_BYTES},
+        workers={"ended logins": ended.follow, "shared limits": limits.share},
+        on_close=(proxy.close, limits.close),
+        server_options={
+            "ws_max_size": sockets.MAX_FRAME_BYTES,
+            "http": server.protocol(gateway, settings),
+        },
     )  # fmt: skip
