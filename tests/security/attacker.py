@@ -16,7 +16,7 @@ import httpx
 from stacks import Stack
 from websockets.asyncio.client import ClientConnection, connect
 
-PASSWORD = "Correct-horse-7-battery"
+PASSWORD = "seven violet walrus umbrellas"
 """Everybody's, and in no log."""
 
 PROBLEM = "application/problem+json"

@@ -20,6 +20,7 @@ _ROOMY = {
     "CHATS_A_MINUTE": "100000",
     "SWEEP_SECONDS": "1",
     "SOCKET_AUTH_SECONDS": "3",
+    "HEAD_SECONDS": "3",
     "BODY_SECONDS": "3",
     "MAX_AUDIO_BYTES": str(4 * 2**20),
     "MAX_PENDING_UPLOADS": "40",

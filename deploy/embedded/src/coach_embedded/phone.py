@@ -32,9 +32,7 @@ class Phone:
         """`socket_url`: the door that holds the socket, where it is another one."""
         self.base_url = base_url
         self._socket_url = socket_url or base_url
-        self.token = ""
-        self.refresh_token = ""
-        self.user_id = ""
+        self.token = self.refresh_token = self.user_id = ""  # nosec B105 # not signed in yet
         self._http = httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False)
 
     async def __aenter__(self) -> Self:

@@ -159,7 +159,8 @@ def _listen_for_store(settings: EmbeddedSettings, door: socket.socket) -> socket
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{_LOOPBACK if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+    is_everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+    return f"http://{_LOOPBACK if is_everywhere else host}:{port}"
 
 
 def _sqlite(folder: Path, name: str) -> str:
