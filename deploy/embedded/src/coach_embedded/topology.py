@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import coach_ai.app
@@ -159,8 +160,7 @@ def _listen_for_store(settings: EmbeddedSettings, door: socket.socket) -> socket
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    is_everywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-    return f"http://{_LOOPBACK if is_everywhere else host}:{port}"
+    return f"http://{_LOOPBACK if ip_address(host).is_unspecified else host}:{port}"
 
 
 def _sqlite(folder: Path, name: str) -> str:
