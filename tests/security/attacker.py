@@ -19,6 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 PASSWORD = "seven violet walrus umbrellas"
 """Everybody's, and in no log."""
 
+SPOKEN = "The violet walrus answered in Lisbon that the migration took two days."
+"""What the victim said: in no log, and in nobody else's hands."""
+
 PROBLEM = "application/problem+json"
 _SERVICES = ("auth", "sessions", "media", "ai")
 _numbers = count(2)

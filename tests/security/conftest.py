@@ -5,13 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from attacker import PASSWORD, Canary, Person, Target
+from attacker import PASSWORD, SPOKEN, Canary, Person, Target
 from stacks import embedded
 
 from coach_common.testing.harness import eventually
-
-SPOKEN = "The violet walrus answered in Lisbon that the migration took two days."
-"""What the victim said: in no log, and in nobody else's hands."""
 
 _ROOMY = {
     "BCRYPT_COST": "4",

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from attacker import Person, Target, said, sign_in
-from conftest import SPOKEN
+from attacker import SPOKEN, Person, Target, said, sign_in
 from openai_server import OpenAIServer, judged
 from openai_server import said as completion
 from stacks import embedded

@@ -8,8 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from attacker import PASSWORD, PROBLEM, Person, Target
-from conftest import SPOKEN
+from attacker import PASSWORD, PROBLEM, SPOKEN, Person, Target
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
