@@ -1,6 +1,7 @@
 """The attacked system and those who attack it: every answer is checked as it comes."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
@@ -13,8 +14,11 @@ from typing import Any, Self
 from uuid import UUID
 
 import httpx
+import jwt
 from stacks import Stack
 from websockets.asyncio.client import ClientConnection, connect
+
+from coach_auth.keys import Secret
 
 PASSWORD = "seven violet walrus umbrellas"
 """Everybody's, and in no log."""
@@ -106,6 +110,21 @@ class Target:
         uri = f"file:{self.folder}/data/{service}.db?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             return database.execute(query, values).fetchall()
+
+    def signed(self, header: dict[str, Any], payload: dict[str, Any]) -> str:
+        """Sign a token with the system's very own key: what if one of ours were bent?"""
+        query = "SELECT private_key FROM signing_keys WHERE kid = ?"
+        wrapped = self.rows("auth", query, header["kid"])
+        secret_key = json.loads((self.folder / "data" / "secrets.json").read_text())["secret_key"]
+        key = Secret(secret_key).unwrap(header["kid"], wrapped[0][0]).private_key
+        said = joined(header, payload)
+        return f"{said}.{b64(jwt.get_algorithm_by_name('RS256').sign(said.encode(), key))}"
+
+    def change(self, service: str, statement: str, *values: object) -> None:
+        """Write to a service's database: time that has passed, for one."""
+        file = f"{self.folder}/data/{service}.db"
+        with closing(sqlite3.connect(file, timeout=10)) as database, database:
+            assert database.execute(statement, values).rowcount > 0
 
     def belongings(self, user_id: str) -> str:
         """Return a digest of this user's rows in every table, but for what the relays move on."""
@@ -268,6 +287,23 @@ def _is_whole(said: bytes) -> bool:
     head, found, body = said.partition(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
     return bool(found) and length is not None and len(body) >= int(length[1])
+
+
+def b64(content: bytes) -> str:
+    """Return base64url without padding, as tokens have it."""
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def parts_of(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the header and the claims of a token."""
+    header, payload, _ = token.split(".")
+    one, other = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, payload))
+    return one, other
+
+
+def joined(header: dict[str, Any], payload: dict[str, Any]) -> str:
+    """Return what is signed of a token."""
+    return f"{b64(json.dumps(header).encode())}.{b64(json.dumps(payload).encode())}"
 
 
 async def _checked(answer: httpx.Response) -> None:

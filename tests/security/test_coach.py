@@ -62,7 +62,6 @@ async def test_a72_the_coach_stays_a_coach_and_keeps_its_instructions(
     told = await _chat(alice, lure)
 
     assert not _runs(told["reply"]) & _runs(prompts)
-    assert "interview" in told["reply"].lower()
     for strange in ("def ", "blueberr", "flour", "OPENAI", "SECRET_KEY", "Traceback"):
         assert strange not in told["reply"]
 
@@ -70,10 +69,10 @@ async def test_a72_the_coach_stays_a_coach_and_keeps_its_instructions(
 async def test_a72_a_long_drift_ends_at_the_interview(alice: Person) -> None:
     conversation = None
     for turn in range(20):
-        told = await _chat(alice, f"Let us rather talk about pancakes, part {turn}.", conversation)
+        told = await _chat(alice, f"Pancakes are round, part {turn}: flour?", conversation)
         conversation = told["conversation_id"]
 
-    assert "interview" in told["reply"].lower()
+    assert "interview coach" in told["reply"]
 
 
 async def test_a75_a_message_has_up_to_8000_characters_and_says_something(alice: Person) -> None:
@@ -129,6 +128,7 @@ async def hosted(
     """The system with a hosted model behind it."""
     folder = tmp_path_factory.mktemp("hosted")
     env = {"OPENAI_API_KEY": _KEY, "OPENAI_BASE_URL": model.url, "BCRYPT_COST": "4"}
+    env |= {"REQUESTS_A_MINUTE": "100000", "OPEN_REQUESTS_A_MINUTE": "100000"}
     async with embedded(folder, **env) as stack:
         hosted = Target(stack, folder, target.canary, {_KEY, _ANSWER})
         yield hosted
@@ -143,10 +143,11 @@ async def _judge(person: Person) -> tuple[str, dict[str, Any]]:
         answer = await person.call("GET", f"/sessions/{session_id}/feedback")
         feedback: dict[str, Any] = answer.json()
         is_final = feedback["status"] in ("ready", "failed")
-        is_waiting = "retry" in feedback["detailed_feedback"] or "again" in str(feedback)
-        return feedback if is_final or is_waiting else None
+        has_reason = "AI provider" in feedback["detailed_feedback"]
+        return feedback if is_final or has_reason else None
 
-    return session_id, await eventually(told, what="an end or a reason", seconds=45)
+    found = await eventually(told, what="an end or a reason", seconds=45, every_seconds=0.2)
+    return session_id, found
 
 
 _HOSTILE = (
@@ -199,6 +200,10 @@ _LEVELS = {"relevance": 4, "structure": 4, "specificity": 3, "clarity": 5, "tech
 async def test_a74_a_model_that_does_not_judge_gives_no_score(
     hosted: Target, model: OpenAIServer, answer: Any
 ) -> None:
+    """Out of range, not of the schema, cut short, huge, empty, refused, or no completion at all.
+
+    What makes no sense leaves `scoring` with the reason, and is asked for again with pauses.
+    """
     model.answers[:] = [answer]
     model.asked.clear()
     async with Person(hosted) as carol:

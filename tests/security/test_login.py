@@ -48,6 +48,47 @@ async def test_a15_a_token_whose_successor_was_used_ends_its_family(alice: Perso
     await eventually(over, what="the end of the family", seconds=1.0)
 
 
+async def test_a16_a_token_that_comes_back_after_the_window_ends_its_family(
+    target: Target, alice: Person
+) -> None:
+    first = alice.refresh_token
+    second = (await _refresh(alice, first)).json()["refresh_token"]
+    eleven_seconds_ago = "strftime('%Y-%m-%d %H:%M:%f000', used_at, '-11 seconds')"
+    target.change(
+        "auth",
+        f"UPDATE refresh_tokens SET used_at = {eleven_seconds_ago} WHERE digest = ?",
+        hashlib.sha256(first.encode()).digest(),
+    )
+
+    assert (await _refresh(alice, first)).status_code == 401
+    assert (await _refresh(alice, second)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "key"),
+    [("refresh_tokens", "expires_at", "login_id"), ("logins", "ends_at", "id")],
+)
+async def test_a19_neither_a_week_unused_nor_a_family_of_90_days_goes_on(
+    target: Target, alice: Person, table: str, column: str, key: str
+) -> None:
+    """Each refresh starts seven new days; a family ends for good 90 days after its login."""
+    ((login_id, expires_at),) = target.rows(
+        "auth",
+        "SELECT login_id, julianday(expires_at) - julianday('now') FROM refresh_tokens"
+        " WHERE digest = ?",
+        hashlib.sha256(alice.refresh_token.encode()).digest(),
+    )
+    renewed = (await _refresh(alice, alice.refresh_token)).json()["refresh_token"]
+    target.change(
+        "auth",
+        f"UPDATE {table} SET {column} = '2026-01-01 00:00:00.000000' WHERE {key} = ?",
+        login_id,
+    )
+
+    assert 6.9 < expires_at < 7.1
+    assert (await _refresh(alice, renewed)).status_code == 401
+
+
 async def test_a18_what_ended_cannot_be_refreshed(target: Target, alice: Person) -> None:
     first, token = alice.refresh_token, alice.token
     await alice.login()

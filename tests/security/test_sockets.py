@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import struct
+import time
 from contextlib import suppress
 
 import pytest
-from attacker import PASSWORD, Person, Target, said, sign_in
+from attacker import PASSWORD, Person, Target, parts_of, said, sign_in
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
@@ -139,6 +140,22 @@ async def test_a64_a_socket_stays_its_users(alice: Person, bob: Person) -> None:
         await socket.send(json.dumps({"type": "auth", "token": bob.token}))
         assert (await said(socket, "error"))["code"] == "wrong_user"
         assert await _closed(socket) == 1008
+
+
+async def test_a64_a_socket_ends_with_its_token_unless_a_fresh_one_came(
+    target: Target, alice: Person
+) -> None:
+    header, payload = parts_of(alice.token)
+    short = target.signed(header, payload | {"exp": int(time.time()) + 2})
+    async with alice.socket() as first, alice.socket() as second:
+        for socket in (first, second):
+            await socket.send(json.dumps({"type": "auth", "token": short}))
+            await said(socket, "auth_success")
+        await sign_in(second, alice)
+        assert (await said(first, "error"))["code"] == "token_expired"
+        assert await _closed(first, seconds=5) == 1008
+        await second.send(json.dumps({"type": "ping"}))
+        await said(second, "pong")
 
 
 _DEEP = "[" * 100_000

@@ -10,11 +10,10 @@ from typing import Any
 
 import jwt
 import pytest
-from attacker import Person, Target
+from attacker import Person, Target, b64, joined, parts_of
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from coach_auth.keys import Secret
 from coach_common.ids import new_id
 from coach_common.testing.harness import eventually
 
@@ -23,34 +22,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 _MINE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def _b64(content: bytes) -> str:
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    header, payload, _ = token.split(".")
-    return tuple(json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, payload))  # type: ignore[return-value]
-
-
-def _joined(header: dict[str, Any], payload: dict[str, Any]) -> str:
-    return f"{_b64(json.dumps(header).encode())}.{_b64(json.dumps(payload).encode())}"
-
-
 def _signed(header: dict[str, Any], payload: dict[str, Any]) -> str:
     """Sign with the attacker's own key, whatever the header says."""
     algorithm = jwt.get_algorithm_by_name("RS256")
-    signed = _joined(header, payload)
-    return f"{signed}.{_b64(algorithm.sign(signed.encode(), _MINE))}"
-
-
-def _genuine(target: Target, header: dict[str, Any], payload: dict[str, Any]) -> str:
-    """Sign with the very key of the running system: what if one of ours were bent?"""
-    query = "SELECT private_key FROM signing_keys WHERE kid = ?"
-    wrapped = target.rows("auth", query, header["kid"])
-    secret_key = json.loads((target.folder / "data" / "secrets.json").read_text())["secret_key"]
-    key = Secret(secret_key).unwrap(header["kid"], wrapped[0][0]).private_key
-    signed = _joined(header, payload)
-    return f"{signed}.{_b64(jwt.get_algorithm_by_name('RS256').sign(signed.encode(), key))}"
+    signed = joined(header, payload)
+    return f"{signed}.{b64(algorithm.sign(signed.encode(), _MINE))}"
 
 
 async def _refused(person: Person, token: str) -> None:
@@ -60,14 +36,14 @@ async def _refused(person: Person, token: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "", None])
 async def test_a01_unsigned_tokens_are_refused(alice: Person, algorithm: str | None) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
     for signature in ("", alice.token.split(".")[2]):
-        await _refused(alice, f"{_joined(header | {'alg': algorithm}, payload)}.{signature}")
+        await _refused(alice, f"{joined(header | {'alg': algorithm}, payload)}.{signature}")
 
 
 @pytest.mark.parametrize("form", ["pem", "der", "n"])
 async def test_a02_the_public_key_is_no_shared_secret(alice: Person, form: str) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
     jwks = (await alice.http.get("/.well-known/jwks.json")).json()
     (jwk,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
     key = jwt.PyJWK(jwk).key
@@ -80,8 +56,8 @@ async def test_a02_the_public_key_is_no_shared_secret(alice: Person, form: str) 
         ),
         "n": jwk["n"].encode(),
     }[form]
-    signed = _joined(header | {"alg": "HS256"}, payload)
-    signature = _b64(hmac.digest(secret, signed.encode(), hashlib.sha256))
+    signed = joined(header | {"alg": "HS256"}, payload)
+    signature = b64(hmac.digest(secret, signed.encode(), hashlib.sha256))
 
     await _refused(alice, f"{signed}.{signature}")
 
@@ -89,7 +65,7 @@ async def test_a02_the_public_key_is_no_shared_secret(alice: Person, form: str) 
 async def test_a03_a_genuine_key_id_over_a_foreign_signature_is_refused(
     alice: Person, bob: Person
 ) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
 
     await _refused(alice, _signed(header, payload))
     await _refused(alice, _signed(header, payload | {"sub": bob.user_id}))
@@ -98,7 +74,7 @@ async def test_a03_a_genuine_key_id_over_a_foreign_signature_is_refused(
 async def test_a04_keys_that_a_token_brings_along_are_not_looked_at(
     target: Target, alice: Person
 ) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
     public = json.loads(jwt.get_algorithm_by_name("RS256").to_jwk(_MINE.public_key()))
     for brought in (
         {"jwk": public},
@@ -134,14 +110,14 @@ async def test_a06_a07_a08_a_claim_bent_in_a_token_breaks_it(
     target: Target, alice: Person, changed: dict[str, Any]
 ) -> None:
     """Under the old signature, under the attacker's, and even under our own."""
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
     bent = {name: value for name, value in (payload | changed).items() if value is not _LEFT_OUT}
     kept = alice.token.split(".")[2]
 
-    await _refused(alice, f"{_joined(header, bent)}.{kept}")
+    await _refused(alice, f"{joined(header, bent)}.{kept}")
     await _refused(alice, _signed(header, bent))
-    await _refused(alice, _genuine(target, header, bent))
-    unbent = _genuine(target, header, payload | {"jti": "another"})
+    await _refused(alice, target.signed(header, bent))
+    unbent = target.signed(header, payload | {"jti": "another"})
     proof = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {unbent}"})
     assert proof.status_code == 200
 
@@ -150,9 +126,9 @@ async def test_a06_a07_a08_a_claim_bent_in_a_token_breaks_it(
 async def test_a08_another_type_of_token_is_no_access_token(
     target: Target, alice: Person, kind: str | None
 ) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
 
-    await _refused(alice, _genuine(target, header | {"typ": kind}, payload))
+    await _refused(alice, target.signed(header | {"typ": kind}, payload))
 
 
 async def test_a08_a_token_of_one_kind_does_not_do_the_others_work(alice: Person) -> None:
@@ -164,14 +140,14 @@ async def test_a08_a_token_of_one_kind_does_not_do_the_others_work(alice: Person
 
 
 async def test_a09_shapes_that_are_no_token_are_refused(target: Target, alice: Person) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
     head, body, signature = alice.token.split(".")
     # The last character carries padding bits: another one may decode to the same bytes.
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     flipped = signature[:-1] + alphabet[alphabet.index(signature[-1]) ^ 1]
     for token in (
-        _genuine(target, header | {"crit": ["x"], "x": 1}, payload),
-        _genuine(target, header | {"b64": False, "crit": ["b64"]}, payload),
+        target.signed(header | {"crit": ["x"], "x": 1}, payload),
+        target.signed(header | {"b64": False, "crit": ["b64"]}, payload),
         f"{head}.{body}.{signature}.{signature}",
         f"{head}.{body}.{signature}.{signature}.{signature}",
         f"{head}.{body}",
@@ -218,6 +194,6 @@ async def test_a29_the_published_keys_are_public(nobody: Person) -> None:
 
 
 async def test_a03_a_token_of_a_stranger_names_nobody(alice: Person) -> None:
-    header, payload = _parts(alice.token)
+    header, payload = parts_of(alice.token)
 
     await _refused(alice, _signed(header | {"kid": str(new_id())}, payload))
