@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import coach_ai.app
@@ -159,7 +160,7 @@ def _listen_for_store(settings: EmbeddedSettings, door: socket.socket) -> socket
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{_LOOPBACK if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+    return f"http://{_LOOPBACK if ip_address(host).is_unspecified else host}:{port}"
 
 
 def sqlite_url(folder: Path, name: str) -> str:

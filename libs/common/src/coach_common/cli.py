@@ -138,7 +138,8 @@ async def _run(
     if chosen.verb == "migrate":
         await service.upgrade(built)
     elif chosen.verb == "revision":
-        assert built.database is not None and built.package is not None and metadata is not None
+        if built.database is None or built.package is None or metadata is None:
+            raise TypeError("a service without tables has no revisions")
         await migrate.revision(built.database, built.package, metadata, chosen.message)
     else:
         async with service.running(built, service.listen(settings.host, settings.port)):

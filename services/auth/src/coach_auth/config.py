@@ -2,13 +2,19 @@
 
 from pydantic import Field
 
-from coach_common.config import CountsSettings, DatabaseSettings, RabbitSettings, TokenSettings
+from coach_common.config import (
+    CountsSettings,
+    DatabaseSettings,
+    RabbitSettings,
+    Secret,
+    TokenSettings,
+)
 
 
 class AuthSettings(DatabaseSettings, TokenSettings, CountsSettings):
     """What auth reads."""
 
-    secret_key: str = Field(min_length=32)
+    secret_key: Secret = Field(min_length=32)
     service_token: str = Field(min_length=16)
     access_token_expire_minutes: int = Field(default=30, ge=1)
     refresh_token_expire_days: int = Field(default=7, ge=1)

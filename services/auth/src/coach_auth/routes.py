@@ -51,7 +51,7 @@ async def register(body: Registration, deps: AuthDeps, agent: Agent = None) -> S
     return SignedInOut.of(signed_in)
 
 
-@router.post("/auth/login")
+@router.post("/auth/login", responses={401: {}})
 async def login(
     body: Credentials, deps: AuthDeps, address: Address, agent: Agent = None
 ) -> SignedInOut:
@@ -62,7 +62,7 @@ async def login(
     return SignedInOut.of(signed_in)
 
 
-@router.post("/auth/refresh")
+@router.post("/auth/refresh", responses={401: {}})
 async def refresh(body: RefreshRequest, deps: AuthDeps) -> Refreshed:
     """Rotate the refresh token; parallel calls with one token get the same successor."""
     return Refreshed.of(await logins.refresh(deps, body.refresh_token))
