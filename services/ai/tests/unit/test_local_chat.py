@@ -151,3 +151,10 @@ def test_ones_own_feedback_is_quoted_where_it_fits() -> None:
 
     assert "In your last session, “Mock two”, this came up: Say what came of it" in fits
     assert "Mock two" not in other
+
+
+@pytest.mark.parametrize("text", ["anything" * 900, "any " * 2000, "[" * 8000, "please " * 1100])
+def test_a_hostile_message_is_answered_all_the_same(text: str) -> None:
+    *_, last = say("How do I tell a story?", text)
+
+    assert last

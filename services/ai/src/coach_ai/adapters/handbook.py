@@ -109,7 +109,7 @@ def shares_a_word(text: str, entry: Entry) -> bool:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Return the handbook, read once."""
-    return tuple(_indexed([_read(file.name, file.read_text()) for file in _files()]))
+    return tuple(_indexed([_read(file.name, file.read_text("utf-8")) for file in _files()]))
 
 
 def stems_of(text: str) -> list[str]:
@@ -120,7 +120,7 @@ def stems_of(text: str) -> list[str]:
 
 @cache
 def _stop_words() -> frozenset[str]:
-    return frozenset((files("coach_ai") / "handbook" / "stop.txt").read_text().split())
+    return frozenset((files("coach_ai") / "handbook" / "stop.txt").read_text("utf-8").split())
 
 
 @cache
@@ -217,7 +217,7 @@ def _weight(stem: str, idf: dict[str, float]) -> float:
 @cache
 def _elsewhere() -> frozenset[str]:
     """Return the words that speak for another subject, unless an entry is about them."""
-    words = (files("coach_ai") / "handbook" / "elsewhere.txt").read_text()
+    words = (files("coach_ai") / "handbook" / "elsewhere.txt").read_text("utf-8")
     ours = frozenset[str]().union(*(entry.subject for entry in entries()))
     return frozenset(stems_of(words)) - ours
 

@@ -50,8 +50,8 @@ _RECAP = _pattern(
 _EXAMPLE = _pattern(r"\b(example|instance|sample|show me|sounds? like|how would (that|it) sound)\b")
 _DRILL = _pattern(r"\b(practi[sc]e|exercises?|drills?|train|rehearse|try (that|it|this)( out)?)\b")
 _MORE = _pattern(
-    r"^\W*((tell|give|say|me|any|some|thing|what|and|is there|there|anything|something) ?)*"
-    r"\b(more|else|go on|continue|elaborate|another)\b"
+    r"^\W*((tell|give|say|me|any|some|what|and|is|there|anything|something)\s+)*"
+    r"(more|else|go on|continue|elaborate|another)\b"
 )
 _FOLLOWS_UP = _pattern(
     r"\b(that|this|it|those|these|them)\b", r"^\W*(and|but|so|also|then|what if|what about|why)\b"

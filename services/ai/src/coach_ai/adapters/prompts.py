@@ -14,7 +14,7 @@ QUOTED_WORDS = 8
 @cache
 def load(name: str) -> str:
     """Return a prompt."""
-    return (files("coach_ai") / "prompts" / f"{name}.md").read_text()
+    return (files("coach_ai") / "prompts" / f"{name}.md").read_text("utf-8")
 
 
 class Leaking(Exception):

@@ -24,7 +24,7 @@ from coach_ai.domain import (
 )
 from coach_ai.plain_text import PlainStream, clean
 from coach_common import logs
-from coach_common.errors import CoachError, Unavailable
+from coach_common.errors import CoachError, Contended, Unavailable
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
@@ -178,22 +178,30 @@ async def _kept(
                 reply.append(piece)
                 yield piece
         replied = Message("assistant", "".join(reply))
-        now = deps.clock()
-        async with deps.db.transaction() as tx:
-            if await store.is_gone(tx, caller.user_id):
-                raise conversations.not_found()
-            if is_new:
-                await conversations.add_conversation(tx, conversation, caller.user_id)
-            await conversations.mark_continued(tx, conversation, caller.user_id, at=now)
-            await conversations.add_messages(
-                tx, conversation.id, caller.user_id, [asked, replied], at=now
-            )
+        turn = [asked, replied]
+        try:
+            await _store(deps, caller, conversation, turn, is_new=is_new)
+        except Contended:
+            await _store(deps, caller, conversation, turn, is_new=is_new)
         outcome = "answered"
     except CoachError:
         outcome = "failed"
         raise
     finally:
         TURNS.labels(outcome).inc()
+
+
+async def _store(
+    deps: Deps, caller: Identity, conversation: Conversation, turn: list[Message], *, is_new: bool
+) -> None:
+    now = deps.clock()
+    async with deps.db.transaction() as tx:
+        if await store.is_gone(tx, caller.user_id):
+            raise conversations.not_found()
+        if is_new:
+            await conversations.add_conversation(tx, conversation, caller.user_id)
+        await conversations.mark_continued(tx, conversation, caller.user_id, at=now)
+        await conversations.add_messages(tx, conversation.id, caller.user_id, turn, at=now)
 
 
 def _shown(session: PastSession) -> PastSession:
