@@ -1,6 +1,7 @@
 """A built ai service on an empty database, with hand-written providers and a store on disk."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from coach_ai.app import build
 from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
-from coach_ai.domain import Answer, Judgement, Message, PastSession, Silence, Transcript, Word
+from coach_ai.domain import Answer, Judgement, Message, Silence, Talk, Transcript, Word
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
@@ -54,7 +55,10 @@ class ScriptedCoach:
 
     failures: list[Exception] = field(default_factory=list)
     judged: list[Answer] = field(default_factory=list)
-    asked: list[tuple[list[Message], list[PastSession]]] = field(default_factory=list)
+    asked: list[Talk] = field(default_factory=list)
+    pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
+    """What a reply is made of, where it shall not be an echo: words, a wait, a failure."""
+    finished: int = 0
 
     async def judge(self, answer: Answer) -> Judgement:
         self.judged.append(answer)
@@ -62,9 +66,23 @@ class ScriptedCoach:
             raise self.failures.pop(0)
         return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
 
-    async def reply(self, conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
-        self.asked.append((list(conversation), list(past)))
-        return f"You said: {conversation[-1].text}"
+    async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+        self.asked.append(talk)
+        try:
+            for piece in self.pieces or ("You said: ", talk.asked):
+                if isinstance(piece, Exception):
+                    raise piece
+                if isinstance(piece, asyncio.Event):
+                    await piece.wait()
+                else:
+                    yield piece
+        finally:
+            self.finished += 1
+
+    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        return f"{summary}/{len(messages)} summed up"
 
     async def check(self) -> None:
         return None

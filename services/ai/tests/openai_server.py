@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
@@ -10,7 +10,7 @@ from email.policy import HTTP
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from coach_common.config import Settings
 from coach_common.service import Service, listen, running
@@ -96,6 +96,41 @@ def said(
             }
         ],
     }
+
+
+def streamed(*pieces: str | asyncio.Event, finish: str | None = "stop") -> "StreamedAnswer":
+    """Return a chat completion that comes piece by piece; an event is waited for."""
+    return StreamedAnswer(pieces, finish)
+
+
+class StreamedAnswer(StreamingResponse):
+    """A streamed completion, which knows whether its reader left before the end."""
+
+    def __init__(self, pieces: Sequence[str | asyncio.Event], finish: str | None) -> None:
+        self.left = asyncio.Event()
+        super().__init__(self._chunks(pieces, finish), media_type="text/event-stream")
+
+    async def _chunks(
+        self, pieces: Sequence[str | asyncio.Event], finish: str | None
+    ) -> AsyncIterator[bytes]:
+        try:
+            for piece in pieces:
+                if isinstance(piece, asyncio.Event):
+                    await piece.wait()
+                else:
+                    yield _chunk({"role": "assistant", "content": piece}, None)
+            if finish is not None:
+                yield _chunk({}, finish)
+                yield b"data: [DONE]\n\n"
+        except asyncio.CancelledError:
+            self.left.set()
+            raise
+
+
+def _chunk(delta: dict[str, str], finish: str | None) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    body = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return f"data: {json.dumps(body | {'choices': [choice]})}\n\n".encode()
 
 
 def judged(**changed: Any) -> dict[str, Any]:

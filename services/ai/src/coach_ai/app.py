@@ -37,7 +37,15 @@ def build(
     database = Database.of(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     store = objects or ObjectStore(settings)
     listener, judge = transcriber or _transcriber(settings), coach or _coach(settings)
-    deps = Deps(database, clock, store, listener, judge, Path(tempfile.gettempdir()))
+    deps = Deps(
+        database,
+        clock,
+        store,
+        listener,
+        judge,
+        Path(tempfile.gettempdir()),
+        chat_history_tokens=settings.chat_history_tokens,
+    )
     checks = {"database": database.check, "broker": transport.check, "store": store.check}
     app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})
     app.state.deps = deps

@@ -17,6 +17,8 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     openai_base_url: str | None = None
     openai_transcribe_model: str = "gpt-transcribe"
     openai_chat_model: str = "gpt-5-mini"
+    chat_history_tokens: int = Field(default=4000, ge=200)
+    """How much of a conversation a coach is given word for word; what is older is summarised."""
     speech_model_dir: Path | None = None
     transcription_workers: int = Field(default=1, ge=0)
     feedback_workers: int = Field(default=2, ge=0)

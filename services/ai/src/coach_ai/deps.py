@@ -22,6 +22,7 @@ class Deps:
     coach: Coach
     folder: Path
     """Where recordings lie while they are transcribed."""
+    chat_history_tokens: int = 4000
     bells: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

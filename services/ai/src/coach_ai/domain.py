@@ -1,5 +1,6 @@
 """What is known of a recording and of an answer. Plain Python: no I/O, no clock, no framework."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -119,6 +120,8 @@ class Message:
 
     role: str
     text: str
+    id: UUID | None = None
+    said_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,96 @@ class PastSession:
     title: str
     overall_score: int | None
     improvements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation as its list shows it."""
+
+    id: UUID
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    summary: str = ""
+    summarised_to: UUID | None = None
+    """The last message that `summary` stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPage:
+    """A page of conversations; `next_before` is where the next one begins."""
+
+    conversations: list[Conversation]
+    next_before: tuple[datetime, UUID] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A conversation with a page of its messages, oldest first; `next_before` leads back."""
+
+    conversation: Conversation
+    messages: list[Message]
+    next_before: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """What a coach is given to reply to: the last message is the person's."""
+
+    messages: tuple[Message, ...]
+    past: tuple[PastSession, ...] = ()
+    summary: str = ""
+    """Of what was said before `messages`."""
+
+    @property
+    def asked(self) -> str:
+        """What the person just said."""
+        return self.messages[-1].text
+
+
+def title_of(message: str) -> str:
+    """Return the first words of a message, 80 characters at most."""
+    line = " ".join(message.split())
+    return line if len(line) <= 80 else f"{line[:79].rsplit(' ', 1)[0]}…"
+
+
+def tokens_in(text: str) -> int:
+    """Return about how many tokens a text has, rather too many: three bytes of UTF-8 each.
+
+    OpenAI's rule of thumb for English is four characters a token; other scripts have fewer.
+    """
+    return len(text.encode()) // 3 + 4
+
+
+def split_by_budget(
+    messages: Sequence[Message], budget: int
+) -> tuple[Sequence[Message], Sequence[Message]]:
+    """Return what must be summarised and what may stay as it was said.
+
+    Nothing is summarised while all fits; then half of the budget is kept free for what follows.
+    """
+    if sum(tokens_in(message.text) for message in messages) <= budget:
+        return (), messages
+    room, first = budget // 2, len(messages)
+    while first and tokens_in(messages[first - 1].text) <= room:
+        first -= 1
+        room -= tokens_in(messages[first].text)
+    return messages[:first], messages[first:]
+
+
+def extract(summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    """Return a summary without a model: how each turn begins, the newest where room is short."""
+    lines = summary.splitlines()
+    for message in messages:
+        who = "Asked" if message.role == "user" else "Told"
+        lines.append(f"{who}: {title_of(message.text)}")
+    kept: list[str] = []
+    for line in reversed(lines):
+        budget -= tokens_in(line)
+        if budget < 0:
+            break
+        kept.append(line)
+    return "\n".join(reversed(kept))
 
 
 LEASE = timedelta(seconds=30)

@@ -1,10 +1,10 @@
 """What the use cases ask of a provider. Two real implementations each: local and openai."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from coach_ai.domain import Answer, Judgement, Message, PastSession, Transcript
+from coach_ai.domain import Answer, Judgement, Message, Talk, Transcript
 
 
 class Transcriber(Protocol):
@@ -37,8 +37,15 @@ class Coach(Protocol):
         later. Never a number that was not judged.
         """
 
-    async def reply(self, conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
-        """Return the coach's next turn; the last message is the person's.
+    def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+        """Return the coach's next turn, piece by piece as it is said.
+
+        Raises Unavailable where it may work later, before the first piece or in the middle.
+        Closing the iterator ends the work.
+        """
+
+    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+        """Return what was said so far in at most `budget` tokens: a summary and what followed it.
 
         Raises Unavailable where it may work later.
         """

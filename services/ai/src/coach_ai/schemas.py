@@ -1,8 +1,15 @@
 """Request and response bodies of ai."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from coach_ai.domain import Conversation, ConversationPage, MessagePage
+from coach_common.http.cursor import write_cursor
+
+CURSOR = "conversations"
 
 
 class ChatMessage(BaseModel):
@@ -20,3 +27,65 @@ class ChatReply(BaseModel):
     reply: str
     conversation_id: str
     provider: str
+
+
+class ConversationListed(BaseModel):
+    """A conversation in the list; the title is how it began."""
+
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, one: Conversation) -> "ConversationListed":
+        """Shape a conversation."""
+        return cls(
+            id=str(one.id), title=one.title, created_at=one.created_at, updated_at=one.updated_at
+        )
+
+
+class ConversationsOut(BaseModel):
+    """A page of conversations, the one used last first."""
+
+    conversations: list[ConversationListed]
+    next_cursor: str | None
+
+    @classmethod
+    def of(cls, page: ConversationPage, user_id: UUID) -> "ConversationsOut":
+        """Shape a page."""
+        return cls(
+            conversations=[ConversationListed.of(one) for one in page.conversations],
+            next_cursor=None
+            if page.next_before is None
+            else write_cursor(page.next_before, user_id, of=CURSOR),
+        )
+
+
+class MessageOut(BaseModel):
+    """One turn."""
+
+    role: Literal["user", "assistant"]
+    text: str
+    created_at: datetime
+
+
+class ConversationOut(ConversationListed):
+    """A conversation with a page of its messages, oldest first; the cursor leads to older ones."""
+
+    messages: list[MessageOut]
+    next_cursor: str | None
+
+    @classmethod
+    def with_messages(cls, said: MessagePage) -> "ConversationOut":
+        """Shape a conversation and its messages."""
+        return cls(
+            **ConversationListed.of(said.conversation).model_dump(),
+            messages=[
+                MessageOut.model_validate(
+                    {"role": one.role, "text": one.text, "created_at": one.said_at}
+                )
+                for one in said.messages
+            ],
+            next_cursor=None if said.next_before is None else str(said.next_before),
+        )

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
 
 from coach_ai.domain import (
     LEASE,
@@ -15,7 +15,6 @@ from coach_ai.domain import (
     Job,
     JobKind,
     Judgement,
-    Message,
     PastSession,
     Recording,
     Transcript,
@@ -288,61 +287,6 @@ async def release_job(tx: Transaction, job: Job) -> None:
         .where(*_held(job))
         .values(lease_token=None, lease_until=None, claims=JOBS.c.claims - 1)
     )
-
-
-# --- conversations
-
-
-async def add_conversation(
-    tx: Transaction, conversation_id: UUID, user_id: UUID, *, at: datetime
-) -> None:
-    """Begin a conversation."""
-    await tx.execute(
-        insert(CONVERSATIONS).values(id=conversation_id, user_id=user_id, created_at=at)
-    )
-
-
-async def has_conversation(tx: Transaction, conversation_id: UUID, user_id: UUID) -> bool:
-    """Tell whether a conversation is the person's."""
-    found = await tx.scalar(
-        select(CONVERSATIONS.c.id).where(
-            CONVERSATIONS.c.id == conversation_id, CONVERSATIONS.c.user_id == user_id
-        )
-    )
-    return found is not None
-
-
-async def list_messages(tx: Transaction, conversation_id: UUID, *, limit: int) -> list[Message]:
-    """Return the last messages of a conversation, oldest first."""
-    rows = await tx.rows(
-        select(MESSAGES.c.role, MESSAGES.c.text)
-        .where(MESSAGES.c.conversation_id == conversation_id)
-        .order_by(MESSAGES.c.id.desc())
-        .limit(limit)
-    )
-    return [Message(row["role"], row["text"]) for row in reversed(rows)]
-
-
-async def add_messages(
-    tx: Transaction,
-    conversation_id: UUID,
-    user_id: UUID,
-    messages: Sequence[Message],
-    *,
-    at: datetime,
-) -> None:
-    """Keep what was said."""
-    for message in messages:
-        await tx.execute(
-            insert(MESSAGES).values(
-                id=new_id(),
-                conversation_id=conversation_id,
-                user_id=user_id,
-                role=message.role,
-                text=message.text,
-                created_at=at,
-            )
-        )
 
 
 # --- deletion

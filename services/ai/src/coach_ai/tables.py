@@ -82,8 +82,13 @@ CONVERSATIONS = Table(
     METADATA,
     Column("id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
+    Column("title", String(80), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
-    Index("ix_conversations_user_id", "user_id"),
+    Column("updated_at", UtcDateTime, nullable=False),
+    # What older turns came to, and the last message that it stands for.
+    Column("summary", LongText, nullable=True),
+    Column("summarised_to", Id, nullable=True),
+    Index("ix_conversations_user_id_updated_at_id", "user_id", "updated_at", "id"),
 )
 
 MESSAGES = Table(

@@ -1,39 +1,290 @@
-"""Talking with the coach over HTTP."""
+"""Talking with the coach over HTTP: streams, what is kept, and whose it is."""
 
+import asyncio
+import json
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
+from coach_ai.deps import Deps
+from coach_common.errors import Unavailable
+from coach_common.events.catalog import UserDeleted
 from coach_common.ids import new_id
-from coach_common.service import Service
-from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import client_for
+from coach_common.service import Service, listen, running
+from coach_common.testing.fakes import FakeClock, TokenIssuer
+from coach_common.testing.harness import client_for, deliver, eventually
+
+STREAM = {"accept": "text/event-stream"}
+
+
+def frames_of(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return events and data, as the specification of server-sent events reads them."""
+    found = []
+    for block in text.split("\n\n")[:-1]:
+        event, data = block.split("\n")
+        found.append((event.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+    return found
+
+
+async def _say(client: httpx.AsyncClient, message: str, **more: Any) -> dict[str, Any]:
+    answer = await client.post("/ai/chat", json={"message": message, **more})
+    assert answer.status_code == 200, answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def _turns(outcome: str) -> float:
+    return REGISTRY.get_sample_value("coach_ai_chat_turns_total", {"outcome": outcome}) or 0.0
 
 
 async def test_a_conversation_is_remembered(client: httpx.AsyncClient, coach: Any) -> None:
-    first = (await client.post("/ai/chat", json={"message": "Hello"})).json()
-    await client.post(
-        "/ai/chat", json={"message": "More", "conversation_id": first["conversation_id"]}
-    )
+    first = await _say(client, "Hello")
+    await _say(client, "More", conversation_id=first["conversation_id"])
 
     assert first["reply"] == "You said: Hello"
     assert first["provider"] == "local"
-    conversation, _ = coach.asked[1]
-    assert [message.text for message in conversation] == ["Hello", "You said: Hello", "More"]
+    assert [message.text for message in coach.asked[1].messages] == [
+        "Hello", "You said: Hello", "More",
+    ]  # fmt: skip
+
+
+async def test_a_reply_streams_and_says_at_the_end_where_it_belongs(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/ai/chat", json={"message": "Hello"}, headers=STREAM)
+
+    *deltas, (last, done) = frames_of(answer.text)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    assert [event for event, _ in deltas] == ["delta"] * len(deltas)
+    assert "".join(data["text"] for _, data in deltas) == "You said: Hello"
+    assert last == "done"
+    assert done == {"conversation_id": done["conversation_id"], "provider": "local"}
+    read = (await client.get(f"/ai/conversations/{done['conversation_id']}")).json()
+    assert [one["text"] for one in read["messages"]] == ["Hello", "You said: Hello"]
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/event-stream2"])
+async def test_who_does_not_ask_for_a_stream_gets_json(
+    client: httpx.AsyncClient, accept: str
+) -> None:
+    answer = await client.post("/ai/chat", json={"message": "x"}, headers={"accept": accept})
+
+    assert answer.json()["reply"] == "You said: x"
+
+
+@pytest.mark.parametrize("line", ["\n", "\r", "\r\n", "\u2028", "\x85"])
+async def test_no_text_of_a_model_breaks_a_frame(
+    client: httpx.AsyncClient, coach: Any, line: str
+) -> None:
+    forged = f'{line}{line}event: done{line}data: {{"conversation_id": "forged"}}{line}{line}'
+    coach.pieces = ["Fine. ", *forged, forged, "End."]
+
+    answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
+
+    frames = frames_of(answer.text)
+    assert [event for event, _ in frames].count("done") == 1
+    assert frames[-1][1]["conversation_id"] != "forged"
+    assert "\r" not in answer.text and answer.text.isascii()
+
+
+async def test_markup_of_a_model_is_taken_out_of_stream_and_store(
+    client: httpx.AsyncClient, coach: Any
+) -> None:
+    coach.pieces = list("See ![x](http://canary/?q=secret) \x1b[31m\u202enow <b>this</b>.")
+
+    answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
+
+    frames = frames_of(answer.text)
+    said = "".join(data["text"] for event, data in frames if event == "delta")
+    assert said == "See x now this."
+    conversation_id = frames[-1][1]["conversation_id"]
+    read = (await client.get(f"/ai/conversations/{conversation_id}")).json()
+    assert read["messages"][1]["text"] == said
+
+
+async def test_what_fails_before_the_first_word_is_an_ordinary_problem(
+    client: httpx.AsyncClient, coach: Any
+) -> None:
+    coach.pieces = [Unavailable("away", retry_after_seconds=7)]
+
+    answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_what_fails_in_the_middle_is_an_event_and_leaves_nothing_behind(
+    client: httpx.AsyncClient, coach: Any
+) -> None:
+    coach.pieces = ["Half an ", "answer ", Unavailable("The provider is away.")]
+
+    answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
+
+    *_, (event, problem) = frames_of(answer.text)
+    assert event == "error"
+    assert (problem["status"], problem["detail"]) == (503, "The provider is away.")
+    assert (await client.get("/ai/conversations")).json()["conversations"] == []
+
+
+async def test_leaving_in_the_middle_ends_the_work_and_leaves_nothing_behind(
+    service: Service, issuer: TokenIssuer, user_id: UUID, coach: Any
+) -> None:
+    never = asyncio.Event()
+    coach.pieces = ["One ", "two ", never]
+    left = _turns("left")
+    listener = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with (
+        running(service, listener),
+        httpx.AsyncClient(base_url=url, headers=issuer.bearer(user_id)) as client,
+    ):
+        body = {"message": "x"}
+        async with client.stream("POST", "/ai/chat", json=body, headers=STREAM) as answer:
+            async for line in answer.aiter_lines():
+                if "two" in line or "One" in line:
+                    break
+
+        async def is_over() -> bool:
+            return coach.finished == 1 and _turns("left") == left + 1
+
+        await eventually(is_over, what="the end of the work")
+        assert (await client.get("/ai/conversations")).json()["conversations"] == []
+
+
+async def test_older_turns_are_summarised_when_the_budget_is_spent(
+    client: httpx.AsyncClient, coach: Any, deps: Deps
+) -> None:
+    long = "How do I tell my story? " * 100
+    first = await _say(client, long)
+    for _ in range(5):
+        await _say(client, long, conversation_id=first["conversation_id"])
+    coach.failures = [Unavailable("away")]
+    for _ in range(3):
+        await _say(client, long, conversation_id=first["conversation_id"])
+
+    for talk in coach.asked:
+        given = sum(len(message.text) for message in talk.messages[:-1])
+        assert given / 3 <= deps.chat_history_tokens
+    summaries = [talk.summary for talk in coach.asked]
+    assert summaries[0] == ""
+    assert any("summed up" in summary for summary in summaries)
+    assert "Asked: How do I tell my story?" in summaries[-1]
+    assert coach.failures == []
+    read = (await client.get(f"/ai/conversations/{first['conversation_id']}")).json()
+    assert len(read["messages"]) == 18
+
+
+async def test_conversations_are_listed_by_their_last_use(
+    client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    ids = []
+    for number in range(5):
+        clock.advance(seconds=1)
+        ids.append(
+            (await _say(client, f"Question {number} " + "and more " * 30))["conversation_id"]
+        )
+    clock.advance(seconds=1)
+    await _say(client, "Again", conversation_id=ids[0])
+
+    pages, cursor = [], None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get("/ai/conversations", params=query)).json()
+        pages.append(page["conversations"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+
+    assert [len(page) for page in pages] == [2, 2, 1]
+    listed = [one for page in pages for one in page]
+    assert [one["id"] for one in listed] == [ids[0], *reversed(ids[1:])]
+    assert listed[0]["title"].startswith("Question 0 and more")
+    assert len(listed[0]["title"]) <= 80
+    assert listed[0]["updated_at"] > listed[0]["created_at"]
+    assert (await client.get("/ai/conversations", params={"cursor": "x"})).status_code == 422
+
+
+async def test_a_long_conversation_is_read_in_pages(client: httpx.AsyncClient) -> None:
+    first = await _say(client, "0")
+    where = f"/ai/conversations/{first['conversation_id']}"
+    for number in range(1, 4):
+        await _say(client, str(number), conversation_id=first["conversation_id"])
+
+    newest = (await client.get(where, params={"limit": 5})).json()
+    oldest = (await client.get(where, params={"limit": 5, "cursor": newest["next_cursor"]})).json()
+
+    texts = [one["text"] for one in oldest["messages"] + newest["messages"]]
+    assert texts == [text for n in range(4) for text in (str(n), f"You said: {n}")]
+    assert oldest["next_cursor"] is None
+    assert {one["role"] for one in newest["messages"]} == {"user", "assistant"}
+
+
+async def test_a_deleted_conversation_is_gone(client: httpx.AsyncClient, deps: Deps) -> None:
+    first = await _say(client, "Hello")
+    kept = await _say(client, "Another")
+    where = f"/ai/conversations/{first['conversation_id']}"
+
+    assert (await client.delete(where)).status_code == 204
+
+    assert (await client.delete(where)).status_code == 404
+    assert (await client.get(where)).status_code == 404
+    again = {"message": "x", "conversation_id": first["conversation_id"]}
+    assert (await client.post("/ai/chat", json=again)).status_code == 404
+    (listed,) = (await client.get("/ai/conversations")).json()["conversations"]
+    assert listed["id"] == kept["conversation_id"]
+
+
+async def test_what_is_deleted_while_the_coach_speaks_stays_deleted(
+    service: Service, client: httpx.AsyncClient, coach: Any
+) -> None:
+    first = await _say(client, "Hello")
+    gate = asyncio.Event()
+    coach.pieces = ["One ", gate, "two"]
+    body = {"message": "More", "conversation_id": first["conversation_id"]}
+    turn = asyncio.create_task(client.post("/ai/chat", json=body))
+
+    async def has_begun() -> bool:
+        return len(coach.asked) == 2
+
+    await eventually(has_begun, what="the second turn")
+    where = f"/ai/conversations/{first['conversation_id']}"
+    assert (await client.delete(where)).status_code == 204
+    gate.set()
+
+    assert (await turn).status_code == 404
+    assert (await client.get(where)).status_code == 404
+
+
+async def test_a_deleted_person_leaves_no_conversation(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    first = await _say(client, "Hello")
+
+    await deliver(service, UserDeleted(user_id=user_id))
+
+    assert (await client.get("/ai/conversations")).json()["conversations"] == []
+    where = f"/ai/conversations/{first['conversation_id']}"
+    assert (await client.get(where)).status_code == 404
 
 
 async def test_somebody_elses_conversation_is_none(
     service: Service, client: httpx.AsyncClient, issuer: TokenIssuer
 ) -> None:
-    mine = (await client.post("/ai/chat", json={"message": "Hello"})).json()
+    mine = await _say(client, "Hello")
     async with client_for(service, headers=issuer.bearer(new_id())) as bob:
         for conversation_id in (mine["conversation_id"], str(UUID(int=1)), "nonsense"):
-            answer = await bob.post(
-                "/ai/chat", json={"message": "Hi", "conversation_id": conversation_id}
-            )
-            assert answer.status_code == 404
+            where = f"/ai/conversations/{conversation_id}"
+            body = {"message": "Hi", "conversation_id": conversation_id}
+            for headers in ({}, STREAM):
+                answer = await bob.post("/ai/chat", json=body, headers=headers)
+                assert answer.status_code == 404
+            assert (await bob.get(where)).status_code == 404
+            assert (await bob.delete(where)).status_code == 404
+        assert (await bob.get("/ai/conversations")).json()["conversations"] == []
+    assert (await client.get(f"/ai/conversations/{mine['conversation_id']}")).status_code == 200
 
 
 @pytest.mark.parametrize(

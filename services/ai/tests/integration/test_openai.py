@@ -17,8 +17,6 @@ from coach_ai.domain import (
     Answer,
     CannotJudge,
     CannotTranscribe,
-    Message,
-    PastSession,
     Silence,
     Transcript,
     Word,
@@ -219,31 +217,13 @@ async def test_markup_links_and_control_characters_never_reach_a_person(
     server: OpenAIServer, coach: OpenAICoach
 ) -> None:
     evil = "<script>x</script>See ![a](http://evil/?q=1) [here](http://evil) \u202eback\x1b[31m\x00"
-    server.answers = [judged(summary=evil), said(evil)]
+    server.answers = [judged(summary=evil)]
 
-    found = await coach.judge(ANSWER)
-    reply = await coach.reply([Message("user", "Hi")], [])
+    text = (await coach.judge(ANSWER)).detailed_feedback
 
-    for text in (found.detailed_feedback, reply):
-        assert "x" in text and "here" in text
-        assert not set("<>\u202e\x1b\x00") & set(text)
-        assert "http" not in text
-
-
-async def test_the_coach_is_given_the_conversation_and_the_persons_own_past(
-    server: OpenAIServer, coach: OpenAICoach
-) -> None:
-    server.answers = [said("Begin with the result.")]
-    past = [PastSession("Mock", 61, ("Say what came of it.",))]
-
-    reply = await coach.reply(
-        [Message("user", "a"), Message("assistant", "b"), Message("user", "c")], past
-    )
-
-    assert reply == "Begin with the result."
-    roles = [message["role"] for message in server.asked[0]["messages"]]
-    assert roles == ["system", "system", "user", "assistant", "user"]
-    assert "Say what came of it." in server.asked[0]["messages"][1]["content"]
+    assert "x" in text and "here" in text
+    assert not set("<>\u202e\x1b\x00") & set(text)
+    assert "http" not in text
 
 
 # --- transcription

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from coach_ai.adapters.local_coach import LocalCoach
-from coach_ai.domain import Answer, Judgement, Message, PastSession, Word
+from coach_ai.domain import Answer, Judgement, Word
 
 QUESTION = "Tell me about a time you solved a hard problem."
 GOOD = (
@@ -134,30 +134,3 @@ async def test_quotes_carry_the_times_of_their_words() -> None:
 
 async def test_judging_twice_says_the_same() -> None:
     assert await _judge(GOOD) == await _judge(GOOD)
-
-
-async def _say(text: str, past: list[PastSession] | None = None) -> str:
-    return await LocalCoach().reply([Message("user", text)], past or [])
-
-
-async def test_the_coach_answers_from_its_handbook() -> None:
-    assert (await _say("How do I talk about a conflict with a colleague?")).startswith(
-        "Talking about a conflict:"
-    )
-    assert (await _say("How can I stop being so nervous?")).startswith("Calming nerves:")
-    assert "STAR" in await _say("How should I structure my story?")
-
-
-async def test_the_coach_keeps_to_interviews_and_says_what_it_does_not_know() -> None:
-    assert "interview coach" in await _say("Give me a recipe for pancakes")
-    assert "do not have a good answer" in await _say(
-        "Does my interviewer prefer trams over bicycles?"
-    )
-
-
-async def test_the_coach_speaks_of_ones_own_sessions_and_invents_none() -> None:
-    past = [PastSession("Mock one", 61, ("Say what came of it, best with a figure.",))]
-
-    assert "no judged session" in await _say("How was my last session?")
-    said = await _say("How was my last session?", past)
-    assert "Mock one" in said and "61" in said and "Say what came of it" in said

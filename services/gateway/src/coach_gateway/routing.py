@@ -62,6 +62,9 @@ ROUTES = (
     Route("GET", "/upload/{id}", "media"),
     Route("GET", "/upload/{id}/url", "media"),
     Route("POST", "/ai/chat", "ai", limit="chat"),
+    Route("GET", "/ai/conversations", "ai"),
+    Route("GET", "/ai/conversations/{id}", "ai"),
+    Route("DELETE", "/ai/conversations/{id}", "ai"),
 )
 
 SOCKET = "/ws/transcribe"

@@ -6,18 +6,19 @@ from fastapi import APIRouter, Query, Response
 
 from coach_common.http.app import RetryingRoute
 from coach_common.http.caller import Caller, FromApp
+from coach_common.http.cursor import read_cursor
 from coach_common.ids import parse_id
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
 from coach_sessions.schemas import (
+    CURSOR,
     MAX_SECONDS,
     Completion,
     FeedbackOut,
     NewSession,
     SessionOut,
     SessionsOut,
-    read_cursor,
 )
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryingRoute)
@@ -49,7 +50,7 @@ async def list_sessions(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
 ) -> SessionsOut:
     """List the caller's sessions, newest first, with statistics over all of them."""
-    before = None if cursor is None else read_cursor(cursor, caller.user_id)
+    before = None if cursor is None else read_cursor(cursor, caller.user_id, of=CURSOR)
     page = await use_cases.list_sessions(deps, caller, limit=limit, before=before)
     return SessionsOut.of(page, caller.user_id)
 

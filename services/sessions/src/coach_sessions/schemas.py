@@ -1,21 +1,16 @@
-"""Request and response bodies of sessions, and the cursor of its list."""
+"""Request and response bodies of sessions."""
 
-import base64
-import binascii
-import hashlib
-import struct
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from coach_common.errors import Invalid
+from coach_common.http.cursor import write_cursor
 from coach_sessions.domain import Session, SessionPage, date_in_words, duration_in_words
 
 MAX_SECONDS = 24 * 3600
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR = struct.Struct(">q16s8s")
+CURSOR = "sessions"
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Question = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
@@ -133,7 +128,7 @@ class SessionsOut(BaseModel):
             ),
             next_cursor=None
             if page.next_before is None
-            else write_cursor(page.next_before, user_id),
+            else write_cursor(page.next_before, user_id, of=CURSOR),
         )
 
 
@@ -158,30 +153,3 @@ class FeedbackOut(BaseModel):
     evidence: list[dict[str, Any]]
     delivery: dict[str, Any]
     generated_at: datetime | None
-
-
-def write_cursor(before: tuple[datetime, UUID], user_id: UUID) -> str:
-    """Return an opaque cursor that only this person's list takes."""
-    at, session_id = before
-    micros = (at - _EPOCH) // timedelta(microseconds=1)
-    packed = _CURSOR.pack(micros, session_id.bytes, _check(micros, session_id, user_id))
-    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
-
-
-def read_cursor(text: str, user_id: UUID) -> tuple[datetime, UUID]:
-    """Return where a page begins; Invalid for anything that `write_cursor` did not write."""
-    try:
-        packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        micros, session_bytes, check = _CURSOR.unpack(packed)
-        session_id = UUID(bytes=session_bytes)
-        at = _EPOCH + timedelta(microseconds=micros)
-    except (binascii.Error, struct.error, ValueError, OverflowError):
-        raise Invalid("cursor: not one of ours") from None
-    if check != _check(micros, session_id, user_id):
-        raise Invalid("cursor: not one of ours")
-    return at, session_id
-
-
-def _check(micros: int, session_id: UUID, user_id: UUID) -> bytes:
-    said = b"sessions cursor" + struct.pack(">q", micros) + session_id.bytes + user_id.bytes
-    return hashlib.sha256(said).digest()[:8]

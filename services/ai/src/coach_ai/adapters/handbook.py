@@ -1,4 +1,4 @@
-"""Answers from a small handbook of interview craft (`handbook/entries.yaml`), by retrieval."""
+"""The handbook of interview craft (`handbook/*.md`), and the search in it: BM25 over fields."""
 
 import math
 import re
@@ -7,210 +7,237 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 import yaml
 
-from coach_ai.domain import Message, PastSession
 from coach_ai.evidence import tokens_of
 
-_ENOUGH = 0.10
-_UNKNOWN_IDF = 1.5
-_GREETING = re.compile(r"^\W*(hi|hello|hey|good (morning|evening|afternoon))\b[^?]{0,20}$", re.I)
-_OWN = re.compile(
-    r"\b(my (last|past|previous|feedback|score|session|weak|answers?)|how am i doing)\b"
+# BM25's usual constants (Robertson and Zaragoza, 2009); a word counts by where it stands.
+_K1, _B = 1.2, 0.5
+_FIELD_WEIGHTS = {"title": 3, "keywords": 3, "questions": 2, "text": 1}
+_PHRASE_BONUS = 2.5
+_ASIDE, _UNKNOWN, _ELSEWHERE = 0.15, 2.5, 14.0
+"""How much a word matters that an entry only mentions (a part of its own weight), that no entry
+has, and that speaks for another subject. All of these were found on the questions under `seen` in
+`tests/questions.yaml`."""
+_ENOUGH = 0.3
+"""The share of a question's weight that the nearest entry must be about."""
+
+_TRADE = frozenset(
+    ("interview", "interviewer", "interviewing", "answer", "question", "ask", "work", "job")
 )
-_INTERVIEW = frozenset(
-    [
-        "interview",
-        "interviewer",
-        "answer",
-        "question",
-        "job",
-        "role",
-        "hiring",
-        "recruiter",
-        "offer",
-        "salary",
-        "resume",
-        "cv",
-        "star",
-        "practise",
-        "practice",
-        "candidate",
-        "company",
-        "strength",
-        "weakness",
-        "behavioural",
-        "behavioral",
-    ]
-)
-_STOP = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "i",
-        "you",
-        "me",
-        "my",
-        "to",
-        "of",
-        "in",
-        "on",
-        "and",
-        "or",
-        "is",
-        "are",
-        "do",
-        "does",
-        "did",
-        "how",
-        "what",
-        "when",
-        "why",
-        "should",
-        "would",
-        "can",
-        "could",
-        "it",
-        "that",
-        "this",
-        "for",
-        "with",
-        "about",
-        "be",
-        "have",
-        "has",
-        "as",
-        "at",
-        "if",
-        "so",
-        "your",
-        "tell",
-        "give",
-    ]
-)
+"""Words of the trade: they say that a question is ours, and not which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One piece of craft."""
+    """One piece of craft: what to do, an example, and how to practise it."""
 
+    name: str
     title: str
-    text: str
+    advice: str
+    example: str
+    drill: str
+    phrases: tuple[str, ...]
     weights: dict[str, float]
+    """Of each stem: how much the entry is about it."""
+    subject: frozenset[str]
+    """The stems that it is found by; those of its text alone only help to rank."""
 
 
-def reply(conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
-    """Return the handbook's answer to the last message, or say that there is none."""
-    asked = conversation[-1].text
-    lowered = asked.lower()
-    if _OWN.search(lowered):
-        return _about(past)
-    if _GREETING.match(asked):
-        titles = ", ".join(entry.title.lower() for entry in _entries()[:4])
-        return (
-            f"Hello! Ask me about your next interview: {titles}, or anything you want to practise."
-        )
-    found, nearness = _nearest(asked)
-    if nearness < _ENOUGH and len(conversation) > 2:
-        # A short follow-up means the topic of what was asked before.
-        before = [message.text for message in conversation[:-1] if message.role == "user"]
-        found, nearness = _nearest(f"{before[-1]} {asked}") if before else (found, nearness)
-    if nearness < _ENOUGH:
-        if not _INTERVIEW & set(tokens_of(asked)):
-            return (
-                "I am an interview coach and keep to that. Ask me how to structure an answer, how"
-                " to prepare, or what to do about something in your last session."
-            )
-        return (
-            "I do not have a good answer to that one. I do know about "
-            + ", ".join(entry.title.lower() for entry in _entries())
-            + "."
-        )
-    own = _own_remark(found, past)
-    return f"{found.title}: {found.text}{own}"
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry, and how much of the question it is about: 0 to 1."""
+
+    entry: Entry
+    score: float
+    share: float
+
+    @property
+    def is_enough(self) -> bool:
+        """Tell whether it is an answer."""
+        return self.share >= _ENOUGH
+
+    @property
+    def is_near(self) -> bool:
+        """Tell whether it might be meant."""
+        return self.share >= _ENOUGH / 2
 
 
-def _about(past: Sequence[PastSession]) -> str:
-    if not past:
-        return "You have no judged session yet. Record an answer, and I can tell you about it."
-    last = past[0]
-    score = "was not scored" if last.overall_score is None else f"scored {last.overall_score}"
-    remarks = " ".join(last.improvements[:2])
-    judged = f"Your last session, “{last.title}”, {score}."
-    return (
-        f"{judged} To work on: {remarks}" if remarks else f"{judged} Nothing stood out to change."
+def search(question: str) -> list[Found]:
+    """Return all entries, the nearest first."""
+    words = dict.fromkeys(stems_of(question))
+    plain = _in_a_row(question)
+    idf = _idf()
+    total = sum(_weight(word, idf) for word in words)
+    found = []
+    for entry in entries():
+        phrases = [phrase for phrase in entry.phrases if phrase in plain]
+        # A phrase may be made of words that say nothing alone: "you know", "no idea".
+        bonus = sum(_PHRASE_BONUS * len(phrase.split()) for phrase in phrases)
+        spoken = frozenset(word for phrase in phrases for word in phrase.split())
+        met = bonus
+        score = bonus
+        for word in words:
+            if word in entry.weights:
+                score += idf[word] * entry.weights[word]
+                is_subject = word in entry.subject or word in spoken
+                met += _weight(word, idf) * (1.0 if is_subject else _ASIDE)
+        share = met / (bonus + total) if met else 0.0
+        found.append(Found(entry, score, share))
+    return sorted(found, key=lambda one: one.score, reverse=True)
+
+
+def is_of_the_trade(text: str) -> bool:
+    """Tell whether a text speaks of interviews at all."""
+    return not _trade().isdisjoint(map(_stem, tokens_of(text)))
+
+
+def is_of_another_subject(text: str) -> bool:
+    """Tell whether a text has words that belong somewhere else."""
+    return not _elsewhere().isdisjoint(stems_of(text))
+
+
+def shares_a_word(text: str, entry: Entry) -> bool:
+    """Tell whether a text has anything to do with what an entry is about."""
+    return any(stem in entry.subject for stem in stems_of(text)) or any(
+        phrase in _in_a_row(text) for phrase in entry.phrases
     )
-
-
-def _own_remark(entry: Entry, past: Sequence[PastSession]) -> str:
-    for session in past:
-        for remark in session.improvements:
-            if _nearness(Counter(_content(remark)), entry) >= _ENOUGH:
-                return f" In “{session.title}” this came up too: {remark}"
-    return ""
-
-
-def _nearest(text: str) -> tuple[Entry, float]:
-    counts = Counter(_content(text))
-    return max(((entry, _nearness(counts, entry)) for entry in _entries()), key=lambda one: one[1])
-
-
-def _nearness(counts: Counter[str], entry: Entry) -> float:
-    """Return the cosine of TF-IDF vectors."""
-    length = math.sqrt(
-        sum((count * _idf().get(word, _UNKNOWN_IDF)) ** 2 for word, count in counts.items())
-    )
-    if not length:
-        return 0.0
-    dot = sum(
-        count * _idf().get(word, _UNKNOWN_IDF) * entry.weights.get(word, 0.0)
-        for word, count in counts.items()
-    )
-    return dot / length
-
-
-def _content(text: str) -> list[str]:
-    return [_stem(token) for token in tokens_of(text) if token not in _STOP]
-
-
-def _stem(token: str) -> str:
-    for ending in ("ing", "ies", "es", "s", "ed"):
-        if token.endswith(ending) and len(token) - len(ending) >= 3:
-            return token[: -len(ending)]
-    return token
 
 
 @cache
-def _raw() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    data = yaml.safe_load((files("coach_ai") / "handbook" / "entries.yaml").read_text())
-    return tuple(
-        (
-            one["title"],
-            one["text"].strip(),
-            tuple(_content(f"{one['title']} " * 3 + one["words"] * 2 + one["text"])),
-        )
-        for one in data
+def entries() -> tuple[Entry, ...]:
+    """Return the handbook, read once."""
+    return tuple(_indexed([_read(file.name, file.read_text("utf-8")) for file in _files()]))
+
+
+def stems_of(text: str) -> list[str]:
+    """Return the words that say what a text is about."""
+    kept = (_stem(word) for word in tokens_of(text) if word not in _stop_words())
+    return [stem for stem in kept if stem and stem not in _trade()]
+
+
+@cache
+def _stop_words() -> frozenset[str]:
+    return frozenset((files("coach_ai") / "handbook" / "stop.txt").read_text("utf-8").split())
+
+
+@cache
+def _trade() -> frozenset[str]:
+    return frozenset(map(_stem, _TRADE))
+
+
+def _in_a_row(text: str) -> str:
+    return f" {' '.join(_stem(word) for word in tokens_of(text))} "
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    name: str
+    title: str
+    keywords: str
+    questions: str
+    paragraphs: tuple[str, str, str]
+
+
+def _files() -> list[Traversable]:
+    folder = files("coach_ai") / "handbook"
+    return sorted(
+        (one for one in folder.iterdir() if one.name.endswith(".md")), key=lambda one: one.name
     )
+
+
+def _read(name: str, text: str) -> _Page:
+    _, head, body = text.split("---\n", 2)
+    about = yaml.safe_load(head)
+    advice, example, drill = (" ".join(part.split()) for part in body.strip().split("\n\n"))
+    return _Page(
+        name.removesuffix(".md"),
+        about["title"],
+        about["keywords"],
+        " ".join(about["questions"]),
+        (advice, example.removeprefix("Example: "), drill.removeprefix("Practise: ")),
+    )
+
+
+def _indexed(pages: Sequence[_Page]) -> list[Entry]:
+    counted = []
+    for page in pages:
+        counts: Counter[str] = Counter()
+        fields = {
+            "title": page.title,
+            "keywords": page.keywords,
+            "questions": page.questions,
+            "text": " ".join(page.paragraphs),
+        }
+        for field, text in fields.items():
+            for stem in stems_of(text):
+                counts[stem] += _FIELD_WEIGHTS[field]
+        counted.append(counts)
+    usual = sum(counts.total() for counts in counted) / len(counted)
+    found = []
+    for page, counts in zip(pages, counted, strict=True):
+        length = _K1 * (1 - _B + _B * counts.total() / usual)
+        keywords = [_in_a_row(one) for one in page.keywords.split(",")]
+        found.append(
+            Entry(
+                page.name,
+                page.title,
+                *page.paragraphs,
+                phrases=tuple(one for one in keywords if " " in one.strip()),
+                weights={
+                    stem: count * (_K1 + 1) / (count + length) for stem, count in counts.items()
+                },
+                subject=frozenset(
+                    stems_of(page.title)
+                    + [one.strip() for one in keywords if " " not in one.strip()]
+                ),
+            )
+        )
+    return found
 
 
 @cache
 def _idf() -> dict[str, float]:
-    documents = [set(words) for _, _, words in _raw()]
+    subjects = [entry.weights.keys() for entry in entries()]
     return {
-        word: math.log((1 + len(documents)) / (1 + sum(word in one for one in documents))) + 1
-        for word in set().union(*documents)
+        stem: math.log(
+            1 + (len(subjects) - (n := sum(stem in one for one in subjects)) + 0.5) / (n + 0.5)
+        )
+        for stem in set().union(*subjects)
     }
 
 
+def _weight(stem: str, idf: dict[str, float]) -> float:
+    """Return how much a word of the question matters: one of another subject most of all."""
+    return _ELSEWHERE if stem in _elsewhere() else idf.get(stem, _UNKNOWN)
+
+
 @cache
-def _entries() -> tuple[Entry, ...]:
-    entries = []
-    for title, text, words in _raw():
-        weights = {word: count * _idf()[word] for word, count in Counter(words).items()}
-        length = math.sqrt(sum(weight**2 for weight in weights.values()))
-        entries.append(
-            Entry(title, text, {word: weight / length for word, weight in weights.items()})
-        )
-    return tuple(entries)
+def _elsewhere() -> frozenset[str]:
+    """Return the words that speak for another subject, unless an entry is about them."""
+    words = (files("coach_ai") / "handbook" / "elsewhere.txt").read_text("utf-8")
+    ours = frozenset[str]().union(*(entry.subject for entry in entries()))
+    return frozenset(stems_of(words)) - ours
+
+
+_ENDINGS = (
+    ("ational", "ate"), ("ization", "ize"), ("isation", "ize"), ("fulness", "ful"),
+    ("iness", "y"), ("ness", ""), ("ments", ""), ("ment", ""), ("ations", ""), ("ation", ""),
+    ("ingly", ""), ("edly", ""), ("ities", ""), ("ity", ""), ("ies", "y"), ("ied", "y"),
+    ("ying", "y"), ("ings", ""), ("ing", ""), ("ions", ""), ("ion", ""), ("ers", ""), ("er", ""),
+    ("ors", ""), ("or", ""), ("ly", ""), ("es", ""), ("ed", ""), ("al", ""), ("s", ""), ("e", ""),
+    ("y", ""),
+)  # fmt: skip
+
+
+def _stem(word: str) -> str:
+    """Return what words of one family have in common, roughly."""
+    word = re.sub(r"'(s|ve|ll|d|re|m)?$", "", word)
+    for ending, instead in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            word = word[: len(word) - len(ending)] + instead
+            break
+    word = re.sub(r"([bdgklmnprt])\1$", r"\1", word)
+    return word.rstrip("ey") if len(word) > 3 else word

@@ -4,12 +4,12 @@ It says plainly what it cannot judge: it does not know whether a technical claim
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from coach_ai import delivery
-from coach_ai.adapters import handbook
-from coach_ai.domain import Answer, Claim, Judgement, Message, PastSession
+from coach_ai.adapters import local_chat
+from coach_ai.domain import Answer, Claim, Judgement, Message, Talk, extract
 from coach_ai.evidence import Sentence, claim, sentences_of, tokens_of
 from coach_ai.rubric import Rubric, Scores, load
 
@@ -155,9 +155,14 @@ class LocalCoach:
         words = _in_words(reading, levels, claims, measured)
         return self._judgement(self._rubric.scores(levels), claims, words, measured)
 
-    async def reply(self, conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
+    async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
         """Answer from the handbook, with the person's own feedback where it fits."""
-        return handbook.reply(conversation, past)
+        for piece in local_chat.reply(talk):
+            yield piece
+
+    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+        """Say how each turn began."""
+        return extract(summary, messages, budget=budget)
 
     async def check(self) -> None:
         """It is always there."""

@@ -1,10 +1,7 @@
 """Judgement and conversation by OpenAI: a strict schema, and nothing believed without its quote."""
 
 import json
-import re
-from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.resources import files
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Literal
 
 import openai
@@ -12,9 +9,12 @@ from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coach_ai import delivery
+from coach_ai.adapters import prompts
+from coach_ai.adapters.openai_chat import OpenAIChat
 from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
-from coach_ai.domain import Answer, CannotJudge, Claim, Judgement, Message, PastSession
+from coach_ai.domain import Answer, CannotJudge, Claim, Judgement, Message, Talk
 from coach_ai.evidence import claim, find_quote
+from coach_ai.plain_text import clean
 from coach_ai.rubric import Scores, load
 from coach_common import logs
 from coach_common.errors import Unavailable
@@ -26,10 +26,6 @@ _MAX_TOKENS = 4000
 _MAX_CLAIMS = 6
 _LONGEST_REMARK = 400
 _LONGEST_SUMMARY = 2000
-_LONGEST_REPLY = 4000
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_MARKUP = re.compile(r"<[^>]{0,500}>|!?\[([^\]]*)\]\([^)]*\)")
 
 Level = Annotated[int, Field(ge=1, le=5, strict=True)]
 
@@ -70,6 +66,7 @@ class OpenAICoach:
         self._client = open_client(api_key, base_url)
         self._model = model
         self._rubric = load()
+        self._chat = OpenAIChat(self._client, model)
 
     async def judge(self, answer: Answer) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
@@ -100,30 +97,13 @@ class OpenAICoach:
             delivery=measured,
         )
 
-    async def reply(self, conversation: Sequence[Message], past: Sequence[PastSession]) -> str:
+    def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
         """Continue the conversation."""
-        known = json.dumps({"past_sessions": [asdict(session) for session in past]})
-        messages: list[ChatCompletionMessageParam] = [
-            {"role": "system", "content": _prompt("chat")},
-            {"role": "system", "content": known},
-        ]
-        for message in conversation:
-            if message.role == "assistant":
-                messages.append({"role": "assistant", "content": message.text})
-            else:
-                messages.append({"role": "user", "content": message.text})
-        try:
-            with translated():
-                answer = await self._client.chat.completions.create(
-                    model=self._model, messages=messages, max_completion_tokens=_MAX_TOKENS
-                )
-        except openai.BadRequestError as error:
-            raise Unavailable("The coach could not answer that.") from error
-        choice = answer.choices[0] if answer.choices else None
-        text = None if choice is None else choice.message.content
-        if not text:
-            raise Unavailable("The coach gave no answer. Please try again.")
-        return _clean(text, _LONGEST_REPLY)
+        return self._chat.reply(talk)
+
+    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+        """Say what was said so far."""
+        return await self._chat.summarise(summary, messages, budget=budget)
 
     async def check(self) -> None:
         """Raise Unavailable without a key; the provider itself shows when it is used."""
@@ -141,7 +121,7 @@ class OpenAICoach:
             "transcript": answer.text,
         }
         messages: list[ChatCompletionMessageParam] = [
-            {"role": "system", "content": _prompt("judge")},
+            {"role": "system", "content": prompts.load("judge")},
             {"role": "user", "content": json.dumps(given, ensure_ascii=False)},
         ]
         for _ in range(_TRIES):
@@ -183,10 +163,4 @@ def _kept(answer: Answer, claimed: Sequence[_Claimed]) -> tuple[Claim, ...]:
 
 
 def _clean(text: str, longest: int) -> str:
-    """Return plain text: no markup, no links, no control or direction characters."""
-    plain = _MARKUP.sub(lambda match: match[1] or "", _ANSI.sub("", text))
-    return _UNSAFE.sub("", plain).strip()[:longest]
-
-
-def _prompt(name: str) -> str:
-    return (files("coach_ai") / "prompts" / f"{name}.md").read_text()
+    return clean(text).strip()[:longest]

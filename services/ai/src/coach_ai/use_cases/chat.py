@@ -1,50 +1,209 @@
-"""Talking with the coach."""
+"""Talking with the coach, and what is kept of it."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
-from coach_ai import store
+from prometheus_client import Counter, Histogram
+
+from coach_ai import conversations, store
 from coach_ai.deps import Deps
-from coach_ai.domain import Message
-from coach_common.errors import NotFound
+from coach_ai.domain import (
+    Conversation,
+    ConversationPage,
+    Message,
+    MessagePage,
+    PastSession,
+    Talk,
+    extract,
+    split_by_budget,
+    title_of,
+)
+from coach_ai.plain_text import PlainStream, clean
+from coach_common import logs
+from coach_common.errors import CoachError, Contended, Unavailable
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
-_REMEMBERED_MESSAGES = 20
+log = logs.get(__name__)
+
+TURNS = Counter(
+    "coach_ai_chat_turns",
+    "Turns by outcome: answered, failed, or left by the person before the end.",
+    ["outcome"],
+)
+FIRST_PIECE_SECONDS = Histogram(
+    "coach_ai_chat_first_piece_seconds",
+    "From the question to the first words of the reply.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30),
+)
+
 _KNOWN_SESSIONS = 5
+_MOST_MESSAGES = 400
+_LONGEST_REPLY = 6000
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What the coach said, and in which conversation."""
+class Turn:
+    """The coach's turn: its conversation, and the reply as it is said.
 
-    text: str
+    The turn is stored when its last piece was taken, whole or not at all: a reply that broke off,
+    and one that the person did not stay for, leave nothing behind.
+    """
+
     conversation_id: UUID
+    pieces: AsyncGenerator[str, None]
 
 
-async def chat(
+async def take_turn(
     deps: Deps, caller: Identity, *, message: str, conversation_id: UUID | None
-) -> Reply:
-    """Answer the caller's message, in a new conversation or in one of their own."""
+) -> Turn:
+    """Say something to the coach, in a new conversation or in one of the caller's own.
+
+    Returns once the reply has begun, so that what fails before is an ordinary error.
+    """
+    began = time.perf_counter()
+    now = deps.clock()
     async with deps.db.read() as tx:
-        if conversation_id is not None and not await store.has_conversation(
-            tx, conversation_id, caller.user_id
-        ):
-            raise NotFound("Conversation not found", code="conversation_not_found")
-        said = (
-            []
-            if conversation_id is None
-            else await store.list_messages(tx, conversation_id, limit=_REMEMBERED_MESSAGES)
-        )
         past = await store.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
+        if conversation_id is None:
+            conversation = Conversation(new_id(), title_of(clean(message)), now, now)
+            said: list[Message] = []
+        else:
+            conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
+            said = await conversations.list_messages(
+                tx, conversation_id, after=conversation.summarised_to, limit=_MOST_MESSAGES
+            )
     asked = Message("user", message)
-    replied = Message("assistant", await deps.coach.reply([*said, asked], past))
+    try:
+        conversation, recent = await _within_budget(deps, conversation, said)
+        talk = Talk((*recent, asked), tuple(map(_shown, past)), conversation.summary)
+        pieces = _plain(deps.coach.reply(talk))
+        first = await anext(pieces)
+    except StopAsyncIteration:
+        TURNS.labels("failed").inc()
+        raise Unavailable("The coach gave no answer. Please try again.") from None
+    except CoachError:
+        TURNS.labels("failed").inc()
+        raise
+    FIRST_PIECE_SECONDS.observe(time.perf_counter() - began)
+    is_new = conversation_id is None
+    return Turn(
+        conversation.id, _kept(deps, caller, conversation, asked, first, pieces, is_new=is_new)
+    )
+
+
+async def list_conversations(
+    deps: Deps, caller: Identity, *, limit: int, before: tuple[datetime, UUID] | None
+) -> ConversationPage:
+    """Return the caller's conversations, the one used last first."""
+    async with deps.db.read() as tx:
+        found = await conversations.list_conversations(
+            tx, caller.user_id, limit=limit + 1, before=before
+        )
+    last = found[limit - 1] if len(found) > limit else None
+    return ConversationPage(found[:limit], None if last is None else (last.updated_at, last.id))
+
+
+async def read_conversation(
+    deps: Deps, caller: Identity, conversation_id: UUID, *, limit: int, before: UUID | None
+) -> MessagePage:
+    """Return what was said in a conversation of the caller's, the newest page first."""
+    async with deps.db.read() as tx:
+        conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
+        found = await conversations.list_messages(
+            tx, conversation_id, limit=limit + 1, before=before
+        )
+    shown = found[-limit:]
+    return MessagePage(conversation, shown, shown[0].id if len(found) > limit else None)
+
+
+async def delete_conversation(deps: Deps, caller: Identity, conversation_id: UUID) -> None:
+    """Erase a conversation of the caller's with all that was said in it."""
+    async with deps.db.transaction() as tx:
+        await conversations.erase_conversation(tx, conversation_id, caller.user_id)
+
+
+async def _within_budget(
+    deps: Deps, conversation: Conversation, said: list[Message]
+) -> tuple[Conversation, list[Message]]:
+    """Return the conversation with older turns summarised, and the turns to give as they were."""
+    budget = deps.chat_history_tokens
+    older, recent = split_by_budget(said, budget)
+    if not older:
+        return conversation, said
+    try:
+        summary = await deps.coach.summarise(conversation.summary, older, budget=budget // 4)
+    except Unavailable:
+        log.warning("chat.summarised_without_model")
+        summary = extract(conversation.summary, older, budget=budget // 4)
+    return replace(conversation, summary=summary, summarised_to=older[-1].id), list(recent)
+
+
+async def _plain(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Yield what may be shown of the pieces, up to a bound; nothing empty."""
+    stream = PlainStream()
+    room = _LONGEST_REPLY
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if shown := stream.feed(piece)[:room]:
+                room -= len(shown)
+                yield shown
+            if not room:
+                return
+    if rest := stream.end()[:room]:
+        yield rest
+
+
+async def _kept(
+    deps: Deps,
+    caller: Identity,
+    conversation: Conversation,
+    asked: Message,
+    first: str,
+    pieces: AsyncGenerator[str, None],
+    *,
+    is_new: bool,
+) -> AsyncGenerator[str, None]:
+    """Yield the reply and store the turn at its end."""
+    outcome = "left"
+    try:
+        async with aclosing(pieces):
+            reply = [first]
+            yield first
+            async for piece in pieces:
+                reply.append(piece)
+                yield piece
+        replied = Message("assistant", "".join(reply))
+        turn = [asked, replied]
+        try:
+            await _store(deps, caller, conversation, turn, is_new=is_new)
+        except Contended:
+            await _store(deps, caller, conversation, turn, is_new=is_new)
+        outcome = "answered"
+    except CoachError:
+        outcome = "failed"
+        raise
+    finally:
+        TURNS.labels(outcome).inc()
+
+
+async def _store(
+    deps: Deps, caller: Identity, conversation: Conversation, turn: list[Message], *, is_new: bool
+) -> None:
     now = deps.clock()
     async with deps.db.transaction() as tx:
         if await store.is_gone(tx, caller.user_id):
-            raise NotFound("Conversation not found", code="conversation_not_found")
-        if conversation_id is None:
-            conversation_id = new_id()
-            await store.add_conversation(tx, conversation_id, caller.user_id, at=now)
-        await store.add_messages(tx, conversation_id, caller.user_id, [asked, replied], at=now)
-    return Reply(replied.text, conversation_id)
+            raise conversations.not_found()
+        if is_new:
+            await conversations.add_conversation(tx, conversation, caller.user_id)
+        await conversations.mark_continued(tx, conversation, caller.user_id, at=now)
+        await conversations.add_messages(tx, conversation.id, caller.user_id, turn, at=now)
+
+
+def _shown(session: PastSession) -> PastSession:
+    """A title is the person's own text, and comes back in what the coach says."""
+    return replace(session, title=clean(session.title))
