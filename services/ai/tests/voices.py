@@ -1,0 +1,90 @@
+"""Voices made by arithmetic: a known pitch, known pauses, held vowels planted into recordings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coach_ai.adapters.audio import RATE
+
+Samples = NDArray[np.float32]
+
+UH = (600.0, 1200.0, 2500.0)
+ER = (500.0, 1450.0, 2400.0)
+AH = (700.0, 1150.0, 2550.0)
+HUMMED = (250.0, 1100.0, 2200.0)
+_BANDWIDTHS = (80.0, 110.0, 170.0)
+
+
+def hesitation(
+    seconds: float,
+    hertz: float,
+    rng: np.random.Generator,
+    *,
+    formants: Sequence[float] = UH,
+    is_um: bool = False,
+) -> Samples:
+    """Return "uh", or "um" (its last 40 % hummed), at a level of 1 at most.
+
+    Pulses at a pitch that falls by a semitone, with 0.5 % jitter and 3 % shimmer, through three
+    formants (Klatt 1980), with breath noise 30 dB below.
+    """
+    source = _pulses(seconds, hertz, rng)
+    vowel = _shaped(source, formants)
+    if is_um:
+        hummed = 0.6 * _shaped(source, HUMMED)
+        where = np.arange(len(source)) / len(source)
+        mix = np.clip((where - 0.55) / 0.1, 0, 1)
+        vowel = (1 - mix) * vowel + mix * hummed
+    edge = int(0.03 * RATE)
+    fade = np.minimum(1, np.minimum(np.arange(len(vowel)), np.arange(len(vowel))[::-1]) / edge)
+    vowel = vowel / np.abs(vowel).max() * fade
+    return vowel.astype(np.float32)  # type: ignore[no-any-return]
+
+
+def spoken(pitch: NDArray[np.float64]) -> Samples:
+    """Return a voice of eleven harmonics that follows this pitch, one value a sample; 0 is none."""
+    phase = 2 * np.pi * np.cumsum(pitch) / RATE
+    voice = sum(0.1 / k * np.sin(k * phase) for k in range(1, 12))
+    return np.where(pitch > 0, voice, 0.0).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def splice(
+    samples: Samples, planted: Sequence[tuple[float, Samples]]
+) -> tuple[Samples, list[float]]:
+    """Insert each planted sound at its second of the original; return where each begins now."""
+    parts: list[Samples] = []
+    begins: list[float] = []
+    last = 0
+    length = 0
+    for second, sound in sorted(planted, key=lambda one: one[0]):
+        at = int(second * RATE)
+        parts += [samples[last:at], sound]
+        length += at - last
+        begins.append(length / RATE)
+        length += len(sound)
+        last = at
+    return np.concatenate([*parts, samples[last:]]), begins
+
+
+def _pulses(seconds: float, hertz: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    source = 0.003 * rng.standard_normal(int(seconds * RATE))
+    at = 0.0
+    while at < len(source):
+        source[int(at)] += 1 + 0.03 * rng.standard_normal()
+        falling = hertz * 2 ** (-at / len(source) / 12)
+        at += RATE / falling * (1 + 0.005 * rng.standard_normal())
+    return source
+
+
+def _shaped(source: NDArray[np.float64], formants: Sequence[float]) -> NDArray[np.float64]:
+    """Filter by the formants' response, with a glottal slope of 12 dB an octave."""
+    size = 2 * len(source)
+    z = np.exp(-2j * np.pi * np.fft.rfftfreq(size))
+    response = 1 / (1 - 0.97 * z)
+    for hertz, width in zip(formants, _BANDWIDTHS, strict=True):
+        radius = np.exp(-np.pi * width / RATE)
+        response = response / (
+            1 - 2 * radius * np.cos(2 * np.pi * hertz / RATE) * z + (radius * z) ** 2
+        )
+    return np.fft.irfft(np.fft.rfft(source, size) * response, size)[: len(source)]
