@@ -27,12 +27,13 @@ def hesitation(
     """Return "uh", or "um" (its last 40 % hummed), at a level of 1 at most.
 
     Pulses at a pitch that falls by a semitone, with 0.5 % jitter and 3 % shimmer, through three
-    formants (Klatt 1980), with breath noise 30 dB below.
+    formants (Klatt 1980), with some breath; the hum is 8 dB softer than the vowel.
     """
     source = _pulses(seconds, hertz, rng)
     vowel = _shaped(source, formants)
     if is_um:
-        hummed = 0.6 * _shaped(source, HUMMED)
+        hummed = _shaped(source, HUMMED)
+        hummed *= 0.4 * vowel.std() / hummed.std()
         where = np.arange(len(source)) / len(source)
         mix = np.clip((where - 0.55) / 0.1, 0, 1)
         vowel = (1 - mix) * vowel + mix * hummed

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coach_ai.adapters.audio import RATE, Samples
+from coach_ai.adapters.audio import RATE, Samples, runs
 from coach_ai.domain import Hum, PitchWindow, Sound
 
 _STEP = RATE // 100
@@ -164,9 +164,8 @@ def _hums(pitch: NDArray[np.float64], frames: _Frames) -> Iterator[Hum]:
     flux = np.sqrt(np.mean(change * change, axis=1))
     drift = np.abs(12 * np.log2(ratio))
     is_steady = is_voiced & (flux < _STEADY_DB) & (drift < _STEADY_SEMITONES)
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], is_steady.astype(np.int8), [0]))))
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
+    for begin, end in runs(is_steady):
         # A steady frame speaks for the frames it was compared with as well.
-        start, stop = int(begin), int(end) + 2 * apart
+        start, stop = begin, end + 2 * apart
         if stop - start >= _LEAST_HUM_SECONDS * 100:
             yield Hum(start / 100, stop / 100, round(float(flux[begin:end].mean()), 2))
