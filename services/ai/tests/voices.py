@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coach_ai.adapters.audio import RATE
+from coach_ai.domain import Hum, Word
 
 Samples = NDArray[np.float32]
 
@@ -50,6 +51,41 @@ def spoken(pitch: NDArray[np.float64]) -> Samples:
     return np.where(pitch > 0, voice, 0.0).astype(np.float32)  # type: ignore[no-any-return]
 
 
+def hesitating(
+    samples: Samples, rng: np.random.Generator
+) -> tuple[Samples, list[tuple[float, float]]]:
+    """Return speech with up to three "uh" or "um" of 0.25 to 0.6 s, and from when to when.
+
+    They stand where least is said, at least a second apart, and are softer than the speech.
+    """
+    loudness = float(np.percentile(np.abs(samples), 98))
+    planted = [
+        (
+            where,
+            loudness
+            * rng.uniform(0.4, 0.9)
+            * hesitation(
+                rng.uniform(0.25, 0.6),
+                rng.uniform(80, 110),
+                rng,
+                formants=(UH, ER, AH)[rng.integers(3)],
+                is_um=bool(rng.random() < 0.5),
+            ),
+        )
+        for where in _quietest(samples, 3)
+    ]
+    spliced, begins = splice(samples, planted)
+    return spliced, [
+        (begin, begin + len(sound) / RATE)
+        for begin, (_, sound) in zip(begins, planted, strict=True)
+    ]
+
+
+def is_on(hum: Hum | Word, span: tuple[float, float]) -> bool:
+    """Tell whether a hum covers more than 100 ms of what was planted there."""
+    return min(hum.end, span[1]) - max(hum.start, span[0]) > 0.1
+
+
 def splice(
     samples: Samples, planted: Sequence[tuple[float, Samples]]
 ) -> tuple[Samples, list[float]]:
@@ -66,6 +102,15 @@ def splice(
         length += len(sound)
         last = at
     return np.concatenate([*parts, samples[last:]]), begins
+
+
+def _quietest(samples: Samples, count: int) -> list[float]:
+    energy = np.convolve(samples * samples, np.ones(800) / 800, "same")
+    chosen: list[float] = []
+    for at in np.argsort(energy[RATE // 2 : -RATE // 2]) + RATE // 2:
+        if len(chosen) < count and all(abs(at / RATE - other) > 1 for other in chosen):
+            chosen.append(float(at / RATE))
+    return sorted(chosen)
 
 
 def _pulses(seconds: float, hertz: float, rng: np.random.Generator) -> NDArray[np.float64]:

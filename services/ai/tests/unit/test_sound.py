@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from voices import AH, ER, UH, Samples, hesitation, splice, spoken
+from voices import Samples, hesitating, is_on, spoken
 
 from coach_ai.adapters.audio import RATE, decode, silences
 from coach_ai.adapters.sound import listen
@@ -152,45 +152,12 @@ def test_held_vowels_planted_into_read_speech_are_found_and_nothing_else_is() ->
     rng = np.random.default_rng(11)
     planted = found = false = 0
     for samples in [decode(file) for file in RECORDINGS] * 3:
-        where = _quietest(samples, 3)
-        loudness = float(np.percentile(np.abs(samples), 98))
-        sounds = [
-            loudness
-            * rng.uniform(0.4, 0.9)
-            * hesitation(
-                rng.uniform(0.25, 0.6),
-                rng.uniform(80, 110),
-                rng,
-                formants=(UH, ER, AH)[rng.integers(3)],
-                is_um=bool(rng.random() < 0.5),
-            )
-            for _ in where
-        ]
-        spliced, begins = splice(samples, list(zip(where, sounds, strict=True)))
-        spans = [
-            (begin, begin + len(sound) / RATE) for begin, sound in zip(begins, sounds, strict=True)
-        ]
+        spliced, spans = hesitating(samples, rng)
         hums = listen(spliced).hums
-        are_in = [
-            [min(hum.end, end) - max(hum.start, begin) > 0.1 for begin, end in spans]
-            for hum in hums
-        ]
         planted += len(spans)
-        found += sum(map(any, zip(*are_in, strict=True)))
-        false += sum(not any(one) for one in are_in)
+        found += sum(any(is_on(hum, span) for hum in hums) for span in spans)
+        false += sum(not any(is_on(hum, span) for span in spans) for hum in hums)
 
     assert planted == 39
     assert found / planted >= 0.8
     assert false <= 1
-
-
-def _quietest(samples: Samples, count: int) -> list[float]:
-    """Return the seconds where least is said, at least one apart: where people hesitate."""
-    energy = np.convolve(samples * samples, np.ones(800) / 800, "same")
-    chosen: list[float] = []
-    for at in np.argsort(energy[RATE // 2 : -RATE // 2]) + RATE // 2:
-        if all(abs(at / RATE - other) > 1 for other in chosen):
-            chosen.append(float(at / RATE))
-        if len(chosen) == count:
-            break
-    return sorted(chosen)

@@ -67,13 +67,13 @@ def _frames(samples: Samples) -> _Frames:
     padded = np.pad(samples, (_FRAME // 2, _FRAME))
     count = len(samples) // _STEP
     levels, pitches, shapes = [np.empty(0)], [np.empty(0)], [np.empty((0, _BANDS))]
-    window = np.hanning(_FRAME)
+    window = np.hanning(_FRAME).astype(np.float32)
     spectrum = np.fft.rfft(window, _FFT)
     own = np.fft.irfft(np.abs(spectrum) ** 2)
-    bands = _bands()
+    bands = _bands().astype(np.float32)
     for begin in range(0, count, _BATCH):
         starts = (np.arange(begin, min(begin + _BATCH, count)) + 0.5) * _STEP
-        framed = padded[starts.astype(int)[:, None] + np.arange(_FRAME)].astype(np.float64)
+        framed = padded[starts.astype(int)[:, None] + np.arange(_FRAME)]
         levels.append(10 * np.log10(np.mean(framed * framed, axis=1) + 1e-10))
         framed -= framed.mean(axis=1, keepdims=True)
         power = np.abs(np.fft.rfft(framed * window, _FFT)) ** 2
