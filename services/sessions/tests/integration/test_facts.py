@@ -6,6 +6,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from coach_common.db.migrate import differences
 from coach_common.events.base import Event
@@ -29,7 +30,7 @@ from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import client_for, deliver, published
-from coach_sessions.tables import METADATA
+from coach_sessions.tables import METADATA, RECORDINGS
 
 
 class Facts:
@@ -350,6 +351,10 @@ async def test_a_deleted_session_stays_gone_whatever_arrives_late(
     assert gone.status_code == 204
     assert (await client.get(f"/sessions/{session_id}")).status_code == 404
     assert await published(service.database, SessionTranscribed) == []
+    assert service.database is not None
+    async with service.database.read() as tx:
+        kept = await tx.rows(select(RECORDINGS.c.text, RECORDINGS.c.delivery))
+    assert [(row["text"], row["delivery"]) for row in kept] == [(None, None)]
     (told,) = await published(service.database, SessionDeleted)
     assert told.keys == [facts.key]
 
