@@ -123,6 +123,16 @@ def test_a_held_vowel_is_a_words_own_where_the_word_had_no_other_time(
     assert (hums_between([HUM], words) == [HUM]) is is_between
 
 
+def test_a_vowel_that_a_word_draws_out_a_little_is_no_hesitation() -> None:
+    # As whisper base heard a synthetic voice: nobody hesitates in it.
+    usual = [Word("word", i * 0.24, i * 0.24 + 0.24) for i in range(20)]
+    words = [*usual, Word("database", 25.94, 26.4), Word("looked", 26.4, 26.94)]
+
+    assert hums_between([Hum(26.34, 26.54, 2.9)], words) == []
+    assert len(hums_between([Hum(26.34, 26.74, 2.9)], words)) == 1
+    assert len(hums_between([Hum(26.95, 27.2, 2.9)], words)) == 1
+
+
 def test_filled_pauses_are_at_least_those_written_down_and_those_heard() -> None:
     answer = _answer(["word"] * 30 + ["um"] + ["word"] * 29)
     hums = (Hum(30.5, 31.0, 1.0), Hum(31.5, 31.9, 1.0), Hum(5.05, 5.45, 1.0))

@@ -48,7 +48,10 @@ class _Frames:
 
 
 def listen(samples: Samples) -> Sound:
-    """Return the measurements of mono float32 at 16 kHz. Two minutes take about half a second of one core."""
+    """Return the measurements of mono float32 at 16 kHz.
+
+    Two minutes take about half a second of one core.
+    """
     frames = _frames(samples)
     audible = _audible(frames.level)
     pitch = np.where(audible, frames.pitch, 0.0)
