@@ -39,10 +39,10 @@ async def test_a_spoken_answer_becomes_a_transcript_and_feedback_pushed_live(pho
             await socket.wait_for("transcript", seconds=90, session_id=session_id)
             for socket in (first, second)
         ]
-        judged = await first.wait_for("feedback", seconds=60, session_id=session_id)
-        await second.wait_for("feedback", seconds=60, session_id=session_id)
+        judged = await first.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
+        await second.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
         feedback = await phone.feedback(session_id)
-        assert first.count("feedback", session_id) == 1
+        assert first.count("feedback", session_id=session_id, status="ready") == 1
 
     assert confirmed == again
     assert transcripts[0].frame == transcripts[1].frame
@@ -109,7 +109,9 @@ async def test_a_key_over_the_socket_confirms_and_transcribes(phone: Phone) -> N
         await socket.say("audio_uri", key=key)
         await socket.say("complete", duration_seconds=7)
         transcript = await socket.wait_for("transcript", seconds=90, session_id=session_id)
-        feedback = await socket.wait_for("feedback", seconds=60, session_id=session_id)
+        feedback = await socket.wait_for(
+            "feedback", seconds=60, session_id=session_id, status="ready"
+        )
 
     assert transcript.frame["key"] == key
     assert feedback.frame["status"] == "ready"
@@ -136,7 +138,7 @@ async def test_a_kill_while_transcribing_loses_nothing_and_judges_once(
     async with phone.socket() as socket:
         feedback = await _final(phone, session_id, seconds=150)
         upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
-        assert socket.count("feedback", session_id) <= 1
+        assert socket.count("feedback", session_id=session_id, status="ready") <= 1
 
     assert feedback["status"] == "ready"
     assert feedback["overall_score"] is not None

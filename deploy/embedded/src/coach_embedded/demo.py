@@ -98,7 +98,9 @@ async def _practise(phone: Phone, socket: Socket, recording: Recording) -> None:
     async with _step("Complete"):
         await phone.complete(session_id)
     async with _step("Judge"):
-        judged = await socket.wait_for("feedback", seconds=_FEEDBACK_SECONDS, session_id=session_id)
+        judged = await socket.wait_for(
+            "feedback", seconds=_FEEDBACK_SECONDS, session_id=session_id, status="ready"
+        )
     feedback = await phone.feedback(session_id)
     upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
     show_feedback(feedback)

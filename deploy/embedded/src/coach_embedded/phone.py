@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,17 +149,11 @@ class Socket:
         """Send one frame."""
         await self._connection.send(json.dumps({"type": kind, **fields}))
 
-    async def wait_for(self, kind: str, *, seconds: float, session_id: str | None = None) -> Push:
-        """Return the first frame of this type (of this session); PhoneError if none comes."""
+    async def wait_for(self, kind: str, *, seconds: float, **fields: str) -> Push:
+        """Return the first frame of this type with these fields; PhoneError if none comes."""
 
         def found() -> Push | None:
-            for push in self._frames:
-                if push.frame["type"] == kind and session_id in (
-                    None,
-                    push.frame.get("session_id"),
-                ):
-                    return push
-            return None
+            return next((push for push in self._frames if _fits(push, kind, fields)), None)
 
         try:
             async with asyncio.timeout(seconds), self._came:
@@ -171,12 +165,12 @@ class Socket:
             raise PhoneError(f"the socket closed before a {kind} came")
         return push
 
-    def count(self, kind: str, session_id: str) -> int:
-        """Return how many different frames of this type came for a session."""
-        return len(
-            {
-                push.frame.get("event_id")
-                for push in self._frames
-                if push.frame["type"] == kind and push.frame.get("session_id") == session_id
-            }
-        )
+    def count(self, kind: str, **fields: str) -> int:
+        """Return how many different frames of this type came with these fields."""
+        fitting = (push for push in self._frames if _fits(push, kind, fields))
+        return len({push.frame.get("event_id") for push in fitting})
+
+
+def _fits(push: Push, kind: str, fields: Mapping[str, str]) -> bool:
+    frame = push.frame
+    return frame["type"] == kind and all(frame.get(name) == fields[name] for name in fields)

@@ -41,9 +41,51 @@ class Silence:
 
 
 @dataclass(frozen=True, slots=True)
+class PitchWindow:
+    """The pitch of up to 10 s: mean and standard deviation over its voiced frames of 10 ms."""
+
+    start: float
+    mean_hz: float
+    sd_hz: float
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hum:
+    """A stretch whose pitch and spectrum stand still: a held vowel, in a word or between words.
+
+    `flux` is the mean change of its spectrum within 100 ms, in dB."""
+
+    start: float
+    end: float
+    flux: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What was measured on the audio itself, once, when it was decoded.
+
+    Levels are RMS in dB below full scale (None of an empty track): the median of the frames with
+    voice, and the 5th percentile of all. `clipped` is the share of samples at full scale."""
+
+    speech_dbfs: float | None
+    noise_dbfs: float | None
+    clipped: float
+    pitch: tuple[PitchWindow, ...]
+    hums: tuple[Hum, ...]
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> "Sound":
+        """Return what `asdict` and JSON made of it."""
+        pitch = tuple(PitchWindow(**window) for window in stored["pitch"])
+        hums = tuple(Hum(**hum) for hum in stored["hums"])
+        return cls(**stored | {"pitch": pitch, "hums": hums})
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """The words of a recording. `words` is empty where the provider gave no times;
-    `silences` is None where the audio was not looked at."""
+    `silences` and `sound` are None where the audio was not looked at."""
 
     text: str
     language: str
@@ -52,6 +94,7 @@ class Transcript:
     model: str
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
+    sound: Sound | None = None
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> "Transcript":
@@ -59,7 +102,9 @@ class Transcript:
         words = tuple(Word(**word) for word in stored["words"])
         quiet = stored["silences"]
         silences = None if quiet is None else tuple(Silence(**silence) for silence in quiet)
-        return cls(**stored | {"words": words, "silences": silences})
+        measured = stored.get("sound")
+        sound = None if measured is None else Sound.of(measured)
+        return cls(**stored | {"words": words, "silences": silences, "sound": sound})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +118,7 @@ class Answer:
     duration_seconds: float | None = None
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
+    sound: Sound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +351,7 @@ class CompletedSession:
                 duration_seconds=heard.duration_seconds,
                 words=heard.words,
                 silences=heard.silences,
+                sound=heard.sound,
             )
         is_hopeless = recording is not None and recording.has_failed
         if self.client_transcript and (self.audio_s3_key is None or is_hopeless):

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from coach_ai import store
+from coach_ai.delivery import measure
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotJudge, CannotTranscribe, Job, JobKind
 from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS
@@ -18,6 +20,7 @@ from coach_ai.use_cases.transcription import fail_transcription, transcribe_reco
 from coach_common.db.migrate import differences
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
+    DeliveryMeasured,
     FeedbackFailed,
     FeedbackGenerated,
     SessionCompleted,
@@ -153,6 +156,40 @@ async def test_what_is_heard_reaches_the_judge_with_its_times(
     (answer,) = coach.judged
     assert answer.question == "Q?"
     assert (answer.words[1].text, answer.words[1].start) == ("year", 0.4)
+    assert answer.silences[0].end == 2.5
+
+
+async def test_delivery_is_told_with_the_words_and_the_judge_finds_the_same(
+    service: Service, deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    told = Told(user_id)
+    await deliver(service, told.confirmed())
+    await deliver(service, told.completed())
+
+    await _work(deps)
+
+    (measured,) = await published(service.database, DeliveryMeasured)
+    assert (measured.key, measured.session_id) == (told.key, told.session_id)
+    assert measured.delivery["status"] == "not_measurable"
+    assert measure(coach.judged[0]) == measured.delivery
+
+
+async def test_a_recording_that_was_heard_before_its_sound_was_measured_is_still_judged(
+    service: Service, deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    told = Told(user_id)
+    await deliver(service, told.confirmed())
+    await _work(deps)
+    async with deps.db.transaction() as tx:
+        kept = json.loads(await tx.scalar(select(RECORDINGS.c.transcript)))
+        del kept["sound"]
+        await tx.execute(update(RECORDINGS).values(transcript=json.dumps(kept)))
+    await deliver(service, told.completed())
+
+    await _work(deps)
+
+    (answer,) = coach.judged
+    assert answer.sound is None
     assert answer.silences[0].end == 2.5
 
 

@@ -52,7 +52,9 @@ def test_too_little_is_not_measurable_and_says_why(answer: Answer) -> None:
     ("text", "count"),
     [
         ("you know it was basically done", 2),
-        ("there were like ten people like there", 2),
+        ("there were like ten people and like nobody spoke", 2),
+        ("our users like the product and people like me like it", 0),
+        ("you know how it works and do you know what i mean", 0),
         ("i like tea and it looks like rain", 0),
         ("do you know him", 0),
         ("i mean it sort of worked", 2),

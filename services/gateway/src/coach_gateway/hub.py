@@ -14,7 +14,12 @@ from prometheus_client import Counter, Gauge
 from coach_common import logs
 from coach_common.db.transaction import Delivery
 from coach_common.errors import Unavailable
-from coach_common.events.catalog import SessionJudged, SessionTranscribed, TranscriptionCompleted
+from coach_common.events.catalog import (
+    SessionJudged,
+    SessionMeasured,
+    SessionTranscribed,
+    TranscriptionCompleted,
+)
 from coach_common.messaging.subscriptions import Handlers
 
 log = logs.get(__name__)
@@ -120,6 +125,14 @@ class Hub:
             socket.push(said)
         PUSHES.labels(frame["type"]).inc(len(sockets))
 
+    def has_pushed(self, user_id: UUID, kind: str, session_id: str) -> bool:
+        """Tell whether a frame of this type about a session is among the last pushes."""
+        past = self._past.get(user_id)
+        frames = (json.loads(one.frame) for one in (past.kept if past is not None else ()))
+        return any(
+            frame["type"] == kind and frame.get("session_id") == session_id for frame in frames
+        )
+
     def since(self, user_id: UUID, last_event_id: str) -> list[bytes] | None:
         """Return the pushes from 30 s before that one on; None where one may be missing."""
         past = self._past.get(user_id)
@@ -195,7 +208,15 @@ async def on_transcription_completed(
         _push_transcript(hub, event.user_id, delivery, None, event.key, event.text)
 
 
-async def on_session_judged(hub: Hub, event: SessionJudged, delivery: Delivery) -> None:
+async def on_session_measured(hub: Hub, event: SessionMeasured, delivery: Delivery) -> None:
+    """Push what is known ahead of the judgement; nothing where that was faster."""
+    if not hub.has_pushed(event.user_id, "feedback", str(event.session_id)):
+        await on_session_judged(hub, event, delivery)
+
+
+async def on_session_judged(
+    hub: Hub, event: SessionJudged | SessionMeasured, delivery: Delivery
+) -> None:
     """Push the feedback."""
     frame = {"type": "feedback", "event_id": str(delivery.event_id)} | event.feedback
     hub.push(event.user_id, frame)
@@ -220,5 +241,6 @@ def _push_transcript(
 SUBSCRIPTIONS: Handlers[Hub] = {
     SessionTranscribed: on_session_transcribed,
     TranscriptionCompleted: on_transcription_completed,
+    SessionMeasured: on_session_measured,
     SessionJudged: on_session_judged,
 }

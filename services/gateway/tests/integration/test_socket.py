@@ -12,7 +12,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from coach_common.db.transaction import Delivery
 from coach_common.events.base import Event
-from coach_common.events.catalog import SessionJudged, SessionTranscribed, TranscriptionCompleted
+from coach_common.events.catalog import (
+    SessionJudged,
+    SessionMeasured,
+    SessionTranscribed,
+    TranscriptionCompleted,
+)
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import eventually
@@ -271,6 +276,31 @@ async def test_a_transcript_without_a_session_is_pushed_too(
 
         pushed = await _next(socket)
         assert (pushed["type"], pushed["session_id"]) == ("transcript", None)
+
+
+async def test_delivery_is_pushed_ahead_of_the_judgement_and_never_after_it(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID
+) -> None:
+    session_id = new_id()
+    shown = {"session_id": str(session_id), "overall_score": None, "delivery": {"pace": {}}}
+    about = {"session_id": session_id, "user_id": user_id}
+    measured = SessionMeasured(**about, feedback=shown | {"status": "scoring"})
+    judged = SessionJudged(**about, feedback=shown | {"status": "ready", "overall_score": 70})
+    async with _open(gateway, issuer, user_id) as socket:
+        await _next(socket)
+        await _happen(gateway, measured)
+        await _happen(gateway, judged)
+        await _happen(gateway, measured)
+        await _say(socket, type="ping")
+
+        pushed = [await _next(socket) for _ in range(3)]
+
+    assert [(one["type"], one.get("status")) for one in pushed] == [
+        ("feedback", "scoring"),
+        ("feedback", "ready"),
+        ("pong", None),
+    ]
+    assert pushed[0]["delivery"] == {"pace": {}}
 
 
 async def test_who_comes_back_is_told_what_was_missed_or_that_it_is_not_known(

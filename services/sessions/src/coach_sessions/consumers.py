@@ -3,6 +3,7 @@
 from coach_common.clock import rfc3339
 from coach_common.db.transaction import Delivery
 from coach_common.events.catalog import (
+    DeliveryMeasured,
     FeedbackFailed,
     FeedbackGenerated,
     TranscriptionCompleted,
@@ -63,6 +64,13 @@ async def on_transcription_failed(
     )
 
 
+async def on_delivery_measured(deps: Deps, event: DeliveryMeasured, delivery: Delivery) -> None:
+    """Keep the figures."""
+    await use_cases.record_delivery(
+        deps, key=event.key, user_id=event.user_id, measured=event.delivery, delivery=delivery
+    )
+
+
 async def on_feedback_generated(deps: Deps, event: FeedbackGenerated, delivery: Delivery) -> None:
     """Keep the judgement."""
     feedback = Feedback(
@@ -86,6 +94,7 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     UploadLinked: on_upload_linked,
     TranscriptionCompleted: on_transcription_completed,
     TranscriptionFailed: on_transcription_failed,
+    DeliveryMeasured: on_delivery_measured,
     FeedbackGenerated: on_feedback_generated,
     FeedbackFailed: on_feedback_failed,
 }

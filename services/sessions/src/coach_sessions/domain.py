@@ -81,6 +81,7 @@ class Recording:
     link_id: UUID | None = None
     text: str | None = None
     failure: Failure | None = None
+    delivery: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,8 @@ class Session:
     feedback: Feedback | None = None
     failure: Failure | None = None
     announced: Mapping[str, str] = field(default_factory=dict)
-    """What was last told to others: `transcribed`, `completed`, `judged`, each as a fingerprint."""
+    """What was last told to others: `transcribed`, `completed`, `measured`, `judged`, each
+    as a fingerprint."""
 
     @property
     def recording(self) -> Recording | None:
@@ -156,6 +158,13 @@ class Session:
         return Status.SCORING
 
     @property
+    def is_measured(self) -> bool:
+        """How it was spoken is known while what it is worth is still being found out."""
+        recording = self.recording
+        has_delivery = recording is not None and recording.delivery is not None
+        return self.status is Status.SCORING and has_delivery
+
+    @property
     def reason(self) -> str | None:
         """Why it failed, or what makes it slow, in words for the person who practised."""
         if self.status in (Status.SCORING, Status.FAILED) and self.failure is not None:
@@ -189,6 +198,8 @@ class Session:
             "delivery": {},
             "generated_at": None,
         }
+        if self.recording is not None and self.recording.delivery is not None:
+            shown["delivery"] = self.recording.delivery
         if self.feedback is not None:
             shown |= {name: getattr(self.feedback, name) for name in Feedback.__slots__}
         return shown

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
@@ -134,6 +135,16 @@ async def record_text(tx: Transaction, *, key: str, user_id: UUID, text: str) ->
     return await tx.scalar(select(RECORDINGS.c.session_id).where(mine))  # type: ignore[no-any-return]
 
 
+async def record_delivery(
+    tx: Transaction, *, key: str, user_id: UUID, delivery: dict[str, Any]
+) -> UUID | None:
+    """Keep how a recording was spoken; return the session it is linked to, if any yet."""
+    await _hold_recording(tx, key, user_id)
+    mine = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+    await tx.execute(update(RECORDINGS).where(mine).values(delivery=json.dumps(delivery)))
+    return await tx.scalar(select(RECORDINGS.c.session_id).where(mine))  # type: ignore[no-any-return]
+
+
 async def record_failure(
     tx: Transaction, *, key: str, user_id: UUID, failure: Failure
 ) -> UUID | None:
@@ -155,7 +166,9 @@ async def erase_recordings(tx: Transaction, session_id: UUID) -> list[str]:
     """
     linked = RECORDINGS.c.session_id == session_id
     rows = await tx.rows(select(RECORDINGS.c.key).where(linked))
-    await tx.execute(update(RECORDINGS).where(linked).values(text=None, **_failure_columns(None)))
+    await tx.execute(
+        update(RECORDINGS).where(linked).values(text=None, delivery=None, **_failure_columns(None))
+    )
     return [row["key"] for row in rows]
 
 
@@ -206,6 +219,7 @@ async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording
             link_id=row["link_id"],
             text=row["text"],
             failure=_failure(row),
+            delivery=None if row["delivery"] is None else json.loads(row["delivery"]),
         )
         for row in rows
     )

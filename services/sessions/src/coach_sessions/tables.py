@@ -45,6 +45,8 @@ RECORDINGS = Table(
     Column("session_id", Id, nullable=True),
     Column("link_id", Id, nullable=True),
     Column("text", LongText, nullable=True),
+    # How it was spoken, as JSON.
+    Column("delivery", LongText, nullable=True),
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),

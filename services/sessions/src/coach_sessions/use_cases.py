@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from coach_common.db.transaction import Delivery, Transaction
@@ -14,6 +14,7 @@ from coach_common.events.catalog import (
     SessionCompleted,
     SessionDeleted,
     SessionJudged,
+    SessionMeasured,
     SessionTranscribed,
 )
 from coach_common.identity import Identity
@@ -159,12 +160,18 @@ async def record_transcript(
         if await store.is_gone(tx, user_id):
             return
         session_id = await store.record_text(tx, key=key, user_id=user_id, text=text)
-        if session_id is None:
+        await _follow(deps, tx, session_id, user_id)
+
+
+async def record_delivery(
+    deps: Deps, *, key: str, user_id: UUID, measured: dict[str, Any], delivery: Delivery
+) -> None:
+    """Note how a recording was spoken; its session may become known only later."""
+    async with deps.db.transaction(handling=delivery) as tx:
+        if await store.is_gone(tx, user_id):
             return
-        if await store.is_gone(tx, session_id):
-            await store.erase_recordings(tx, session_id)
-            return
-        await change_session(deps, tx, session_id, user_id=user_id)
+        session_id = await store.record_delivery(tx, key=key, user_id=user_id, delivery=measured)
+        await _follow(deps, tx, session_id, user_id)
 
 
 async def record_transcription_failure(
@@ -228,12 +235,23 @@ async def change_session(
     changed = change(held)
     changed = await _announce_transcript(tx, changed)
     changed = await _announce_completion(tx, changed)
+    changed = await _announce_delivery(tx, changed)
     changed = await _announce_judgement(tx, changed)
     if changed != held:
         changed = replace(changed, updated_at=deps.clock())
     # Also where nothing else changed: a recording's fact may have moved the stored status.
     await store.update_session(tx, changed)
     return changed
+
+
+async def _follow(deps: Deps, tx: Transaction, session_id: UUID | None, user_id: UUID) -> None:
+    """Let a recording's session, if it has one by now, follow from what became known of it."""
+    if session_id is None:
+        return
+    if await store.is_gone(tx, session_id):
+        await store.erase_recordings(tx, session_id)
+        return
+    await change_session(deps, tx, session_id, user_id=user_id)
 
 
 async def _announce_transcript(tx: Transaction, session: Session) -> Session:
@@ -268,6 +286,15 @@ async def _announce_completion(tx: Transaction, session: Session) -> Session:
         return session
     await tx.emit(event)
     return replace(session, announced={**session.announced, "completed": said})
+
+
+async def _announce_delivery(tx: Transaction, session: Session) -> Session:
+    if not session.is_measured or "measured" in session.announced:
+        return session
+    shown = session.feedback_shown()
+    await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=shown))
+    said = _fingerprint(json.dumps(shown["delivery"], sort_keys=True))
+    return replace(session, announced={**session.announced, "measured": said})
 
 
 async def _announce_judgement(tx: Transaction, session: Session) -> Session:

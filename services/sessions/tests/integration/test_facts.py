@@ -1,19 +1,23 @@
 """Facts in every order, with repetitions, end in the same place: rows, answers and events."""
 
 import itertools
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from coach_common.db.migrate import differences
 from coach_common.events.base import Event
 from coach_common.events.catalog import (
+    DeliveryMeasured,
     FeedbackFailed,
     FeedbackGenerated,
     SessionCompleted,
     SessionDeleted,
     SessionJudged,
+    SessionMeasured,
     SessionTranscribed,
     TranscriptionCompleted,
     TranscriptionFailed,
@@ -26,7 +30,7 @@ from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import client_for, deliver, published
-from coach_sessions.tables import METADATA
+from coach_sessions.tables import METADATA, RECORDINGS
 
 
 class Facts:
@@ -62,6 +66,9 @@ class Facts:
             model="base",
         )
 
+    def measured(self, pace: float = 150.0) -> DeliveryMeasured:
+        return DeliveryMeasured(**self._of_upload, delivery={"pace": {"value": pace}})
+
     def not_transcribed(self, *, retryable: bool) -> TranscriptionFailed:
         return TranscriptionFailed(**self._of_upload, reason="No speech.", retryable=retryable)
 
@@ -77,7 +84,7 @@ class Facts:
             improvements=["Say what you did first."],
             detailed_feedback="Good.",
             evidence=[{"quote": "I fixed the build."}],
-            delivery={},
+            delivery={"pace": {"value": 150.0}},
             provider="local",
             model="rubric",
             rubric_version="1",
@@ -111,7 +118,10 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
     service: Service, client: httpx.AsyncClient, user_id: UUID, link: str
 ) -> None:
     ends = set()
-    for order in itertools.permutations(("linked", "transcribed", "completed", "judged")):
+    seen: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    for order in itertools.permutations(
+        ("linked", "transcribed", "measured", "completed", "judged")
+    ):
         session_id = await _open(client)
         facts = Facts(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
@@ -120,6 +130,7 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
             if link == "with the confirm"
             else [facts.confirmed(is_linked=False), facts.linked()],
             "transcribed": [facts.transcribed()],
+            "measured": [facts.measured()],
             "judged": [facts.judged()],
         }
         for name in order:
@@ -133,18 +144,7 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
 
         shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
         session = (await client.get(f"/sessions/{session_id}")).json()
-        transcribed = [
-            event
-            for event in await published(service.database, SessionTranscribed)
-            if event.session_id == session_id
-        ]
-        judged = [
-            event
-            for event in await published(service.database, SessionJudged)
-            if event.session_id == session_id
-        ]
-        assert len(transcribed) == 1, order
-        assert judged[-1].feedback == {**shown, "generated_at": judged[-1].feedback["generated_at"]}
+        seen.append((order, shown))
         ends.add(
             (
                 shown["status"],
@@ -152,10 +152,88 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
                 shown["transcript"],
                 session["status"],
                 session["audio_s3_key"] == facts.key,
+                shown["delivery"]["pace"]["value"],
             )
         )
 
-    assert ends == {("ready", 71, "I fixed the build.", "ready", True)}
+    assert ends == {("ready", 71, "I fixed the build.", "ready", True, 150.0)}
+    transcribed = [
+        str(one.session_id) for one in await published(service.database, SessionTranscribed)
+    ]
+    early = await published(service.database, SessionMeasured)
+    judged = await published(service.database, SessionJudged)
+    for order, shown in seen:
+        session = shown["session_id"]
+        assert transcribed.count(session) == 1, order
+        told = [one.feedback["status"] for one in early if str(one.session_id) == session]
+        assert told == (["scoring"] if order[-1] == "judged" else []), order
+        last = [one.feedback for one in judged if str(one.session_id) == session][-1]
+        assert last == {**shown, "generated_at": last["generated_at"]}
+
+
+async def test_delivery_is_shown_and_told_once_while_the_answer_is_judged(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
+        await deliver(service, event)
+    await _complete(client, session_id)
+    await deliver(service, facts.not_judged(retryable=True))
+    await _complete(client, session_id)
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    assert shown["status"] == "scoring"
+    assert shown["delivery"] == {"pace": {"value": 150.0}}
+    assert shown["overall_score"] is None
+    (told,) = await published(service.database, SessionMeasured)
+    assert told.feedback["delivery"] == shown["delivery"]
+
+
+async def test_a_delivery_after_the_judgement_changes_nothing(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    for event in (facts.confirmed(), facts.transcribed(), facts.judged()):
+        await deliver(service, event)
+    await _complete(client, session_id)
+    before = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    await deliver(service, facts.measured(pace=99.0))
+
+    assert (await client.get(f"/sessions/{session_id}/feedback")).json() == before
+    assert await published(service.database, SessionMeasured) == []
+    assert len(await published(service.database, SessionJudged)) == 1
+
+
+async def test_an_answer_that_cannot_be_judged_still_shows_how_it_was_spoken(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
+        await deliver(service, event)
+    await _complete(client, session_id)
+    await deliver(service, facts.not_judged(retryable=False))
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    assert (shown["status"], shown["delivery"]) == ("failed", {"pace": {"value": 150.0}})
+
+
+async def test_the_delivery_of_a_later_recording_is_not_shown(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    first, second = Facts(user_id, session_id, "1"), Facts(user_id, session_id, "2")
+    for event in (first.confirmed(), second.confirmed(), second.measured(99.0), first.measured()):
+        await deliver(service, event)
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    assert shown["delivery"] == {"pace": {"value": 150.0}}
 
 
 async def test_completing_before_the_recording_waits_and_then_tells_ai_again(
@@ -267,12 +345,16 @@ async def test_a_deleted_session_stays_gone_whatever_arrives_late(
     await deliver(service, facts.confirmed())
 
     gone = await client.delete(f"/sessions/{session_id}")
-    for late in (facts.transcribed(), facts.judged(), facts.linked()):
+    for late in (facts.transcribed(), facts.measured(), facts.judged(), facts.linked()):
         assert (await deliver(service, late)).outcome is Outcome.DONE
 
     assert gone.status_code == 204
     assert (await client.get(f"/sessions/{session_id}")).status_code == 404
     assert await published(service.database, SessionTranscribed) == []
+    assert service.database is not None
+    async with service.database.read() as tx:
+        kept = await tx.rows(select(RECORDINGS.c.text, RECORDINGS.c.delivery))
+    assert [(row["text"], row["delivery"]) for row in kept] == [(None, None)]
     (told,) = await published(service.database, SessionDeleted)
     assert told.keys == [facts.key]
 

@@ -85,6 +85,19 @@ class TranscriptionFailed(Event):
     retryable: bool
 
 
+class DeliveryMeasured(Event):
+    """How a recording was spoken, in figures; told with its words, ahead of any judgement."""
+
+    type = "delivery.measured"
+    consumers = ("sessions",)
+
+    upload_id: UUID
+    user_id: UUID
+    key: str
+    session_id: UUID | None = None
+    delivery: dict[str, Any]
+
+
 class SessionTranscribed(Event):
     """A session has its transcript; what the gateway pushes as `transcript`."""
 
@@ -145,6 +158,17 @@ class FeedbackFailed(Event):
     retryable: bool
 
 
+class SessionMeasured(Event):
+    """The feedback while the answer is still being judged, with its delivery; pushed as
+    `feedback` with the status `scoring`."""
+
+    type = "session.measured"
+
+    session_id: UUID
+    user_id: UUID
+    feedback: dict[str, Any]
+
+
 class SessionJudged(Event):
     """The feedback as the API shows it; what the gateway pushes as `feedback`."""
 
@@ -175,10 +199,12 @@ CATALOG: dict[str, type[Event]] = {
         UploadLinked,
         TranscriptionCompleted,
         TranscriptionFailed,
+        DeliveryMeasured,
         SessionTranscribed,
         SessionCompleted,
         FeedbackGenerated,
         FeedbackFailed,
+        SessionMeasured,
         SessionJudged,
         SessionDeleted,
     )

@@ -17,10 +17,11 @@ _FROM = {
     "user": "auth",
     "upload": "media",
     "transcription": "ai",
+    "delivery": "ai",
     "session": "sessions",
     "feedback": "ai",
 }
-_PUSHED = ("session.transcribed", "session.judged", "transcription.completed")
+_PUSHED = ("session.transcribed", "session.measured", "session.judged", "transcription.completed")
 
 
 def source_of(event: type[Event]) -> str:

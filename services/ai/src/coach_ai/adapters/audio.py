@@ -96,7 +96,7 @@ def silences(samples: Samples) -> tuple[Silence, ...]:
     threshold = max(min(floor + _ABOVE_NOISE_DB, speech - _BELOW_SPEECH_DB / 2), speech - 45.0)
     is_quiet = level < threshold
     found: list[Silence] = []
-    for begin, end in _runs(_without_clicks(is_quiet)):
+    for begin, end in runs(_without_clicks(is_quiet)):
         if (end - begin) * _FRAME_SECONDS >= _MIN_PAUSE_SECONDS:
             found.append(Silence(round(begin * _FRAME_SECONDS, 2), round(end * _FRAME_SECONDS, 2)))
     return tuple(found)
@@ -105,12 +105,13 @@ def silences(samples: Samples) -> tuple[Silence, ...]:
 def _without_clicks(is_quiet: NDArray[np.bool_]) -> NDArray[np.bool_]:
     filled = is_quiet.copy()
     longest = int(_JOINED_SECONDS / _FRAME_SECONDS)
-    for begin, end in _runs(~is_quiet):
+    for begin, end in runs(~is_quiet):
         if end - begin < longest and begin > 0 and end < len(is_quiet):
             filled[begin:end] = True
     return filled
 
 
-def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return begin and end of each stretch that is true."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
     return [(int(begin), int(end)) for begin, end in zip(edges[::2], edges[1::2], strict=True)]

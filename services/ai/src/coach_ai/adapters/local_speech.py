@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coach_ai.adapters import speech_model
-from coach_ai.domain import CannotTranscribe, Silence, Transcript, Word
+from coach_ai.domain import CannotTranscribe, Silence, Sound, Transcript, Word
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -128,4 +128,5 @@ def _transcript(said: dict[str, Any]) -> Transcript:
         model=speech_model.MODEL,
         words=tuple(Word(*word) for word in said["words"]),
         silences=tuple(Silence(**silence) for silence in said["silences"]),
+        sound=Sound.of(said["sound"]),
     )

@@ -15,6 +15,7 @@ from typing import Any
 import av
 import openai
 
+from coach_ai.adapters import sound
 from coach_ai.adapters.audio import RATE, Samples, decode, silences
 from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
 from coach_ai.domain import CannotTranscribe, Silence, Transcript, Word
@@ -62,6 +63,7 @@ class OpenAITranscriber:
         loop = asyncio.get_running_loop()
         samples = await loop.run_in_executor(self._threads, decode, recording)
         quiet = await loop.run_in_executor(self._threads, silences, samples)
+        measured = await loop.run_in_executor(self._threads, sound.listen, samples)
         heard: list[_Heard] = []
         for begin, end in cut(len(samples) / RATE, quiet, self._max_piece_seconds):
             piece = samples[int(begin * RATE) : int(end * RATE)]
@@ -81,6 +83,7 @@ class OpenAITranscriber:
             model=self._model,
             words=words,
             silences=quiet,
+            sound=measured,
         )
 
     async def warm_up(self) -> None:

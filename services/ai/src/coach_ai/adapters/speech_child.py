@@ -20,6 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
+from coach_ai.adapters import sound
 from coach_ai.adapters.audio import RATE, Samples, decode, silences
 from coach_ai.domain import CannotTranscribe
 
@@ -85,6 +86,7 @@ def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
             for word in segment.words or ()
         ],
         "silences": [asdict(silence) for silence in silences(samples)],
+        "sound": asdict(sound.listen(samples)),
     }
 
 

@@ -5,14 +5,21 @@ import time
 
 from prometheus_client import Counter
 
-from coach_ai import store
+from coach_ai import delivery, store
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotTranscribe, Job, JobKind, Recording, Transcript
 from coach_common.errors import Conflict, NotFound
-from coach_common.events.catalog import TranscriptionCompleted, TranscriptionFailed
+from coach_common.events.catalog import (
+    DeliveryMeasured,
+    TranscriptionCompleted,
+    TranscriptionFailed,
+)
 
 TRANSCRIBING = Counter("coach_ai_transcribing_seconds", "Time the provider took, in all.")
 TRANSCRIBED = Counter("coach_ai_transcribed_audio_seconds", "Length of what was transcribed.")
+MEASURED = Counter(
+    "coach_ai_deliveries", "Recordings by whether they could be measured.", ["is_measurable"]
+)
 
 
 async def transcribe_recording(deps: Deps, job: Job) -> None:
@@ -25,6 +32,8 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
         return
     transcript = await _listen(deps, recording)
     TRANSCRIBED.inc(transcript.duration_seconds)
+    measured = delivery.measure(transcript)
+    MEASURED.labels("no" if "status" in measured else "yes").inc()
     async with deps.db.transaction() as tx:
         if not await store.finish_job(tx, job):
             return
@@ -41,6 +50,15 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 duration_seconds=transcript.duration_seconds,
                 provider=transcript.provider,
                 model=transcript.model,
+            )
+        )
+        await tx.emit(
+            DeliveryMeasured(
+                upload_id=recording.upload_id,
+                user_id=recording.user_id,
+                key=recording.key,
+                session_id=known.session_id,
+                delivery=measured,
             )
         )
         for session in await store.list_sessions_of_key(

@@ -1,0 +1,55 @@
+"""Hesitations that a real recogniser leaves out, found by their sound."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from voices import hesitating, is_on
+
+from coach_ai.adapters.audio import RATE, decode
+from coach_ai.adapters.local_speech import LocalTranscriber
+from coach_ai.delivery.fillers import FILLED_PAUSES, hums_between
+from coach_ai.delivery.words import token_of
+
+pytestmark = pytest.mark.speech
+
+RECORDINGS = sorted((Path(__file__).parents[4] / "tests" / "recordings").glob("*.wav"))
+
+
+async def test_hesitations_are_found_by_their_sound_where_the_recogniser_leaves_them_out(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(11)
+    transcriber = LocalTranscriber(None)
+    planted = found = false = unwritten = 0
+    try:
+        for recording in RECORDINGS:
+            spliced, spans = hesitating(decode(recording), rng)
+            heard = await transcriber.transcribe(_written(tmp_path / recording.name, spliced))
+            assert heard.sound is not None
+            written = [word for word in heard.words if token_of(word.text) in FILLED_PAUSES]
+            hums = [*hums_between(heard.sound.hums, heard.words), *written]
+            planted += len(spans)
+            unwritten += len(spans) - len(written)
+            found += sum(any(is_on(hum, span) for hum in hums) for span in spans)
+            false += sum(not any(is_on(hum, span) for span in spans) for hum in hums)
+    finally:
+        await transcriber.close()
+
+    assert planted == 13
+    assert unwritten / planted >= 0.8, "the recogniser writes them down by itself"
+    assert found / planted >= 0.7
+    assert false <= 1
+
+
+def _written(file: Path, samples: np.ndarray) -> Path:
+    with av.open(str(file), mode="w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE)
+        frame = av.AudioFrame.from_ndarray(
+            (samples * 32767).astype(np.int16).reshape(1, -1), format="s16", layout="mono"
+        )
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file
