@@ -34,10 +34,11 @@ run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C
 demo: setup  ## a real answer becomes feedback, step by step, against a server of its own
 	@exec $(BIN)/coach demo
 
-servers:  ## MariaDB and RabbitMQ from Debian's packages, where they are missing
+servers:  ## MariaDB, RabbitMQ and Redis from Debian's packages, where they are missing
 	@missing=""; \
 	[ -x /usr/sbin/mariadbd ] || missing="$$missing mariadb-server"; \
 	[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$$missing rabbitmq-server"; \
+	[ -x /usr/bin/redis-server ] || missing="$$missing redis-server"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
@@ -71,6 +72,9 @@ openapi: docs  ## the same
 bench: setup servers  ## the pipeline's own overhead, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py
 
+bench-auth: setup  ## logins beside bare bcrypt, refreshes, how fast a revocation is everywhere
+	@$(BIN)/python benchmarks/auth.py
+
 lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install -q uv==$(UV_VERSION) && \
@@ -88,4 +92,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers test check docs openapi bench lock migration up down
+.PHONY: help setup run demo servers test check docs openapi bench bench-auth lock migration up down

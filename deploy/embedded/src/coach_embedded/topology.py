@@ -43,7 +43,7 @@ class System:
 async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[System]:
     """Run everything in this process, on the files in `folder`, while the block lasts."""
     secrets = Secrets.kept_in(folder)
-    broker = InProcessBroker(_sqlite(folder, "broker"))
+    broker = InProcessBroker(sqlite_url(folder, "broker"))
     door = _listen_as_asked(settings)
     store_door = _listen_for_store(settings, door)
     auth, sessions, media, ai = (listen(_LOOPBACK, 0) for _ in range(4))
@@ -83,7 +83,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         (
             coach_auth.app.build(
                 AuthSettings.load(
-                    **shared, database_url=_sqlite(folder, "auth"), secret_key=secrets.secret_key
+                    **shared, database_url=sqlite_url(folder, "auth"), secret_key=secrets.secret_key
                 ),
                 InProcessTransport(broker),
             ),
@@ -91,7 +91,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         ),
         (
             coach_sessions.app.build(
-                SessionsSettings.load(**shared, database_url=_sqlite(folder, "sessions")),
+                SessionsSettings.load(**shared, database_url=sqlite_url(folder, "sessions")),
                 InProcessTransport(broker),
             ),
             sessions,
@@ -102,7 +102,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
                     **shared,
                     **store,
                     **urls,
-                    database_url=_sqlite(folder, "media"),
+                    database_url=sqlite_url(folder, "media"),
                     presign_host_from_request=True,
                 ),
                 InProcessTransport(broker),
@@ -111,7 +111,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         ),
         (
             coach_ai.app.build(
-                AiSettings.load(**shared, **store, database_url=_sqlite(folder, "ai")),
+                AiSettings.load(**shared, **store, database_url=sqlite_url(folder, "ai")),
                 InProcessTransport(broker),
             ),
             ai,
@@ -163,5 +163,6 @@ def _url(listener: socket.socket) -> str:
     return f"http://{_LOOPBACK if ip_address(host).is_unspecified else host}:{port}"
 
 
-def _sqlite(folder: Path, name: str) -> str:
+def sqlite_url(folder: Path, name: str) -> str:
+    """Return where a service's tables lie in the data folder."""
     return f"sqlite:///{folder}/{name}.db"

@@ -81,6 +81,12 @@ class RabbitSettings(Settings):
     rabbitmq_prefetch: int = Field(default=16, ge=1, le=1000)
 
 
+class CountsSettings(Settings):
+    """Of a service that counts; without `redis_url` each replica counts what it saw."""
+
+    redis_url: str | None = Field(default=None, pattern=r"^(rediss?://.*)?$")
+
+
 class StorageSettings(Settings):
     """Of a service that reaches the object store."""
 

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from coach_common.config import RabbitSettings, TokenSettings
+from coach_common.config import CountsSettings, RabbitSettings, TokenSettings
 
 MIB = 1024 * 1024
 
 
-class GatewaySettings(TokenSettings):
+class GatewaySettings(TokenSettings, CountsSettings):
     """What the gateway reads."""
 
     service_token: str = Field(min_length=16)
@@ -17,8 +17,6 @@ class GatewaySettings(TokenSettings):
     cors_origins: tuple[str, ...] = ("http://localhost:8081",)
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose X-Forwarded-For is believed."""
-    redis_url: str | None = None
-    """Where replicas share what they count for the rate limits; None: each counts for itself."""
     docs_enabled: bool | None = None
     """None: everywhere but in production."""
 
@@ -48,6 +46,10 @@ class GatewaySettings(TokenSettings):
 
     socket_auth_seconds: float = Field(default=10.0, gt=0)
     socket_frames_a_second: int = Field(default=50, gt=0)
+    socket_unread_bytes: int = Field(default=MIB, gt=0)
+    """How much of what was sent a client may leave unread."""
+    socket_ping_seconds: float = Field(default=20.0, gt=0)
+    """Between two pings, and how long the answer to one may take."""
     max_sockets_a_user: int = Field(default=20, gt=0)
 
     @property

@@ -25,8 +25,8 @@ from coach_gateway.routing import SOCKET, Match, Route, Router, WrongMethod, can
 
 log = logs.get(__name__)
 
-WAS_ASKED = "coach.was_asked"
-"""In a scope: an upstream was asked already, in vain."""
+REFUSED = "coach.refused"
+"""In a scope: the replica that was asked already, in vain."""
 
 _OWN_PATHS = frozenset(
     ("/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json")
@@ -189,8 +189,7 @@ class Gateway:
         request = self._rebuilt(match, scope["query_string"], head, address, seen.request_id)
         request.has_body, request.length = has_body, length
         extra = [*allowance.headers(), _NO_STORE]
-        was_asked = WAS_ASKED in scope
-        await self._proxy.forward(request, receive, send, extra, was_asked=was_asked)
+        await self._proxy.forward(request, receive, send, extra, refused=scope.get(REFUSED))
 
     def _rebuilt(
         self, match: Match, query: bytes, head: Head, address: str, request_id: bytes

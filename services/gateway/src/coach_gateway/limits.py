@@ -80,7 +80,7 @@ class RateLimits:
         self._windows: OrderedDict[tuple[str, Hashable], Window] = OrderedDict()
         self._unshared: set[tuple[str, Hashable]] = set()
         self._redis: Any = None
-        if redis_url is not None:
+        if redis_url:
             self._redis = Redis.from_url(
                 redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
             )

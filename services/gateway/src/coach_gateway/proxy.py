@@ -103,16 +103,15 @@ class Proxy:
         send: Send,
         extra: Headers,
         *,
-        was_asked: bool = False,
+        refused: Replica | None = None,
     ) -> None:
         """Ask the upstream and stream its answer; Unavailable where it gives none.
 
         What is safe is asked once more where no answer began; anything else only where it
-        could not be sent at all. `was_asked`: it has been asked once already, in vain.
+        could not be sent at all. `refused` was asked once already, in vain.
         """
         upstream = self._upstreams[request.upstream]
-        again = request.method == SAFE and not request.has_body and not was_asked
-        refused = None
+        again = request.method == SAFE and not request.has_body and refused is None
         while True:
             try:
                 replica, connection = await upstream.take(refused)

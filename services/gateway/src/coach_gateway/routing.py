@@ -48,6 +48,8 @@ ROUTES = (
     Route("GET", "/auth/me", "auth"),
     Route("PUT", "/auth/me", "auth"),
     Route("DELETE", "/auth/me", "auth"),
+    Route("GET", "/auth/logins", "auth"),
+    Route("DELETE", "/auth/logins/{id}", "auth"),
     Route("GET", "/.well-known/jwks.json", "auth", is_open=True, limit="open"),
     Route("POST", "/sessions", "sessions"),
     Route("GET", "/sessions", "sessions"),

@@ -25,7 +25,7 @@ from coach_common.http import problems
 from coach_gateway.config import GatewaySettings
 from coach_gateway.connection import Lost
 from coach_gateway.deadline import Deadline
-from coach_gateway.gateway import WAS_ASKED, Begun, Gateway, Seen
+from coach_gateway.gateway import REFUSED, Begun, Gateway, Seen
 from coach_gateway.proxy import RETRIES, answered, relay
 
 _SHORT_BYTES = 64 * 1024
@@ -74,11 +74,13 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._idle.clear()
-        if self._is_in_head:
-            self._head_bytes += len(data)
+        was_in_head = self._is_in_head
         super().data_received(data)
         if self._is_in_head:
             self._expect_head()
+            # A head that began in this piece began after the end of the one before it.
+            ended = -1 if was_in_head else data.rfind(b"\r\n\r\n")
+            self._head_bytes += len(data) - (ended + 4 if ended >= 0 else 0)
             if self._head_bytes > self._settings.max_head_bytes:
                 self._refuse(431 if self.headers else 414)
         elif not self._is_handed_over and self._is_idle():
@@ -244,7 +246,7 @@ class ShortWay:
             connection.unwatch()
             self._begun.asked.end()
             RETRIES.labels(self._begun.request.upstream).inc()
-            self.scope[WAS_ASKED] = True
+            self.scope[REFUSED] = self._begun.asked.replica
             self._protocol.take_long_way(self, self._protocol.app)
 
     def _finish(self) -> None:
