@@ -137,7 +137,8 @@ async def hosted(
 
 async def _judge(person: Person) -> tuple[str, dict[str, Any]]:
     session_id = await person.session()
-    await person.call("POST", f"/sessions/{session_id}/complete", json={"transcript": _ANSWER})
+    spoken = f"{_ANSWER} They call me {person.name}."
+    await person.call("POST", f"/sessions/{session_id}/complete", json={"transcript": spoken})
 
     async def told() -> dict[str, Any] | None:
         answer = await person.call("GET", f"/sessions/{session_id}/feedback")
@@ -217,7 +218,7 @@ async def test_a74_a_model_that_does_not_judge_gives_no_score(
     for name in ("overall", "communication", "technical", "clarity"):
         assert feedback[f"{name}_score"] is None
         assert shown[f"{name}_score"] is None
-    assert 1 <= len(model.asked) <= 9
+    assert 1 <= sum(f"call me {carol.name}." in json.dumps(one) for one in model.asked) <= 9
 
 
 async def test_a74_a_transcript_that_gives_orders_is_an_answer_like_any_other(

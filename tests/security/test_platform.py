@@ -53,6 +53,9 @@ _NEEDED = {
     "RABBITMQ_URL": "amqp://127.0.0.1:1/",
     "SERVICE_TOKEN": "a service token that only the tests know",
     "SECRET_KEY": "a secret key of more than thirty-two characters",
+    "AWS_ACCESS_KEY_ID": "coach",
+    "AWS_SECRET_ACCESS_KEY": "a secret that only the tests know",
+    "S3_BUCKET_NAME": "genai-coach",
 }
 
 
