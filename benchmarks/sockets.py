@@ -10,6 +10,7 @@ import json
 import os
 import re
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -461,6 +462,7 @@ def report(idle: list[Memory], pushed: list[Pushed]) -> str:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = IDLE + 1000
     if hard != resource.RLIM_INFINITY and hard < wanted:
