@@ -46,6 +46,16 @@ servers:  ## MariaDB, RabbitMQ and Redis from Debian's packages, where they are 
 	echo "Installing$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
+programs:  ## nginx and wrk from Debian's packages, for the gateway's benchmark
+	@missing=""; \
+	[ -x /usr/sbin/nginx ] || missing="$$missing nginx"; \
+	command -v wrk >/dev/null || missing="$$missing wrk"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "error: install Debian's packages$$missing first" >&2; exit 1; fi; \
+	echo "Installing$$missing"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
 test: setup servers  ## everything: unit, contract, integration, end to end, on both profiles
 	@$(BIN)/python -m pytest
 
@@ -72,8 +82,14 @@ openapi: docs  ## the same
 bench: setup servers  ## the pipeline's own overhead, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py
 
+bench-gateway: setup programs  ## the gateway beside nginx
+	@$(BIN)/python benchmarks/gateway.py
+
 bench-auth: setup  ## logins beside bare bcrypt, refreshes, how fast a revocation is everywhere
 	@$(BIN)/python benchmarks/auth.py
+
+bench-ws: setup servers  ## sockets: memory, an event's way from the broker, frames a second
+	@$(BIN)/python benchmarks/sockets.py
 
 lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
@@ -92,4 +108,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers test check docs openapi bench bench-auth lock migration up down
+.PHONY: help setup run demo servers programs test check docs openapi bench bench-gateway bench-auth bench-ws lock migration up down

@@ -113,12 +113,6 @@ def changes() -> dict[str, Any]:
 
 
 @pytest.fixture
-def transport() -> KeepingTransport:
-    """The gateway's broker."""
-    return KeepingTransport()
-
-
-@pytest.fixture
 async def gateway(
     upstreams: Upstreams,
     issuer: TokenIssuer,

@@ -98,9 +98,11 @@ def dial(gateway: Any, issuer: TokenIssuer) -> Dial:
     """Connect; as `user_id` where one is given, and then greeted already."""
 
     @asynccontextmanager
-    async def dialled(user_id: UUID | None = None, *, source: str = "127.0.0.1") -> Any:
+    async def dialled(
+        user_id: UUID | None = None, *, source: str = "127.0.0.1", port: int | None = None
+    ) -> Any:
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", gateway.port, local_addr=(source, 0), limit=4096
+            "127.0.0.1", port or gateway.port, local_addr=(source, 0), limit=4096
         )
         lines = [
             "GET /v1/ws/transcribe HTTP/1.1", "Host: x", "Connection: Upgrade",
