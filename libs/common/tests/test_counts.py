@@ -33,15 +33,6 @@ def key() -> str:
     return str(new_id())
 
 
-async def test_hits_are_counted_by_key_within_a_window(counts: Counts, key: str) -> None:
-    numbers = [(await counts.hit(key, 86_400)).number for _ in range(3)]
-    other = await counts.hit(f"{key} of somebody else", 86_400)
-
-    assert numbers == [1, 2, 3]
-    assert other.number == 1
-    assert 0 < other.seconds_left <= 86_400
-
-
 async def test_moments_are_counted_and_can_be_forgotten(counts: Counts, key: str) -> None:
     before = await counts.recent(key, window_seconds=900)
     for _ in range(6):
@@ -62,16 +53,14 @@ async def test_more_moments_than_are_kept_do_no_harm(counts: Counts, key: str) -
     assert (await counts.recent(key, window_seconds=900)).number == 128
 
 
-async def test_a_window_ends_and_moments_leave_one_by_one() -> None:
+async def test_moments_leave_the_window_one_by_one() -> None:
     now = Time()
     counts = Counts.of(None, now)
-    first = await counts.hit("a", 60)
     await counts.note("a", window_seconds=900)
     now.at += 600
     await counts.note("a", window_seconds=900)
     now.at += 400
 
-    assert (await counts.hit("a", 60)).number == first.number == 1
     assert (await counts.recent("a", window_seconds=900)).number == 1
     assert (await counts.recent("a", window_seconds=900)).seconds_since == 400
 
@@ -79,26 +68,20 @@ async def test_a_window_ends_and_moments_leave_one_by_one() -> None:
 async def test_memory_forgets_the_oldest_keys_rather_than_grow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(counts_module, "_WINDOWS_KEPT", 3)
-    monkeypatch.setattr(counts_module, "_MOMENTS_KEPT", 3)
+    monkeypatch.setattr(counts_module, "_KEYS_KEPT", 3)
     memory = Memory()
     for number in range(10):
-        await memory.hit(str(number), 60)
         await memory.note(str(number), 60)
 
     assert (await memory.recent("9", 60)).number == 1
     assert (await memory.recent("0", 60)).number == 0
-    assert await memory.hit("9", 60) == 2
-    assert await memory.hit("0", 60) == 1
 
 
 @pytest.mark.servers
 async def test_replicas_count_together_in_redis(redis: PrivateRedis, key: str) -> None:
     one, other = Counts.of(redis.url), Counts.of(redis.url)
-    await one.hit(key, 86_400)
     await one.note(key, window_seconds=900)
 
-    assert (await other.hit(key, 86_400)).number == 2
     assert (await other.recent(key, window_seconds=900)).number == 1
     await one.close()
     await other.close()

@@ -36,9 +36,17 @@ def auth(issuer: TokenIssuer) -> Auth:
     return Auth(issuer)
 
 
-def _reader(auth: Auth, *, fresh_seconds: float = 0.0, pause_seconds: float = 0.0) -> TokenReader:
+def _reader(
+    auth: Auth,
+    *,
+    fresh_seconds: float = 0.0,
+    pause_seconds: float = 0.0,
+    remembered_seconds: float = 0.0,
+) -> TokenReader:
     keys = JwksKeys(auth.fetch, fresh_seconds=fresh_seconds, pause_seconds=pause_seconds)
-    return TokenReader(keys, issuer=ISSUER, audience=AUDIENCE)
+    return TokenReader(
+        keys, issuer=ISSUER, audience=AUDIENCE, remembered_seconds=remembered_seconds
+    )
 
 
 async def test_a_remembered_token_is_refused_once_its_key_has_left(
@@ -52,6 +60,18 @@ async def test_a_remembered_token_is_refused_once_its_key_has_left(
     assert [identity.user_id for identity in passed] == [user_id, user_id]
     with pytest.raises(Unauthenticated):
         await reader.read(token)
+
+
+async def test_a_token_that_passed_is_known_without_waiting_while_it_is_remembered(
+    auth: Auth, issuer: TokenIssuer
+) -> None:
+    remembering, forgetting = _reader(auth, remembered_seconds=600), _reader(auth)
+    token = issuer.issue(new_id())
+
+    assert remembering.known(token) is None
+    read = [await remembering.read(token), await forgetting.read(token)]
+    assert remembering.known(token) == read[0] == read[1]
+    assert forgetting.known(token) is None
 
 
 async def test_tokens_pass_while_auth_is_away_with_the_keys_it_told_last(

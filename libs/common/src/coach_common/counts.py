@@ -1,15 +1,13 @@
 """How often something happened lately: shared between replicas in Redis, or in memory.
 
     counts = Counts.of(settings.redis_url)
-    seen = await counts.hit(f"user:{user_id}", 60)     # seen.number, seen.seconds_left
     await counts.note("failed:…", window_seconds=900)
     recent = await counts.recent("failed:…", window_seconds=900)
 
-`hit` counts within windows aligned to the clock (cheap: one number a key); `note` and `recent`
-remember moments, at most 128 a key, so that "the sixth in 15 minutes" is exact. Where Redis does
-not answer, each replica counts in its own memory and asks Redis again after five seconds: a limit
-gets looser, nothing fails. `limits` keeps the counts in Redis; its memory storage is not used, for
-it looks at every key on each hit and forgets none under pressure.
+Moments are remembered, at most 128 a key, so that "the sixth in 15 minutes" is exact. Where Redis
+does not answer, each replica counts in its own memory and asks Redis again after five seconds: a
+limit gets looser, nothing fails. `limits` keeps the moments in Redis; its memory storage is not
+used, for it looks at every key each time and forgets none under pressure.
 """
 
 import time
@@ -31,18 +29,9 @@ FAILURES = Counter("coach_counts_redis_failures", "Times that Redis did not answ
 IS_LOCAL = Gauge("coach_counts_local", "1 while REDIS_URL is set and Redis is away, else 0.")
 
 _MOMENTS = 128
-_WINDOWS_KEPT = 100_000
-_MOMENTS_KEPT = 50_000
+_KEYS_KEPT = 50_000
 _ANSWER_SECONDS = 0.25
 _AWAY_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What a window holds, this hit included, and how long it still lasts."""
-
-    number: int
-    seconds_left: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +47,12 @@ class Memory:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._windows: OrderedDict[str, int] = OrderedDict()
         self._moments: OrderedDict[str, deque[float]] = OrderedDict()
-
-    async def hit(self, key: str, window_seconds: int) -> int:
-        number = self._windows.get(key, 0) + 1
-        self._windows[key] = number
-        if number == 1 and len(self._windows) > _WINDOWS_KEPT:
-            self._windows.popitem(last=False)
-        return number
 
     async def note(self, key: str, window_seconds: int) -> None:
         self._moments.setdefault(key, deque(maxlen=_MOMENTS)).appendleft(self._now())
         self._moments.move_to_end(key)
-        if len(self._moments) > _MOMENTS_KEPT:
+        if len(self._moments) > _KEYS_KEPT:
             self._moments.popitem(last=False)
 
     async def recent(self, key: str, window_seconds: int) -> Recent:
@@ -102,9 +83,6 @@ class Shared:
             socket_connect_timeout=_ANSWER_SECONDS,
         )
 
-    async def hit(self, key: str, window_seconds: int) -> int:
-        return await self._redis.incr(key, window_seconds)
-
     async def note(self, key: str, window_seconds: int) -> None:
         # A full list takes a new moment only where its oldest has left the window; one more
         # or less of 128 changes nothing that is decided.
@@ -125,27 +103,15 @@ class Shared:
 class Counts:
     """Counts in Redis while it answers, else in memory. Never raises."""
 
-    def __init__(
-        self, memory: Memory, shared: Shared | None = None, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, memory: Memory, shared: Shared | None = None) -> None:
         self._memory = memory
         self._shared = shared
-        self._now = now
         self._ask_again_at = float("-inf")
 
     @classmethod
     def of(cls, redis_url: str | None, now: Callable[[], float] = time.time) -> Self:
         """Return counts shared through `redis_url`, or of this process alone where it is None."""
-        return cls(Memory(now), Shared(redis_url, now) if redis_url else None, now)
-
-    async def hit(self, key: str, window_seconds: int) -> Count:
-        """Count one; every key has one window length."""
-        now = self._now()
-        window, into = divmod(now, window_seconds)
-        slot = f"{key}:{int(window)}"
-        return Count(
-            await self._ask(lambda store: store.hit(slot, window_seconds)), window_seconds - into
-        )
+        return cls(Memory(now), Shared(redis_url, now) if redis_url else None)
 
     async def note(self, key: str, *, window_seconds: int) -> None:
         """Remember that it happened now."""

@@ -27,7 +27,7 @@ log = logs.get(__name__)
 PublicKeys = Mapping[str, Any]
 """`kid` to an RSA public key."""
 
-TOKEN_TYPE = "at+jwt"  # noqa: S105 # nosec B105 # a name of RFC 9068
+TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068
 ALGORITHM = "RS256"
 JWKS_PATH = "/.well-known/jwks.json"
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "exp", "type")
@@ -36,7 +36,7 @@ _LEEWAY_SECONDS = 10
 _LONGEST = 8 * 1024
 _TRUSTED_HEADERS = frozenset({"alg", "kid", "typ"})
 _CACHED = 10_000
-_SURE_SECONDS = 1.0
+_REMEMBERED_SECONDS = 30.0
 _FRESH_SECONDS = 60.0
 _PAUSE_SECONDS = 5.0
 
@@ -44,8 +44,9 @@ _PAUSE_SECONDS = 5.0
 class TokenReader:
     """Turns an access token into an Identity, or refuses it.
 
-    A token that passed is remembered by its digest until it expires or its key leaves the key
-    set: verifying RS256 costs 67 times a look-up. Revocation is not decided here.
+    A token that passed is remembered by its digest for half a minute: verifying RS256 costs 67
+    times a look-up. Then it is verified again, by the keys of that time: a token whose key has
+    left them is refused. Revocation is not decided here.
     """
 
     def __init__(
@@ -55,23 +56,29 @@ class TokenReader:
         issuer: str,
         audience: str,
         clock: Clock = utc_now,
+        remembered_seconds: float = _REMEMBERED_SECONDS,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._passed: OrderedDict[bytes, tuple[str, Identity]] = OrderedDict()
-        self._sure_until: dict[str, float] = {}
+        self._remembered_seconds = remembered_seconds
+        self._passed: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
 
     @classmethod
     def of(
-        cls, settings: TokenSettings, keys: Callable[[str], Awaitable[PublicKeys]] | None = None
+        cls,
+        settings: TokenSettings,
+        keys: Callable[[str], Awaitable[PublicKeys]] | None = None,
+        *,
+        remembered_seconds: float = _REMEMBERED_SECONDS,
     ) -> Self:
         """Return a reader as the settings name issuer and audience; keys from auth's JWKS."""
         return cls(
             keys or JwksKeys(partial(fetch_json, f"{settings.auth_url}{JWKS_PATH}")),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
+            remembered_seconds=remembered_seconds,
         )
 
     async def read(self, token: str) -> Identity:
@@ -80,34 +87,30 @@ class TokenReader:
         Raises Unauthenticated for anything but a valid access token, Unavailable where the
         keys to check it with cannot be had.
         """
-        digest = _digest(token)
-        passed = self._passed.get(digest)
-        if passed is None:
-            passed = await self._verify(token)
-            self._passed[digest] = passed
+        identity = self.known(token)
+        if identity is None:
+            identity = await self._verify(token)
+            self._check_time(identity)
+            until = time.monotonic() + self._remembered_seconds
+            self._passed[_digest(token)] = (until, identity)
             if len(self._passed) > _CACHED:
                 self._passed.popitem(last=False)
-        elif passed[0] not in await self._keys(passed[0]):
-            self._passed.pop(digest, None)
-            raise _refused()
-        self._sure_until[passed[0]] = time.monotonic() + _SURE_SECONDS
-        return self._in_time(passed[1])
-
-    def known(self, token: str) -> Identity | None:
-        """Return, without waiting, who a token speaks for that passed before and whose key was
-        looked up within the last second; Unauthenticated once it expired."""
-        passed = self._passed.get(_digest(token))
-        if passed is None or time.monotonic() >= self._sure_until[passed[0]]:
-            return None
-        return self._in_time(passed[1])
-
-    def _in_time(self, identity: Identity) -> Identity:
-        if self._clock() >= identity.expires_at:
-            raise Unauthenticated("The access token has expired.", code="token_expired")
         return identity
 
-    async def _verify(self, token: str) -> tuple[str, Identity]:
-        kid, key = await self._key(token)
+    def known(self, token: str) -> Identity | None:
+        """Return who a token speaks for that passed just now; Unauthenticated once it expired."""
+        until, identity = self._passed.get(_digest(token), (0.0, None))
+        if identity is None or time.monotonic() >= until:
+            return None
+        self._check_time(identity)
+        return identity
+
+    def _check_time(self, identity: Identity) -> None:
+        if self._clock() >= identity.expires_at:
+            raise Unauthenticated("The access token has expired.", code="token_expired")
+
+    async def _verify(self, token: str) -> Identity:
+        key = await self._key(token)
         try:
             claims = jwt.decode(
                 token,
@@ -118,13 +121,13 @@ class TokenReader:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": list(REQUIRED_CLAIMS), "strict_aud": True},
             )
-            return kid, _identity(claims)
+            return _identity(claims)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The access token has expired.", code="token_expired") from None
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise _refused() from None
 
-    async def _key(self, token: str) -> tuple[str, Any]:
+    async def _key(self, token: str) -> Any:
         if len(token) > _LONGEST or token.count(".") != 2 or not token.isascii():
             raise _refused()
         try:
@@ -143,13 +146,13 @@ class TokenReader:
         key = (await self._keys(kid)).get(kid)
         if key is None:
             raise _refused()
-        return kid, key
+        return key
 
 
 class JwksKeys:
     """Auth's public keys as its JWKS tells them, and as it told them last while it is away.
 
-    After a minute the first caller has them fetched again and does not wait; after two, every
+    After a minute the first caller has them fetched again and does not wait; 20 s later every
     caller waits, so that a key that auth has removed is believed no longer than that.
     """
 
@@ -175,7 +178,9 @@ class JwksKeys:
             return self._keys
         if self._loading is None and now - self._asked_at > self._pause_seconds:
             self._loading = asyncio.create_task(self._load(), name="jwks")
-        if self._loading is not None and (kid not in self._keys or age > 2 * self._fresh_seconds):
+        if self._loading is not None and (
+            kid not in self._keys or age > self._fresh_seconds + 4 * self._pause_seconds
+        ):
             await asyncio.shield(self._loading)
         if not self._keys:
             raise Unavailable("Sign-in is away. Please try again.")

@@ -39,7 +39,11 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
     deps = Deps(database, clock, passwords, secret, terms, FailedLogins(counts), keys, ring)
     app = create_app("auth", checks={"database": database.check, "broker": transport.check})
     app.state.deps = deps
-    app.state.tokens = TokenReader.of(settings, partial(signing.get_public_keys, deps))
+    app.state.tokens = TokenReader.of(
+        settings,
+        partial(signing.get_public_keys, deps),
+        remembered_seconds=keys.look_seconds,
+    )
     app.state.service_token = settings.service_token
     app.include_router(routes.router)
     return Service(

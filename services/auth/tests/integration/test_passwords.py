@@ -12,6 +12,7 @@ from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.passwords import Passwords, is_common
 from coach_common.errors import Unavailable
+from coach_common.ids import new_id
 from coach_common.testing.fakes import KeepingTransport
 from coach_common.testing.harness import client_for, migrated
 from coach_common.testing.servers import PrivateRedis
@@ -95,6 +96,7 @@ def test_the_list_is_long_enough_and_holds_what_could_be_typed() -> None:
 async def test_replicas_count_failures_together_where_there_is_redis(
     settings: AuthSettings, redis: PrivateRedis
 ) -> None:
+    email = f"{new_id()}@example.com"  # The server keeps what other tests counted.
     shared = AuthSettings.load(**settings.model_dump() | {"redis_url": redis.url})
     async with (
         migrated(build(shared, KeepingTransport())) as one,
@@ -103,7 +105,7 @@ async def test_replicas_count_failures_together_where_there_is_redis(
         client_for(other) as right,
     ):
         statuses = [
-            (await _guess(client, "carol@example.com")).status_code
+            (await _guess(client, email)).status_code
             for client in (left, right, left, right, left, right, left)
         ]
 

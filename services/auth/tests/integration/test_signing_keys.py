@@ -18,7 +18,7 @@ from coach_auth.use_cases import signing
 from coach_common import service as services
 from coach_common.http.client import fetch_json
 from coach_common.testing.fakes import FakeClock, KeepingTransport
-from coach_common.testing.harness import migrated
+from coach_common.testing.harness import client_for, eventually, migrated
 from coach_common.tokens import JWKS_PATH, JwksKeys, TokenReader
 
 PERIOD_SECONDS, LEAD_SECONDS = 30 * 86_400, 120
@@ -102,17 +102,24 @@ async def test_replicas_that_rotate_at_once_take_each_step_once(
 
 
 async def test_a_key_removed_on_purpose_takes_its_tokens_along_and_phones_go_on(
-    deps: Deps, client: httpx.AsyncClient, phone: Any
+    settings: AuthSettings, deps: Deps, phone: Any
 ) -> None:
-    (stolen,) = await _published(client)
-    assert (await phone.call("GET", "/auth/me")).status_code == 200
+    """Here `deps` removes it, and another replica, which has the token as checked, follows."""
+    quick = AuthSettings.load(**settings.model_dump() | {"signing_key_lead_seconds": 0.8})
+    async with migrated(build(quick, KeepingTransport())) as other, client_for(other) as client:
+        phone.client = client
+        (stolen,) = await _published(client)
+        assert (await phone.call("GET", "/auth/me")).status_code == 200
 
-    await signing.retire_key(deps, stolen)
+        await signing.retire_key(deps, stolen)
 
-    assert stolen not in await _published(client)
-    assert (await phone.call("GET", "/auth/me")).status_code == 401
-    phone.token = (await phone.refresh()).json()["token"]
-    assert (await phone.call("GET", "/auth/me")).status_code == 200
+        async def is_refused() -> bool:
+            return (await phone.call("GET", "/auth/me")).status_code == 401  # type: ignore[no-any-return]
+
+        await eventually(is_refused, what="the removed key's token being refused")
+        assert stolen not in await _published(client)
+        phone.token = (await phone.refresh()).json()["token"]
+        assert (await phone.call("GET", "/auth/me")).status_code == 200
 
 
 async def test_where_the_active_key_is_removed_the_published_one_signs_at_once(
@@ -144,6 +151,7 @@ async def test_rotation_under_load_loses_no_request(settings: AuthSettings) -> N
         JwksKeys(partial(fetch_json, url + JWKS_PATH), fresh_seconds=0.4, pause_seconds=0.1),
         issuer=settings.token_issuer,
         audience=settings.token_audience,
+        remembered_seconds=0.2,
     )
     signers: set[str] = set()
     calls = 0

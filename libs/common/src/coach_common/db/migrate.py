@@ -31,12 +31,17 @@ def _config(package: str, connection: Connection, metadata: MetaData | None = No
 async def upgrade(database: Database, package: str) -> None:
     """Bring the tables to the newest revision; replicas that start together take turns."""
 
+    name = f"migrate {package}"
+
     def run(connection: Connection) -> None:
-        if connection.dialect.name == "mysql":
-            name = f"migrate {package}"
+        is_mysql = connection.dialect.name == "mysql"
+        if is_mysql:
             connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS))
         command.upgrade(_config(package, connection), "head")
         connection.commit()
+        if is_mysql:
+            # The pool keeps the connection, and with it the lock.
+            connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
 
     async with database.engine.connect() as connection:
         await connection.run_sync(run)

@@ -78,9 +78,9 @@ async def publish_key(deps: Deps) -> KeyRecord:
 async def retire_key(deps: Deps, kid: str) -> None:
     """Remove a key at once, with every token that it signed: for a key that somebody else has.
 
-    Auth's replicas stop within seconds, other verifiers at their next look at the JWKS, two
-    minutes at most; phones meet a 401 and refresh. Where it was the active one, its successor
-    signs at once. Raises NoSuchKey.
+    Within two minutes nobody takes them (auth's replicas look every 5 s, other verifiers keep the
+    JWKS a minute, and a token as checked half a minute); phones meet a 401 and refresh. Where it
+    was the active one, its successor signs at once. Raises NoSuchKey.
     """
     spare = await asyncio.to_thread(deps.secret.new_signing_key)
     now = deps.clock()
