@@ -69,7 +69,7 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
 
 
 def _transcriber(settings: AiSettings) -> Transcriber:
-    local = LocalTranscriber(settings.speech_model_dir)
+    local = LocalTranscriber(settings.speech_model_dir, settings.transcription_workers)
     if not settings.uses_openai:
         return local
     return OpenAITranscriber(

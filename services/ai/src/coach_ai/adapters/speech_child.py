@@ -10,21 +10,34 @@ import json
 import os
 import resource
 import signal
+import statistics
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from faster_whisper import BatchedInferencePipeline, WhisperModel
+from faster_whisper.transcribe import Segment
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from coach_ai.adapters.audio import RATE, Samples, decode, silences
 from coach_ai.domain import CannotTranscribe
 
+NO_SPEECH = "We found no speech in this recording."
+NOT_UNDERSTOOD = "We could not understand what is said in this recording."
+
 _PR_SET_PDEATHSIG = 1
+_WINDOW = 30 * RATE
 _LEAST_SPEECH_SECONDS = 0.5
+_TEMPERATURES = [0.0, 0.4, 0.8]
+"""A decoder that lost its way is tried again with more chance in it; batches have one try only."""
+_LEAST_LOGPROB = -1.0
+_MOST_COMPRESSION = 2.4
+_LEAST_PROBABILITY = 0.5
+"""Mean over the words. Read speech has 0.95, with noise as loud as the voice 0.7; a recording
+played backwards stays under 0.5."""
 _BATCHED_FROM_SECONDS = 45.0
 _NICENESS = 5
 
@@ -52,28 +65,24 @@ def _answer(model: WhisperModel, path: str) -> dict[str, Any]:
 
 
 def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
-    """Return text, language, duration, words and silences; CannotTranscribe without speech."""
-    duration = len(samples) / RATE
-    spoken = get_speech_timestamps(samples, VadOptions(min_silence_duration_ms=250))
-    if sum(part["end"] - part["start"] for part in spoken) / RATE < _LEAST_SPEECH_SECONDS:
-        raise CannotTranscribe("We found no speech in this recording.")
-    options: dict[str, Any] = {"word_timestamps": True, "vad_filter": True}
-    if duration < _BATCHED_FROM_SECONDS:
-        segments, info = model.transcribe(
-            samples, beam_size=5, condition_on_previous_text=False, **options
-        )
-    else:
-        segments, info = BatchedInferencePipeline(model).transcribe(
-            samples, beam_size=1, batch_size=4, **options
-        )
-    heard = list(segments)
+    """Return text, language, duration, words and silences.
+
+    CannotTranscribe where nobody speaks, and where nobody could say what is spoken.
+    """
+    if not _has_speech(samples):
+        raise CannotTranscribe(NO_SPEECH)
+    segments, language = _listen(model, samples)
+    heard = [segment for segment in segments if not _is_made_up(segment)]
+    words = [word for segment in heard for word in segment.words or ()]
     text = " ".join(segment.text.strip() for segment in heard).strip()
-    if not text:
-        raise CannotTranscribe("We found no speech in this recording.")
+    if not text or not words:
+        raise CannotTranscribe(NOT_UNDERSTOOD if segments else NO_SPEECH)
+    if statistics.fmean(word.probability for word in words) < _LEAST_PROBABILITY:
+        raise CannotTranscribe(NOT_UNDERSTOOD)
     return {
         "text": text,
-        "language": info.language,
-        "duration_seconds": round(duration, 3),
+        "language": language,
+        "duration_seconds": round(len(samples) / RATE, 3),
         "words": [
             [
                 word.word.strip(),
@@ -81,11 +90,74 @@ def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
                 round(word.end, 2),
                 round(word.probability, 3),
             ]
-            for segment in heard
-            for word in segment.words or ()
+            for word in words
         ],
         "silences": [asdict(silence) for silence in silences(samples)],
     }
+
+
+def _has_speech(samples: Samples) -> bool:
+    """Tell whether half a second of voice is in it; looks no further than it must."""
+    found = 0
+    options = VadOptions(min_silence_duration_ms=250, speech_pad_ms=0)
+    for begin in range(0, len(samples), _WINDOW):
+        parts = get_speech_timestamps(samples[begin : begin + _WINDOW], options)
+        found += sum(part["end"] - part["start"] for part in parts)
+        if found >= _LEAST_SPEECH_SECONDS * RATE:
+            return True
+    return False
+
+
+def _listen(model: WhisperModel, samples: Samples) -> tuple[list[Segment], str]:
+    """Return the segments and the language: short ones with a wide beam, long ones in batches."""
+    if len(samples) / RATE < _BATCHED_FROM_SECONDS:
+        return _carefully(model, samples, None, _TEMPERATURES)
+    segments, info = BatchedInferencePipeline(model).transcribe(
+        samples, beam_size=1, batch_size=4, word_timestamps=True, vad_filter=True
+    )
+    heard: list[Segment] = []
+    for segment in segments:
+        if _is_made_up(segment):
+            piece = samples[int(segment.start * RATE) : int(segment.end * RATE) + 1]
+            again, _ = _carefully(model, piece, info.language, _TEMPERATURES[1:])
+            heard.extend(_shifted(one, segment.start) for one in again)
+        else:
+            heard.append(segment)
+    return heard, info.language
+
+
+def _carefully(
+    model: WhisperModel, samples: Samples, language: str | None, temperatures: list[float]
+) -> tuple[list[Segment], str]:
+    segments, info = model.transcribe(
+        samples,
+        language=language,
+        beam_size=5,
+        best_of=3,
+        temperature=temperatures,
+        condition_on_previous_text=False,
+        word_timestamps=True,
+        vad_filter=True,
+    )
+    return list(segments), info.language
+
+
+def _is_made_up(segment: Segment) -> bool:
+    """Tell whether the decoder lost its way, by the two signs Whisper itself goes by.
+
+    Mean log probability under -1, or text that compresses more than 2.4 times (it repeats):
+    Radford et al. 2022, section 4.5.
+    """
+    is_repeating = segment.compression_ratio > _MOST_COMPRESSION
+    return bool(is_repeating or segment.avg_logprob < _LEAST_LOGPROB)
+
+
+def _shifted(segment: Segment, seconds: float) -> Segment:
+    words = [
+        replace(word, start=word.start + seconds, end=word.end + seconds)
+        for word in segment.words or ()
+    ]
+    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
 
 
 def _say(message: dict[str, Any]) -> None:
