@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from coach_ai import routes, tables, workers
+from coach_ai.adapters.fallback_speech import FallbackTranscriber
 from coach_ai.adapters.local_coach import LocalCoach
 from coach_ai.adapters.local_speech import LocalTranscriber
 from coach_ai.adapters.openai_coach import OpenAICoach
@@ -70,14 +71,21 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
 
 def _transcriber(settings: AiSettings) -> Transcriber:
     local = LocalTranscriber(settings.speech_model_dir, settings.transcription_workers)
-    if not settings.uses_openai:
-        return local
-    return OpenAITranscriber(
-        settings.openai_api_key or "",
-        settings.openai_base_url,
-        settings.openai_transcribe_model,
-        aligner=local,
-    )
+
+    def openai() -> Transcriber:
+        return OpenAITranscriber(
+            settings.openai_api_key or "",
+            settings.openai_base_url,
+            settings.openai_transcribe_model,
+            aligner=local,
+        )
+
+    first = openai() if settings.uses_openai else local
+    if settings.speech_fallback is None or settings.uses_openai == (
+        settings.speech_fallback == "openai"
+    ):
+        return first
+    return FallbackTranscriber(first, local if settings.uses_openai else openai())
 
 
 def _coach(settings: AiSettings) -> Coach:

@@ -17,6 +17,8 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     openai_base_url: str | None = None
     openai_transcribe_model: str = "gpt-transcribe"
     openai_chat_model: str = "gpt-5-mini"
+    speech_fallback: Literal["openai", "local"] | None = None
+    """Who transcribes while the first provider cannot; None: nobody, the recording waits."""
     speech_model_dir: Path | None = None
     transcription_workers: int = Field(default=1, ge=0)
     feedback_workers: int = Field(default=2, ge=0)

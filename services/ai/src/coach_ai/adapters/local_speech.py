@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from coach_ai.adapters import speech_model
-from coach_ai.adapters.speech_process import SpeechDied, SpeechProcess
-from coach_ai.domain import CannotTranscribe, Silence, Transcript, Word
-from coach_common import logs
+from coach_ai.adapters.speech_process import SpeechProcess
+from coach_ai.domain import Silence, Transcript, Word
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
-
 PROVIDER = "local"
-UNREADABLE = "We could not read this recording."
 
 
 class LocalTranscriber:
@@ -32,14 +28,17 @@ class LocalTranscriber:
 
     async def transcribe(self, recording: Path) -> Transcript:
         """Return the words, with times, and the silences."""
-        said = await self._ask({"path": str(recording)})
+        await self.check()
+        async with self._turn() as process:
+            said = await process.ask({"path": str(recording)})
         return _transcript(said["transcript"], speech_model.name_of(self._folder))
 
     async def warm_up(self) -> None:
         """Start the children ahead of the first recording."""
-        for process in self.processes:
-            async with self._turn():
-                await process.start()
+        await self.check()
+        for _ in self.processes:
+            async with self._turn() as process:
+                await process.ask({})
 
     async def check(self) -> None:
         """Raise Unavailable where there is no model."""
@@ -59,18 +58,6 @@ class LocalTranscriber:
             yield process
         finally:
             self._idle.put_nowait(process)
-
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Ask, and once more a fresh child: a recording that two died over is itself to blame."""
-        async with self._turn() as process:
-            try:
-                return await process.ask(request)
-            except SpeechDied:
-                log.warning("speech.again")
-            try:
-                return await process.ask(request)
-            except SpeechDied as error:
-                raise CannotTranscribe(UNREADABLE) from error
 
 
 def _transcript(said: dict[str, Any], model: str) -> Transcript:

@@ -12,7 +12,9 @@ import resource
 import signal
 import statistics
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from faster_whisper.transcribe import Segment
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from coach_ai.adapters.audio import RATE, Samples, decode, silences
+from coach_ai.adapters.pieces import cut, encode
 from coach_ai.domain import CannotTranscribe
 
 NO_SPEECH = "We found no speech in this recording."
@@ -49,28 +52,59 @@ def main(folder: str, threads: str, memory: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    model = WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=int(threads))
+
+    @cache
+    def model() -> WhisperModel:
+        return WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=int(threads))
+
     _say({"ready": True})
     for line in sys.stdin:
-        _say(_answer(model, json.loads(line)["path"]))
+        _say(_answer(model, json.loads(line)))
 
 
-def _answer(model: WhisperModel, path: str) -> dict[str, Any]:
+def _answer(model: Callable[[], WhisperModel], request: dict[str, Any]) -> dict[str, Any]:
+    """Return a transcript; or, where `pieces` names a folder, the speech cut and encoded there."""
     try:
-        samples = decode(Path(path))
+        if "pieces" not in request:
+            model()
+    except (RuntimeError, OSError, ValueError) as error:
+        return {"unavailable": f"The speech model does not load: {error}"}
+    if "path" not in request:
+        return {"ready": True}
+    try:
+        samples = decode(Path(request["path"]))
         _say({"decoded_seconds": len(samples) / RATE})
-        return {"transcript": transcribe(model, samples)}
+        if not _has_speech(samples):
+            raise CannotTranscribe(NO_SPEECH)
+        if "pieces" in request:
+            return {"pieces": _pieces(samples, Path(request["pieces"]), request["longest"])}
+        return {"transcript": transcribe(model(), samples)}
     except CannotTranscribe as error:
         return {"cannot": str(error)}
 
 
-def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
-    """Return text, language, duration, words and silences.
+def _pieces(samples: Samples, folder: Path, longest: float) -> dict[str, Any]:
+    measured = _measured(samples)
+    found: list[tuple[float, str]] = []
+    for begin, end in cut(measured["duration_seconds"], silences(samples), longest):
+        file = folder / f"{len(found)}.ogg"
+        file.write_bytes(encode(samples[int(begin * RATE) : int(end * RATE)]))
+        found.append((begin, str(file)))
+    return measured | {"files": found}
 
-    CannotTranscribe where nobody speaks, and where nobody could say what is spoken.
+
+def _measured(samples: Samples) -> dict[str, Any]:
+    return {
+        "duration_seconds": round(len(samples) / RATE, 3),
+        "silences": [asdict(silence) for silence in silences(samples)],
+    }
+
+
+def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
+    """Return text, language, duration, words and silences of what has speech in it.
+
+    CannotTranscribe where nobody could say what is spoken.
     """
-    if not _has_speech(samples):
-        raise CannotTranscribe(NO_SPEECH)
     segments, language = _listen(model, samples)
     heard = [segment for segment in segments if not _is_made_up(segment)]
     words = [word for segment in heard for word in segment.words or ()]
@@ -82,7 +116,6 @@ def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
     return {
         "text": text,
         "language": language,
-        "duration_seconds": round(len(samples) / RATE, 3),
         "words": [
             [
                 word.word.strip(),
@@ -92,8 +125,7 @@ def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
             ]
             for word in words
         ],
-        "silences": [asdict(silence) for silence in silences(samples)],
-    }
+    } | _measured(samples)
 
 
 def _has_speech(samples: Samples) -> bool:

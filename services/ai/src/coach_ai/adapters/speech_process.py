@@ -14,6 +14,8 @@ from coach_common.errors import Unavailable
 
 log = logs.get(__name__)
 
+UNREADABLE = "We could not read this recording."
+
 _MEMORY_BYTES = 6 * 1024**3
 _START_SECONDS = 60.0
 _DECODE_SECONDS = 60.0
@@ -41,15 +43,11 @@ class SpeechProcess:
         """Return the running child, a new one if need be."""
         if self._child is not None and self._child.returncode is None:
             return self._child
-        try:
-            model = speech_model.resolve(self._folder)
-        except speech_model.ModelMissing as error:
-            raise Unavailable(str(error)) from None
         self._child = child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "coach_ai.adapters.speech_child",
-            str(model),
+            str(self._folder or speech_model.default_folder()),
             str(self._threads),
             str(_MEMORY_BYTES),
             stdin=asyncio.subprocess.PIPE,
@@ -67,7 +65,29 @@ class SpeechProcess:
         return child
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the child's answer; CannotTranscribe with its reason, SpeechDied without one."""
+        """Return the child's answer; CannotTranscribe with its reason.
+
+        Where a child dies over it, a fresh one is asked; a recording that two died over is itself
+        to blame.
+        """
+        try:
+            return await self._ask(request)
+        except SpeechDied:
+            log.warning("speech.again")
+        try:
+            return await self._ask(request)
+        except SpeechDied as error:
+            raise CannotTranscribe(UNREADABLE) from error
+
+    async def kill(self) -> None:
+        """End the child."""
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         child = await self.start()
         try:
             said = await _answer(child, request)
@@ -77,15 +97,10 @@ class SpeechProcess:
             raise
         if "cannot" in said:
             raise CannotTranscribe(said["cannot"])
+        if "unavailable" in said:
+            log.error("speech.unavailable", reason=said["unavailable"])
+            raise Unavailable("The speech model does not load.")
         return said
-
-    async def kill(self) -> None:
-        """End the child."""
-        child, self._child = self._child, None
-        if child is not None and child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
 
 
 async def _answer(child: asyncio.subprocess.Process, request: dict[str, Any]) -> dict[str, Any]:
