@@ -63,6 +63,9 @@ openapi: docs  ## the same
 bench: setup servers  ## the pipeline's own overhead, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py
 
+bench-ai: setup  ## speech beside faster-whisper called bare, and the way to the judgement
+	@$(BIN)/python benchmarks/ai.py
+
 lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install -q uv==$(UV_VERSION) && \
@@ -80,4 +83,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers test check docs openapi bench lock migration up down
+.PHONY: help setup run demo servers test check docs openapi bench bench-ai lock migration up down

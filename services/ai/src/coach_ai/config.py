@@ -20,6 +20,10 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     speech_fallback: Literal["openai", "local"] | None = None
     """Who transcribes while the first provider cannot; None: nobody, the recording waits."""
     speech_model_dir: Path | None = None
+    service_token: str = ""
+    """What the gateway shows for `/internal/live`; without it there is no live audio."""
+    live_dir: Path | None = None
+    """Where live recordings are kept while they are spoken; None: among the temporary files."""
     transcription_workers: int = Field(default=1, ge=0)
     feedback_workers: int = Field(default=2, ge=0)
 

@@ -85,6 +85,15 @@ def _decode(container: Any) -> Samples:
     return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
 
 
+def resampled(samples: Samples, rate: int) -> Samples:
+    """Return mono sound of another rate at 16 kHz."""
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    parts = [_mono(one) for one in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(parts) if parts else samples[:0]
+
+
 def _mono(frame: Any) -> Samples:
     samples: Samples = frame.to_ndarray().reshape(-1)
     return samples

@@ -20,11 +20,12 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import numpy as np
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from faster_whisper.transcribe import Segment
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-from coach_ai.adapters.audio import RATE, Samples, decode, silences
+from coach_ai.adapters.audio import RATE, Samples, decode, resampled, silences
 from coach_ai.adapters.pieces import cut, encode
 from coach_ai.domain import CannotTranscribe
 
@@ -43,6 +44,8 @@ _LEAST_PROBABILITY = 0.5
 played backwards stays under 0.5."""
 _BATCHED_FROM_SECONDS = 45.0
 _NICENESS = 5
+_PAUSE_SECONDS = 0.4
+_SURE_OF_LANGUAGE = 0.8
 
 
 def main(folder: str, threads: str, memory: str) -> None:
@@ -72,6 +75,8 @@ def _answer(model: Callable[[], WhisperModel], request: dict[str, Any]) -> dict[
     if "path" not in request:
         return {"ready": True}
     try:
+        if "begin" in request:
+            return {"heard": hear(model(), request)}
         samples = decode(Path(request["path"]))
         _say({"decoded_seconds": len(samples) / RATE})
         if not _has_speech(samples):
@@ -126,6 +131,58 @@ def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
             for word in words
         ],
     } | _measured(samples)
+
+
+def hear(model: WhisperModel, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the words from `begin` on, how far the audio reaches, and where the speaker paused.
+
+    A pause is 0.4 s without voice at the end of what there is.
+    """
+    samples = _spooled(Path(request["path"]), request["rate"])
+    begin, end = float(request["begin"]), len(samples) / RATE
+    window = samples[int(begin * RATE) :]
+    options = VadOptions(min_silence_duration_ms=300, speech_pad_ms=100)
+    parts = get_speech_timestamps(window, options)
+    nothing = {"words": [], "end": end, "pause": max(begin, end - 0.5), "language": None}
+    if not parts:
+        return nothing
+    last = parts[-1]["end"]
+    segments, info = model.transcribe(
+        window[max(0, parts[0]["start"] - RATE // 10) : last],
+        language=request["language"],
+        beam_size=1,
+        temperature=0.0,
+        condition_on_previous_text=False,
+        word_timestamps=True,
+    )
+    offset = begin + max(0, parts[0]["start"] - RATE // 10) / RATE
+    words = [
+        [word.word.strip(), round(word.start + offset, 2), round(word.end + offset, 2)]
+        for segment in segments
+        if not _is_made_up(segment)
+        for word in segment.words or ()
+    ]
+    is_over = (len(window) - last) / RATE >= _PAUSE_SECONDS
+    is_sure = info.language_probability >= _SURE_OF_LANGUAGE
+    return {
+        "words": words,
+        "end": end,
+        "pause": begin + last / RATE if is_over else None,
+        "language": info.language if is_sure else None,
+    }
+
+
+def _spooled(spool: Path, rate: int | None) -> Samples:
+    """Return a recording that still grows."""
+    if rate is None:
+        try:
+            return decode(spool)
+        except CannotTranscribe:
+            return np.zeros(0, np.float32)  # Not even its head is there yet.
+    content = spool.read_bytes()
+    whole = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
+    raw: Samples = whole.astype(np.float32) / np.float32(32768)
+    return raw if rate == RATE else resampled(raw, rate)
 
 
 def _has_speech(samples: Samples) -> bool:
