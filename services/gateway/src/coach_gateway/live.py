@@ -25,6 +25,8 @@ Ask = Callable[..., Awaitable[dict[str, Any]]]
 """(upstream, method, path, **body), in the user's name; raises a CoachError that can be said."""
 Say = Callable[..., None]
 """(type, **fields): a frame to the client."""
+Meant = Callable[[dict[str, Any]], Awaitable[str]]
+"""The session a frame is for."""
 
 _KINDS = {
     "pcm16": ("audio/wav", "wav"),
@@ -35,59 +37,51 @@ _WAITING_FRAMES = 256
 _SAID_AGAIN_BYTES = 1024 * 1024
 """What is remembered of what was sent, for an ai that comes back: half a minute of raw sound."""
 _RETURNS = 10
-_RETURN_SECONDS = 1.0
 _OPEN_SECONDS = 5.0
 
 
 class LiveAudio:
-    """The live audio of one socket; one recording at a time."""
+    """The live audio of one socket; one recording at a time.
 
-    def __init__(self, settings: GatewaySettings, clock: Clock, ask: Ask, say: Say) -> None:
+    `meant` says, once the calls before it are done, which session a frame is for.
+    """
+
+    __slots__ = (
+        "_ask", "_clock", "_frames", "_meant", "_return_seconds", "_say", "_sent", "_settings", "_work",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        clock: Clock,
+        ask: Ask,
+        say: Say,
+        meant: Meant,
+        *,
+        return_seconds: float = 1.0,
+    ) -> None:
+        self._return_seconds = return_seconds
+        self._settings = settings
         self._clock = clock
-        self._url = settings.ai_url.replace("http", "ws", 1) + "/internal/live"
-        self._service_token = settings.service_token
         self._ask = ask
         self._say = say
+        self._meant = meant
         self._work: asyncio.Task[None] | None = None
-        self._frames = asyncio.Queue[bytes | None](_WAITING_FRAMES)
-        self._sent = _Sent()
 
-    async def start(self, frame: dict[str, Any], *, token: str, session_id: str) -> None:
-        """Begin a recording for a session, or go on with the one whose `key` is named."""
-        if self._work is not None:
-            raise Conflict("Something is being recorded already.", code="live_busy")
-        kind = frame.get("format")
-        if not isinstance(kind, str) or kind not in _KINDS:
-            raise Invalid(f"format: live audio is one of {', '.join(_KINDS)}")
-        content_type, extension = _KINDS[kind]
-        key = frame.get("key")
-        if not isinstance(key, str):
-            place = await self._ask(
-                "media", "POST", "/upload/s3-presign",
-                content_type=content_type, extension=extension, session_id=session_id,
-            )  # fmt: skip
-            key = str(place["key"])
-        self._frames = asyncio.Queue(_WAITING_FRAMES)
-        announced = {
-            "type": "start", "token": token, "key": key, "format": kind,
-            "sample_rate": frame.get("sample_rate"),
-        }  # fmt: skip
-        connection, received = await self._open(announced)
-        self._sent = _Sent(received)
-        self._say("audio_started", session_id=session_id, key=key, received=received)
-        self._work = asyncio.create_task(self._relay(connection, announced, session_id))
-
-    def add(self, content: bytes) -> None:
-        """Hand a piece of audio on."""
+    def take(self, frame: dict[str, Any], *, token: str) -> None:
+        """Take a frame of live audio: `audio_start`, `audio` with its bytes, or `audio_end`."""
+        if frame["type"] == "audio_start":
+            if self._work is not None:
+                raise Conflict("Something is being recorded already.", code="live_busy")
+            self._frames: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING_FRAMES)
+            self._work = asyncio.create_task(self._record(frame, token))
+            return
         if self._work is None:
             raise Conflict("Begin with audio_start.", code="live_not_started")
-        self._put(content)
-
-    def end(self) -> None:
-        """Say that the recording is over; it is stored, confirmed and transcribed then."""
-        if self._work is None:
-            raise Conflict("Begin with audio_start.", code="live_not_started")
-        self._put(None)
+        try:
+            self._frames.put_nowait(frame["bytes"] if frame["type"] == "audio" else None)
+        except asyncio.QueueFull:
+            raise Unavailable("Live audio comes faster than it can be kept.") from None
 
     async def close(self) -> None:
         """Leave: the phone is gone. What came is kept by ai, and stored if nobody comes back."""
@@ -95,17 +89,51 @@ class LiveAudio:
             self._work.cancel()
             await asyncio.wait({self._work})
 
-    def _put(self, content: bytes | None) -> None:
+    async def _record(self, frame: dict[str, Any], token: str) -> None:
+        """Have a recording kept until it is stored and confirmed, over however many connections."""
         try:
-            self._frames.put_nowait(content)
-        except asyncio.QueueFull:
-            raise Unavailable("Live audio comes faster than it can be kept.") from None
+            session_id = await self._meant(frame)
+            announced = await self._announced(frame, token, session_id)
+            connection, received = await self._open(announced)
+            self._sent = _Sent(received)
+            self._say(
+                "audio_started", session_id=session_id, key=announced["key"], received=received
+            )
+            while not await self._hand_on(connection):
+                connection = await self._come_back(announced)
+            await self._ask(
+                "media", "POST", "/upload/confirm", key=announced["key"],
+                uploaded_at=int(self._clock().timestamp() * 1000), session_id=session_id,
+            )  # fmt: skip
+        except CoachError as error:
+            self._say("error", message=str(error), code=error.code)
+        finally:
+            self._work = None
+
+    async def _announced(
+        self, frame: dict[str, Any], token: str, session_id: str
+    ) -> dict[str, Any]:
+        kind, key = frame.get("format"), frame.get("key")
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise Invalid(f"format: live audio is one of {', '.join(_KINDS)}")
+        if not isinstance(key, str):
+            content_type, extension = _KINDS[kind]
+            place = await self._ask(
+                "media", "POST", "/upload/s3-presign",
+                content_type=content_type, extension=extension, session_id=session_id,
+            )  # fmt: skip
+            key = place["key"]
+        return {
+            "type": "start", "token": token, "key": key, "format": kind,
+            "sample_rate": frame.get("sample_rate"),
+        }  # fmt: skip
 
     async def _open(self, announced: dict[str, Any]) -> tuple[ClientConnection, int]:
-        headers = {"authorization": f"Bearer {self._service_token}"}
+        url = self._settings.ai_url.replace("http", "ws", 1) + "/internal/live"
+        headers = {"authorization": f"Bearer {self._settings.service_token}"}
         try:
             connection = await connect(
-                self._url, additional_headers=headers, proxy=None,
+                url, additional_headers=headers, proxy=None,
                 open_timeout=_OPEN_SECONDS, compression=None,
             )  # fmt: skip
         except (OSError, TimeoutError, WebSocketException) as error:
@@ -121,23 +149,6 @@ class LiveAudio:
             await connection.close()
             raise Invalid(str(said.get("message")), code=str(said.get("code", "live_refused")))
         return connection, int(said["received"])
-
-    async def _relay(
-        self, connection: ClientConnection, announced: dict[str, Any], session_id: str
-    ) -> None:
-        """Hand on until the recording is stored and confirmed, over however many connections."""
-        try:
-            while not await self._hand_on(connection):
-                connection = await self._come_back(announced)
-            await self._ask(
-                "media", "POST", "/upload/confirm", key=announced["key"],
-                uploaded_at=int(self._clock().timestamp() * 1000), session_id=session_id,
-            )  # fmt: skip
-        except CoachError as error:
-            self._say("error", message=str(error), code=error.code)
-        finally:
-            self._work = None
-            await connection.close()
 
     async def _hand_on(self, connection: ClientConnection) -> bool:
         """Hand on over one connection; tell whether the recording was stored in the end."""
@@ -156,6 +167,7 @@ class LiveAudio:
         finally:
             sending.cancel()
             await asyncio.wait({sending})
+            await connection.close()
         return False
 
     async def _send(self, connection: ClientConnection) -> None:
@@ -171,7 +183,7 @@ class LiveAudio:
 
     async def _come_back(self, announced: dict[str, Any]) -> ClientConnection:
         for _ in range(_RETURNS):
-            await asyncio.sleep(_RETURN_SECONDS)
+            await asyncio.sleep(self._return_seconds)
             try:
                 connection, received = await self._open(announced)
             except Unavailable:
