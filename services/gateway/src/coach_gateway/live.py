@@ -46,10 +46,6 @@ class LiveAudio:
     `meant` says, once the calls before it are done, which session a frame is for.
     """
 
-    __slots__ = (
-        "_ask", "_clock", "_frames", "_meant", "_return_seconds", "_say", "_sent", "_settings", "_work",
-    )  # fmt: skip
-
     def __init__(
         self,
         settings: GatewaySettings,
