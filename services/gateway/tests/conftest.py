@@ -94,7 +94,7 @@ class Running:
     service: Service
     upstreams: Upstreams
     parts: dict[str, AsyncExitStack]
-    """Each upstream, to be stopped by itself."""
+    """The gateway and each upstream, to be stopped by itself."""
 
     @property
     def socket_url(self) -> str:
@@ -107,7 +107,24 @@ def upstreams() -> Upstreams:
 
 
 @pytest.fixture
-async def gateway(upstreams: Upstreams, issuer: TokenIssuer) -> AsyncIterator[Running]:
+def changes() -> dict[str, Any]:
+    """Settings that a test wants otherwise."""
+    return {}
+
+
+@pytest.fixture
+def transport() -> KeepingTransport:
+    """The gateway's broker."""
+    return KeepingTransport()
+
+
+@pytest.fixture
+async def gateway(
+    upstreams: Upstreams,
+    issuer: TokenIssuer,
+    changes: dict[str, Any],
+    transport: KeepingTransport,
+) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         urls, parts = {}, {}
         for name in ("auth", "sessions", "media", "ai"):
@@ -117,19 +134,19 @@ async def gateway(upstreams: Upstreams, issuer: TokenIssuer) -> AsyncIterator[Ru
             parts[name] = await stack.enter_async_context(AsyncExitStack())
             await parts[name].enter_async_context(running(part, listener))
             urls[f"{name}_url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        settings = GatewaySettings(
-            **urls,
-            service_token=SERVICE_TOKEN,
-            environment="development",
-            max_body_bytes=10_000,
-            requests_a_minute=200,
-            socket_auth_seconds=1.0,
-            max_sockets_a_user=3,
-            shutdown_seconds=1,
-        )
+        usual: dict[str, Any] = {
+            "service_token": SERVICE_TOKEN,
+            "environment": "development",
+            "max_body_bytes": 10_000,
+            "requests_a_minute": 200,
+            "socket_auth_seconds": 1.0,
+            "max_sockets_a_user": 3,
+            "shutdown_seconds": 1,
+        }
         door = listen("127.0.0.1", 0)
-        built = build(settings, KeepingTransport())
-        await stack.enter_async_context(running(built, door))
+        built = build(GatewaySettings(**(usual | urls | changes)), transport)
+        parts["gateway"] = await stack.enter_async_context(AsyncExitStack())
+        await parts["gateway"].enter_async_context(running(built, door))
         port = door.getsockname()[1]
         found = Running(f"http://127.0.0.1:{port}", port, built, upstreams, parts)
         async with httpx.AsyncClient() as client:

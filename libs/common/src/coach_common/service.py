@@ -104,18 +104,17 @@ async def upgrade(service: Service) -> None:
 
 @asynccontextmanager
 async def _serving(service: Service, listener: socket.socket) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        service.app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="websockets-sansio",
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=int(service.settings.shutdown_seconds),
-        **service.server_options,
-    )
+    options: dict[str, Any] = {
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "proxy_headers": False,
+        "lifespan": "off",
+        "ws": "websockets-sansio",
+        "ws_per_message_deflate": False,
+        "timeout_graceful_shutdown": int(service.settings.shutdown_seconds),
+    }
+    config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)
     task = asyncio.create_task(server.serve([listener]), name=f"{service.name}.http")
     try:

@@ -17,6 +17,8 @@ from coach_gateway.hub import SUBSCRIPTIONS, Hub
 from coach_gateway.limits import RateLimits
 from coach_gateway.own import own_app
 from coach_gateway.proxy import Proxy
+from coach_gateway.sockets.frames import MAX_FRAME_BYTES
+from coach_gateway.sockets.wire import Bounds, Wire
 
 
 def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
@@ -34,7 +36,8 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         }
     )
     checks = {"broker": transport.check, "sign-in": ended.ready, "upstreams": proxy.ready}
-    door = sockets.Door(settings, access, proxy, hub, clock, Counter())
+    door = sockets.Door(settings, access, proxy, hub, limits, clock, Counter())
+    bounds = Bounds(settings.socket_frames_a_second, settings.socket_unread_bytes)
     gateway = Gateway(settings, access, proxy, limits, door, own_app(settings, checks))
     return Service(
         name="gateway",
@@ -52,7 +55,12 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         settings=settings,
         transport=transport,
         subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_volatile=True),
-        workers={"ended logins": ended.follow},
+        workers={"ended logins": ended.follow, "broker": lambda: hub.watch(transport.check)},
         on_close=(proxy.close,),
-        server_options={"ws_max_size": sockets.MAX_FRAME_BYTES},
+        server_options={
+            "ws": partial(Wire, bounds=bounds),
+            "ws_max_size": MAX_FRAME_BYTES,
+            "ws_ping_interval": settings.socket_ping_seconds,
+            "ws_ping_timeout": settings.socket_ping_seconds,
+        },
     )  # fmt: skip

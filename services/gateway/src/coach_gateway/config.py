@@ -35,6 +35,10 @@ class GatewaySettings(TokenSettings):
 
     socket_auth_seconds: float = Field(default=10.0, gt=0)
     socket_frames_a_second: int = Field(default=50, gt=0)
+    socket_unread_bytes: int = Field(default=MIB, gt=0)
+    """How much of what was sent a client may leave unread."""
+    socket_ping_seconds: float = Field(default=20.0, gt=0)
+    """Between two pings, and how long the answer to one may take."""
     max_sockets_a_user: int = Field(default=20, gt=0)
 
     @property

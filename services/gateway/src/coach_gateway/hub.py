@@ -1,25 +1,34 @@
 """A user's open sockets, and what is pushed to them."""
 
+import asyncio
 import json
 import time
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
+from coach_common import logs
 from coach_common.db.transaction import Delivery
+from coach_common.errors import Unavailable
 from coach_common.events.catalog import SessionJudged, SessionTranscribed, TranscriptionCompleted
 from coach_common.messaging.subscriptions import Handlers
 
+log = logs.get(__name__)
+
 OPEN_SOCKETS = Gauge("coach_gateway_sockets", "Open, authenticated sockets.")
 PUSHES = Counter("coach_gateway_pushes", "Frames pushed to sockets.", ["type"])
+KEPT_BYTES = Gauge("coach_gateway_kept_bytes", "Pushes kept for those who come back.")
 
-_KEPT_SECONDS = 300.0
-_KEPT_A_USER = 100
-_KEPT_USERS = 10_000
 _OVERLAP_SECONDS = 30.0
+_KEPT_SECONDS = 300.0 + _OVERLAP_SECONDS
+_KEPT_A_USER = 100
+_KEPT_BYTES_A_USER = 512 * 1024
+_KEPT_BYTES = 64 * 1024 * 1024
+_LOOK_SECONDS = 1.0
 
 
 class Pushed(Protocol):
@@ -27,11 +36,14 @@ class Pushed(Protocol):
 
     login_id: UUID
 
-    def push(self, text: str) -> None:
-        """Queue a frame; never waits."""
+    def push(self, frame: bytes) -> None:
+        """Send a frame; never waits."""
 
     def end(self, reason: str) -> None:
         """Close with 1008."""
+
+    def send_away(self) -> None:
+        """Close with 1012."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +52,47 @@ class Kept:
 
     event_id: str
     at: float
-    text: str
+    frame: bytes
+
+
+@dataclass(slots=True)
+class Past:
+    """The last pushes of a user, and since when none of them is missing here."""
+
+    whole_since: float
+    kept: deque[Kept] = field(default_factory=deque)
+    size: int = 0
+
+    def add(self, pushed: Kept) -> None:
+        """Keep one more, and let go of what is too old or too much."""
+        self.kept.append(pushed)
+        self.size += len(pushed.frame)
+        while (
+            self.kept[0].at < pushed.at - _KEPT_SECONDS
+            or len(self.kept) > _KEPT_A_USER
+            or (self.size > _KEPT_BYTES_A_USER and len(self.kept) > 1)
+        ):
+            gone = self.kept.popleft()
+            self.size -= len(gone.frame)
+            self.whole_since = gone.at
+
+    def since(self, event_id: str) -> list[bytes] | None:
+        """Return the pushes from 30 s before that one on; None where one may be missing."""
+        known = next((one for one in self.kept if one.event_id == event_id), None)
+        if known is None or known.at - _OVERLAP_SECONDS <= self.whole_since:
+            return None
+        return [one.frame for one in self.kept if one.at >= known.at - _OVERLAP_SECONDS]
 
 
 class Hub:
-    """Who is here, and the last pushes of each user (bounded in time and number)."""
+    """Who is here, and the last pushes of each user (bounded in time, number and size)."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._sockets: dict[UUID, set[Pushed]] = {}
-        self._kept: OrderedDict[UUID, deque[Kept]] = OrderedDict()
+        self._past: OrderedDict[UUID, Past] = OrderedDict()
+        self._size = 0
+        self._whole_since = float("-inf")
 
     def join(self, user_id: UUID, socket: Pushed) -> None:
         """Push to this socket from now on."""
@@ -57,12 +101,11 @@ class Hub:
 
     def leave(self, user_id: UUID, socket: Pushed) -> None:
         """Stop pushing to it."""
-        sockets = self._sockets.get(user_id, set())
-        if socket in sockets:
-            sockets.remove(socket)
-            OPEN_SOCKETS.dec()
+        sockets = self._sockets[user_id]
+        sockets.remove(socket)
         if not sockets:
-            self._sockets.pop(user_id, None)
+            del self._sockets[user_id]
+        OPEN_SOCKETS.dec()
 
     def count(self, user_id: UUID) -> int:
         """Return how many sockets a user has open."""
@@ -70,35 +113,73 @@ class Hub:
 
     def push(self, user_id: UUID, frame: dict[str, Any]) -> None:
         """Send a frame to every socket of a user, and keep it for a while."""
-        text = json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
-        self._keep(user_id, Kept(frame["event_id"], time.monotonic(), text))
-        for socket in list(self._sockets.get(user_id, ())):
-            socket.push(text)
-            PUSHES.labels(frame["type"]).inc()
+        said = json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode()
+        self._keep(user_id, Kept(frame["event_id"], self._now(), said))
+        sockets = self._sockets.get(user_id, ())
+        for socket in sockets:
+            socket.push(said)
+        PUSHES.labels(frame["type"]).inc(len(sockets))
 
-    def since(self, user_id: UUID, last_event_id: str) -> list[str] | None:
-        """Return the pushes from 30 s before that one on; None where it is not known here."""
-        kept = self._kept.get(user_id, ())
-        for one in kept:
-            if one.event_id == last_event_id:
-                return [other.text for other in kept if other.at >= one.at - _OVERLAP_SECONDS]
-        return None
+    def since(self, user_id: UUID, last_event_id: str) -> list[bytes] | None:
+        """Return the pushes from 30 s before that one on; None where one may be missing."""
+        past = self._past.get(user_id)
+        return None if past is None else past.since(last_event_id)
 
     def end_logins(self, login_ids: set[UUID]) -> None:
         """Close the sockets of logins that ended."""
-        for sockets in list(self._sockets.values()):
-            for socket in list(sockets):
+        for sockets in self._sockets.values():
+            for socket in sockets:
                 if socket.login_id in login_ids:
                     socket.end("Your sign-in has ended.")
 
+    async def watch(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Follow the broker: what it had while it was away from us never reaches this replica."""
+        await self._until_back(check)
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await check()
+            except Unavailable:
+                await self._until_back(check)
+                self.start_over()
+
+    async def _until_back(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Return once it answered twice in a row: queues are bound a moment after a connection."""
+        answers = 0
+        while answers < 2:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                await check()
+                answers += 1
+            except Unavailable:
+                answers = 0
+
+    def start_over(self) -> None:
+        """Send everybody away, for pushes were missed: who comes back is told to ask."""
+        self._past.clear()
+        self._size = 0
+        self._whole_since = self._now()
+        KEPT_BYTES.set(0)
+        log.warning("hub.pushes_missed", users=len(self._sockets))
+        for sockets in self._sockets.values():
+            for socket in sockets:
+                socket.send_away()
+
     def _keep(self, user_id: UUID, pushed: Kept) -> None:
-        kept = self._kept.setdefault(user_id, deque(maxlen=_KEPT_A_USER))
-        kept.append(pushed)
-        self._kept.move_to_end(user_id)
-        while kept and kept[0].at < pushed.at - _KEPT_SECONDS:
-            kept.popleft()
-        while len(self._kept) > _KEPT_USERS:
-            self._kept.popitem(last=False)
+        past = self._past.setdefault(user_id, Past(self._whole_since))
+        self._past.move_to_end(user_id)
+        self._size -= past.size
+        past.add(pushed)
+        self._size += past.size
+        # Whoever was pushed to longest ago goes first, and at most 5.5 minutes after that.
+        while len(self._past) > 1:
+            oldest = next(iter(self._past.values()))
+            if self._size <= _KEPT_BYTES and oldest.kept[-1].at >= pushed.at - _KEPT_SECONDS:
+                break
+            self._past.popitem(last=False)
+            self._size -= oldest.size
+            self._whole_since = max(self._whole_since, oldest.kept[-1].at)
+        KEPT_BYTES.set(self._size)
 
 
 async def on_session_transcribed(hub: Hub, event: SessionTranscribed, delivery: Delivery) -> None:
