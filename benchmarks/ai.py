@@ -3,7 +3,8 @@
 `make bench-ai`. In one run and interleaved: recordings of half a minute and of ten minutes (real
 speech, tiled) through this project's transcriber, and through faster-whisper with the same model
 and options in a bare process. Then, on the embedded system: from the confirm of two spoken minutes
-to their delivery and judgement, and eight uploads at once with one and with two workers.
+to their delivery and judgement, eight uploads at once with one and with two workers, and phrases
+spoken live.
 """
 
 import asyncio
@@ -28,14 +29,16 @@ from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
 from stacks import Stack, embedded  # noqa: E402
 
 from coach_ai.adapters import speech_model  # noqa: E402
-from coach_ai.adapters.audio import RATE  # noqa: E402
+from coach_ai.adapters.audio import RATE, silences  # noqa: E402
 from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
+from coach_ai.evidence import tokens_of  # noqa: E402
 from coach_embedded.demo import word_error_rate  # noqa: E402
 from coach_embedded.phone import Phone, PhoneError, Socket  # noqa: E402
 
 ROUNDS = {30: 3, 600: 2}
 ANSWERS = 3
 UPLOADS = 8
+LIVE_ROUNDS = 2
 BATCHED_FROM_SECONDS = 45
 
 
@@ -247,11 +250,64 @@ async def measure_system(folder: Path) -> list[str]:
     return [*lines, *(f"| {workers} | {rate:.1f} |" for workers, rate in rates.items()), ""]
 
 
-SECTIONS = {"speech": measure_speech, "system": measure_system}
+async def measure_live(folder: Path) -> list[str]:
+    """Return the third section: sentences spoken in real time, a pause of 1.5 s after each."""
+    lags: list[float] = []
+    async with embedded(folder) as stack, Phone(stack.url) as phone:
+        await phone.register("live@example.com", "a long bench password")
+        async with phone.socket() as socket:
+            for round_number in range(LIVE_ROUNDS + 1):
+                found = await _spoken(phone, socket)
+                if round_number:  # The first warms up.
+                    lags += found
+            text = socket.frames("partial")[-1].frame["text"]
+    errors = word_error_rate(" ".join(WORDS.values()), text.replace("-", " "))
+    spoken = LIVE_ROUNDS * len(WORDS)
+    p50, p90 = statistics.median(lags), sorted(lags)[int(len(lags) * 0.9)]
+    return [
+        "## Live",
+        "",
+        "| from the end of a phrase to its text | p50 s | p90 s | max s | n of phrases spoken |",
+        "|---|---|---|---|---|",
+        f"| one speaker | {p50:.2f} | {p90:.2f} | {max(lags):.2f} | {len(lags)} of {spoken} |",
+        "",
+        f"The live text, before the final transcript replaces it: {errors:.1%} word errors.",
+    ]
+
+
+async def _spoken(phone: Phone, socket: Socket) -> list[float]:
+    """Speak the sentences; return how long after each end of speech its last word came."""
+    session_id = await phone.open_session("Live", "Why?")
+    await socket.say("audio_start", format="pcm16", sample_rate=RATE, session_id=session_id)
+    await socket.wait_for("audio_started", seconds=20, session_id=session_id)
+    ends: list[tuple[float, str]] = []
+    clock = time.perf_counter()
+    for name, words in WORDS.items():
+        samples = np.concatenate([speech(name), np.zeros(int(1.5 * RATE), np.float32)])
+        voice_ends = silences(samples)[-1].start
+        ends.append((clock + voice_ends, words.split()[-1]))
+        for begin in range(0, len(samples), RATE // 10):
+            piece = samples[begin : begin + RATE // 10]
+            clock += len(piece) / RATE
+            await asyncio.sleep(max(0.0, clock - time.perf_counter()))
+            await socket.speak((piece * 32767).astype("<i2").tobytes())
+    await asyncio.sleep(2.0)
+    lags = []
+    for at, word in ends:
+        for push in socket.frames("partial"):
+            if push.at > at and tokens_of(push.frame["text"])[-1] == word:
+                lags.append(push.at - at)
+                break
+    await socket.say("audio_end")
+    await socket.wait_for("transcript", seconds=120, session_id=session_id)
+    return lags
+
+
+SECTIONS = {"speech": measure_speech, "system": measure_system, "live": measure_live}
 
 
 def main() -> None:
-    """Measure the sections that are named, or both; print them, and put them into the page."""
+    """Measure the sections that are named, or all; print them, and put them into the page."""
     if sys.argv[1:2] == ["--bare"]:
         bare(*sys.argv[2:])
         return

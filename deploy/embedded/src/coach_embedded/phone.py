@@ -149,6 +149,10 @@ class Socket:
         """Send one frame."""
         await self._connection.send(json.dumps({"type": kind, **fields}))
 
+    async def speak(self, content: bytes) -> None:
+        """Send a piece of live audio."""
+        await self._connection.send(content)
+
     async def wait_for(self, kind: str, *, seconds: float, session_id: str | None = None) -> Push:
         """Return the first frame of this type (of this session); PhoneError if none comes."""
 
@@ -170,6 +174,10 @@ class Socket:
         if push is None:
             raise PhoneError(f"the socket closed before a {kind} came")
         return push
+
+    def frames(self, kind: str) -> list[Push]:
+        """Return all frames of this type so far."""
+        return [push for push in self._frames if push.frame["type"] == kind]
 
     def count(self, kind: str, session_id: str) -> int:
         """Return how many different frames of this type came for a session."""

@@ -138,9 +138,9 @@ def hear(model: WhisperModel, request: dict[str, Any]) -> dict[str, Any]:
 
     A pause is 0.4 s without voice at the end of what there is.
     """
-    samples = _spooled(Path(request["path"]), request["rate"])
-    begin, end = float(request["begin"]), len(samples) / RATE
-    window = samples[int(begin * RATE) :]
+    begin = float(request["begin"])
+    window = _spooled(Path(request["path"]), request["rate"], begin)
+    end = begin + len(window) / RATE
     options = VadOptions(min_silence_duration_ms=300, speech_pad_ms=100)
     parts = get_speech_timestamps(window, options)
     nothing = {"words": [], "end": end, "pause": max(begin, end - 0.5), "language": None}
@@ -172,14 +172,16 @@ def hear(model: WhisperModel, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spooled(spool: Path, rate: int | None) -> Samples:
-    """Return a recording that still grows."""
+def _spooled(spool: Path, rate: int | None, begin: float) -> Samples:
+    """Return what a recording that still grows has from `begin` on."""
     if rate is None:
         try:
-            return decode(spool)
+            return decode(spool)[int(begin * RATE) :]
         except CannotTranscribe:
             return np.zeros(0, np.float32)  # Not even its head is there yet.
-    content = spool.read_bytes()
+    with spool.open("rb") as file:
+        file.seek(int(begin * rate) * 2)
+        content = file.read()
     whole = np.frombuffer(content[: len(content) // 2 * 2], "<i2")
     raw: Samples = whole.astype(np.float32) / np.float32(32768)
     return raw if rate == RATE else resampled(raw, rate)
