@@ -66,6 +66,9 @@ bench: setup servers  ## the pipeline's own overhead, on both profiles
 bench-ai: setup  ## speech beside faster-whisper called bare, and the way to the judgement
 	@$(BIN)/python benchmarks/ai.py
 
+bench-ws: setup servers  ## sockets: memory, an event's way from the broker, frames a second
+	@$(BIN)/python benchmarks/sockets.py
+
 lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install -q uv==$(UV_VERSION) && \
@@ -83,4 +86,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers test check docs openapi bench bench-ai lock migration up down
+.PHONY: help setup run demo servers test check docs openapi bench bench-ai bench-ws lock migration up down
