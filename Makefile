@@ -6,6 +6,10 @@ BIN := .venv/bin
 PACKAGES := libs/common services/auth services/sessions services/media services/ai services/gateway deploy/embedded
 STAMP := .venv/.ready
 UV_VERSION := 0.13.9
+# What the secret scan passes over: passwords made up for a test are words in lower case, and a
+# checksum of a file or an object says so by its key.
+MADE_UP := ^[a-z]+([ @.-][a-z]+)*$$
+CHECKSUM := "(etag|[a-z]+\.(bin|json|txt))": "[0-9a-f]+"
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,10 +34,11 @@ run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C
 demo: setup  ## a real answer becomes feedback, step by step, against a server of its own
 	@exec $(BIN)/coach demo
 
-servers:  ## MariaDB and RabbitMQ from Debian's packages, where they are missing
+servers:  ## MariaDB, RabbitMQ and Redis from Debian's packages, where they are missing
 	@missing=""; \
 	[ -x /usr/sbin/mariadbd ] || missing="$$missing mariadb-server"; \
 	[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$$missing rabbitmq-server"; \
+	[ -x /usr/bin/redis-server ] || missing="$$missing redis-server"; \
 	command -v curl >/dev/null || missing="$$missing curl"; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
@@ -44,11 +49,15 @@ servers:  ## MariaDB and RabbitMQ from Debian's packages, where they are missing
 test: setup servers  ## everything: unit, contract, integration, end to end, on both profiles
 	@$(BIN)/python -m pytest
 
-check: setup  ## format, lint, types, imports, documents, Dockerfile, compose
+check: setup  ## format, lint, types, imports, faults, secrets, documents, Dockerfile, compose
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r libs services deploy
+	@echo "Scanning for secrets"
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify \
+	  --exclude-secrets '$(MADE_UP)' --exclude-lines '$(CHECKSUM)'
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python deploy/compose/check.py docker-compose.yml
 	$(BIN)/python -m coach_embedded.openapi --check
@@ -69,6 +78,9 @@ bench-ai: setup  ## speech beside faster-whisper called bare, and the way to the
 bench-ws: setup servers  ## sockets: memory, an event's way from the broker, frames a second
 	@$(BIN)/python benchmarks/sockets.py
 
+bench-auth: setup  ## logins beside bare bcrypt, refreshes, how fast a revocation is everywhere
+	@$(BIN)/python benchmarks/auth.py
+
 lock:  ## pin every package of requirements.in, with hashes, in requirements.lock
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/pip" install -q uv==$(UV_VERSION) && \
@@ -86,4 +98,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers test check docs openapi bench bench-ai bench-ws lock migration up down
+.PHONY: help setup run demo servers test check docs openapi bench bench-ai bench-auth bench-ws lock migration up down

@@ -28,6 +28,6 @@ async def stack(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture
 async def phone(stack: Stack) -> AsyncIterator[Phone]:
     """Somebody who has just registered."""
-    async with Phone(stack.url) as phone:
+    async with Phone(stack.url, stack.socket_url) as phone:
         await phone.register(f"person{next(_people)}@example.com", "a long test password")
         yield phone

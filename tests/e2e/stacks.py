@@ -1,4 +1,6 @@
-"""The running system as processes: embedded (one) and distributed (five, with real servers).
+"""The running system as processes: embedded (one) and distributed (six, with real servers).
+
+Distributed there are two gateways: phones call the first and keep their sockets at the second.
 
 Each process is the test's own: free ports, own folders, stopped by its id, also on failure.
 """
@@ -19,7 +21,7 @@ from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-_SERVICES = ("auth", "sessions", "media", "ai", "gateway")
+_SERVICES = ("auth", "sessions", "media", "ai", "gateway", "gateway2")
 _BUCKET = "genai-coach"
 
 
@@ -68,11 +70,21 @@ class Process:
 
 @dataclass
 class Stack:
-    """A running system: where its door is, and its processes."""
+    """A running system: where its doors are, and its processes."""
 
     profile: str
-    url: str
+    doors: tuple[str, ...]
     processes: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The door that phones call."""
+        return self.doors[0]
+
+    @property
+    def socket_url(self) -> str:
+        """The door that holds their sockets: another replica, where there is one."""
+        return self.doors[-1]
 
     @property
     def ai(self) -> Process:
@@ -86,16 +98,20 @@ class Stack:
         await self.until_ready()
 
     async def until_ready(self) -> None:
-        """Wait until the gateway and everything behind it says that it is ready."""
+        """Wait until every gateway and everything behind it says that it is ready."""
         last = "no answer"
+        waiting = list(self.doors)
         try:
             async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient() as client:
                 while True:
                     with suppress(httpx.HTTPError):
-                        answer = await client.get(f"{self.url}/health/ready", timeout=5)
+                        answer = await client.get(f"{waiting[0]}/health/ready", timeout=5)
                         last = answer.text
                         if answer.status_code == 200:
-                            return
+                            del waiting[0]
+                            if not waiting:
+                                return
+                            continue
                     for process in self.processes.values():
                         if process.running is not None and process.running.returncode is not None:
                             raise AssertionError(f"{process.name} ended:\n{process.tail()}")
@@ -134,7 +150,7 @@ async def embedded(folder: Path, **env: str) -> AsyncIterator[Stack]:
         | env,
         folder / "embedded.log",
     )
-    stack = Stack("embedded", f"http://127.0.0.1:{port}", {"embedded": process})
+    stack = Stack("embedded", (f"http://127.0.0.1:{port}",), {"embedded": process})
     try:
         await stack.start()
         yield stack
@@ -147,7 +163,7 @@ async def distributed(
     folder: Path, mariadb: PrivateMariaDB, rabbitmq: PrivateRabbitMQ, **env: str
 ) -> AsyncIterator[Stack]:
     """A process a service, over MariaDB, RabbitMQ and an object store, as in production."""
-    ports = dict(zip((*_SERVICES, "store"), _free_ports(6), strict=True))
+    ports = dict(zip((*_SERVICES, "store"), _free_ports(7), strict=True))
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     shared = {
         "AUTH_URL": urls["auth"],
@@ -174,16 +190,16 @@ async def distributed(
         }
         for name in _SERVICES:
             own = {"PORT": str(ports[name])}
-            if name != "gateway":
+            if not name.startswith("gateway"):
                 own["DATABASE_URL"] = servers.enter_context(mariadb.database())
                 await _migrate(name, shared | own)
             processes[name] = Process(
                 name,
-                [sys.executable, "-m", f"coach_{name}", "serve"],
+                [sys.executable, "-m", f"coach_{name.rstrip('2')}", "serve"],
                 shared | own,
                 folder / f"{name}.log",
             )
-        stack = Stack("distributed", urls["gateway"], processes)
+        stack = Stack("distributed", (urls["gateway"], urls["gateway2"]), processes)
         try:
             await stack.start()
             yield stack

@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import coach_ai.app
@@ -42,7 +43,7 @@ class System:
 async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[System]:
     """Run everything in this process, on the files in `folder`, while the block lasts."""
     secrets = Secrets.kept_in(folder)
-    broker = InProcessBroker(_sqlite(folder, "broker"))
+    broker = InProcessBroker(sqlite_url(folder, "broker"))
     door = _listen_as_asked(settings)
     store_door = _listen_for_store(settings, door)
     auth, sessions, media, ai = (listen(_LOOPBACK, 0) for _ in range(4))
@@ -82,7 +83,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         (
             coach_auth.app.build(
                 AuthSettings.load(
-                    **shared, database_url=_sqlite(folder, "auth"), secret_key=secrets.secret_key
+                    **shared, database_url=sqlite_url(folder, "auth"), secret_key=secrets.secret_key
                 ),
                 InProcessTransport(broker),
             ),
@@ -90,7 +91,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         ),
         (
             coach_sessions.app.build(
-                SessionsSettings.load(**shared, database_url=_sqlite(folder, "sessions")),
+                SessionsSettings.load(**shared, database_url=sqlite_url(folder, "sessions")),
                 InProcessTransport(broker),
             ),
             sessions,
@@ -101,7 +102,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
                     **shared,
                     **store,
                     **urls,
-                    database_url=_sqlite(folder, "media"),
+                    database_url=sqlite_url(folder, "media"),
                     presign_host_from_request=True,
                 ),
                 InProcessTransport(broker),
@@ -110,7 +111,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         ),
         (
             coach_ai.app.build(
-                AiSettings.load(**shared, **store, database_url=_sqlite(folder, "ai")),
+                AiSettings.load(**shared, **store, database_url=sqlite_url(folder, "ai")),
                 InProcessTransport(broker),
             ),
             ai,
@@ -159,8 +160,9 @@ def _listen_for_store(settings: EmbeddedSettings, door: socket.socket) -> socket
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{_LOOPBACK if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104
+    return f"http://{_LOOPBACK if ip_address(host).is_unspecified else host}:{port}"
 
 
-def _sqlite(folder: Path, name: str) -> str:
+def sqlite_url(folder: Path, name: str) -> str:
+    """Return where a service's tables lie in the data folder."""
     return f"sqlite:///{folder}/{name}.db"

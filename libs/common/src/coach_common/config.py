@@ -1,13 +1,27 @@
 """Settings that several services share, and how settings are loaded."""
 
-from typing import Self
+import re
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(SystemExit):
     """A setting is missing or unusable; its message is one line that names it, with no value."""
+
+
+_SAMPLE = re.compile(r"change.?(me|it|this)|your.?secret|placeholder|(.)\2*\Z", re.IGNORECASE)
+
+
+def _made_by_somebody(value: str) -> str:
+    if _SAMPLE.match(value) or "change-in-production" in value.lower():
+        raise ValueError("is a sample, which everybody knows")
+    return value
+
+
+Secret = Annotated[str, AfterValidator(_made_by_somebody)]
+"""Text that must not be what some example or template says."""
 
 
 class Settings(BaseSettings):
@@ -20,9 +34,17 @@ class Settings(BaseSettings):
     environment: str = "production"
     debug: bool = False
     log_level: str = "INFO"
-    host: str = "0.0.0.0"  # noqa: S104 - a container's own network; the embedded runner binds loopback
+    # A container's own network; the embedded runner binds loopback.
+    host: str = "0.0.0.0"  # noqa: S104 # nosec B104 # in a container there is nothing else
     port: int = Field(default=8000, ge=0, le=65535)
     shutdown_seconds: float = Field(default=4.0, gt=0)
+
+    @field_validator("debug")
+    @classmethod
+    def _not_in_production(cls, debug: bool, info: ValidationInfo) -> bool:
+        if debug and info.data.get("environment") == "production":
+            raise ValueError("is not for ENVIRONMENT=production")
+        return debug
 
     @classmethod
     def load(cls, **values: object) -> Self:
@@ -32,7 +54,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"setting {name}: {first['msg']}") from None
+            wrong = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"setting {name}: {wrong}") from None
 
 
 class DatabaseSettings(Settings):
@@ -56,6 +79,12 @@ class RabbitSettings(Settings):
 
     rabbitmq_url: str
     rabbitmq_prefetch: int = Field(default=16, ge=1, le=1000)
+
+
+class CountsSettings(Settings):
+    """Of a service that counts; without `redis_url` each replica counts what it saw."""
+
+    redis_url: str | None = Field(default=None, pattern=r"^(rediss?://.*)?$")
 
 
 class StorageSettings(Settings):

@@ -15,12 +15,14 @@ def new_id() -> UUID:
 def parse_id(text: str, *, what: str) -> UUID:
     """Return the id in `text`, or raise NotFound: an id that does not parse does not exist.
 
-    Only the canonical form counts, so that one thing has one name.
+    Only the canonical form counts, so that one thing has one name. The error is the very one
+    that somebody else's thing gives.
     """
+    missing = NotFound(f"{what} not found", code=f"{what.lower()}_not_found")
     try:
         parsed = UUID(text)
     except ValueError:
-        raise NotFound(f"{what} not found") from None
+        raise missing from None
     if str(parsed) != text:
-        raise NotFound(f"{what} not found")
+        raise missing
     return parsed

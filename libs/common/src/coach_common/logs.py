@@ -3,13 +3,25 @@
 Never a token, a password, an e-mail, a transcript or a presigned query.
 """
 
+import asyncio
+import atexit
 import logging
 import re
 import sys
+import time
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+_lines: TextIO | None = None
+"""Where request lines go as JSON; None: to `structlog`, for people to read."""
+
+_waiting: list[str] = []
+_WAIT_SECONDS = 0.05
+_WAITING_AT_MOST = 512
 
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
 
@@ -55,6 +67,9 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
+    global _lines
+    flush()
+    _lines = stream if json and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -76,6 +91,49 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
         logger.handlers[:] = []
         logger.propagate = True
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def request(
+    *, service: str, method: str, route: str, status: int, ms: float, request_id: str
+) -> None:
+    """Write the line of an answered request.
+
+    One is written for every request, so it is put together here, at a tenth of what it costs by
+    way of structlog's processors, and written with those of the next 50 ms. Nothing in it needs
+    escaping: methods are the parser's, routes are templates, request ids are letters, digits, dots
+    and dashes.
+    """
+    if _lines is None:
+        structlog.get_logger().info(
+            "request", service=service, method=method, route=route, status=status,
+            ms=round(ms, 1), request_id=request_id,
+        )  # fmt: skip
+        return
+    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
+    _waiting.append(
+        f'{{"service": "{service}", "method": "{method}", "route": "{route}", "status": {status},'
+        f' "ms": {ms:.1f}, "request_id": "{request_id}", "event": "request", "level": "info",'
+        f' "timestamp": "{_second(seconds)}.{rest // 1000:06d}Z"}}\n'
+    )
+    if len(_waiting) == 1:
+        asyncio.get_running_loop().call_later(_WAIT_SECONDS, flush)
+    elif len(_waiting) >= _WAITING_AT_MOST:
+        flush()
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def flush() -> None:
+    """Write the request lines that wait."""
+    if _lines is not None and _waiting:
+        _lines.write("".join(_waiting))
+    _waiting.clear()
+
+
+atexit.register(flush)
 
 
 def _without_queries(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -15,16 +15,19 @@ from uuid import UUID
 
 import jwt
 
+from coach_common import logs
 from coach_common.clock import Clock, utc_now
 from coach_common.config import TokenSettings
 from coach_common.errors import CoachError, Unauthenticated, Unavailable
 from coach_common.http.client import fetch_json
 from coach_common.identity import Identity
 
+log = logs.get(__name__)
+
 PublicKeys = Mapping[str, Any]
 """`kid` to an RSA public key."""
 
-TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068
+TOKEN_TYPE = "at+jwt"  # noqa: S105 # nosec B105 # a name of RFC 9068
 ALGORITHM = "RS256"
 JWKS_PATH = "/.well-known/jwks.json"
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "exp", "type")
@@ -33,15 +36,16 @@ _LEEWAY_SECONDS = 10
 _LONGEST = 8 * 1024
 _TRUSTED_HEADERS = frozenset({"alg", "kid", "typ"})
 _CACHED = 10_000
+_SURE_SECONDS = 1.0
 _FRESH_SECONDS = 60.0
-_RELOAD_SECONDS = 5.0
+_PAUSE_SECONDS = 5.0
 
 
 class TokenReader:
     """Turns an access token into an Identity, or refuses it.
 
-    A token that passed is remembered by its digest until it expires: verifying RS256 costs
-    67 times a look-up. Revocation is not decided here.
+    A token that passed is remembered by its digest until it expires or its key leaves the key
+    set: verifying RS256 costs 67 times a look-up. Revocation is not decided here.
     """
 
     def __init__(
@@ -56,7 +60,8 @@ class TokenReader:
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._passed: OrderedDict[bytes, Identity] = OrderedDict()
+        self._passed: OrderedDict[bytes, tuple[str, Identity]] = OrderedDict()
+        self._sure_until: dict[str, float] = {}
 
     @classmethod
     def of(
@@ -75,20 +80,34 @@ class TokenReader:
         Raises Unauthenticated for anything but a valid access token, Unavailable where the
         keys to check it with cannot be had.
         """
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        identity = self._passed.get(digest)
-        if identity is None:
-            identity = await self._verify(token)
-            self._passed[digest] = identity
+        digest = _digest(token)
+        passed = self._passed.get(digest)
+        if passed is None:
+            passed = await self._verify(token)
+            self._passed[digest] = passed
             if len(self._passed) > _CACHED:
                 self._passed.popitem(last=False)
-        if self._clock() >= identity.expires_at:
+        elif passed[0] not in await self._keys(passed[0]):
             self._passed.pop(digest, None)
+            raise _refused()
+        self._sure_until[passed[0]] = time.monotonic() + _SURE_SECONDS
+        return self._in_time(passed[1])
+
+    def known(self, token: str) -> Identity | None:
+        """Return, without waiting, who a token speaks for that passed before and whose key was
+        looked up within the last second; Unauthenticated once it expired."""
+        passed = self._passed.get(_digest(token))
+        if passed is None or time.monotonic() >= self._sure_until[passed[0]]:
+            return None
+        return self._in_time(passed[1])
+
+    def _in_time(self, identity: Identity) -> Identity:
+        if self._clock() >= identity.expires_at:
             raise Unauthenticated("The access token has expired.", code="token_expired")
         return identity
 
-    async def _verify(self, token: str) -> Identity:
-        key = await self._key(token)
+    async def _verify(self, token: str) -> tuple[str, Identity]:
+        kid, key = await self._key(token)
         try:
             claims = jwt.decode(
                 token,
@@ -99,13 +118,13 @@ class TokenReader:
                 leeway=_LEEWAY_SECONDS,
                 options={"require": list(REQUIRED_CLAIMS), "strict_aud": True},
             )
-            return _identity(claims)
+            return kid, _identity(claims)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The access token has expired.", code="token_expired") from None
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             raise _refused() from None
 
-    async def _key(self, token: str) -> Any:
+    async def _key(self, token: str) -> tuple[str, Any]:
         if len(token) > _LONGEST or token.count(".") != 2 or not token.isascii():
             raise _refused()
         try:
@@ -124,36 +143,58 @@ class TokenReader:
         key = (await self._keys(kid)).get(kid)
         if key is None:
             raise _refused()
-        return key
+        return kid, key
 
 
 class JwksKeys:
-    """Auth's public keys as its JWKS tells them, kept a minute and beyond while auth is away."""
+    """Auth's public keys as its JWKS tells them, and as it told them last while it is away.
 
-    def __init__(self, fetch: Callable[[], Awaitable[Any]]) -> None:
+    After a minute the first caller has them fetched again and does not wait; after two, every
+    caller waits, so that a key that auth has removed is believed no longer than that.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Any]],
+        *,
+        fresh_seconds: float = _FRESH_SECONDS,
+        pause_seconds: float = _PAUSE_SECONDS,
+    ) -> None:
         self._fetch = fetch
+        self._fresh_seconds = fresh_seconds
+        self._pause_seconds = pause_seconds
         self._keys: PublicKeys = {}
-        self._loaded_at = float("-inf")
-        self._loading = asyncio.Lock()
+        self._loaded_at = self._asked_at = float("-inf")
+        self._loading: asyncio.Task[None] | None = None
 
     async def __call__(self, kid: str) -> PublicKeys:
         """Return the keys; an unknown `kid` asks again, at most once in 5 s."""
-        pause = _FRESH_SECONDS if kid in self._keys else _RELOAD_SECONDS
-        if time.monotonic() - self._loaded_at > pause:
-            async with self._loading:
-                if time.monotonic() - self._loaded_at > pause:
-                    await self._load()
+        now = time.monotonic()
+        age = now - self._loaded_at
+        if kid in self._keys and age < self._fresh_seconds:
+            return self._keys
+        if self._loading is None and now - self._asked_at > self._pause_seconds:
+            self._loading = asyncio.create_task(self._load(), name="jwks")
+        if self._loading is not None and (kid not in self._keys or age > 2 * self._fresh_seconds):
+            await asyncio.shield(self._loading)
+        if not self._keys:
+            raise Unavailable("Sign-in is away. Please try again.")
         return self._keys
 
     async def _load(self) -> None:
+        self._asked_at = time.monotonic()
         try:
             document = await self._fetch()
-        except CoachError:
-            if not self._keys:
-                raise Unavailable("Sign-in is away. Please try again.") from None
-        else:
             self._keys = {jwk["kid"]: jwt.PyJWK(jwk).key for jwk in document["keys"]}
-        self._loaded_at = time.monotonic()
+            self._loaded_at = time.monotonic()
+        except (CoachError, ValueError, KeyError, TypeError, jwt.PyJWTError):
+            log.warning("jwks.not_read")
+        finally:
+            self._loading = None
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

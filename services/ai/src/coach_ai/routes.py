@@ -16,7 +16,7 @@ router = APIRouter(prefix="/ai", tags=["ai"], route_class=RetryingRoute)
 AiDeps = Annotated[Deps, FromApp]
 
 
-@router.post("/chat")
+@router.post("/chat", responses={404: {}})
 async def chat(body: ChatMessage, caller: Caller, deps: AiDeps, request: Request) -> ChatReply:
     """Talk with the interview coach; without a `conversation_id` a new conversation begins."""
     known = body.conversation_id

@@ -2,16 +2,25 @@
 
 from pydantic import Field
 
-from coach_common.config import DatabaseSettings, RabbitSettings, TokenSettings
+from coach_common.config import (
+    CountsSettings,
+    DatabaseSettings,
+    RabbitSettings,
+    Secret,
+    TokenSettings,
+)
 
 
-class AuthSettings(DatabaseSettings, TokenSettings):
+class AuthSettings(DatabaseSettings, TokenSettings, CountsSettings):
     """What auth reads."""
 
-    secret_key: str = Field(min_length=32)
+    secret_key: Secret = Field(min_length=32)
     service_token: str = Field(min_length=16)
     access_token_expire_minutes: int = Field(default=30, ge=1)
     refresh_token_expire_days: int = Field(default=7, ge=1)
+    signing_key_days: float = Field(default=30, gt=0)
+    signing_key_lead_seconds: float = Field(default=120, gt=0)
+    """How long a key is published before it signs: twice what a verifier keeps a JWKS."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
 
 

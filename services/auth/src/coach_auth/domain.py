@@ -1,18 +1,21 @@
 """Accounts, logins and refresh token families. Plain Python: no I/O, no clock, no framework."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from coach_common.errors import BadRequest, Unauthenticated
+from coach_common.errors import BadRequest, NotFound, Unauthenticated
 
 GRACE = timedelta(seconds=10)
 """How long a rotated refresh token may come back while its successor is unused: a phone whose
 parallel calls all met a 401 refreshes several times with the same token."""
 FAMILY_LIFE = timedelta(days=90)
 """A family ends for good this long after its login, however often it was refreshed."""
+
+AGENT_LENGTH = 200
 
 
 class EmailTaken(BadRequest):
@@ -42,6 +45,33 @@ class LoginEnded(Unauthenticated):
         super().__init__("Your sign-in has ended. Please sign in again.")
 
 
+class NoSuchKey(NotFound):
+    """There is no signing key with this id."""
+
+    code = "no_such_key"
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(f"There is no signing key {kid}.")
+
+
+class NoSuchUser(NotFound):
+    """There is no account with this e-mail."""
+
+    code = "no_such_user"
+
+    def __init__(self) -> None:
+        super().__init__("There is no account with this e-mail.")
+
+
+class NoSuchLogin(NotFound):
+    """It is not there, has ended, or is somebody else's."""
+
+    code = "no_such_login"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such sign-in.")
+
+
 @dataclass(frozen=True, slots=True)
 class User:
     """An account."""
@@ -61,7 +91,9 @@ class Login:
     id: UUID
     user_id: UUID
     created_at: datetime
+    last_used_at: datetime
     ends_at: datetime
+    agent: str | None = None
     revoked_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
@@ -117,9 +149,55 @@ def judge_refresh(
     return Refresh.REUSE
 
 
+class KeyState(StrEnum):
+    """Of a signing key."""
+
+    PUBLISHED = "published"
+    ACTIVE = "active"
+    RETIRED = "retired"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What operators may know of a signing key; `trusted_until` is set once it is retired."""
+
+    kid: str
+    state: KeyState
+    created_at: datetime
+    activated_at: datetime | None
+    trusted_until: datetime | None
+
+
+class KeyStep(StrEnum):
+    """What may be due for the signing keys."""
+
+    NONE = "none"
+    PUBLISH = "publish"
+    ACTIVATE = "activate"
+
+
+def next_key_step(
+    keys: Sequence[KeyRecord], now: datetime, *, period: timedelta, lead: timedelta
+) -> KeyStep:
+    """Tell what is due: a successor for a key that has signed for `period`, or its turn to sign."""
+    for key in keys:
+        if key.state is KeyState.PUBLISHED:
+            return KeyStep.ACTIVATE if now >= key.created_at + lead else KeyStep.NONE
+    for key in keys:
+        if key.state is KeyState.ACTIVE and now >= (key.activated_at or key.created_at) + period:
+            return KeyStep.PUBLISH
+    return KeyStep.NONE
+
+
 def email_digest(email: str) -> str:
     """Return what makes an e-mail unique, apart from its case, on any database's collation."""
     return hashlib.sha256(email.casefold().encode()).hexdigest()
+
+
+def clean_agent(agent: str | None) -> str | None:
+    """Return what a device says it is, as one may show it: printable, at most 200 characters."""
+    printable = "".join(c for c in agent or "" if c.isprintable()).strip()
+    return printable[:AGENT_LENGTH] or None
 
 
 def token_digest(token: str) -> bytes:

@@ -1,67 +1,75 @@
 """Failed logins, counted by (account, address), by address and by account. Never a lock.
 
-In memory: with several replicas each counts what it saw.
+The counts are shared between replicas where REDIS_URL is set.
 """
 
-from collections import OrderedDict, deque
-from datetime import datetime, timedelta
+import asyncio
 
-from coach_common.clock import Clock
+from prometheus_client import Counter
+
+from coach_common.counts import Counts
 from coach_common.errors import TooMany
 
-_WINDOW = timedelta(minutes=15)
+PAUSED = Counter("coach_auth_logins_paused", "Sign-ins refused after failed ones.", ["by"])
+
+_WINDOW_SECONDS = 15 * 60
 _PER_ACCOUNT_AND_ADDRESS = 5
 _PER_ADDRESS = 29
 _PER_ACCOUNT = 99
 _LONGEST_PAUSE_SECONDS = 900
+_DELAY_STEP_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 5.0
-_REMEMBERED = 50_000
 
 
 class FailedLogins:
-    """Says who must wait. Bounded: the keys that failed longest ago are forgotten first."""
+    """Says who must wait."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._failures: OrderedDict[tuple[str, ...], deque[datetime]] = OrderedDict()
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
 
-    def check(self, account: str, address: str) -> float:
-        """Return the seconds by which to delay the answer; TooMany while a pause lasts."""
-        for key, free in (
-            ((account, address), _PER_ACCOUNT_AND_ADDRESS),
-            (("address", address), _PER_ADDRESS),
+    async def check(self, account: str, address: str) -> float:
+        """Return the seconds by which to delay the answer; TooMany while a pause lasts.
+
+        Asked before the password is checked and again after it: of many attempts at once, those
+        that end after the fifth failure are refused like the sixth, right or wrong.
+        """
+        pair, by_address, by_account = await asyncio.gather(
+            *(
+                self._counts.recent(key, window_seconds=_WINDOW_SECONDS)
+                for key in _keys(account, address)
+            )
+        )
+        for by, recent, free in (
+            ("account and address", pair, _PER_ACCOUNT_AND_ADDRESS),
+            ("address", by_address, _PER_ADDRESS),
         ):
-            recent = self._recent(key)
-            if len(recent) > free - 1:
-                pause = min(_LONGEST_PAUSE_SECONDS, 2 ** (len(recent) - free + 1))
-                left = (recent[-1] + timedelta(seconds=pause) - self._clock()).total_seconds()
-                if left > 0:
+            if recent.number >= free:
+                # Above 10 the pause is the longest one anyway.
+                pause = min(_LONGEST_PAUSE_SECONDS, 2 ** min(10, recent.number - free + 1))
+                if (left := pause - recent.seconds_since) > 0:
+                    PAUSED.labels(by).inc()
                     raise TooMany(
                         "Too many failed sign-ins. Please wait a little.",
                         retry_after_seconds=int(left) + 1,
                         code="too_many_failed_logins",
                     )
-        over = len(self._recent(("account", account))) - _PER_ACCOUNT
-        return min(_LONGEST_DELAY_SECONDS, max(0, over + 1) * 0.5)
+        over = by_account.number - _PER_ACCOUNT
+        return min(_LONGEST_DELAY_SECONDS, max(0, over + 1) * _DELAY_STEP_SECONDS)
 
-    def failed(self, account: str, address: str) -> None:
+    async def failed(self, account: str, address: str) -> None:
         """Count a wrong password."""
-        now = self._clock()
-        for key in ((account, address), ("address", address), ("account", account)):
-            self._failures.setdefault(key, deque(maxlen=1000)).append(now)
-            self._failures.move_to_end(key)
-        while len(self._failures) > _REMEMBERED:
-            self._failures.popitem(last=False)
+        for key in _keys(account, address):
+            await self._counts.note(key, window_seconds=_WINDOW_SECONDS)
 
-    def succeeded(self, account: str, address: str) -> None:
+    async def succeeded(self, account: str, address: str) -> None:
         """Forget the failures of this account from this address."""
-        self._failures.pop((account, address), None)
+        await self._counts.forget(_keys(account, address)[0])
 
-    def _recent(self, key: tuple[str, ...]) -> deque[datetime]:
-        failures = self._failures.get(key)
-        if failures is None:
-            return deque()
-        since = self._clock() - _WINDOW
-        while failures and failures[0] < since:
-            failures.popleft()
-        return failures
+
+def _keys(account: str, address: str) -> tuple[str, str, str]:
+    """Return what is counted; the account is a digest already, no e-mail goes to Redis."""
+    return (
+        f"failed:pair:{account}:{address}",
+        f"failed:address:{address}",
+        f"failed:account:{account}",
+    )

@@ -9,22 +9,29 @@ import base64
 import hashlib
 import hmac
 import os
+import sys
+import threading
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib.resources import files
 from typing import TypeVar
 
 import bcrypt
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from coach_common.errors import Unavailable
 
 T = TypeVar("T")
 
 WAITING = Gauge("coach_auth_password_checks", "Password checks running or waiting.")
+REFUSED = Counter("coach_auth_password_checks_refused", "Password checks beyond the bound.")
 
 _DOMAIN = b"genai-coach password v1"
 _WAITING_PER_THREAD = 16
+_RETRY_SECONDS = 5
+_NICE = 10
 
 
 class Passwords:
@@ -32,9 +39,11 @@ class Passwords:
 
     def __init__(self, cost: int) -> None:
         self._cost = cost
-        threads = os.cpu_count() or 1
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="bcrypt")
-        self._bound = threads * (1 + _WAITING_PER_THREAD)
+        threads = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(
+            threads, thread_name_prefix="bcrypt", initializer=_give_way
+        )
+        self.bound = threads * (1 + _WAITING_PER_THREAD)
         self._under_way = 0
         self._nobody = bcrypt.hashpw(_prehash("nobody"), bcrypt.gensalt(cost))
         self.checks = 0
@@ -58,8 +67,12 @@ class Passwords:
         return bcrypt.hashpw(_prehash(password), bcrypt.gensalt(self._cost)).decode()
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._under_way >= self._bound:
-            raise Unavailable("Too many people are signing in. Please try again.")
+        if self._under_way >= self.bound:
+            REFUSED.inc()
+            raise Unavailable(
+                "Too many people are signing in. Please try again.",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
         self._under_way += 1
         WAITING.inc()
         try:
@@ -67,6 +80,22 @@ class Passwords:
         finally:
             self._under_way -= 1
             WAITING.dec()
+
+
+def is_common(password: str) -> bool:
+    """Tell whether a password is one of the most common ones, whatever its case (ASVS 6.2.4)."""
+    return unicodedata.normalize("NFC", password).casefold() in _common_passwords()
+
+
+@cache
+def _common_passwords() -> frozenset[str]:
+    return frozenset((files("coach_auth") / "common_passwords.txt").read_text("utf-8").splitlines())
+
+
+def _give_way() -> None:
+    """A hash takes a core for a third of a second: whatever takes milliseconds goes first."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def _prehash(password: str) -> bytes:

@@ -1,8 +1,10 @@
 """Request and response bodies of auth."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal, Self
+from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
@@ -15,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from coach_auth.domain import SignedIn, User
+from coach_auth.domain import Login, SignedIn, User
+from coach_auth.passwords import is_common
 
 
 def _email(text: str) -> str:
@@ -35,13 +38,21 @@ def _printable(text: str) -> str:
     return text
 
 
+def _uncommon(password: str) -> str:
+    if is_common(password):
+        raise ValueError("is one of the most common passwords; please choose another one")
+    return password
+
+
 Email = Annotated[
     str,
     BeforeValidator(_stripped),
     StringConstraints(min_length=3, max_length=254),
     AfterValidator(_email),
 ]
-NewPassword = Annotated[str, StringConstraints(min_length=6, max_length=128)]
+NewPassword = Annotated[
+    str, StringConstraints(min_length=6, max_length=128), AfterValidator(_uncommon)
+]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(_printable)
@@ -184,6 +195,38 @@ class Refreshed(BaseModel):
             token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
             expires_in=signed_in.expires_in,
+        )
+
+
+class LoginOut(BaseModel):
+    """A device that is signed in."""
+
+    id: str
+    created_at: datetime
+    last_used_at: datetime = Field(description="when it was refreshed last")
+    agent: str | None = Field(description="what it says it is")
+    current: bool = Field(description="the one that asks")
+
+
+class LoginsOut(BaseModel):
+    """The devices that are signed in."""
+
+    logins: list[LoginOut]
+
+    @classmethod
+    def of(cls, logins: Sequence[Login], *, current: UUID) -> "LoginsOut":
+        """Shape a person's logins."""
+        return cls(
+            logins=[
+                LoginOut(
+                    id=str(login.id),
+                    created_at=login.created_at,
+                    last_used_at=login.last_used_at,
+                    agent=login.agent,
+                    current=login.id == current,
+                )
+                for login in logins
+            ]
         )
 
 

@@ -6,7 +6,16 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
 
-from coach_auth.domain import EmailTaken, Login, LoginEnded, RefreshToken, User, email_digest
+from coach_auth.domain import (
+    EmailTaken,
+    KeyRecord,
+    KeyState,
+    Login,
+    LoginEnded,
+    RefreshToken,
+    User,
+    email_digest,
+)
 from coach_auth.tables import (
     AUDIT,
     LOGINS,
@@ -20,6 +29,7 @@ from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id
 
 _OVERLAP = timedelta(seconds=5)
+_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
 
 
 async def add_user(tx: Transaction, user: User) -> None:
@@ -53,9 +63,23 @@ async def get_user(tx: Transaction, user_id: UUID) -> User:
     return _user(row)
 
 
-async def has_email(tx: Transaction, email: str) -> bool:
-    """Tell whether an account with this e-mail exists."""
-    return await find_user_by_email(tx, email) is not None
+async def hold_user(tx: Transaction, user_id: UUID) -> User:
+    """Return the account and keep others from changing it until the commit; LoginEnded as above."""
+    query = select(USERS).where(USERS.c.id == user_id, USERS.c.is_active)
+    row = await tx.row(query.with_for_update())
+    if row is None:
+        raise LoginEnded
+    return _user(row)
+
+
+async def mark_user_active(tx: Transaction, user_id: UUID, *, is_active: bool) -> bool:
+    """Enable or disable an account; tell whether this changed anything."""
+    changed = await tx.execute(
+        update(USERS)
+        .where(USERS.c.id == user_id, USERS.c.is_active != is_active)
+        .values(is_active=is_active)
+    )
+    return changed.rowcount == 1
 
 
 async def update_user(tx: Transaction, user: User) -> None:
@@ -89,6 +113,8 @@ async def add_login(tx: Transaction, login: Login) -> None:
             id=login.id,
             user_id=login.user_id,
             created_at=login.created_at,
+            last_used_at=login.last_used_at,
+            agent=login.agent,
             ends_at=login.ends_at,
         )
     )
@@ -99,7 +125,30 @@ async def get_login(tx: Transaction, login_id: UUID) -> Login:
     row = await tx.row(select(LOGINS).where(LOGINS.c.id == login_id))
     if row is None:
         raise LoginEnded
-    return Login(**{name: row[name] for name in Login.__slots__})
+    return _login(row)
+
+
+async def list_logins(
+    tx: Transaction, user_id: UUID, *, now: datetime, unused_since: datetime, limit: int = 100
+) -> list[Login]:
+    """Return a person's logins that can still go on, the one used last first."""
+    rows = await tx.rows(
+        select(LOGINS)
+        .where(
+            LOGINS.c.user_id == user_id,
+            LOGINS.c.revoked_at.is_(None),
+            LOGINS.c.ends_at > now,
+            LOGINS.c.last_used_at > unused_since,
+        )
+        .order_by(LOGINS.c.last_used_at.desc(), LOGINS.c.id.desc())
+        .limit(limit)
+    )
+    return [_login(row) for row in rows]
+
+
+async def mark_login_used(tx: Transaction, login_id: UUID, *, at: datetime) -> None:
+    """Remember when a login was refreshed last."""
+    await tx.execute(update(LOGINS).where(LOGINS.c.id == login_id).values(last_used_at=at))
 
 
 async def revoke_logins(
@@ -172,26 +221,92 @@ async def mark_used(tx: Transaction, token: RefreshToken, *, at: datetime) -> bo
 
 
 async def add_audit(
-    tx: Transaction, *, user_id: UUID, login_id: UUID, what: str, at: datetime
+    tx: Transaction, *, user_id: UUID, login_id: UUID | None, what: str, at: datetime
 ) -> None:
-    """Leave a record of something that should not have happened."""
+    """Leave a record of something that should not have happened, or that an operator did."""
     await tx.execute(
         insert(AUDIT).values(id=new_id(), user_id=user_id, login_id=login_id, what=what, at=at)
     )
 
 
-async def list_signing_keys(tx: Transaction) -> list[RowMapping]:
-    """Return (kid, state, private_key) of all keys, oldest first."""
-    return await tx.rows(select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at))
+async def list_keys(tx: Transaction) -> list[KeyRecord]:
+    """Return all signing keys without their private parts, oldest first."""
+    rows = await tx.rows(select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at))
+    return [
+        KeyRecord(
+            row["kid"],
+            KeyState(row["state"]),
+            row["created_at"],
+            row["activated_at"],
+            row["trusted_until"],
+        )
+        for row in rows
+    ]
 
 
-async def add_active_key(tx: Transaction, *, kid: str, private_key: str, at: datetime) -> None:
-    """Store a key as the active one, unless there is one already."""
-    await tx.execute(
+async def list_wrapped_keys(tx: Transaction, *, now: datetime) -> list[RowMapping]:
+    """Return (kid, state, wrapped) of the keys that are trusted, oldest first."""
+    keys = SIGNING_KEYS.c
+    return await tx.rows(
+        select(keys.kid, keys.state, keys.private_key.label("wrapped"))
+        .where(or_(keys.trusted_until.is_(None), keys.trusted_until > now))
+        .order_by(keys.created_at)
+    )
+
+
+async def add_key(
+    tx: Transaction, *, kid: str, state: KeyState, private_key: str, at: datetime
+) -> bool:
+    """Store a key as the active or the published one, unless there is one; tell whether it was."""
+    added = await tx.execute(
         tx.database.insert_ignore(SIGNING_KEYS).values(
-            kid=kid, state="active", active_slot=1, private_key=private_key, created_at=at
+            kid=kid,
+            state=state,
+            active_slot=_SLOTS[state],
+            private_key=private_key,
+            created_at=at,
+            activated_at=at if state is KeyState.ACTIVE else None,
         )
     )
+    return added.rowcount == 1
+
+
+async def mark_key_active(tx: Transaction, kid: str, *, at: datetime) -> bool:
+    """Let the published key sign; tell whether this call did it."""
+    return await _change_key(
+        tx,
+        kid,
+        KeyState.PUBLISHED,
+        state=KeyState.ACTIVE,
+        active_slot=_SLOTS[KeyState.ACTIVE],
+        activated_at=at,
+    )
+
+
+async def mark_key_retired(tx: Transaction, kid: str, *, trusted_until: datetime) -> bool:
+    """Let the active key sign no more; tell whether this call did it."""
+    return await _change_key(
+        tx,
+        kid,
+        KeyState.ACTIVE,
+        state=KeyState.RETIRED,
+        active_slot=None,
+        trusted_until=trusted_until,
+    )
+
+
+async def delete_key(tx: Transaction, kid: str) -> KeyState | None:
+    """Remove a key; return what it was, None where there was none."""
+    which = SIGNING_KEYS.c.kid == kid
+    row = await tx.row(select(SIGNING_KEYS.c.state).where(which).with_for_update())
+    await tx.execute(delete(SIGNING_KEYS).where(which))
+    return None if row is None else KeyState(row["state"])
+
+
+async def delete_expired_keys(tx: Transaction, *, now: datetime) -> int:
+    """Remove the keys whose last token is out; return how many."""
+    gone = await tx.execute(delete(SIGNING_KEYS).where(SIGNING_KEYS.c.trusted_until < now))
+    return gone.rowcount
 
 
 async def purge(tx: Transaction, *, now: datetime) -> None:
@@ -207,3 +322,16 @@ async def purge(tx: Transaction, *, now: datetime) -> None:
 
 def _user(row: RowMapping) -> User:
     return User(**{name: row[name] for name in User.__slots__})
+
+
+def _login(row: RowMapping) -> Login:
+    return Login(**{name: row[name] for name in Login.__slots__})
+
+
+async def _change_key(tx: Transaction, kid: str, was: KeyState, **values: object) -> bool:
+    changed = await tx.execute(
+        update(SIGNING_KEYS)
+        .where(SIGNING_KEYS.c.kid == kid, SIGNING_KEYS.c.state == was)
+        .values(**values)
+    )
+    return changed.rowcount == 1

@@ -41,6 +41,8 @@ LOGINS = Table(
     Column("id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime, nullable=False),
+    Column("agent", String(200), nullable=True),
     Column("ends_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime, nullable=True),
     Index("ix_logins_user_id", "user_id"),
@@ -72,11 +74,13 @@ SIGNING_KEYS = Table(
     "signing_keys",
     METADATA,
     Column("kid", String(64), primary_key=True),
-    # published, active or retired; `active_slot` is 1 for the active one, so there is one.
+    # `active_slot` is 1 for the active one and 2 for the published one, so there is one of each.
     Column("state", String(16), nullable=False),
     Column("active_slot", Integer, nullable=True),
     Column("private_key", LongText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("activated_at", UtcDateTime, nullable=True),
+    Column("trusted_until", UtcDateTime, nullable=True),
     UniqueConstraint("active_slot"),
 )
 

@@ -1,10 +1,10 @@
-"""What auth does on its own: forgetting logins that ended long ago."""
+"""What auth does on its own: rotating signing keys, forgetting logins that ended long ago."""
 
 import asyncio
 from contextlib import suppress
 
-from coach_auth import use_cases
 from coach_auth.deps import Deps
+from coach_auth.use_cases import logins, signing
 from coach_common.errors import Unavailable
 
 _PURGE_SECONDS = 600.0
@@ -14,5 +14,13 @@ async def purge(deps: Deps) -> None:
     """Purge every ten minutes."""
     while True:
         with suppress(Unavailable):
-            await use_cases.purge(deps)
+            await logins.purge(deps)
         await asyncio.sleep(_PURGE_SECONDS)
+
+
+async def rotate_keys(deps: Deps) -> None:
+    """Take what step is due for the signing keys, for ever; replicas may all do this."""
+    while True:
+        with suppress(Unavailable):
+            await signing.rotate_keys(deps)
+        await asyncio.sleep(deps.key_terms.look_seconds)

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from coach_auth import use_cases
 from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.tables import AUDIT, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
+from coach_auth.use_cases import signing
 from coach_common.config import SettingsError
 from coach_common.db.migrate import differences
 from coach_common.events.catalog import UserDeleted, UserRegistered
@@ -326,9 +326,7 @@ async def test_replicas_that_start_together_end_with_one_key(
     service: Service, settings: AuthSettings, deps: Deps
 ) -> None:
     replicas = [build(settings, KeepingTransport()) for _ in range(3)]
-    keys = await asyncio.gather(
-        *(use_cases.get_signing_key(one.app.state.deps) for one in replicas)
-    )
+    keys = await asyncio.gather(*(signing.get_signing_key(one.app.state.deps) for one in replicas))
     for one in replicas:
         await one.database.close()
 
@@ -347,7 +345,7 @@ async def test_tokens_outlive_a_restart_and_a_wrong_secret_is_named(
     changed = AuthSettings.load(**settings.model_dump() | {"secret_key": "another secret " * 4})
     async with migrated(build(changed, KeepingTransport())) as wrong:
         with pytest.raises(SettingsError, match="SECRET_KEY"):
-            await use_cases.get_signing_key(wrong.app.state.deps)
+            await signing.get_signing_key(wrong.app.state.deps)
 
 
 def test_a_short_secret_stops_the_start_with_one_line_without_its_value() -> None:

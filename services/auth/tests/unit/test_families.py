@@ -1,5 +1,6 @@
 """Refresh families against a model: whatever is presented when, one line of tokens lives."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -19,7 +20,7 @@ class Family(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
-        self.login = Login(UUID(int=1), UUID(int=2), START, START + timedelta(days=90))
+        self.login = Login(UUID(int=1), UUID(int=2), START, START, START + timedelta(days=90))
         self.tokens = [RefreshToken(b"0", self.login.id, START + LIFE)]
 
     @rule(seconds=st.sampled_from([0, 1, 9, 11, 3600, 86_400, 8 * 86_400]))
@@ -50,9 +51,7 @@ class Family(RuleBasedStateMachine):
             assert token.used_at is not None and self.now - token.used_at <= GRACE
         elif means is Refresh.REUSE:
             assert token.used_at is not None
-            self.login = Login(
-                self.login.id, self.login.user_id, START, self.login.ends_at, self.now
-            )
+            self.login = replace(self.login, revoked_at=self.now)
 
     @invariant()
     def only_the_newest_generation_is_unused(self) -> None:

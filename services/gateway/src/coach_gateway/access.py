@@ -95,6 +95,13 @@ class Access:
         self._tokens = tokens
         self._ended = ended
 
+    def known(self, token: str) -> Identity | None:
+        """Return a caller whose token passed before and may pass now, without waiting."""
+        identity = self._tokens.known(token)
+        if identity is not None:
+            self._ended.check(identity.login_id)
+        return identity
+
     async def authenticate(self, token: str) -> Identity:
         """Return the caller; Unauthenticated or Unavailable where it may not pass."""
         identity = await self._tokens.read(token)

@@ -9,7 +9,7 @@ from coach_common.clock import Clock, utc_now
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, JwksKeys, TokenReader
-from coach_gateway import sockets
+from coach_gateway import server, sockets
 from coach_gateway.access import Access, EndedLogins
 from coach_gateway.config import GatewaySettings
 from coach_gateway.gateway import Gateway
@@ -33,7 +33,8 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
             "open": settings.open_requests_a_minute,
             "user": settings.requests_a_minute,
             "chat": settings.chats_a_minute,
-        }
+        },
+        settings.redis_url,
     )
     checks = {"broker": transport.check, "sign-in": ended.ready, "upstreams": proxy.ready}
     door = sockets.Door(settings, access, proxy, hub, limits, clock, Counter())
@@ -55,9 +56,14 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         settings=settings,
         transport=transport,
         subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_volatile=True),
-        workers={"ended logins": ended.follow, "broker": lambda: hub.watch(transport.check)},
-        on_close=(proxy.close,),
+        workers={
+            "ended logins": ended.follow,
+            "shared limits": limits.share,
+            "broker": lambda: hub.watch(transport.check),
+        },
+        on_close=(proxy.close, limits.close),
         server_options={
+            "http": server.protocol(gateway, settings),
             "ws": partial(Wire, bounds=bounds),
             "ws_max_size": MAX_FRAME_BYTES,
             "ws_ping_interval": settings.socket_ping_seconds,

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from coach_common.config import RabbitSettings, TokenSettings
+from coach_common.config import CountsSettings, RabbitSettings, TokenSettings
 
 MIB = 1024 * 1024
 
 
-class GatewaySettings(TokenSettings):
+class GatewaySettings(TokenSettings, CountsSettings):
     """What the gateway reads."""
 
     service_token: str = Field(min_length=16)
@@ -22,8 +22,19 @@ class GatewaySettings(TokenSettings):
 
     max_body_bytes: int = Field(default=MIB, gt=0)
     max_json_depth: int = Field(default=64, gt=0)
+    max_url_bytes: int = Field(default=8 * 1024, gt=0)
+    max_head_bytes: int = Field(default=32 * 1024, gt=0)
+    """Address and headers together."""
+    max_headers: int = Field(default=100, gt=0)
+    max_connections: int = Field(default=10_000, gt=0)
+    head_seconds: float = Field(default=10.0, gt=0)
+    """How long a connection may take to say what it wants."""
     body_seconds: float = Field(default=20.0, gt=0)
     """How long a piece of a request's body may keep us waiting."""
+    request_seconds: float = Field(default=60.0, gt=0)
+    """How long all of a body may take."""
+    unread_seconds: float = Field(default=30.0, gt=0)
+    """How long a client may leave an answer unread before it is cut off."""
     upstream_requests: int = Field(default=512, gt=0)
     """Under way at once, for each upstream."""
     upstream_connect_seconds: float = Field(default=2.0, gt=0)

@@ -6,11 +6,13 @@ to our own services alone, so it knows what they speak: no redirects, no cookies
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import httptools
 
-Headers = list[tuple[bytes, bytes]]
+from coach_gateway.deadline import Deadline
+from coach_gateway.head import Headers
 
 _HELD_BYTES = 256 * 1024
 """How much of an answer waits for the client before the upstream is told to wait."""
@@ -30,11 +32,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, read_seconds: float) -> None:
         self._loop = loop
         self._read_seconds = read_seconds
+        self._deadline = Deadline(loop, self._too_slow)
         self._parser = httptools.HttpResponseParser(self)
         self._transport: Any = None
         self._waiting: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self.idle_since = 0.0
+        self.on_change: Callable[[], None] | None = None
+        """Called after anything came or the connection was lost, where nobody awaits it."""
         self._reset()
 
     def _reset(self) -> None:
@@ -42,6 +47,8 @@ class Connection(asyncio.Protocol):
         self.headers: Headers = []
         self.has_answer = False
         self.is_complete = False
+        self.length: int | None = None
+        """Of the answer's body, in bytes, where it was announced."""
         self.is_open_ended = True
         self._error: Lost | None = None
         self._chunks: deque[bytes] = deque()
@@ -76,12 +83,33 @@ class Connection(asyncio.Protocol):
             if self.is_complete:
                 return b""
             await self._wait()
-        chunk = self._chunks.popleft() if len(self._chunks) == 1 else self._joined()
-        self._held -= len(chunk)
+        chunk = self.taken()
         if not self._is_reading:
             self._is_reading = True
             self._transport.resume_reading()
         return chunk
+
+    def taken(self) -> bytes:
+        """Return what came of the body and was not taken yet, without waiting."""
+        chunk = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        return chunk
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have changes told instead of awaited, until `unwatch`."""
+        self.on_change = on_change
+        self._deadline.set(self._read_seconds)
+
+    def unwatch(self) -> None:
+        """Tell no more."""
+        self.on_change = None
+        self._deadline.clear()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the answer will never be whole."""
+        return self._error is not None and not self.is_complete
 
     def is_reusable(self) -> bool:
         """Tell whether another request may follow on this connection."""
@@ -108,11 +136,6 @@ class Connection(asyncio.Protocol):
         """Close it at once."""
         self._transport.abort()
 
-    def _joined(self) -> bytes:
-        joined = b"".join(self._chunks)
-        self._chunks.clear()
-        return joined
-
     async def _wait(self) -> None:
         if self._error is not None:
             raise self._error
@@ -120,11 +143,11 @@ class Connection(asyncio.Protocol):
         await self._within(self._waiting)
 
     async def _within(self, future: asyncio.Future[None]) -> None:
-        timer = self._loop.call_later(self._read_seconds, self._too_slow)
+        self._deadline.set(self._read_seconds)
         try:
             await future
         finally:
-            timer.cancel()
+            self._deadline.clear()
         if self._error is not None and not self.is_complete:
             raise self._error
 
@@ -138,6 +161,8 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _wake(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
         if self._error is not None:
@@ -162,6 +187,7 @@ class Connection(asyncio.Protocol):
             self.is_complete = True  # a body without a length ends with its connection
         if not self.is_complete:
             self._fail(Lost("the connection was closed"))
+        self._deadline.close()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -176,7 +202,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name in (b"content-length", b"transfer-encoding"):
+        if name == b"content-length":
+            self.is_open_ended = False
+            self.length = int(value)
+        elif name == b"transfer-encoding":
             self.is_open_ended = False
         self.headers.append((name, value))
 

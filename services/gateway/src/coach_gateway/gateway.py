@@ -1,11 +1,14 @@
-"""One request at the door: matched, let in, counted, forwarded. Pure ASGI."""
+"""One request at the door: matched, let in, counted, forwarded. Pure ASGI.
+
+`begin` is the same walk for a request that has to wait for nothing; see server.py.
+"""
 
 import asyncio
 import json
-import re
 import time
+from collections.abc import Hashable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,14 +18,16 @@ from coach_common.http import problems
 from coach_gateway import sockets
 from coach_gateway.access import Access, TrustedProxies, bearer_of
 from coach_gateway.config import GatewaySettings
-from coach_gateway.connection import Headers
+from coach_gateway.head import Head, Headers
 from coach_gateway.limits import OverLimit, RateLimits
-from coach_gateway.proxy import Forwarded, Proxy, check_framing, forwarded_headers
-from coach_gateway.routing import SOCKET, Route, Router, WrongMethod, canonical
+from coach_gateway.proxy import SAFE, Asked, Forwarded, Proxy
+from coach_gateway.routing import SOCKET, Match, Route, Router, WrongMethod, canonical
 
 log = logs.get(__name__)
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+REFUSED = "coach.refused"
+"""In a scope: the replica that was asked already, in vain."""
+
 _OWN_PATHS = frozenset(
     ("/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json")
 )
@@ -41,9 +46,37 @@ _NO_STORE = (b"cache-control", b"no-store")
 class Seen:
     """What became of a request, for its log line and its metrics."""
 
+    method: str
+    request_id: bytes
     route: str = "unmatched"
     status: int = 500
     has_started: bool = False
+    began: float = field(default_factory=time.perf_counter)
+
+    def count(self) -> None:
+        """Count and log it, now that it is answered."""
+        seconds = time.perf_counter() - self.began
+        telemetry.count_request("gateway", self.method, self.route, self.status, seconds)
+        if not self.route.startswith(("/health", "/metrics")):
+            logs.request(
+                service="gateway",
+                method=self.method,
+                route=self.route,
+                status=self.status,
+                ms=seconds * 1000,
+                request_id=self.request_id.decode(),
+            )
+
+
+@dataclass(slots=True)
+class Begun:
+    """A request that may be sent at once, over a connection that lay ready."""
+
+    asked: Asked
+    request: Forwarded
+    headers: Headers
+    """Of the answer, beside the upstream's."""
+    seen: Seen
 
 
 class Gateway:
@@ -66,9 +99,9 @@ class Gateway:
         self._own = own
         self._router = Router()
         self._proxies = TrustedProxies(settings.trusted_proxies)
-        self._always = list(_SECURITY)
+        self.always: Headers = list(_SECURITY)
         if settings.environment == "production":
-            self._always.append(_STRICT)
+            self.always.append(_STRICT)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -76,14 +109,46 @@ class Gateway:
         elif scope["type"] == "http":
             await self._request(scope, receive, send)
 
+    def begin(self, raw_path: bytes, query: bytes, headers: Headers, peer: str) -> Begun | None:
+        """Let a GET in that has to wait for nothing: no body, a token that passed before, a
+        connection that lies ready. None for all others, and for what is refused: that is said on
+        the long way."""
+        head = Head.of(headers)
+        if head.get(b"origin") is not None:
+            return None
+        try:
+            match = self._router.match(raw_path, SAFE)
+            if head.body_length(0)[0]:
+                return None
+            address = self._address(peer, head)
+            who: Hashable = address
+            if not match.route.is_open:
+                identity = self._access.known(bearer_of(head.get(b"authorization")))
+                if identity is None:
+                    return None
+                who = identity.user_id
+        except CoachError:
+            return None
+        asked = self._proxy.take_now(match.route.upstream)
+        if asked is None:
+            return None
+        try:
+            allowance = self._limits.take(match.route.limit, who)
+        except OverLimit:
+            asked.end()
+            return None
+        seen = Seen(SAFE, head.request_id(), match.route.path)
+        request = self._rebuilt(match, query, head, address, seen.request_id)
+        answer = [
+            *allowance.headers(), _NO_STORE, *self.always, (b"x-request-id", seen.request_id)
+        ]  # fmt: skip
+        return Begun(asked, request, answer, seen)
+
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.perf_counter()
-        headers: Headers = scope["headers"]
-        given = next((value for name, value in headers if name == b"x-request-id"), b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else telemetry.random_hex(8).encode()
-        telemetry.request_id.set(request_id.decode())
-        always = [*self._always, (b"x-request-id", request_id)]
-        seen = Seen()
+        head = Head.of(scope["headers"])
+        seen = Seen(scope["method"], head.request_id())
+        telemetry.request_id.set(seen.request_id.decode())
+        always = [*self.always, (b"x-request-id", seen.request_id)]
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -92,7 +157,11 @@ class Gateway:
             await send(message)
 
         try:
-            await self._serve(scope, receive, answer, seen)
+            if scope["path"] in _OWN_PATHS:
+                seen.route = scope["path"]
+                await self._own(scope, receive, answer)
+            else:
+                await self._forward(scope, receive, answer, head, seen)
         except TooLarge as error:
             # A client that is still sending would not read the answer before a closed connection.
             await _drain(receive, self._settings.max_body_bytes * _DRAINED)
@@ -100,58 +169,49 @@ class Gateway:
         except CoachError as error:
             await _problem(answer, error, seen)
         except Exception:
-            log.exception("request.crashed", request_id=request_id.decode())
+            log.exception("request.crashed", request_id=seen.request_id.decode())
             await _problem(answer, CoachError("Something went wrong on our side."), seen)
         finally:
-            self._count(scope, seen, request_id.decode(), time.perf_counter() - began)
+            seen.count()
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
-        path: str = scope["path"]
-        if path in _OWN_PATHS:
-            seen.route = path
-            await self._own(scope, receive, send)
-            return
-        await self._forward(scope, receive, send, seen)
-
-    async def _forward(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
+    async def _forward(
+        self, scope: Scope, receive: Receive, send: Send, head: Head, seen: Seen
+    ) -> None:
         """Match, authenticate, count, forward: the walk of every public call."""
-        headers: Headers = scope["headers"]
         match = self._router.match(scope["raw_path"], scope["method"])
-        route = match.route
-        seen.route = route.path
-        has_body, length = check_framing(headers, self._settings.max_body_bytes)
-        address = self._address(scope)
-        who = address
-        if not route.is_open:
-            token = bearer_of(_header(headers, b"authorization"))
-            who = str((await self._access.authenticate(token)).user_id)
-        allowance = self._limits.take(route.limit, who)
-        request = Forwarded(
-            upstream=route.upstream,
-            method=route.method,
-            path=match.path,
-            query=scope["query_string"],
-            headers=self._rebuilt(headers, route, address),
-            has_body=has_body,
-            length=length,
-            is_json=b"json" in (_header(headers, b"content-type") or b""),
-        )
+        seen.route = match.route.path
+        has_body, length = head.body_length(self._settings.max_body_bytes)
+        address = self._address(_peer(scope), head)
+        who: Hashable = address
+        if not match.route.is_open:
+            who = (await self._access.authenticate(bearer_of(head.get(b"authorization")))).user_id
+        allowance = self._limits.take(match.route.limit, who)
+        request = self._rebuilt(match, scope["query_string"], head, address, seen.request_id)
+        request.has_body, request.length = has_body, length
         extra = [*allowance.headers(), _NO_STORE]
-        await self._proxy.forward(request, receive, send, extra)
+        await self._proxy.forward(request, receive, send, extra, refused=scope.get(REFUSED))
 
-    def _rebuilt(self, headers: Headers, route: Route, address: str) -> Headers:
-        kept = forwarded_headers(headers)
-        trace = (_header(headers, b"traceparent") or b"").decode("latin-1")
-        kept += (
-            (b"x-request-id", (telemetry.request_id.get() or "").encode()),
-            (b"traceparent", telemetry.continue_trace(trace or None).encode()),
+    def _rebuilt(
+        self, match: Match, query: bytes, head: Head, address: str, request_id: bytes
+    ) -> Forwarded:
+        route = match.route
+        headers = head.kept
+        headers += (
+            (b"x-request-id", request_id),
+            (b"traceparent", head.trace().encode()),
             (b"x-forwarded-for", address.encode()),
+            *self._confided(route, head),
         )
+        is_json = b"json" in (head.get(b"content-type") or b"")
+        return Forwarded(route.upstream, route.method, match.path, query, headers, is_json=is_json)
+
+    def _confided(self, route: Route, head: Head) -> Headers:
+        """Return what one upstream alone is told."""
         if route.upstream == "auth":
-            kept.append((b"x-gateway-token", self._settings.service_token.encode()))
-        elif route.upstream == "media":
-            kept.append((b"x-coach-public-host", _header(headers, b"host") or b""))
-        return kept
+            return [(b"x-gateway-token", self._settings.service_token.encode())]
+        if route.upstream == "media":
+            return [(b"x-coach-public-host", head.get(b"host") or b"")]
+        return []
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -162,27 +222,18 @@ class Gateway:
             await receive()
             await send({"type": "websocket.close"})
             return
-        await sockets.serve(self._door, scope, receive, send, self._address(scope))
+        address = self._address(_peer(scope), Head.of(scope["headers"]))
+        await sockets.serve(self._door, scope, receive, send, address)
 
-    def _address(self, scope: Scope) -> str:
-        peer = scope["client"][0] if scope.get("client") else ""
-        forwarded = _header(scope["headers"], b"x-forwarded-for")
+    def _address(self, peer: str, head: Head) -> str:
+        forwarded = head.get(b"x-forwarded-for")
         return self._proxies.client_address(
             peer, None if forwarded is None else forwarded.decode("latin-1")
         )
 
-    def _count(self, scope: Scope, seen: Seen, request_id: str, seconds: float) -> None:
-        telemetry.count_request("gateway", scope["method"], seen.route, seen.status, seconds)
-        if not seen.route.startswith(("/health", "/metrics")):
-            log.info(
-                "request",
-                service="gateway",
-                method=scope["method"],
-                route=seen.route,
-                status=seen.status,
-                ms=round(seconds * 1000, 1),
-                request_id=request_id,
-            )
+
+def _peer(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else ""
 
 
 async def _drain(receive: Receive, limit: int) -> None:
@@ -218,7 +269,3 @@ async def _problem(send: Send, error: CoachError, seen: Seen) -> None:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _header(headers: Headers, wanted: bytes) -> bytes | None:
-    return next((value for name, value in headers if name == wanted), None)

@@ -38,9 +38,22 @@ _PROBLEM: dict[str, Any] = {
         },
     },
 }
-_ANY_PROBLEM = {
-    "description": "A problem, as `application/problem+json`",
-    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_HEADERS: dict[str, dict[str, Any]] = {
+    "401": {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    "429": {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+    "503": {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
+}
+_WHY = {
+    "400": "It cannot be done as asked, or the request is broken.",
+    "401": "There is no valid proof of who asks.",
+    "404": "It does not exist, or is somebody else's.",
+    "409": "It contradicts what already stands.",
+    "413": "Larger than may be.",
+    "415": "A type that is not taken.",
+    "422": "Malformed; `errors` says where.",
+    "429": "Too many, for now.",
+    "503": "Something needed is away; the same call may work later.",
 }
 _UNNEEDED = ("HTTPValidationError", "ValidationError")
 
@@ -69,6 +82,7 @@ def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
+            "responses": {f"Problem{status}": _problem(status) for status in _WHY},
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -81,11 +95,33 @@ def _operation(document: Mapping[str, Any], route: Route) -> tuple[str, dict[str
         shape = "/".join("{id}" if part.startswith("{") else part for part in path.split("/"))
         if shape == route.path and route.method.lower() in operations:
             operation = dict(operations[route.method.lower()])
+            said = operation["responses"]
+            refusals = {status for status in said if status >= "400"} - {"422"}
             operation["responses"] = {
-                status: answer
-                for status, answer in operation["responses"].items()
-                if status != "422"
-            } | {"default": _ANY_PROBLEM}
+                status: answer for status, answer in said.items() if status < "400"
+            } | {
+                status: {"$ref": f"#/components/responses/Problem{status}"}
+                for status in sorted(refusals | _refusals(operation, route))
+            }
             operation["security"] = [] if route.is_open else [{"accessToken": []}]
             return path, operation
     raise ValueError(f"{route.upstream} does not serve {route.method} {route.path}")
+
+
+def _refusals(operation: Mapping[str, Any], route: Route) -> set[str]:
+    """Return what a route may answer without its service's saying so."""
+    found = {"400", "429", "503"}
+    if not route.is_open:
+        found.add("401")
+    if "{id}" in route.path:
+        found.add("404")
+    if "requestBody" in operation:
+        found |= {"413", "415", "422"}
+    if any(one["in"] == "query" for one in operation.get("parameters", ())):
+        found.add("422")
+    return found
+
+
+def _problem(status: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": _WHY[status], "content": _CONTENT}
+    return answer | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,34 +11,25 @@ from prometheus_client import Counter
 from starlette.types import Message, Receive, Send
 
 from coach_common import logs
-from coach_common.errors import BadRequest, TooLarge, Unavailable, UnsupportedType
+from coach_common.errors import BadRequest, Unavailable
 from coach_gateway.config import GatewaySettings
-from coach_gateway.connection import Connection, Headers, Lost
+from coach_gateway.connection import Connection, Lost
+from coach_gateway.head import HOP_BY_HOP, Headers, named_in, too_large
 from coach_gateway.nesting import Nesting
-from coach_gateway.upstreams import Upstream
+from coach_gateway.upstreams import Replica, Upstream
 
 log = logs.get(__name__)
 
 UPSTREAM_ERRORS = Counter("coach_gateway_upstream_errors", "Failed calls.", ["upstream", "why"])
 RETRIES = Counter("coach_gateway_upstream_retries", "Calls that were made again.", ["upstream"])
 
-_HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"te",
-     b"trailer", b"transfer-encoding", b"upgrade", b"proxy-connection")
-)  # fmt: skip
-_NEVER_FORWARDED = _HOP_BY_HOP | {
-    b"host", b"forwarded", b"x-real-ip", b"x-http-method-override", b"x-request-id",
-    b"traceparent", b"expect", b"content-length", b"x-method-override", b"x-http-method",
-}  # fmt: skip
-_NEVER_PREFIXES = (b"x-forwarded-", b"x-user-", b"x-internal-", b"x-original-", b"x-coach-",
-                   b"x-gateway-", b"x-rewrite-", b"x-auth-")  # fmt: skip
-_NEVER_ANSWERED = _HOP_BY_HOP | {b"server", b"date", b"x-request-id", b"cache-control",
+_NEVER_ANSWERED = HOP_BY_HOP | {b"server", b"date", b"x-request-id", b"cache-control",
                                  b"x-content-type-options"}  # fmt: skip
-_SAFE = "GET"
+SAFE = "GET"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Forwarded:
     """What to ask an upstream for. `has_body` without `length`: it comes in chunks."""
 
@@ -47,9 +38,33 @@ class Forwarded:
     path: str
     query: bytes
     headers: Headers
-    has_body: bool
-    length: int | None
+    has_body: bool = False
+    length: int | None = None
     is_json: bool = False
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that needs no waiting: its connection to an upstream lay ready."""
+
+    upstream: Upstream
+    replica: Replica
+    connection: Connection
+
+    def send(self, request: Forwarded, on_change: Callable[[], None]) -> None:
+        """Send a request without a body and have what comes back told."""
+        lines = _head_of(request, self.upstream)
+        lines.append(b"\r\n")
+        self.connection.watch(on_change)
+        self.connection.start(b"".join(lines))
+
+    def end(self) -> None:
+        """Give the connection back."""
+        if self.connection.has_failed and not self.connection.has_answer:
+            self.upstream.failed(self.replica)
+        else:
+            self.replica.succeeded()
+        self.upstream.give_back(self.replica, self.connection)
 
 
 class Proxy:
@@ -82,16 +97,21 @@ class Proxy:
             raise Unavailable(f"away: {', '.join(away)}")
 
     async def forward(
-        self, request: Forwarded, receive: Receive, send: Send, extra: Headers
+        self,
+        request: Forwarded,
+        receive: Receive,
+        send: Send,
+        extra: Headers,
+        *,
+        refused: Replica | None = None,
     ) -> None:
         """Ask the upstream and stream its answer; Unavailable where it gives none.
 
         What is safe is asked once more where no answer began; anything else only where it
-        could not be sent at all.
+        could not be sent at all. `refused` was asked once already, in vain.
         """
         upstream = self._upstreams[request.upstream]
-        again = request.method == _SAFE and not request.has_body
-        refused = None
+        again = request.method == SAFE and not request.has_body and refused is None
         while True:
             try:
                 replica, connection = await upstream.take(refused)
@@ -100,7 +120,7 @@ class Proxy:
             try:
                 await self._ask(upstream, connection, request, receive)
                 replica.succeeded()
-                await _relay(connection, receive, send, extra)
+                await relay(connection, receive, send, extra)
                 return
             except Lost as error:
                 if connection.has_answer:
@@ -112,6 +132,12 @@ class Proxy:
                 again, refused = False, replica
             finally:
                 upstream.give_back(replica, connection)
+
+    def take_now(self, name: str) -> Asked | None:
+        """Take a connection to an upstream, where one lies ready."""
+        upstream = self._upstreams[name]
+        taken = upstream.take_now()
+        return None if taken is None else Asked(upstream, *taken)
 
     async def call(
         self,
@@ -173,12 +199,7 @@ class Proxy:
         self, upstream: Upstream, connection: Connection, request: Forwarded, receive: Receive
     ) -> None:
         """Send the request and wait for the head of its answer."""
-        lines = [request.method.encode(), b" ", request.path.encode()]
-        if request.query:
-            lines += (b"?", request.query)
-        lines += (b" HTTP/1.1\r\nhost: ", upstream.host_header, b"\r\n")
-        for name, value in request.headers:
-            lines += (name, b": ", value, b"\r\n")
+        lines = _head_of(request, upstream)
         if not request.has_body:
             lines.append(b"\r\n")
             connection.start(b"".join(lines))
@@ -194,11 +215,12 @@ class Proxy:
         self, connection: Connection, lines: list[bytes], request: Forwarded, receive: Receive
     ) -> None:
         """Pass the body on as it comes, as long as the upstream has not answered already."""
+        deadline = asyncio.get_running_loop().time() + self._settings.request_seconds
         limit = self._settings.max_body_bytes
         nesting = Nesting(self._settings.max_json_depth) if request.is_json else None
         total, is_last = 0, False
         while not is_last:
-            chunk, is_last = await self._next(receive)
+            chunk, is_last = await self._next(receive, deadline)
             total += len(chunk)
             if total > limit:
                 raise too_large(limit)
@@ -221,9 +243,10 @@ class Proxy:
                 await connection.send(data)
             lines = []
 
-    async def _next(self, receive: Receive) -> tuple[bytes, bool]:
+    async def _next(self, receive: Receive, deadline: float) -> tuple[bytes, bool]:
+        soon = asyncio.get_running_loop().time() + self._settings.body_seconds
         try:
-            async with asyncio.timeout(self._settings.body_seconds):
+            async with asyncio.timeout_at(min(soon, deadline)):
                 message = await receive()
         except TimeoutError:
             raise BadRequest("The rest of the request did not come.", code="slow_body") from None
@@ -232,18 +255,39 @@ class Proxy:
         return message.get("body", b""), not message.get("more_body")
 
 
-async def _relay(connection: Connection, receive: Receive, send: Send, extra: Headers) -> None:
-    headers = [pair for pair in connection.headers if pair[0] not in _NEVER_ANSWERED]
-    named = named_in_connection(connection.headers)
-    if named:
-        headers = [pair for pair in headers if pair[0] not in named]
-    headers += extra
+def _head_of(request: Forwarded, upstream: Upstream) -> list[bytes]:
+    lines = [request.method.encode(), b" ", request.path.encode()]
+    if request.query:
+        lines += (b"?", request.query)
+    lines += (b" HTTP/1.1\r\nhost: ", upstream.host_header, b"\r\n")
+    for name, value in request.headers:
+        lines += (name, b": ", value, b"\r\n")
+    return lines
+
+
+def answered(headers: Headers) -> Headers:
+    """Return what of an upstream's headers a client may see."""
+    kept = []
+    connection = b""
+    for pair in headers:
+        if pair[0] not in _NEVER_ANSWERED:
+            kept.append(pair)
+        elif pair[0] == b"connection":
+            connection += b"," + pair[1]
+    if not connection:
+        return kept
+    named = named_in(connection)
+    return [pair for pair in kept if pair[0] not in named]
+
+
+async def relay(connection: Connection, receive: Receive, send: Send, extra: Headers) -> None:
+    """Pass an answer on as it comes; where the client goes, the upstream may stop."""
+    headers = answered(connection.headers) + extra
     await send({"type": "http.response.start", "status": connection.status, "headers": headers})
     chunk = await connection.chunk()
     if connection.is_read():
         await send({"type": "http.response.body", "body": chunk})
         return
-    # A long answer: where the client goes, the upstream may stop.
     gone = asyncio.ensure_future(_until_gone(receive))
     gone.add_done_callback(lambda one: None if one.cancelled() else connection.drop())
     try:
@@ -260,64 +304,6 @@ async def _relay(connection: Connection, receive: Receive, send: Send, extra: He
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def check_framing(headers: Headers, limit: int) -> tuple[bool, int | None]:
-    """Return whether there is a body, and its announced length.
-
-    Refuses ambiguous framing, encodings, and what is too large.
-    """
-    lengths: list[bytes] = []
-    is_chunked = False
-    hosts = 0
-    for name, value in headers:
-        if name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            is_chunked = True
-        elif name == b"host":
-            hosts += 1
-        elif name == b"content-encoding" and value != b"identity":
-            raise UnsupportedType("Compressed requests are not taken.", code="content_encoding")
-    if len(set(lengths)) > 1 or (lengths and is_chunked):
-        raise BadRequest("The request's length is ambiguous.", code="ambiguous_framing")
-    if hosts > 1:
-        raise BadRequest("A request names one host.", code="ambiguous_host")
-    if not lengths:
-        return is_chunked, None
-    if not lengths[0].isdigit():
-        raise BadRequest("The request's length is no number.", code="ambiguous_framing")
-    length = int(lengths[0])
-    if length > limit:
-        raise too_large(limit)
-    return length > 0, length
-
-
-def forwarded_headers(headers: Headers) -> Headers:
-    """Return what of the client's headers an upstream may see."""
-    kept = [
-        pair
-        for pair in headers
-        if pair[0] not in _NEVER_FORWARDED
-        and b"_" not in pair[0]
-        and not pair[0].startswith(_NEVER_PREFIXES)
-    ]
-    named = named_in_connection(headers)
-    return [pair for pair in kept if pair[0] not in named] if named else kept
-
-
-def named_in_connection(headers: Headers) -> set[bytes]:
-    """Return the headers that are for this hop alone, by the word of `Connection`."""
-    named: set[bytes] = set()
-    for name, value in headers:
-        if name == b"connection" and value not in (b"close", b"keep-alive"):
-            named.update(part.strip().lower() for part in value.split(b","))
-    return named - {b"authorization", b"content-type"}
-
-
-def too_large(limit: int) -> TooLarge:
-    """Return the error for a body over the limit."""
-    return TooLarge(f"A request may have up to {limit // 1024} KiB.")
 
 
 def _away(upstream: str, error: Lost) -> Unavailable:

@@ -66,7 +66,12 @@ def _operation(
     if "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         parts.append(f"<h4>Body</h4>{_fields(document, schema)}")
+    refusals = []
     for status, answer in operation["responses"].items():
+        if "$ref" in answer:
+            refusal = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+            refusals.append(f"<tr><td><code>{status}</code><td>{_inline(refusal['description'])}")
+            continue
         for media, content in answer.get("content", {}).items():
             parts.append(
                 f"<h4>{escape(status)} <code>{escape(media)}</code></h4>"
@@ -74,6 +79,7 @@ def _operation(
             )
         if not answer.get("content"):
             parts.append(f"<h4>{escape(status)}</h4><p>{escape(answer['description'])}</p>")
+    parts.append(f"<h4>Problems</h4><table>{''.join(refusals)}</table>")
     return (
         f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code>{is_open} "
         f"{escape(operation.get('summary', ''))}</summary>{''.join(parts)}</details>"

@@ -4,6 +4,7 @@ A path is matched once, on its raw bytes; whatever would need decoding is refuse
 needs it. What is forwarded is the canonical path, never what the client spelled.
 """
 
+import re
 from dataclasses import dataclass
 
 from coach_common.errors import BadRequest, CoachError, NotFound
@@ -30,9 +31,10 @@ class Route:
     limit: str = "user"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Match:
-    """A route, and the path to ask its upstream for."""
+    """A route, and the path to ask its upstream for. One is made for every request, so it is not
+    frozen: that costs more than the match."""
 
     route: Route
     path: str
@@ -46,6 +48,8 @@ ROUTES = (
     Route("GET", "/auth/me", "auth"),
     Route("PUT", "/auth/me", "auth"),
     Route("DELETE", "/auth/me", "auth"),
+    Route("GET", "/auth/logins", "auth"),
+    Route("DELETE", "/auth/logins/{id}", "auth"),
     Route("GET", "/.well-known/jwks.json", "auth", is_open=True, limit="open"),
     Route("POST", "/sessions", "sessions"),
     Route("GET", "/sessions", "sessions"),
@@ -63,7 +67,7 @@ ROUTES = (
 SOCKET = "/ws/transcribe"
 VERSION = "/v1"
 
-_ODD = (b"%", b"//", b"..", b";", b"\\")
+_ODD = re.compile(rb"%|//|\.\.|;|\\|[^\x21-\x7e]")
 
 
 class Router:
@@ -109,7 +113,7 @@ class Router:
 
 def canonical(raw_path: bytes) -> str:
     """Return the bare path: without /v1, or without the one trailing slash old apps send."""
-    if not raw_path.isascii() or any(odd in raw_path for odd in _ODD):
+    if _ODD.search(raw_path):
         raise BadRequest("This path is not one of ours.", code="odd_path")
     path = raw_path.decode("ascii")
     if path.startswith(VERSION + "/"):

@@ -109,6 +109,19 @@ class Upstream:
         replica.in_flight += 1
         return replica, connection
 
+    def take_now(self) -> tuple[Replica, Connection] | None:
+        """Like `take`, where that has to wait for nothing; None where it would, or would raise."""
+        now = time.monotonic()
+        if self._under_way >= self._bound or now - self._resolved_at > _RESOLVED_SECONDS:
+            return None
+        replica = self._pick(None, now)
+        connection = self._idle(replica)
+        if connection is None:
+            return None
+        self._under_way += 1
+        replica.in_flight += 1
+        return replica, connection
+
     def give_back(self, replica: Replica, connection: Connection) -> None:
         """End what `take` began; a connection whose answer is not whole is dropped."""
         self._under_way -= 1
@@ -140,6 +153,9 @@ class Upstream:
         now = time.monotonic()
         if now - self._resolved_at > _RESOLVED_SECONDS:
             await self._refresh(now)
+        return self._pick(refused, now)
+
+    def _pick(self, refused: Replica | None, now: float) -> Replica:
         replicas = self._replicas
         if len(replicas) == 1:
             return replicas[0]

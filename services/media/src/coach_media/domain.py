@@ -44,7 +44,7 @@ _PARAMETERS = re.compile(
 class UploadNotFound(NotFound):
     """No such upload, or somebody else's."""
 
-    code = "upload_not_found"
+    code = "recording_not_found"
 
     def __init__(self) -> None:
         super().__init__("Recording not found")

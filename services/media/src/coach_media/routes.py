@@ -43,7 +43,7 @@ MediaDeps = Annotated[Deps, FromApp]
 Endpoint = Annotated[str | None, Depends(_endpoint)]
 
 
-@router.post("/s3-presign")
+@router.post("/s3-presign", responses={404: {}})
 async def presign(
     body: Announcement, caller: Caller, bearer: BearerToken, deps: MediaDeps, endpoint: Endpoint
 ) -> Place:
@@ -67,7 +67,7 @@ async def presign(
     )
 
 
-@router.post("/confirm")
+@router.post("/confirm", responses={404: {}, 409: {}})
 async def confirm(
     body: Confirmation, caller: Caller, bearer: BearerToken, deps: MediaDeps
 ) -> Confirmed:

@@ -97,7 +97,7 @@ async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
             func.avg(score).label("average"),
         ).where(mine)
     )
-    assert row is not None  # noqa: S101 - an aggregate always has a row
+    assert row is not None  # noqa: S101 # nosec B101 # an aggregate has a row
     half = row["scored"] // 2
     improvement = 0.0
     if half:

@@ -138,19 +138,17 @@ class RequestContext:
                         scope, receive, answer
                     )
             finally:
-                self._count(scope, status, time.perf_counter() - began)
+                self._count(scope, status, time.perf_counter() - began, request_id)
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+    def _count(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+        method = scope["method"]
         route = getattr(scope.get("route"), "path", "unmatched")
-        telemetry.count_request(self._service, scope["method"], route, status, seconds)
-        write = log.debug if route.startswith(("/health", "/metrics", "/internal")) else log.info
-        write(
-            "request",
-            method=scope["method"],
-            route=route,
-            status=status,
-            ms=round(seconds * 1000, 1),
-        )
+        telemetry.count_request(self._service, method, route, status, seconds)
+        if not route.startswith(("/health", "/metrics", "/internal")):
+            logs.request(
+                service=self._service, method=method, route=route, status=status,
+                ms=seconds * 1000, request_id=request_id,
+            )  # fmt: skip
 
 
 async def _ask(check: Check) -> str | None:

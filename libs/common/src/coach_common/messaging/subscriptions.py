@@ -63,6 +63,22 @@ class Transport(Protocol):
         """Let what is being handled finish, then take nothing more."""
 
 
+class NoTransport:
+    """For a command beside a running service: what it emits waits in the outbox for that one."""
+
+    async def start(self, subscriptions: Sequence[Subscription]) -> None:
+        return None
+
+    async def publish(self, events: Sequence[Outgoing]) -> set[UUID]:
+        return set()
+
+    async def check(self) -> None:
+        return None
+
+    async def stop(self) -> None:
+        return None
+
+
 def queue_name(service: str, event: type[Event]) -> str:
     """Return the durable queue of `service` for `event`."""
     return f"{service}.{event.type}"

@@ -14,7 +14,7 @@ from coach_common.events.base import Envelope, Event
 from coach_common.events.catalog import CATALOG
 from coach_common.ids import new_id
 from coach_common.messaging.dispatch import Verdict, dispatch
-from coach_common.service import Service, upgrade
+from coach_common.service import Service, close, upgrade
 
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
@@ -27,10 +27,7 @@ async def migrated(service: Service) -> AsyncIterator[Service]:
     try:
         yield service
     finally:
-        for close in service.on_close:
-            await close()
-        if service.database is not None:
-            await service.database.close()
+        await close(service)
 
 
 def client_for(service: Service, **options: object) -> httpx.AsyncClient:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
-from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
+from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ, PrivateRedis
 
 
 @pytest.fixture
@@ -38,6 +38,13 @@ def mariadb() -> Iterator[PrivateMariaDB]:
 def rabbitmq() -> Iterator[PrivateRabbitMQ]:
     """Start a RabbitMQ of this test run's own."""
     with PrivateRabbitMQ.started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[PrivateRedis]:
+    """Start a Redis of this test run's own."""
+    with PrivateRedis.started() as server:
         yield server
 
 

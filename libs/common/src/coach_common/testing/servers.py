@@ -1,6 +1,6 @@
-"""A MariaDB and a RabbitMQ of a test run's own: free ports, own folders, stopped by id.
+"""A MariaDB, a RabbitMQ, a Redis of a test run's own: free ports, own folders, stopped by id.
 
-Both come from Debian's packages (`mariadb-server`, `rabbitmq-server`); as root or as anybody else.
+From Debian's `mariadb-server`, `rabbitmq-server`, `redis-server`; as root or as anybody else.
 Each child is told by the kernel to end with the test run, should that be killed.
 """
 
@@ -199,6 +199,57 @@ class PrivateRabbitMQ:
         except (OSError, RuntimeError):
             return False
         return True
+
+
+@dataclass
+class PrivateRedis:
+    """One server, nothing kept on disk; a test flushes what it needs to be empty."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def url(self) -> str:
+        """The address of database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @classmethod
+    @contextmanager
+    def started(cls) -> Iterator["PrivateRedis"]:
+        """Run a server while the block lasts."""
+        _need("redis-server", "redis-server")
+        with _folder("coach-redis-") as folder:
+            server = cls(folder, free_port())
+            server.start()
+            try:
+                yield server
+            finally:
+                server.stop()
+
+    def start(self) -> None:
+        """Start the server (again, empty) and wait until it takes connections."""
+        log = self.folder / "server.log"
+        self.process = _start(
+            [
+                _path("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1",
+                "--dir", str(self.folder), "--save", "", "--appendonly", "no",
+            ],
+            log,
+        )  # fmt: skip
+        _until(self._answers, self.process, log, "Redis")
+
+    def stop(self) -> None:
+        """Stop the server; its counts are gone."""
+        _stop(self.process)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
 
 
 def free_port() -> int:

@@ -118,7 +118,7 @@ async def _postpone(deps: Deps, job: Job, reason: str, fail: Fail) -> None:
     if now - job.created_at >= RETRIED_FOR:
         await fail(deps, job, reason, True)
         return
-    until = now + job.pause(random.random())  # noqa: S311 - jitter, no secret
+    until = now + job.pause(random.random())  # noqa: S311 # nosec B311 # jitter, no secret
     async with deps.db.transaction() as tx:
         is_ours = await store.postpone_job(tx, job, until=until, reason=reason)
     if is_ours and reason != job.reason:

@@ -1,0 +1,405 @@
+"""Identity beside what limits it. `make bench-auth`.
+
+In one run and interleaved: bare bcrypt on all cores, the auth service taking logins, and what a
+burst of them does to a cheap call beside it; then token verifications, refreshes, and the time from
+the answer to a logout until two gateway replicas refuse the token, with auth as usual, slow,
+restarted and gone. Every part is a process of its own, on SQLite.
+"""
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import gateway as parts
+import httpx
+
+from coach_auth.keys import Secret
+from coach_common.testing.fakes import TokenIssuer
+from coach_common.testing.servers import free_port
+
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+CORES = len(os.sched_getaffinity(0))
+LOGINS_A_ROUND = 16 * CORES
+AT_ONCE = 4 * CORES
+PROBES_A_SECOND = 100
+SLOW_SECONDS = 0.3
+TRIALS = int(os.environ.get("TRIALS", "30"))
+Account = dict[str, str]
+
+
+@dataclass
+class Found:
+    """All that was measured."""
+
+    bare: list[float] = field(default_factory=list)
+    logins: list[float] = field(default_factory=list)
+    idle_ms: list[list[float]] = field(default_factory=list)
+    burst_ms: list[list[float]] = field(default_factory=list)
+    verified: float = 0.0
+    remembered: float = 0.0
+    signed: float = 0.0
+    refreshes: list[float] = field(default_factory=list)
+    seen: dict[str, list[float]] = field(default_factory=dict)
+    closed: list[float] = field(default_factory=list)
+    back: list[float] = field(default_factory=list)
+
+
+class Proxy:
+    """Stands between gateways and auth, and holds every answer back for `delay` seconds."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.delay = 0.0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            upstream, out = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(self._pump(reader, out, False), self._pump(upstream, writer, True))
+
+    async def _pump(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_answer: bool
+    ) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                if is_answer and self.delay:
+                    await asyncio.sleep(self.delay)
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+class Line:
+    """One kept-alive connection, spoken to by hand: a client library costs more than the call."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def get(self, path: str, token: str) -> int:
+        """Return the status of a GET."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n".encode()
+        )
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
+        await reader.readexactly(int(length or 0))
+        return int(head[9:12])
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+async def bare_bcrypt() -> float:
+    """Checks a second, with as many threads as cores and nothing else."""
+    stored = bcrypt.hashpw(b"a long bench password", bcrypt.gensalt(12))
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(CORES) as pool:
+        began = time.perf_counter()
+        await asyncio.gather(
+            *(
+                loop.run_in_executor(pool, bcrypt.checkpw, b"a long bench password", stored)
+                for _ in range(LOGINS_A_ROUND)
+            )
+        )
+        return LOGINS_A_ROUND / (time.perf_counter() - began)
+
+
+async def probe(line: Line, token: str, until: Callable[[], bool]) -> list[float]:
+    """Milliseconds of GET /auth/me, begun at a steady pace whatever the answers take."""
+    taken: list[float] = []
+    due = time.perf_counter()
+    while not until():
+        due += 1 / PROBES_A_SECOND
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        began = time.perf_counter()
+        status = await line.get("/auth/me", token)
+        taken.append((time.perf_counter() - began) * 1e3)
+        assert status == 200
+    return taken
+
+
+async def take_logins(
+    client: httpx.AsyncClient, accounts: list[Account]
+) -> tuple[float, list[dict[str, Any]]]:
+    """Sign in AT_ONCE at a time; logins a second, and what they answered."""
+    waiting = list(range(LOGINS_A_ROUND))
+    answers: list[dict[str, Any]] = []
+
+    async def phone(account: Account) -> None:
+        while waiting:
+            waiting.pop()
+            answer = await client.post("/auth/login", json=account)
+            assert answer.status_code == 200, answer.text
+            answers.append(answer.json())
+
+    began = time.perf_counter()
+    await asyncio.gather(*(phone(account) for account in accounts))
+    return LOGINS_A_ROUND / (time.perf_counter() - began), answers
+
+
+async def take_refreshes(client: httpx.AsyncClient, tokens: list[str], seconds: float) -> float:
+    done = 0
+    until = time.perf_counter() + seconds
+
+    async def phone(token: str) -> None:
+        nonlocal done
+        while time.perf_counter() < until:
+            answer = await client.post("/auth/refresh", json={"refresh_token": token})
+            assert answer.status_code == 200
+            token = answer.json()["refresh_token"]
+            done += 1
+
+    await asyncio.gather(*(phone(token) for token in tokens))
+    return done / seconds
+
+
+async def verify(found: Found) -> None:
+    """One core: tokens seen for the first time, tokens that are remembered, tokens signed."""
+    from uuid import UUID
+
+    issuer = TokenIssuer()
+    reader = issuer.reader
+    tokens = [issuer.issue(UUID(int=number)) for number in range(1500)]
+    for name in ("verified", "remembered"):
+        began = time.perf_counter()
+        for token in tokens:
+            await reader.read(token)
+        setattr(found, name, len(tokens) / (time.perf_counter() - began))
+    key, claims = Secret("s" * 32).new_signing_key(), issuer.claims(UUID(int=1))
+    began = time.perf_counter()
+    for _ in range(500):
+        key.sign(claims)
+    found.signed = 500 / (time.perf_counter() - began)
+
+
+async def until_status(line: Line, token: str, is_it: Callable[[int], bool], began: float) -> float:
+    while not is_it(await line.get("/sessions", token)):  # noqa: ASYNC110 - no event tells
+        await asyncio.sleep(0.005)
+    return time.perf_counter() - began
+
+
+Logins = list[dict[str, Any]]
+
+
+async def log_out(client: httpx.AsyncClient, login: dict[str, Any]) -> None:
+    bearer = {"authorization": f"Bearer {login['token']}"}
+    assert (await client.post("/auth/logout", headers=bearer)).status_code == 200
+
+
+async def propagate(
+    client: httpx.AsyncClient, lines: list[Line], logins: Logins, trials: int
+) -> list[float]:
+    """Seconds from the answer to a logout until each gateway refuses the token."""
+    seen: list[float] = []
+    for _ in range(trials):
+        login = logins.pop()
+        assert {await line.get("/sessions", login["token"]) for line in lines} == {200}
+        await log_out(client, login)
+        began = time.perf_counter()
+        seen += await asyncio.gather(
+            *(until_status(line, login["token"], lambda s: s == 401, began) for line in lines)
+        )
+    return seen
+
+
+@asynccontextmanager
+async def slow_door(port: int) -> AsyncIterator[tuple[Proxy, int]]:
+    proxy = Proxy(port)
+    server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
+    yield proxy, server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def measure(folder: Path) -> Found:
+    found = Found()
+    port, upstream = free_port(), free_port()
+    url = f"http://127.0.0.1:{port}"
+    auth_argv = [sys.executable, parts.__file__, "part", "auth", str(port), str(folder)]
+    with ExitStack() as stack, ExitStack() as auth:
+        auth.enter_context(parts.process(auth_argv, folder / "auth.log"))
+        await asyncio.to_thread(parts.until_answers, f"{url}/health/live")
+        async with (
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
+            slow_door(port) as (proxy, door),
+        ):
+            accounts = [
+                {"email": f"bench{number}@example.com", "password": "a long bench password"}
+                for number in range(AT_ONCE)
+            ]
+            made = [await client.post("/auth/register", json=account) for account in accounts]
+            token = made[0].json()["token"]
+            logins = await compare(found, client, Line(port), token, accounts)
+            for number in range(ROUNDS):
+                tokens = [logins.pop()["refresh_token"] for _ in accounts]
+                found.refreshes.append(await take_refreshes(client, tokens, 4))
+                print(f"refreshes {number + 1}/{ROUNDS} {found.refreshes[-1]:.0f}/s")
+            await verify(found)
+
+            parts.part(stack, "upstream", upstream, folder)
+            gateways = [free_port(), free_port()]
+            for own in gateways:
+                parts.part(
+                    stack, "gateway", own, folder,
+                    f"http://127.0.0.1:{door}", f"http://127.0.0.1:{upstream}",
+                )  # fmt: skip
+            bearer = {"authorization": f"Bearer {token}"}
+            for own in gateways:
+                await asyncio.to_thread(
+                    parts.until_answers, f"http://127.0.0.1:{own}/sessions", bearer
+                )
+            lines = [Line(own) for own in gateways]
+            trials = min(TRIALS, (len(logins) - 6) // 2)
+            found.seen["as usual"] = await propagate(client, lines, logins, trials)
+            proxy.delay = SLOW_SECONDS
+            found.seen[f"{SLOW_SECONDS * 1e3:.0f} ms slower"] = await propagate(
+                client, lines, logins, trials
+            )
+            proxy.delay = 0.0
+            await restart_and_go(found, client, lines, logins, token, auth, auth_argv, folder)
+    return found
+
+
+async def compare(
+    found: Found, client: httpx.AsyncClient, line: Line, token: str, accounts: list[Account]
+) -> Logins:
+    logins: Logins = []
+    for number in range(ROUNDS):
+        until = time.perf_counter() + 3
+        found.idle_ms.append(await probe(line, token, lambda: time.perf_counter() > until))  # noqa: B023
+        found.bare.append(await bare_bcrypt())
+        burst = asyncio.create_task(take_logins(client, accounts))
+        found.burst_ms.append(await probe(line, token, burst.done))
+        rate, answers = await burst
+        found.logins.append(rate)
+        logins += answers
+        print(
+            f"logins {number + 1}/{ROUNDS} {rate:.2f}/s, bare {found.bare[-1]:.2f}/s,"
+            f" p99 {percentile(found.burst_ms[-1], 0.99):.2f} ms"
+            f" (idle {percentile(found.idle_ms[-1], 0.99):.2f})"
+        )
+    return logins
+
+
+async def restart_and_go(
+    found: Found,
+    client: httpx.AsyncClient,
+    lines: list[Line],
+    logins: Logins,
+    token: str,
+    auth: ExitStack,
+    argv: list[str],
+    folder: Path,
+) -> None:
+    """Auth stops right after a logout, and comes back; then it stops for good."""
+    refused: Callable[[int], bool] = lambda status: status != 200  # noqa: E731
+    passes: Callable[[int], bool] = lambda status: status == 200  # noqa: E731
+    seen: list[float] = []
+
+    async def both(about: str, is_it: Callable[[int], bool], began: float) -> list[float]:
+        waiting: list[Awaitable[float]] = [
+            until_status(line, about, is_it, began) for line in lines
+        ]
+        return list(await asyncio.gather(*waiting))
+
+    for _ in range(3):
+        login = logins.pop()
+        await log_out(client, login)
+        began = time.perf_counter()
+        stopping = asyncio.create_task(asyncio.to_thread(auth.close))
+        seen += await both(login["token"], refused, began)
+        await stopping
+        auth.enter_context(parts.process(argv, folder / "auth.log"))
+        await asyncio.to_thread(parts.until_answers, f"{client.base_url}/health/live")
+        answering = time.perf_counter()
+        await both(token, passes, answering)
+        found.back.append(time.perf_counter() - answering)
+        await both(login["token"], lambda status: status == 401, answering)
+    found.seen["restarted"] = seen
+    await asyncio.to_thread(auth.close)
+    found.closed = await both(token, lambda status: status == 503, time.perf_counter())
+
+
+def report(found: Found) -> str:
+    ratio = statistics.median(
+        ours / bare for ours, bare in zip(found.logins, found.bare, strict=True)
+    )
+    p99 = statistics.median(
+        percentile(burst, 0.99) / percentile(idle, 0.99)
+        for burst, idle in zip(found.burst_ms, found.idle_ms, strict=True)
+    )
+
+    def all_of(rounds: list[list[float]], share: float) -> float:
+        return percentile([one for taken in rounds for one in taken], share)
+
+    lines = [
+        "# Identity beside what limits it",
+        "",
+        f"Made by `make bench-auth` on {CORES} cores that the clients share: medians of {ROUNDS}"
+        f" interleaved rounds of {LOGINS_A_ROUND} logins, {AT_ONCE} at a time. Only ratios of one"
+        " run mean something.",
+        "",
+        "| | | |",
+        "|---|---|---|",
+        f"| bare bcrypt, cost 12, {CORES} threads "
+        f" | {statistics.median(found.bare):.2f} checks/s | |",
+        f"| logins | {statistics.median(found.logins):.2f}/s | **{ratio:.2f}** × bare bcrypt"
+        " (goal ≥ 0.9) |",
+        f"| `GET /auth/me`, idle | p50 {all_of(found.idle_ms, 0.5):.2f} ms,"
+        f" p99 {all_of(found.idle_ms, 0.99):.2f} ms | |",
+        f"| `GET /auth/me` during the logins | p50 {all_of(found.burst_ms, 0.5):.2f} ms,"
+        f" p99 {all_of(found.burst_ms, 0.99):.2f} ms | **{p99:.2f}** × idle p99 (goal ≤ 3) |",
+        f"| refreshes, {AT_ONCE} at a time | {statistics.median(found.refreshes):.0f}/s | |",
+        f"| tokens signed, one core | {found.signed:.0f}/s | |",
+        f"| tokens verified for the first time, one core | {found.verified:.0f}/s | |",
+        f"| tokens verified before, one core | {found.remembered:.0f}/s | |",
+        "",
+        "## From the answer to a logout until two gateway replicas refuse the token",
+        "",
+        "| auth is | trials | p50 s | p99 s | max s (goal ≤ 1) |",
+        "|---|---|---|---|---|",
+    ]
+    for name, seen in found.seen.items():
+        lines.append(
+            f"| {name} | {len(seen)} | {percentile(seen, 0.5):.2f} | {percentile(seen, 0.99):.2f}"
+            f" | **{max(seen):.2f}** |"
+        )
+    lines += [
+        "",
+        "Restarted: auth is stopped right after it answered; the gateways refuse the token, then"
+        " all tokens (503), and let the others pass again"
+        f" {max(found.back):.2f} s at most after auth answers.",
+        f"Gone: {max(found.closed):.2f} s after auth has stopped, both answer 503 to everybody.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="coach-bench-") as folder:
+        found = asyncio.run(measure(Path(folder)))
+    text = report(found)
+    parts.RESULTS.mkdir(exist_ok=True)
+    (parts.RESULTS / "auth.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

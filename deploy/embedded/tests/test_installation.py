@@ -1,0 +1,69 @@
+"""Operator commands find an installation that nobody configured."""
+
+import importlib.metadata
+import io
+from pathlib import Path
+
+import pytest
+
+from coach_auth import __main__ as commands
+from coach_common import cli
+from coach_common.config import SettingsError
+from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
+from coach_common.service import close, upgrade
+from coach_embedded.installation import settings_of
+
+
+@pytest.fixture(autouse=True)
+def _own_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the package declares it, whatever is installed on this machine."""
+    point = importlib.metadata.EntryPoint(
+        "embedded", "coach_embedded.installation:settings_of", "coach.installations"
+    )
+    monkeypatch.setattr(cli, "entry_points", lambda group: [point] if "inst" in group else [])
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+
+def test_an_operator_makes_an_account_in_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    (tmp_path / "auth.db").touch()
+    _migrate(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("a fine password\n"))
+
+    codes = [
+        commands.users(["create", "alice@example.com", "--name", "Alice"]),
+        commands.users(["disable", "alice@example.com"]),
+        commands.users(["show", "alice@example.com"]),
+        commands.main(["keys", "rotate"]),
+    ]
+
+    lines = capsys.readouterr().out.splitlines()
+    assert codes == [0, 0, 0, 0]
+    assert "alice@example.com  disabled" in lines[2]
+
+
+def test_without_data_one_line_names_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+
+    with pytest.raises(SettingsError, match="DATABASE_URL"):
+        commands.users(["show", "alice@example.com"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def _migrate(folder: Path) -> None:
+    import asyncio
+
+    from coach_auth.app import build
+    from coach_auth.config import AuthSettings
+
+    async def run() -> None:
+        broker = InProcessBroker(f"sqlite:///{folder}/broker.db")
+        built = build(AuthSettings.load(**settings_of("auth")), InProcessTransport(broker))
+        await upgrade(built)
+        await close(built)
+
+    asyncio.run(run())

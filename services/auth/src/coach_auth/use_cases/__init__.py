@@ -1,0 +1,1 @@
+"""The verbs of auth: accounts, logins, signing keys, and what operators do."""

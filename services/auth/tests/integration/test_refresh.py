@@ -1,0 +1,167 @@
+"""Refresh token families over two replicas of auth that share only their tables and SECRET_KEY."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from coach_auth import store
+from coach_auth.app import build
+from coach_auth.config import AuthSettings
+from coach_auth.deps import Deps
+from coach_auth.domain import LoginEnded, WrongCredentials
+from coach_auth.tables import AUDIT, LOGINS, REFRESH_TOKENS
+from coach_auth.use_cases import accounts, logins, signing
+from coach_common.testing.fakes import FakeClock, KeepingTransport
+from coach_common.testing.harness import client_for, migrated
+
+ACCOUNT = {"email": "alice@example.com", "password": "correct horse"}
+DAY = 86_400
+
+
+@dataclass
+class Replicas:
+    """Two clients, each of a replica of its own."""
+
+    clients: list[httpx.AsyncClient]
+
+    async def refresh(self, token: str, *, at: int = 0) -> httpx.Response:
+        return await self.clients[at].post("/auth/refresh", json={"refresh_token": token})
+
+
+@pytest.fixture
+async def replicas(
+    client: httpx.AsyncClient, settings: AuthSettings, clock: FakeClock
+) -> AsyncIterator[Replicas]:
+    async with (
+        migrated(build(settings, KeepingTransport(), clock=clock)) as other,
+        client_for(other) as second,
+    ):
+        yield Replicas([client, second])
+
+
+@pytest.mark.parametrize("kept", range(5))
+async def test_whichever_of_five_parallel_answers_the_phone_keeps_works_next_time(
+    replicas: Replicas, phone: Any, deps: Deps, clock: FakeClock, kept: int
+) -> None:
+    answers = await asyncio.gather(
+        *(replicas.refresh(phone.refresh_token, at=number % 2) for number in range(5))
+    )
+    tokens = [answer.json()["refresh_token"] for answer in answers]
+    clock.advance(1800)
+    following = await replicas.refresh(tokens[kept], at=kept % 2)
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert len(set(tokens)) == 1
+    assert following.status_code == 200
+    async with deps.db.read() as tx:
+        (login,) = await tx.rows(select(LOGINS))
+        generations = await tx.rows(select(REFRESH_TOKENS))
+    assert login["revoked_at"] is None
+    assert len(generations) == 3
+
+
+async def test_within_the_grace_window_any_replica_says_the_same_successor_again(
+    replicas: Replicas, phone: Any, clock: FakeClock
+) -> None:
+    first = await replicas.refresh(phone.refresh_token, at=0)
+    clock.advance(9)
+    again = await replicas.refresh(phone.refresh_token, at=1)
+
+    assert first.json()["refresh_token"] == again.json()["refresh_token"]
+    assert first.json()["access_token"] != again.json()["access_token"]
+
+
+@pytest.mark.parametrize("is_successor_used", [True, False])
+async def test_reuse_ends_the_family_and_leaves_a_record_and_other_logins_alone(
+    replicas: Replicas, phone: Any, deps: Deps, clock: FakeClock, is_successor_used: bool
+) -> None:
+    other = (await phone.client.post("/auth/login", json=ACCOUNT)).json()["refresh_token"]
+    newest = (await replicas.refresh(phone.refresh_token)).json()["refresh_token"]
+    if is_successor_used:
+        clock.advance(1)
+        newest = (await replicas.refresh(newest)).json()["refresh_token"]
+    else:
+        clock.advance(10.001)
+
+    reused = await replicas.refresh(phone.refresh_token, at=1)
+
+    assert reused.status_code == 401
+    assert (await replicas.refresh(newest)).status_code == 401
+    assert (await phone.call("GET", "/auth/me")).status_code == 401
+    assert (await replicas.refresh(other)).status_code == 200
+    async with deps.db.read() as tx:
+        (record,) = await tx.rows(select(AUDIT))
+        ended = [row["id"] for row in await tx.rows(select(LOGINS)) if row["revoked_at"]]
+    assert record["what"] == "refresh token reused"
+    assert [record["login_id"]] == ended
+
+
+async def test_parallel_reuse_ends_the_family_once(
+    replicas: Replicas, phone: Any, deps: Deps, clock: FakeClock
+) -> None:
+    newest = (await replicas.refresh(phone.refresh_token)).json()["refresh_token"]
+    await replicas.refresh(newest)
+    answers = await asyncio.gather(
+        *(replicas.refresh(phone.refresh_token, at=number % 2) for number in range(6))
+    )
+
+    assert {answer.status_code for answer in answers} == {401}
+    told = await phone.client.get(
+        "/internal/revocations", headers={"authorization": "Bearer a token between services"}
+    )
+    assert len(told.json()["revoked"]) == 1
+
+
+async def test_each_refresh_starts_seven_new_days_until_the_ninetieth_day(
+    replicas: Replicas, phone: Any, clock: FakeClock
+) -> None:
+    token = phone.refresh_token
+    for day in range(1, 90):
+        clock.advance(DAY)
+        answer = await replicas.refresh(token, at=day % 2)
+        assert answer.status_code == 200, f"day {day}"
+        token = answer.json()["refresh_token"]
+    clock.advance(DAY)
+
+    assert (await replicas.refresh(token)).status_code == 401
+
+
+@pytest.mark.parametrize("body", [{}, {"everywhere": True}])
+async def test_after_a_logout_no_replica_refreshes(
+    replicas: Replicas, phone: Any, body: dict[str, bool]
+) -> None:
+    await phone.call("POST", "/auth/logout", **body)
+
+    for at in (0, 1):
+        assert (await replicas.refresh(phone.refresh_token, at=at)).status_code == 401
+
+
+async def test_a_login_whose_password_was_changed_while_it_was_checked_does_not_begin(
+    phone: Any, deps: Deps
+) -> None:
+    async with deps.db.read() as tx:
+        checked = await store.find_user_by_email(tx, ACCOUNT["email"])
+    assert checked is not None
+    key = await signing.get_signing_key(deps)
+    change = {"newPassword": "better horse", "currentPassword": ACCOUNT["password"]}
+    assert (await phone.call("PUT", "/auth/me", **change)).status_code == 200
+
+    with pytest.raises(WrongCredentials):
+        await logins.sign_in(deps, checked, key)
+
+
+async def test_a_login_of_somebody_disabled_while_it_was_checked_does_not_begin(
+    phone: Any, deps: Deps
+) -> None:
+    async with deps.db.read() as tx:
+        checked = await store.find_user_by_email(tx, ACCOUNT["email"])
+    assert checked is not None
+    await accounts.set_user_active(deps, ACCOUNT["email"], is_active=False)
+
+    with pytest.raises(LoginEnded):
+        await logins.sign_in(deps, checked, await signing.get_signing_key(deps))

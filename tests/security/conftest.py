@@ -1,0 +1,79 @@
+"""One running system for all attacks, two people in it, and what must hold after every attack."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from attacker import PASSWORD, SPOKEN, Canary, Person, Target
+from stacks import embedded
+
+from coach_common.testing.harness import eventually
+
+_ROOMY = {
+    "BCRYPT_COST": "4",
+    "OPEN_REQUESTS_A_MINUTE": "100000",
+    "REQUESTS_A_MINUTE": "100000",
+    "CHATS_A_MINUTE": "100000",
+    "SWEEP_SECONDS": "1",
+    "SOCKET_AUTH_SECONDS": "3",
+    "HEAD_SECONDS": "3",
+    "BODY_SECONDS": "3",
+    "MAX_AUDIO_BYTES": str(4 * 2**20),
+    "MAX_PENDING_UPLOADS": "40",
+}
+"""Settings that keep one attack's load from being refused on account of another's."""
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
+    """The system under attack: everything in one process, as `make run` starts it."""
+    folder = tmp_path_factory.mktemp("attacked")
+    canary = Canary()
+    listener = await asyncio.start_server(canary.hit, "127.0.0.1", 0)
+    canary.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    async with listener, embedded(folder, **_ROOMY) as stack:
+        yield Target(stack, folder, canary, {PASSWORD, SPOKEN})
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def bob(target: Target) -> AsyncIterator[Person]:
+    """The victim, whom every attack leaves as he was: a judged session, and a conversation."""
+    async with Person(target) as bob:
+        await bob.register()
+        session_id = await bob.session(title="Bob's secret plan")
+        await bob.call("POST", f"/sessions/{session_id}/complete", json={"transcript": SPOKEN})
+        await bob.call("POST", "/ai/chat", json={"message": "I am Bob and nervous."})
+
+        async def judged() -> bool:
+            feedback = await bob.call("GET", f"/sessions/{session_id}/feedback")
+            return bool(feedback.json()["status"] == "ready")
+
+        await eventually(judged, what="Bob's feedback")
+        yield bob
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def alice(target: Target) -> AsyncIterator[Person]:
+    """The attacker, with an account of her own for each attack."""
+    async with Person(target) as alice:
+        await alice.register()
+        yield alice
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nobody(target: Target) -> AsyncIterator[Person]:
+    """Somebody without an account, at an address of their own."""
+    async with Person(target) as nobody:
+        yield nobody
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def unharmed(target: Target, bob: Person) -> AsyncIterator[None]:
+    """After every attack: same processes, the victim's rows as before, no secret in any log."""
+    pids, belongings = target.pids, target.belongings(bob.user_id)
+    yield
+    assert target.pids == pids
+    assert target.belongings(bob.user_id) == belongings
+    assert target.leaked() == set()
+    assert target.canary.hits == 0

@@ -1,0 +1,351 @@
+"""The gateway: paths, methods, headers and bodies that mean something else than they say."""
+
+import asyncio
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+from attacker import Person, Raw, Target, raw
+from stacks import embedded
+
+from coach_common.testing.harness import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_GOOD_ORIGIN = "http://localhost:8081"
+
+
+def _request(line: str, *lines: str, body: bytes = b"") -> bytes:
+    return "\r\n".join([line, *lines, "", ""]).encode("latin-1") + body
+
+
+async def _as(alice: Person, line: str, *lines: str, body: bytes = b"") -> Raw:
+    token = f"authorization: Bearer {alice.token}"
+    return await raw(alice.target, _request(line, "host: x", token, *lines, body=body))
+
+
+async def test_a30_headers_that_name_somebody_make_nobody(alice: Person, bob: Person) -> None:
+    for name in (
+        "X-User-Id", "x_user_id", "X-Internal-Auth", "X-Forwarded-User", "X-Gateway-Token",
+        "X-Auth-User", "X-Remote-User", "Remote-User", "X-Real-User", "X-Coach-User",
+    ):  # fmt: skip
+        answer = await alice.call("GET", "/auth/me", headers={name: bob.user_id})
+        assert answer.json()["id"] == alice.user_id
+        nobody = await alice.http.get("/auth/me", headers={name: bob.user_id})
+        assert nobody.status_code == 401
+    for name in ("X-Original-URL", "X-Rewrite-URL"):
+        answer = await alice.call("GET", "/auth/me", headers={name: "/internal/revocations"})
+        assert answer.json()["id"] == alice.user_id
+
+
+async def test_a31_a_service_itself_believes_no_header_either(
+    target: Target, alice: Person, bob: Person
+) -> None:
+    ports = re.findall(r"service\.started.*?port=(\d+).*?service=(\w+)", target.log_text())
+    doors = {name: f"http://127.0.0.1:{port}" for port, name in ports}
+    forged = {"x-user-id": bob.user_id, "x-forwarded-user": bob.user_id, "x-gateway-token": "x"}
+    for service, path in (
+        ("auth", "/auth/me"), ("sessions", "/sessions"), ("media", "/upload/1"),
+    ):  # fmt: skip
+        for token in ("x", "a.b.c", alice.token[:-4] + "AAAA"):
+            answer = await alice.http.get(
+                doors[service] + path, headers=forged | {"authorization": f"Bearer {token}"}
+            )
+            assert answer.status_code == 401
+    me = await alice.call("GET", doors["auth"] + "/auth/me", headers=forged)
+    mine = await alice.call("GET", doors["sessions"] + "/sessions", headers=forged)
+    inside = [
+        await alice.call("GET", doors["auth"] + "/internal/revocations"),
+        await alice.http.get(doors["auth"] + "/internal/revocations"),
+        await alice.call(
+            "GET", doors["auth"] + "/internal/revocations", headers={"authorization": "Bearer x"}
+        ),
+    ]
+
+    assert me.json()["id"] == alice.user_id
+    assert mine.json()["sessions"] == []
+    assert {answer.status_code for answer in inside} == {401}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/../internal/revocations", "/v1/%2e%2e/metrics", "//auth/me", "/internal/revocations",
+        "/v1/internal/revocations", "/v1/sessions/..%2f..%2fhealth", "/v1/sessions/%252e%252e",
+        "/auth/me;x=1", "/auth\\me", "/auth/me%00", "/auth/me%0d%0aX:y", "/v1/v1/auth/me",
+        "/V1/AUTH/ME", "/auth/me.", "/auth//me", "/v1/auth/me/", "/auth/me//", "/auth/./me",
+        "/auth/login/../../sessions", "/auth/login/../me", "/sessions/%2e%2e/auth/me", "/v1",
+        "/v1/", "/v1/health", "/v1/metrics", "/health/live/", "/sessions/a/b/c", "/%61uth/me",
+        "/auth/me%20", "/.well-known/../auth/me", "/./auth/me", "/auth/me/..", "/v2/auth/me",
+        "/openapi.json/..", "/auth/m\xe9",
+    ],
+)  # fmt: skip
+async def test_a34_odd_paths_lead_nowhere(alice: Person, path: str) -> None:
+    with_token = await _as(alice, f"GET {path} HTTP/1.1")
+    without = await raw(alice.target, _request(f"GET {path} HTTP/1.1", "host: x"))
+
+    assert with_token.status in (400, 404), with_token
+    assert without.status in (400, 404), without
+
+
+async def test_a35_methods_that_are_not_ours_are_refused(target: Target, alice: Person) -> None:
+    for method in ("TRACE", "PROPFIND", "PATCH", "HEAD", "OPTIONS", "DELETE", "LOCK", "PURGE"):
+        for path in ("/auth/login", "/ai/chat", "/v1/upload/confirm"):
+            answer = await _as(alice, f"{method} {path} HTTP/1.1")
+            assert answer.status in (405, 501), (method, path, answer)
+    for path in ("/", "/health/live", "/sessions", "/nothing"):
+        asked = _request(f"HEAD {path} HTTP/1.1", "host: x", "connection: close")
+        head = await raw(target, asked, seconds=2, checked=False)
+        assert head.status in (200, 401, 404, 405) and head.body == b""
+    connect = await raw(
+        target, _request("CONNECT 127.0.0.1:80 HTTP/1.1", "host: x"), seconds=2, checked=False
+    )
+    assert connect.status in (0, 400, 404, 405, 501)
+
+
+async def test_a35_an_override_is_not_obeyed(alice: Person) -> None:
+    session_id = await alice.session()
+    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
+        answer = await alice.call("GET", f"/sessions/{session_id}", headers={name: "DELETE"})
+        assert answer.status_code == 200
+    posted = await alice.call("POST", f"/sessions/{session_id}?_method=DELETE")
+    with_body = await alice.call("GET", f"/sessions/{session_id}", json={"_method": "DELETE"})
+
+    assert posted.status_code == 405
+    assert with_body.status_code in (200, 400)
+    assert (await alice.call("GET", f"/sessions/{session_id}")).status_code == 200
+
+
+async def test_a36_the_target_and_the_host_lead_nowhere_else(target: Target, alice: Person) -> None:
+    away = target.canary.url
+    for line, hosts in (
+        (f"GET {away}/latest HTTP/1.1", ["x"]),
+        ("GET http://169.254.169.254/latest HTTP/1.1", ["x"]),
+        ("GET /auth/me HTTP/1.1", [away.removeprefix("http://")]),
+        ("GET /auth/me HTTP/1.1", ["x", "y"]),
+        ("GET /auth/me HTTP/1.1", []),
+        ("GET @127.0.0.1/ HTTP/1.1", ["x"]),
+    ):
+        lines = [f"host: {host}" for host in hosts]
+        answer = await raw(
+            target,
+            _request(line, *lines, f"authorization: Bearer {alice.token}"),
+            checked=False,
+        )
+        assert answer.status in (200, 400, 404), (line, answer)
+    for host in ("evil.example", "evil.example:80", "127.0.0.1@evil.example", "8.8.8.8", "[::", ""):
+        answer = await _presigned(alice, host)
+        assert answer.startswith("http://localhost:"), host
+    assert (await _presigned(alice, "10.0.2.2:8000")).startswith("http://10.0.2.2:")
+
+
+async def _presigned(alice: Person, host: str) -> str:
+    answer = await alice.call(
+        "POST",
+        "/upload/s3-presign",
+        json={"content_type": "audio/wav", "extension": "wav"},
+        headers={"host": host},
+    )
+    return str(answer.json()["url"])
+
+
+async def test_a37_what_is_too_large_is_refused_and_not_kept(target: Target, alice: Person) -> None:
+    await alice.session()
+    before = target.memory_kib()
+    token = f"authorization: Bearer {alice.token}"
+    start = ("POST /sessions HTTP/1.1", "host: x", token, "content-type: application/json")
+    huge = b'{"title": "' + b"x" * (2 * 2**20)
+    chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
+    answers = {
+        "header": await raw(target, _request(*start, "x-large: " + "x" * 65_536)),
+        "headers": await raw(target, _request(*start, *(f"x-{n}: y" for n in range(2_000)))),
+        "address": await raw(target, _request(f"GET /{'x' * 2**20} HTTP/1.1", "host: x")),
+        "query": await raw(target, _request(f"GET /sessions?{'x' * 2**17} HTTP/1.1", "host: x")),
+        "body": await raw(target, _request(*start, f"content-length: {50 * 2**20}", body=huge)),
+        "chunks": await raw(target, _request(*start, "transfer-encoding: chunked", body=chunk * 3)),
+        "claim": await raw(target, _request(*start, f"content-length: {10**10}", body=b"{")),
+    }
+    grown = target.memory_kib() - before
+
+    for name in ("header", "headers", "address", "query"):
+        assert answers[name].status in (400, 414, 431), (name, answers[name])
+    for name in ("body", "chunks", "claim"):
+        assert answers[name].status == 413, (name, answers[name])
+        assert answers[name].is_closed
+    assert grown < 20 * 1024
+
+
+async def test_a37_a_body_that_nests_is_refused(alice: Person) -> None:
+    for deep in ("[" * 100_000, '{"a":' * 50_000, '{"title":' + "[" * 5_000 + "]" * 5_000 + "}"):
+        answer = await alice.call(
+            "POST", "/sessions", content=deep, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code in (400, 422)
+
+
+async def test_a38_those_who_send_nothing_are_not_waited_for(target: Target, bob: Person) -> None:
+    """A hundred that begin a request and stop, and a hundred whose body stops (BODY_SECONDS 3)."""
+    before = target.open_files()
+    slow_body = b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"
+    held = [await asyncio.open_connection(*target.address) for _ in range(200)]
+    for number, (_, writer) in enumerate(held):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-a" if number % 2 else slow_body)
+    assert (await bob.call("GET", "/auth/me")).status_code == 200
+    try:
+        async with asyncio.timeout(60):
+            ends = await asyncio.gather(*(reader.read() for reader, _ in held[::2]))
+            assert all(b" 400 " in end[:40] or b" 408 " in end[:40] for end in ends)
+    finally:
+        for _, writer in held:
+            writer.close()
+
+    async def recovered() -> bool:
+        return target.open_files() < before + 20
+
+    await eventually(recovered, what="the end of the held connections", seconds=30)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "x", "GZIP"])
+async def test_a40_a_compressed_body_is_not_taken(alice: Person, encoding: str) -> None:
+    bomb = gzip.compress(bytes(10 * 2**20))
+    answer = await alice.call(
+        "POST",
+        "/sessions",
+        content=bomb,
+        headers={"content-type": "application/json", "content-encoding": encoding},
+    )
+
+    assert answer.status_code == 415
+
+
+async def test_a41_only_our_pages_may_read(alice: Person) -> None:
+    for origin in (
+        "https://evil.example", "null", "http://localhost:8081.evil", "http://LOCALHOST:8081",
+        "https://localhost:8081", "http://localhost:80811", "file://", "*",
+    ):  # fmt: skip
+        simple = await alice.call("GET", "/auth/me", headers={"origin": origin})
+        assert "access-control-allow-origin" not in simple.headers
+        head = f"origin: {origin}", "access-control-request-method: DELETE"
+        asked = await raw(
+            alice.target, _request("OPTIONS /auth/me HTTP/1.1", "host: x", *head), checked=False
+        )
+        assert "access-control-allow-origin" not in asked.headers
+    good = await alice.call("GET", "/auth/me", headers={"origin": _GOOD_ORIGIN})
+
+    assert good.headers["access-control-allow-origin"] == _GOOD_ORIGIN
+    assert "origin" in good.headers["vary"].lower()
+    assert "access-control-allow-credentials" not in good.headers
+
+
+async def test_a42_ids_and_agents_forge_no_line_of_the_log(target: Target, alice: Person) -> None:
+    before = len(target.log_text())
+    ids = ("x" * 10_240, "<script>alert(1)</script>", '{"a": 1}', "a b", "short", "%0d%0aX: y")
+    for given in ids:
+        answer = await alice.call("GET", "/auth/me", headers={"x-request-id": given})
+        assert re.fullmatch(r"[A-Za-z0-9._-]{8,64}", answer.headers["x-request-id"])
+        assert answer.headers["x-request-id"] != given
+    crlf = await _as(alice, "GET /auth/me HTTP/1.1", "x-request-id: abcdefgh\r\nx-evil: 1")
+    agent = await _as(alice, "GET /auth/me HTTP/1.1", 'user-agent: x\t{"level":"error"}\x85evil')
+    for trace in ("00-" + "0" * 32 + "-" + "0" * 16 + "-01", "x" * 9_000, "00-z-z-01", "\xff\xfe"):
+        answer = await _as(
+            alice, "GET /auth/me HTTP/1.1", f"traceparent: {trace}", f"tracestate: {trace}"
+        )
+        assert answer.status in (200, 400, 431)
+    written = target.log_text()[before:]
+
+    assert crlf.status == agent.status == 200
+    assert "x-evil" not in crlf.headers
+    assert "evil" not in written and "<script>" not in written and "xxxxxxxx" not in written
+    assert all(re.match(r"\S*\d{4}-\d\d-\d\dT", line) for line in written.splitlines())
+
+
+async def test_a43_answers_are_nobody_elses_to_keep(alice: Person) -> None:
+    session_id = await alice.session()
+    place = await alice.call(
+        "POST", "/upload/s3-presign", json={"content_type": "audio/wav", "extension": "wav"}
+    )
+    answers = [
+        place,
+        await alice.call("GET", "/auth/me"),
+        await alice.call("GET", "/sessions"),
+        await alice.call("GET", f"/sessions/{session_id}"),
+        await alice.call("GET", f"/sessions/{session_id}/feedback"),
+        await alice.call("GET", "/upload/none"),
+        await alice.http.get("/auth/me"),
+    ]
+
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["content-length: 5", "transfer-encoding: chunked"],
+        ["content-length: 5", "content-length: 6"],
+        ["content-length: 5, 6"], ["content-length: +5"], ["content-length: -5"],
+        ["content-length: 0x5"], ["content-length: five"], ["transfer-encoding: xchunked"],
+        ["transfer-encoding: chunked, identity"], ["transfer-encoding : chunked"],
+        ["transfer-encoding:\x0bchunked"], ["content-length: 5\ncontent-length: 50"],
+    ],
+    ids=str,
+)  # fmt: skip
+async def test_a37_a_body_whose_end_is_ambiguous_carries_no_second_request(
+    target: Target, alice: Person, lines: list[str]
+) -> None:
+    token = f"authorization: Bearer {alice.token}"
+    smuggled = b"GET /auth/me HTTP/1.1\r\nhost: y\r\n" + token.encode() + b"\r\n\r\n"
+    head = _request("POST /auth/login HTTP/1.1", "host: x", "content-type: text/plain", *lines)
+    reader, writer = await asyncio.open_connection(*target.address)
+    writer.write(head + b"0\r\n\r\n" + smuggled)
+    said = b""
+    try:
+        async with asyncio.timeout(2):
+            while piece := await reader.read(65_536):
+                said += piece
+    except TimeoutError:
+        pass
+    finally:
+        writer.close()
+
+    assert said[9:12] in (b"400", b"411", b"413", b"415", b"422", b"501", b"")
+    assert alice.email.encode() not in said
+
+
+async def test_a44_each_door_has_its_limit(tmp_path: Path, target: Target) -> None:
+    limits = {
+        "OPEN_REQUESTS_A_MINUTE": "20", "REQUESTS_A_MINUTE": "30", "CHATS_A_MINUTE": "5",
+        "BCRYPT_COST": "4",
+    }  # fmt: skip
+    async with embedded(tmp_path, **limits) as stack:
+        limited = Target(stack, tmp_path, target.canary)
+        async with Person(limited) as carol, Person(limited) as dave:
+            await carol.register()
+            chats = [
+                (await carol.call("POST", "/ai/chat", json={"message": "Hello"})).status_code
+                for _ in range(8)
+            ]
+            calls = [(await carol.call("GET", "/auth/me")).status_code for _ in range(40)]
+            guesses = [
+                (await carol.http.post("/auth/refresh", json={"refresh_token": "x"})).status_code
+                for _ in range(30)
+            ]
+            health = [(await carol.http.get("/health/live")).status_code for _ in range(60)]
+            await dave.register()
+            other = await dave.call("GET", "/auth/me")
+
+    assert chats == [200] * 5 + [429] * 3
+    assert calls == [200] * 30 + [429] * 10
+    assert guesses == [401] * 19 + [429] * 11, "the registration was one of the twenty"
+    assert set(health) == {200}
+    assert other.status_code == 200
+
+
+async def test_a35_a_problem_is_one_whatever_is_asked_for(alice: Person) -> None:
+    for accept in ("text/html", "image/*", "", "application/xml;q=1", "x" * 500):
+        answer = await alice.http.get("/auth/me", headers={"accept": accept})
+        assert json.loads(answer.content)["status"] == 401

@@ -1,0 +1,331 @@
+"""Signing in, staying in, and the account itself: guessed, replayed, raced and stuffed."""
+
+import asyncio
+import hashlib
+import json
+import time
+from uuid import UUID
+
+import httpx
+import pytest
+from attacker import PASSWORD, Person, Target, raw
+
+from coach_common.testing.harness import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def _refresh(person: Person, token: str) -> httpx.Response:
+    answer = await person.http.post("/auth/refresh", json={"refresh_token": token})
+    if answer.status_code == 200:
+        person.target.secrets |= {answer.json()["refresh_token"], answer.json()["token"]}
+    return answer
+
+
+@pytest.mark.parametrize("kept", range(5))
+async def test_a14_whichever_of_five_parallel_refreshes_was_kept_works(
+    alice: Person, kept: int
+) -> None:
+    answers = await asyncio.gather(*(_refresh(alice, alice.refresh_token) for _ in range(5)))
+    next_one = await _refresh(alice, answers[kept].json()["refresh_token"])
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert len({answer.json()["token"] for answer in answers}) == 5
+    assert next_one.status_code == 200
+
+
+async def test_a15_a_token_whose_successor_was_used_ends_its_family(alice: Person) -> None:
+    first = alice.refresh_token
+    second = (await _refresh(alice, first)).json()["refresh_token"]
+    third = (await _refresh(alice, second)).json()
+
+    assert (await _refresh(alice, first)).status_code == 401
+    assert (await _refresh(alice, third["refresh_token"])).status_code == 401
+
+    async def over() -> bool:
+        return (await alice.call("GET", "/auth/me")).status_code == 401
+
+    await eventually(over, what="the end of the family", seconds=1.0)
+
+
+async def test_a16_a_token_that_comes_back_after_the_window_ends_its_family(
+    target: Target, alice: Person
+) -> None:
+    first = alice.refresh_token
+    second = (await _refresh(alice, first)).json()["refresh_token"]
+    eleven_seconds_ago = "strftime('%Y-%m-%d %H:%M:%f000', used_at, '-11 seconds')"
+    target.change(
+        "auth",
+        f"UPDATE refresh_tokens SET used_at = {eleven_seconds_ago} WHERE digest = ?",
+        hashlib.sha256(first.encode()).digest(),
+    )
+
+    assert (await _refresh(alice, first)).status_code == 401
+    assert (await _refresh(alice, second)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "key"),
+    [("refresh_tokens", "expires_at", "login_id"), ("logins", "ends_at", "id")],
+)
+async def test_a19_neither_a_week_unused_nor_a_family_of_90_days_goes_on(
+    target: Target, alice: Person, table: str, column: str, key: str
+) -> None:
+    """Each refresh starts seven new days; a family ends for good 90 days after its login."""
+    ((login_id, expires_at),) = target.rows(
+        "auth",
+        "SELECT login_id, julianday(expires_at) - julianday('now') FROM refresh_tokens"
+        " WHERE digest = ?",
+        hashlib.sha256(alice.refresh_token.encode()).digest(),
+    )
+    renewed = (await _refresh(alice, alice.refresh_token)).json()["refresh_token"]
+    target.change(
+        "auth",
+        f"UPDATE {table} SET {column} = '2026-01-01 00:00:00.000000' WHERE {key} = ?",
+        login_id,
+    )
+
+    assert 6.9 < expires_at < 7.1
+    assert (await _refresh(alice, renewed)).status_code == 401
+
+
+async def test_a18_what_ended_cannot_be_refreshed(target: Target, alice: Person) -> None:
+    first, token = alice.refresh_token, alice.token
+    await alice.login()
+    second = alice.refresh_token
+    digest = hashlib.sha256(first.encode()).digest()
+    assert target.rows("auth", "SELECT 1 FROM refresh_tokens WHERE digest = ?", digest)
+    for stolen in (digest.hex(), hashlib.sha256(digest).hexdigest(), first[:-1], first + "="):
+        assert (await _refresh(alice, stolen)).status_code == 401
+
+    assert (await alice.call("POST", "/auth/logout")).status_code == 200
+    assert (await _refresh(alice, second)).status_code == 401
+
+    alice.token = token
+    assert (await _refresh(alice, first)).status_code == 200
+    assert (await alice.call("POST", "/auth/logout", json={"everywhere": True})).status_code == 200
+    assert (await _refresh(alice, first)).status_code == 401
+
+
+async def test_a18_a_deleted_persons_tokens_are_dead(alice: Person) -> None:
+    gone = await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
+
+    assert gone.status_code == 204
+    assert (await _refresh(alice, alice.refresh_token)).status_code == 401
+    assert (await alice.login()).status_code == 401
+
+
+async def test_a20_a_wrong_password_and_no_account_are_told_in_the_same_words(
+    target: Target, bob: Person
+) -> None:
+    told = []
+    for email in (bob.email, "nobody-at-all@example.com"):
+        async with Person(target) as guesser:
+            answer = await guesser.http.post(
+                "/auth/login", json={"email": email, "password": "a wrong guess"}
+            )
+        assert answer.status_code == 401
+        told.append({**answer.json(), "request_id": ""})
+
+    assert told[0] == told[1]
+    assert told[0]["detail"] == "Incorrect email or password"
+
+
+async def test_a22_passwords_of_a_mebibyte_cost_nothing(nobody: Person, bob: Person) -> None:
+    body = json.dumps({"email": bob.email, "password": "x" * 2**20})
+    headers = {"content-type": "application/json"}
+    flood = [nobody.http.post("/auth/login", content=body, headers=headers) for _ in range(20)]
+    *refused, served = await asyncio.gather(*flood, bob.call("GET", "/auth/me"))
+
+    assert {answer.status_code for answer in refused} <= {413, 422}
+    assert served.status_code == 200
+
+
+async def test_a22_a_long_password_is_refused_before_it_is_hashed(
+    nobody: Person, bob: Person
+) -> None:
+    for password in ("x" * 129, "x" * 500_000, "\N{GRINNING FACE}" * 129):
+        answer = await nobody.http.post(
+            "/auth/login", json={"email": bob.email, "password": password}
+        )
+        assert answer.status_code == 422
+
+
+async def test_a23_one_address_is_registered_once_however_it_is_spelled(
+    target: Target, nobody: Person
+) -> None:
+    name = nobody.name
+    spellings = [f"{name}@X.io", f"{name.upper()}@x.io", f" {name}@x.io ", f"{name}@x.io"] * 5
+    answers = await asyncio.gather(
+        *(
+            nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
+            for email in spellings
+        )
+    )
+
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[0] == 201 and set(statuses[1:]) <= {400, 422}
+    emails = target.rows("auth", "SELECT email FROM users WHERE lower(email) LIKE ?", f"{name}@%")
+    assert len(emails) == 1
+
+
+async def test_a24_guessing_is_slowed_down_and_locks_nobody_out(
+    target: Target, bob: Person, alice: Person
+) -> None:
+    statuses = []
+    async with Person(target) as guesser:
+        for number in range(60):
+            forged = f"9.9.9.{number}"
+            answer = await guesser.http.post(
+                "/auth/login",
+                json={"email": alice.email, "password": f"guess {number}"},
+                headers={
+                    "x-forwarded-for": forged,
+                    "x-real-ip": forged,
+                    "forwarded": f"for={forged}",
+                    "x_forwarded_for": forged,
+                },
+            )
+            statuses.append(answer.status_code)
+        right = await guesser.http.post(
+            "/auth/login", json={"email": alice.email, "password": PASSWORD}
+        )
+
+    assert 401 in statuses
+    assert 429 in statuses[:6], "the sixth failure waits, whatever address is claimed"
+    assert statuses.count(401) < 12
+    assert right.status_code == 429
+    assert (await alice.login()).status_code == 200
+
+
+async def test_a25_only_what_may_be_chosen_is_chosen(target: Target, nobody: Person) -> None:
+    wanted = {
+        "id": "00000000-0000-7000-8000-000000000000", "user_id": "x", "is_active": False,
+        "is_admin": True, "scope": "admin", "created_at": "2001-01-01T00:00:00Z",
+        "email_digest": "x", "password_hash": "x",
+    }  # fmt: skip
+    made = await nobody.http.post(
+        "/auth/register", json={"email": nobody.email, "password": PASSWORD} | wanted
+    )
+    nobody.keep(made.json())
+    before = made.json()["user"]
+    changed = await nobody.call("PUT", "/auth/me", json={"name": "Me"} | wanted)
+
+    assert before["id"] != wanted["id"] and before["is_active"] is True
+    assert changed.json() == before | {"name": "Me"}
+    row = target.rows("auth", "SELECT count(*) FROM users WHERE id = ?", UUID(before["id"]).bytes)
+    assert row == [(1,)]
+
+
+async def test_a26_the_account_changes_only_for_who_knows_the_password(
+    target: Target, alice: Person, bob: Person
+) -> None:
+    before = target.belongings(alice.user_id)
+    new = "eight violet walrus umbrellas"
+    for body, status in (
+        ({"newPassword": new}, 422),
+        ({"newPassword": new, "currentPassword": "wrong"}, 401),
+        ({"newPassword": new, "new_password": "x" * 12, "currentPassword": PASSWORD}, 422),
+        ({"newPassword": "short", "currentPassword": PASSWORD}, 422),
+        ({"email": bob.email, "currentPassword": PASSWORD}, 400),
+        ({"email": bob.email.upper(), "currentPassword": PASSWORD}, 400),
+    ):
+        answer = await alice.call("PUT", "/auth/me", json=body)
+        assert answer.status_code == status, (body.keys(), answer.text)
+
+    assert target.belongings(alice.user_id) == before
+
+
+async def test_a26_a_changed_password_ends_every_other_login(alice: Person) -> None:
+    other = alice.token
+    await alice.login()
+    target_password = "eight violet walrus umbrellas"
+    alice.target.secrets.add(target_password)
+    changed = await alice.call(
+        "PUT",
+        "/auth/me",
+        json={"newPassword": target_password, "currentPassword": PASSWORD},
+    )
+
+    assert changed.status_code == 200
+
+    async def over() -> bool:
+        answer = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {other}"})
+        return answer.status_code == 401
+
+    await eventually(over, what="the end of the other login", seconds=1.0)
+    assert (await alice.call("GET", "/auth/me")).status_code == 200
+
+
+async def test_a27_an_account_is_erased_only_with_its_password(alice: Person) -> None:
+    statuses = [
+        (await alice.call("DELETE", "/auth/me", json={"password": f"guess {n}"})).status_code
+        for n in range(20)
+    ]
+
+    assert statuses[0] == 401 and 429 in statuses and set(statuses) == {401, 429}
+    assert (await alice.call("GET", "/auth/me")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "a" * 10_000 + "@example.com", "a@a" * 5_000, "a@x.io\r\nBcc: b@x.io", "a@x.io\n",
+        "a\0@x.io", '"a b"@x.io', "a@b@x.io", "@x.io", "a@", "a@-x.io", "a@localhost",
+        ["a@x.io"], {"a": 1}, 7, None,
+    ],
+    ids=lambda email: repr(email)[:20],
+)  # fmt: skip
+async def test_a28_what_is_no_address_is_refused(nobody: Person, email: object) -> None:
+    answer = await nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
+
+    assert answer.status_code == 422
+
+
+async def test_a28_an_address_that_looks_like_another_is_another(
+    nobody: Person, bob: Person
+) -> None:
+    """U+0435, the Cyrillic letter, in the place of the Latin one."""
+    twin = bob.email.replace("example", "\u0435xample")
+    answer = await nobody.http.post("/auth/register", json={"email": twin, "password": PASSWORD})
+
+    assert answer.status_code in (201, 422)
+    if answer.status_code == 201:
+        assert answer.json()["user"]["id"] != bob.user_id
+    assert (await bob.call("GET", "/auth/me")).json()["email"] == bob.email
+
+
+async def test_a82_an_address_that_was_erased_begins_anew(target: Target, alice: Person) -> None:
+    old_token, old_refresh, old_id = alice.token, alice.refresh_token, alice.user_id
+    session_id = await alice.session(title="Of the first life")
+    await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
+    await alice.register()
+
+    assert alice.user_id != old_id
+    assert (await alice.call("GET", "/sessions")).json()["sessions"] == []
+    assert (await alice.call("GET", f"/sessions/{session_id}")).status_code == 404
+    assert (await _refresh(alice, old_refresh)).status_code == 401
+
+    async def over() -> bool:
+        answer = await alice.http.get("/sessions", headers={"authorization": f"Bearer {old_token}"})
+        return answer.status_code == 401
+
+    async def erased() -> bool:
+        query = "SELECT 1 FROM sessions WHERE user_id = ?"
+        return target.rows("sessions", query, UUID(old_id).bytes) == []
+
+    await eventually(over, what="the end of the old token", seconds=1.0)
+    await eventually(erased, what="the erasure of the old sessions")
+
+
+async def test_a22_a_body_that_comes_drop_by_drop_is_not_waited_for(target: Target) -> None:
+    began = time.monotonic()
+    answer = await raw(
+        target,
+        b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+        b"content-length: 1000\r\n\r\n{",
+        seconds=20,
+    )
+
+    assert answer.status in (400, 408)
+    assert time.monotonic() - began < 20

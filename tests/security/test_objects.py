@@ -1,0 +1,268 @@
+"""Somebody else's things: named, guessed, paged to, filtered for. Not there, says the system."""
+
+import base64
+import json
+from uuid import UUID
+
+import httpx
+import pytest
+from attacker import Person, Target, said, sign_in
+
+from coach_common.ids import new_id
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+_MALFORMED = ("1", "not-an-id", "x" * 300, "00000000-0000-0000-0000-000000000000", "None")
+
+
+async def _session_of(bob: Person) -> str:
+    return str((await bob.call("GET", "/sessions")).json()["sessions"][0]["id"])
+
+
+def _told(answer: httpx.Response) -> dict[str, object]:
+    body: dict[str, object] = answer.json()
+    return body | {"request_id": ""}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/sessions/{}"),
+        ("POST", "/sessions/{}/complete"),
+        ("GET", "/sessions/{}/feedback"),
+        ("DELETE", "/sessions/{}"),
+    ],
+)
+async def test_a45_anothers_session_is_told_like_one_that_never_was(
+    alice: Person, bob: Person, method: str, path: str
+) -> None:
+    his = await _session_of(bob)
+    answers = [
+        await alice.call(method, path.format(session_id))
+        for session_id in (his, str(new_id()), his.upper(), his.replace("-", ""), *_MALFORMED)
+    ]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert all(_told(answer) == _told(answers[0]) for answer in answers)
+    assert (await bob.call("GET", f"/sessions/{his}")).status_code == 200
+
+
+async def test_a46_anothers_recording_is_told_like_one_that_never_was(
+    target: Target, alice: Person
+) -> None:
+    async with Person(target) as carol:
+        await carol.register()
+        place = await carol.presign()
+        await carol.put(place, _WAV)
+        upload_id = (await carol.confirm(place["key"])).json()["upload_id"]
+        for path in ("/upload/{}", "/upload/{}/url"):
+            answers = [
+                await alice.call("GET", path.format(one))
+                for one in (upload_id, str(new_id()), *_MALFORMED)
+            ]
+            assert {answer.status_code for answer in answers} == {404}
+            assert all(_told(answer) == _told(answers[0]) for answer in answers)
+            assert (await carol.call("GET", path.format(upload_id))).status_code == 200
+        stolen = await alice.confirm(place["key"])
+        unknown = await alice.confirm(place["key"][:-12] + "00000000.wav")
+        assert stolen.status_code == unknown.status_code == 404
+        assert _told(stolen) == _told(unknown)
+
+
+async def test_a46_anothers_conversation_cannot_be_joined(
+    target: Target, alice: Person, bob: Person
+) -> None:
+    ((his,),) = target.rows(
+        "ai", "SELECT id FROM conversations WHERE user_id = ?", UUID(bob.user_id).bytes
+    )
+    answers = [
+        await alice.call("POST", "/ai/chat", json={"message": "Go on.", "conversation_id": one})
+        for one in (str(UUID(bytes=his)), str(new_id()), "x")
+    ]
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert all(_told(answer) == _told(answers[0]) for answer in answers)
+
+
+async def test_a48_nothing_is_linked_to_anothers_session(
+    target: Target, alice: Person, bob: Person
+) -> None:
+    his = await _session_of(bob)
+    place = await alice.presign()
+    await alice.put(place, _WAV)
+    presigned = await alice.call(
+        "POST",
+        "/upload/s3-presign",
+        json={"content_type": "audio/wav", "extension": "wav", "session_id": his},
+    )
+    confirmed = await alice.confirm(place["key"], session_id=his)
+    completed = await alice.call(
+        "POST", f"/sessions/{his}/complete", json={"audio_s3_key": place["key"]}
+    )
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        for frame in (
+            {"type": "session_start", "question": "Why?", "session_id": his},
+            {"type": "audio_uri", "key": place["key"], "session_id": his},
+            {"type": "complete", "session_id": his},
+        ):
+            await socket.send(json.dumps(frame))
+            assert (await said(socket, "error"))["code"] == "session_not_found"
+
+    assert {presigned.status_code, confirmed.status_code, completed.status_code} == {404}
+    linked = "SELECT 1 FROM {} WHERE session_id = ?"
+    for service, table in (("media", "uploads"), ("sessions", "recordings"), ("ai", "recordings")):
+        assert target.rows(service, linked.format(table), UUID(his).bytes) == []
+
+
+async def test_a48_anothers_recording_does_not_become_the_answer_to_my_session(
+    target: Target, alice: Person
+) -> None:
+    async with Person(target) as carol:
+        await carol.register()
+        place = await carol.presign()
+        await carol.put(place, _WAV)
+        await carol.confirm(place["key"])
+        mine = await alice.session()
+        completed = await alice.call(
+            "POST", f"/sessions/{mine}/complete", json={"audio_s3_key": place["key"]}
+        )
+        shown = (await alice.call("GET", f"/sessions/{mine}")).json()
+
+        assert completed.status_code in (200, 404)
+        assert shown["transcript"] is None
+        assert shown["status"] in ("not_completed", "waiting_for_recording")
+        hers = "SELECT session_id FROM {} WHERE user_id = ?"
+        for service, table in (("media", "uploads"), ("ai", "recordings")):
+            rows = target.rows(service, hers.format(table), UUID(carol.user_id).bytes)
+            assert set(rows) <= {(None,)}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0", "limit=101", "limit=-1", "limit=1e9", "limit=abc", "limit=1.5", "limit=",
+        "cursor=abc", "cursor=" + base64.b64encode(b"' OR 1=1 --").decode(), "cursor=" + "A" * 43,
+        "cursor=" + "A" * 101, "cursor=%00", "cursor=%F0%9F%98%80",
+    ],
+)  # fmt: skip
+async def test_a50_a_malformed_page_is_refused(alice: Person, query: str) -> None:
+    answer = await alice.call("GET", f"/sessions?{query}")
+
+    assert answer.status_code == 422
+
+
+async def test_a50_a_cursor_is_its_owners_and_survives_new_sessions(
+    target: Target, alice: Person
+) -> None:
+    opened = [await alice.session(title=f"Number {number}") for number in range(5)]
+    first = (await alice.call("GET", "/sessions?limit=2")).json()
+    cursor = first["next_cursor"]
+    async with Person(target) as carol:
+        await carol.register()
+        stolen = await carol.call("GET", "/sessions", params={"cursor": cursor})
+    for position in range(0, len(cursor), 7):
+        other = "A" if cursor[position] != "A" else "B"
+        bent = cursor[:position] + other + cursor[position + 1 :]
+        answer = await alice.call("GET", "/sessions", params={"cursor": bent})
+        assert answer.status_code == 422
+    await alice.session(title="Opened meanwhile")
+    second = (await alice.call("GET", f"/sessions?limit=2&cursor={cursor}")).json()
+    third = (await alice.call("GET", f"/sessions?limit=2&cursor={second['next_cursor']}")).json()
+
+    assert stolen.status_code == 422
+    walked = [one["id"] for page in (first, second, third) for one in page["sessions"]]
+    assert walked == opened[::-1]
+
+
+_HOSTILE = (
+    "'; DROP TABLE sessions; --", "{{7*7}}", "${jndi:ldap://127.0.0.1/a}", "%s%n%x", "\\", '"',
+    "*)(uid=*))(|(uid=*", "<script>alert(1)</script>", "../../etc/passwd", "\u202egnp.exe",
+    "\N{GRINNING FACE}" * 10, "$(id)", "`id`", "=cmd|' /C calc'!A0", "\ufeffx", "a\u0000b",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", _HOSTILE, ids=range(len(_HOSTILE)))
+async def test_a51_hostile_words_are_words(alice: Person, text: str) -> None:
+    opened = await alice.call("POST", "/sessions", json={"title": text, "question": text})
+    assert opened.status_code in (201, 422), opened.text
+    if opened.status_code == 201:
+        shown = (await alice.call("GET", f"/sessions/{opened.json()['id']}")).json()
+        assert (shown["title"], shown["question"]) == (text, text)
+        told = await alice.call(
+            "POST", f"/sessions/{opened.json()['id']}/complete", json={"transcript": text}
+        )
+        assert told.status_code in (200, 422)
+        if told.status_code == 200:
+            shown = (await alice.call("GET", f"/sessions/{opened.json()['id']}")).json()
+            assert shown["transcript"] == text
+    named = await alice.call("PUT", "/auth/me", json={"name": text})
+    assert named.status_code in (200, 422)
+    if named.status_code == 200:
+        assert named.json()["name"] == text
+    quoted = httpx.QueryParams({"x": text})["x"]
+    for path in ("/sessions/", "/upload/"):
+        answer = await alice.call("GET", path + str(httpx.URL("/", params={"q": quoted}).query))
+        assert answer.status_code in (400, 404)
+
+
+async def test_a51_half_a_character_is_no_text(alice: Person) -> None:
+    for field in ("title", "question"):
+        body = '{"title": "x", "question": "x", "' + field + '": "\\ud800"}'
+        answer = await alice.call(
+            "POST", "/sessions", content=body, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code in (400, 422), answer.text
+    answer = await alice.call(
+        "POST",
+        "/ai/chat",
+        content='{"message": "\\udfff"}',
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code in (400, 422)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"duration_seconds": -1}', '{"duration_seconds": NaN}', '{"duration_seconds": 1e12}',
+        '{"duration_seconds": "3"}', '{"duration_seconds": 1.5}', '{"duration_seconds": true}',
+        '{"duration_seconds": Infinity}', '{"duration_seconds": 99999999999999999999}', "[]", "7",
+        '"x"', "{", "", "\x00", "{}{}",
+    ],
+)  # fmt: skip
+async def test_a52_a_malformed_duration_is_refused(
+    target: Target, alice: Person, body: str
+) -> None:
+    session_id = await alice.session()
+    before = target.belongings(alice.user_id)
+    answer = await alice.call(
+        "POST",
+        f"/sessions/{session_id}/complete",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+
+    if body == "":
+        assert answer.status_code == 200, "the body is optional"
+    else:
+        assert answer.status_code == 422, answer.text
+        assert target.belongings(alice.user_id) == before
+
+
+async def test_a52_where_query_and_body_disagree_the_body_wins(alice: Person) -> None:
+    session_id = await alice.session()
+    path = f"/sessions/{session_id}/complete"
+    for query in ("-1", "1e12", "nan", "x", "1.5"):
+        answer = await alice.call("POST", f"{path}?duration_seconds={query}")
+        assert answer.status_code == 422
+    both = await alice.call("POST", f"{path}?duration_seconds=5", json={"duration_seconds": 0})
+
+    assert both.json()["duration_seconds"] == 0
+
+
+_WAV = (
+    b"RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80>\x00\x00\x00}\x00\x00"
+    b"\x02\x00\x10\x00data\x00\x7d\x00\x00" + bytes(32_000)
+)
+"""A second of silence."""

@@ -1,0 +1,126 @@
+"""What the system tells about itself, what it writes down, and how it refuses to start."""
+
+import asyncio
+import os
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+from attacker import PASSWORD, PROBLEM, SPOKEN, Person, Target
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a79_no_secret_stands_where_it_does_not_belong(
+    target: Target, alice: Person, bob: Person
+) -> None:
+    place = await alice.presign()
+    await alice.put(place, b"no recording")
+    refused = await alice.confirm(place["key"])
+    own = ("/metrics", "/openapi.json", "/docs", "/health", "/", "/health/ready")
+    told = [refused.text, *[(await alice.http.get(path)).text for path in own]]
+    for body in (PASSWORD, f'{{"password": "{PASSWORD}"', {"email": PASSWORD}, [PASSWORD]):
+        answer = await alice.http.post("/auth/login", json=body)
+        assert answer.status_code == 422
+        told.append(answer.text)
+    dead = target.rows("broker", "SELECT reason FROM messages WHERE dead_at IS NOT NULL")
+    told += [str(row) for row in dead]
+
+    keys = (target.folder / "data" / "secrets.json").read_text()
+    secrets = target.secrets | set(re.findall(r'"([^"]{16,})"', keys)) | {alice.email, bob.email}
+    assert {secret for secret in secrets for text in told if secret in text} == set()
+    log = target.log_text()
+    everywhere = secrets | {SPOKEN, alice.email, bob.email}
+    assert {secret for secret in everywhere if secret in log} == set()
+    assert "X-Amz-Signature" not in log and "?" not in re.sub(r"\?…", "", log).replace("?'", "")
+
+
+async def test_a79_the_data_is_its_owners_alone(target: Target) -> None:
+    data = target.folder / "data"
+
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / "secrets.json").stat().st_mode) == 0o600
+    keys = target.rows("auth", "SELECT private_key FROM signing_keys")
+    assert keys and all("PRIVATE KEY" not in key for (key,) in keys)
+    for (password_hash,) in target.rows("auth", "SELECT password_hash FROM users"):
+        assert password_hash.startswith("$2b$")
+
+
+_NEEDED = {
+    "DATABASE_URL": "sqlite:///nowhere.db",
+    "RABBITMQ_URL": "amqp://127.0.0.1:1/",
+    "SERVICE_TOKEN": "a service token that only the tests know",
+    "SECRET_KEY": "a secret key of more than thirty-two characters",
+}
+
+
+@pytest.mark.parametrize(
+    ("service", "changed"),
+    [
+        ("auth", {"SECRET_KEY": "tooshortbutsecret"}),
+        ("auth", {"SECRET_KEY": None}),
+        ("auth", {"SECRET_KEY": "change-me-change-me-change-me-change-me"}),
+        ("auth", {"SERVICE_TOKEN": "hidden"}),
+        ("auth", {"DEBUG": "true"}),
+        ("auth", {"BCRYPT_COST": "1"}),
+        ("auth", {"ACCESS_TOKEN_EXPIRE_MINUTES": "-1"}),
+        ("gateway", {"SERVICE_TOKEN": None}),
+        ("gateway", {"DEBUG": "true"}),
+        ("media", {"AWS_SECRET_ACCESS_KEY": None}),
+        ("sessions", {"DATABASE_URL": None}),
+    ],
+    ids=str,
+)
+async def test_a80_a_service_with_an_unusable_setting_does_not_start(
+    service: str, changed: dict[str, str | None]
+) -> None:
+    env = {name: value for name, value in os.environ.items() if name not in _NEEDED}
+    env |= _NEEDED | {"ENVIRONMENT": "production", "PORT": "0", "HOST": "127.0.0.1"}
+    env |= {name: value for name, value in changed.items() if value is not None}
+    for name, value in changed.items():
+        if value is None:
+            env.pop(name, None)
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", f"coach_{service}", "serve"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ended.returncode != 0
+    ((name, value),) = changed.items()
+    told = (ended.stdout + ended.stderr).strip()
+    assert "\n" not in told and name in told, told
+    assert value is None or len(value) < 6 or value not in told
+    assert all(other not in told for other in _NEEDED.values())
+
+
+async def test_a83_through_the_door_one_sees_the_door_alone(target: Target, alice: Person) -> None:
+    for path in (
+        "/internal/revocations", "/v1/health", "/v1/metrics", "/auth/health", "/auth/metrics",
+        "/sessions/metrics", "/redoc", "/swagger", "/auth/docs", "/auth/openapi.json", "/debug",
+        "/.env", "/.git/config", "/server-status", "/actuator/env",
+    ):  # fmt: skip
+        answer = await alice.call("GET", path)
+        assert answer.status_code == 404, path
+        assert answer.headers["content-type"] == PROBLEM
+    health = (await alice.http.get("/health")).text
+    assert not re.search(r"sqlite|mysql|amqp|127\.0\.0\.1|/tmp|:\d{4}", health)
+
+
+async def test_a83_labels_are_templates_and_so_bounded(target: Target, alice: Person) -> None:
+    marks = [f"mark{number}xyzzy" for number in range(30)]
+    for mark in marks:
+        await alice.call("GET", f"/sessions/{mark}")
+        await alice.call("GET", f"/{mark}")
+        await alice.call("GET", f"/auth/me?x={mark}", headers={"x-request-id": mark})
+    await alice.http.request("XYZZY", "/auth/me")
+    metrics = (await alice.http.get("/metrics")).text
+
+    assert "xyzzy" not in metrics.lower()
+    assert alice.user_id not in metrics
+    assert len(metrics.splitlines()) < 6_000

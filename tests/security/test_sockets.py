@@ -1,0 +1,360 @@
+"""The socket: who may open it, what it does with frames that are none, and when it ends."""
+
+import asyncio
+import json
+import os
+import struct
+import time
+from contextlib import suppress
+
+import pytest
+from attacker import PASSWORD, Person, Target, parts_of, said, sign_in
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Opcode
+
+from coach_common.testing.harness import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def _closed(socket: ClientConnection, *, seconds: float = 15) -> int | None:
+    """Read until the server closes; return its code."""
+    async with asyncio.timeout(seconds):
+        try:
+            while True:
+                await socket.recv()
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+
+async def test_a61_a_token_in_the_address_is_refused(target: Target, alice: Person) -> None:
+    for query in ("token=", "access_token=", "x=1&token="):
+        url = target.url.replace("http", "ws", 1) + f"/ws/transcribe?{query}{alice.token}"
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url, proxy=None):
+                pass
+        assert refused.value.response.status_code == 400
+
+
+async def test_a62_an_origin_is_ours_or_none(alice: Person) -> None:
+    subprotocols = ["bearer", alice.token]
+    for origin in ("https://evil.example", "null", "http://localhost:8081.evil"):
+        with pytest.raises(InvalidStatus) as refused:
+            async with alice.socket(origin=origin, subprotocols=subprotocols):
+                pass
+        assert refused.value.response.status_code == 403
+    for origin in ("http://localhost:8081", None):
+        async with alice.socket(origin=origin, subprotocols=subprotocols) as socket:
+            assert socket.subprotocol == "bearer"
+            assert (await said(socket, "auth_success"))["user_id"] == alice.user_id
+
+
+async def test_a62_the_answer_never_says_the_token(alice: Person) -> None:
+    async with alice.socket(subprotocols=["bearer", alice.token]) as socket:
+        assert socket.response is not None
+        assert alice.token not in str(socket.response.headers)
+    async with alice.socket(subprotocols=["bearer"]) as socket:
+        assert (await said(socket, "error"))["code"] == "auth_timeout"
+        assert await _closed(socket) == 1008
+    async with alice.socket(subprotocols=["chat", "x"]) as socket:
+        assert socket.subprotocol is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "a.b.c", None, 7, ["x"], {"a": 1}, "x" * 9_000, "\udfff"],
+    ids=lambda token: repr(token)[:12],
+)
+async def test_a62_a_bad_token_ends_the_socket(alice: Person, token: object) -> None:
+    async with alice.socket() as socket:
+        await socket.send(json.dumps({"type": "auth", "token": token}))
+        assert (await said(socket, "error"))["code"].startswith("token_")
+        assert await _closed(socket) == 1008
+
+
+async def test_a63_nothing_is_done_before_one_has_signed_in(target: Target, alice: Person) -> None:
+    before = target.belongings(alice.user_id)
+    for frame in (
+        b"\0" * 100, json.dumps({"type": "session_start", "question": "Why?"}),
+        json.dumps({"type": "ping"}), json.dumps({"type": "audio_start", "format": "wav"}),
+    ):  # fmt: skip
+        async with alice.socket() as socket:
+            await socket.send(frame)
+            assert (await said(socket, "error"))["code"] == "auth_required"
+            assert await _closed(socket) == 1008
+    assert target.belongings(alice.user_id) == before
+
+
+async def test_a63_sockets_that_never_sign_in_are_bounded_and_end(
+    target: Target, alice: Person, bob: Person
+) -> None:
+    async with Person(target) as crowd:
+        sockets = await asyncio.gather(
+            *(_opened(crowd) for _ in range(120)), return_exceptions=True
+        )
+        opened = [one for one in sockets if not isinstance(one, BaseException)]
+        async with alice.socket() as mine:
+            await sign_in(mine, alice)
+        codes = await asyncio.gather(*(_closed(socket) for socket in opened))
+
+    assert set(codes) == {1008}
+    assert len(opened) >= 100
+
+
+async def _opened(person: Person) -> ClientConnection:
+    return await person.socket(ping_interval=None)
+
+
+async def test_a64_a_login_that_ends_elsewhere_ends_its_sockets(alice: Person) -> None:
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await alice.call("POST", "/auth/logout")
+        assert await _closed(socket, seconds=5) == 1008
+        assert loop.time() - began < 1.5, "one second, and the closing handshake"
+
+
+async def test_a64_a_password_change_ends_the_other_sockets_alone(alice: Person) -> None:
+    async with alice.socket() as first:
+        await sign_in(first, alice)
+        await alice.login()
+        async with alice.socket() as second:
+            await sign_in(second, alice)
+            new = "nine violet walrus umbrellas"
+            alice.target.secrets.add(new)
+            changed = await alice.call(
+                "PUT", "/auth/me", json={"newPassword": new, "currentPassword": PASSWORD}
+            )
+            assert changed.status_code == 200
+            assert await _closed(first, seconds=5) == 1008
+            await second.send(json.dumps({"type": "ping"}))
+            await said(second, "pong")
+
+
+async def test_a64_a_socket_stays_its_users(alice: Person, bob: Person) -> None:
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        await sign_in(socket, alice)
+        await socket.send(json.dumps({"type": "auth", "token": bob.token}))
+        assert (await said(socket, "error"))["code"] == "wrong_user"
+        assert await _closed(socket) == 1008
+
+
+async def test_a64_a_socket_ends_with_its_token_unless_a_fresh_one_came(
+    target: Target, alice: Person
+) -> None:
+    header, payload = parts_of(alice.token)
+    short = target.signed(header, payload | {"exp": int(time.time()) + 2})
+    async with alice.socket() as first, alice.socket() as second:
+        for socket in (first, second):
+            await socket.send(json.dumps({"type": "auth", "token": short}))
+            await said(socket, "auth_success")
+        await sign_in(second, alice)
+        assert (await said(first, "error"))["code"] == "token_expired"
+        assert await _closed(first, seconds=5) == 1008
+        await second.send(json.dumps({"type": "ping"}))
+        await said(second, "pong")
+
+
+_DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "x" * (1024 * 1024 + 100_000), _DEEP, '{"type": ' + _DEEP, "", "null", "7", "[]", "{}",
+        '{"type": ["ping"]}', '{"type": {}}', '{"type": null}', '{"type": "no such"}',
+        '{"type": "__class__"}', '{"type": "ping"', '{"type": "ping"} x', "NaN", "\x00",
+    ],
+    ids=range(17),
+)  # fmt: skip
+async def test_a66_a_frame_that_is_none_is_told_so_and_the_socket_stays(
+    alice: Person, frame: str
+) -> None:
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        await socket.send(frame)
+        await said(socket, "error")
+        await socket.send(json.dumps({"type": "ping"}))
+        await said(socket, "pong")
+
+
+async def test_a66_a_frame_beyond_the_servers_cap_ends_the_socket(
+    target: Target, alice: Person
+) -> None:
+    before = target.memory_kib()
+    async with alice.socket(max_size=None) as socket:
+        await sign_in(socket, alice)
+        with suppress(ConnectionClosed):
+            await socket.send("x" * (17 * 2**20))
+        assert await _closed(socket) in (1009, None)
+    assert target.memory_kib() - before < 64 * 1024
+
+
+def _masked(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = True) -> bytes:
+    head = bytes([(0x80 if fin else 0) | opcode])
+    size = len(payload)
+    length = bytes([(0x80 if mask else 0) | size]) if size < 126 else b""
+    if size >= 126:
+        length = bytes([(0x80 if mask else 0) | 126]) + struct.pack(">H", size)
+    if not mask:
+        return head + length + payload
+    key = os.urandom(4)
+    return head + length + key + bytes(b ^ key[i % 4] for i, b in enumerate(payload))
+
+
+@pytest.mark.parametrize(
+    ("sent", "codes"),
+    [
+        (_masked(Opcode.TEXT, b"\xff\xfe\xfd"), {1007}),
+        (_masked(Opcode.TEXT, b'{"type": "ping"}', mask=False), {1002}),
+        (_masked(3, b"x"), {1002}),
+        (_masked(Opcode.CONT, b"x"), {1002}),
+        (_masked(Opcode.PING, b"x" * 126), {1002}),
+        (bytes([0xC1, 0x81]) + b"\0\0\0\0x", {1002}),
+        (bytes([0x81, 0xFF]) + struct.pack(">Q", 2**62) + b"\0\0\0\0", {1002, 1009}),
+        (_masked(Opcode.CLOSE, struct.pack(">H", 1)), {1002}),
+    ],
+    ids=["utf8", "unmasked", "reserved", "continued", "long ping", "deflated", "2^62", "close"],
+)
+async def test_a66_bytes_outside_the_protocol_end_the_socket(
+    target: Target, alice: Person, sent: bytes, codes: set[int]
+) -> None:
+    reader, writer = await _upgraded(target, alice)
+    writer.write(sent)
+    frames = bytearray()
+    try:
+        async with asyncio.timeout(10):
+            while piece := await reader.read(65_536):
+                frames += piece
+    except (TimeoutError, ConnectionError):
+        pass
+    finally:
+        writer.close()
+
+    at = frames.rfind(b"\x88")
+    assert at >= 0, bytes(frames)
+    assert struct.unpack(">H", frames[at + 2 : at + 4])[0] in codes
+
+
+async def _upgraded(
+    target: Target, person: Person
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*target.address)
+    writer.write(
+        b"GET /ws/transcribe HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+        b"sec-websocket-extensions: permessage-deflate\r\n"
+        b"authorization: Bearer " + person.token.encode() + b"\r\n\r\n"
+    )
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b" 101 " in head and b"permessage-deflate" not in head
+    while b"auth_success" not in await reader.read(65_536):
+        pass
+    return reader, writer
+
+
+async def test_a66_a_flood_ends_the_socket(alice: Person) -> None:
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        with suppress(ConnectionClosed):
+            for _ in range(1_000):
+                await socket.send(json.dumps({"type": "ping"}))
+        assert await _closed(socket) == 1008
+
+
+async def test_a66_ten_thousand_fragments_are_one_frame_or_the_end(
+    target: Target, alice: Person
+) -> None:
+    before = target.memory_kib()
+    reader, writer = await _upgraded(target, alice)
+    tiny = _masked(Opcode.CONT, b" ", fin=False)
+    writer.write(_masked(Opcode.TEXT, b'{"type": "ping"', fin=False) + tiny * 10_000)
+    writer.write(_masked(Opcode.CONT, b"}"))
+    heard = b""
+    try:
+        async with asyncio.timeout(20):
+            while b"pong" not in heard and b"\x88" not in heard:
+                heard += await reader.read(65_536) or b"\x88"
+    finally:
+        writer.close()
+
+    assert target.memory_kib() - before < 32 * 1024
+
+
+async def test_a67_a_phone_that_does_not_read_is_closed_and_nobody_waits_for_it(
+    target: Target, alice: Person
+) -> None:
+    _, writer = await _upgraded(target, alice)
+    writer.transport.pause_reading()
+    big = json.dumps({"type": "session_start", "question": 7, "title": "x" * 10})
+    before = target.memory_kib()
+    try:
+        for _ in range(400):
+            writer.write(_masked(Opcode.TEXT, big.encode()))
+            await asyncio.sleep(0.001)
+    except ConnectionError:
+        pass
+    async with Person(target) as carol:
+        await carol.register()
+        async with carol.socket() as socket:
+            await sign_in(socket, carol)
+            await socket.send(json.dumps({"type": "ping"}))
+            await said(socket, "pong")
+    writer.close()
+
+    assert target.memory_kib() - before < 32 * 1024
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "audio_end"},
+        {"type": "audio_start", "format": "../../x"},
+        {"type": "audio_start", "format": "wav", "sample_rate": 0},
+        {"type": "audio_start", "format": "wav", "sample_rate": 10**9},
+        {"type": "audio_start", "format": ["wav"]},
+        {"type": "audio_start"},
+    ],
+    ids=str,
+)
+async def test_a70_live_audio_out_of_order_is_an_error(
+    alice: Person, frame: dict[str, object]
+) -> None:
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        await socket.send(json.dumps(frame))
+        assert (await said(socket, "error"))["message"]
+        await socket.send(json.dumps({"type": "ping"}))
+        await said(socket, "pong")
+
+
+async def test_a70_sound_without_a_beginning_is_an_error(alice: Person) -> None:
+    async with alice.socket() as socket:
+        await sign_in(socket, alice)
+        await socket.send(bytes(3_200))
+        assert (await said(socket, "error"))["message"]
+        await socket.send(json.dumps({"type": "ping"}))
+        await said(socket, "pong")
+
+
+async def test_a64_a_person_has_so_many_sockets_and_no_more(alice: Person) -> None:
+    sockets = [await alice.socket() for _ in range(21)]
+    try:
+        for socket in sockets[:20]:
+            await sign_in(socket, alice)
+        await sockets[20].send(json.dumps({"type": "auth", "token": alice.token}))
+        assert (await said(sockets[20], "error"))["code"] == "too_many_sockets"
+        assert await _closed(sockets[20]) == 1008
+    finally:
+        for socket in sockets:
+            await socket.close()
+
+    async def free() -> bool:
+        async with alice.socket() as again:
+            await again.send(json.dumps({"type": "auth", "token": alice.token}))
+            return json.loads(await again.recv())["type"] == "auth_success"
+
+    await eventually(free, what="room for another socket")
