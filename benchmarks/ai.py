@@ -3,7 +3,7 @@
 `make bench-ai`. In one run and interleaved: recordings of half a minute and of ten minutes (real
 speech, tiled) through this project's transcriber, and through faster-whisper with the same model
 and options in a bare process. Then, on the embedded system: from the confirm of two spoken minutes
-to their delivery and judgement, eight uploads at once with one and with two workers, and phrases
+to their delivery and judgement, six uploads at once with one and with two workers, and phrases
 spoken live.
 """
 
@@ -36,9 +36,9 @@ from coach_embedded.demo import word_error_rate  # noqa: E402
 from coach_embedded.phone import Phone, PhoneError, Socket  # noqa: E402
 
 ROUNDS = {30: 3, 600: 1}
-ANSWERS = 3
-UPLOADS = 8
-LIVE_ROUNDS = 2
+ANSWERS = 2
+UPLOADS = 6
+LIVE_ROUNDS = 1
 BATCHED_FROM_SECONDS = 45
 
 
@@ -221,7 +221,7 @@ async def _later(socket: Socket, session_id: str, after: float) -> Any:
 
 
 async def throughput(stack: Stack, tile: Tile) -> float:
-    """Return how many seconds of speech are transcribed in a second, with eight uploads waiting."""
+    """Return how many seconds of speech are transcribed in a second, with six uploads waiting."""
     async with Phone(stack.url) as phone:
         await phone.register("many@example.com", "a long bench password")
         async with phone.socket() as socket:
@@ -256,7 +256,7 @@ async def measure_system(folder: Path) -> list[str]:
                 lines += await answer_to_judgement(stack, two_minutes.file)
             rates[workers] = await throughput(stack, half_minute)
             print(rates, file=sys.stderr)
-    lines += ["| workers | seconds of speech a second, eight uploads of 30 s |", "|---|---|"]
+    lines += ["| workers | seconds of speech a second, six uploads of 30 s |", "|---|---|"]
     return [*lines, *(f"| {workers} | {rate:.1f} |" for workers, rate in rates.items()), ""]
 
 
