@@ -149,6 +149,10 @@ class Socket:
         """Send one frame."""
         await self._connection.send(json.dumps({"type": kind, **fields}))
 
+    async def speak(self, content: bytes) -> None:
+        """Send a piece of live audio."""
+        await self._connection.send(content)
+
     async def wait_for(self, kind: str, *, seconds: float, **fields: str) -> Push:
         """Return the first frame of this type with these fields; PhoneError if none comes."""
 
@@ -164,6 +168,10 @@ class Socket:
         if push is None:
             raise PhoneError(f"the socket closed before a {kind} came")
         return push
+
+    def frames(self, kind: str) -> list[Push]:
+        """Return all frames of this type so far."""
+        return [push for push in self._frames if push.frame["type"] == kind]
 
     def count(self, kind: str, **fields: str) -> int:
         """Return how many different frames of this type came with these fields."""

@@ -4,7 +4,9 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from coach_ai import routes, tables, workers
+from coach_ai import live, routes, tables, workers
+from coach_ai.adapters.fallback_speech import FallbackTranscriber
+from coach_ai.adapters.live_speech import LocalLiveSpeech
 from coach_ai.adapters.local_coach import LocalCoach
 from coach_ai.adapters.local_speech import LocalTranscriber
 from coach_ai.adapters.openai_coach import OpenAICoach
@@ -32,6 +34,7 @@ def build(
     objects: ObjectStore | None = None,
     transcriber: Transcriber | None = None,
     coach: Coach | None = None,
+    live_speech: LocalLiveSpeech | None = None,
 ) -> Service:
     """Put the service together; nothing runs yet."""
     database = Database.of(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
@@ -52,6 +55,15 @@ def build(
     app.state.provider = "openai" if settings.uses_openai else "local"
     app.state.tokens = tokens or TokenReader.of(settings)
     app.include_router(routes.router)
+    speaking = live_speech or LocalLiveSpeech(settings.speech_model_dir)
+    app.state.live = live.Live(
+        deps=deps,
+        speech=speaking,
+        tokens=app.state.tokens,
+        service_token=settings.service_token,
+        folder=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
+    )
+    app.include_router(live.router)
     return Service(
         name="ai",
         app=app,
@@ -60,9 +72,9 @@ def build(
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
-        workers=_workers(settings, deps),
+        workers=_workers(settings, deps) | {"live": app.state.live.sweep},
         purged=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(listener.close, judge.close, store.close),
+        on_close=(speaking.close, listener.close, judge.close, store.close),
     )
 
 
@@ -77,15 +89,22 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
 
 
 def _transcriber(settings: AiSettings) -> Transcriber:
-    local = LocalTranscriber(settings.speech_model_dir)
-    if not settings.uses_openai:
-        return local
-    return OpenAITranscriber(
-        settings.openai_api_key or "",
-        settings.openai_base_url,
-        settings.openai_transcribe_model,
-        aligner=local,
-    )
+    local = LocalTranscriber(settings.speech_model_dir, settings.transcription_workers)
+
+    def openai() -> Transcriber:
+        return OpenAITranscriber(
+            settings.openai_api_key or "",
+            settings.openai_base_url,
+            settings.openai_transcribe_model,
+            aligner=local,
+        )
+
+    first = openai() if settings.uses_openai else local
+    if settings.speech_fallback is None or settings.uses_openai == (
+        settings.speech_fallback == "openai"
+    ):
+        return first
+    return FallbackTranscriber(first, local if settings.uses_openai else openai())
 
 
 def _coach(settings: AiSettings) -> Coach:

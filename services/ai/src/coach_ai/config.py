@@ -19,7 +19,13 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     openai_chat_model: str = "gpt-5-mini"
     chat_history_tokens: int = Field(default=4000, ge=200)
     """How much of a conversation a coach is given word for word; what is older is summarised."""
+    speech_fallback: Literal["openai", "local"] | None = None
+    """Who transcribes while the first provider cannot; None: nobody, the recording waits."""
     speech_model_dir: Path | None = None
+    service_token: str = ""
+    """What the gateway shows for `/internal/live`; without it there is no live audio."""
+    live_dir: Path | None = None
+    """Where live recordings are kept while they are spoken; None: among the temporary files."""
     transcription_workers: int = Field(default=1, ge=0)
     feedback_workers: int = Field(default=2, ge=0)
 

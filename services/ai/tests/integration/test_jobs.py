@@ -384,6 +384,29 @@ async def test_ten_uploads_of_one_do_not_stand_before_anothers_first(
     assert order == [busy, patient, busy, busy]
 
 
+async def test_replicas_together_let_nobody_wait_for_anothers_ten(
+    service: Service, deps: Deps
+) -> None:
+    busy, patient = new_id(), new_id()
+    for _ in range(10):
+        await deliver(service, Told(busy).confirmed())
+    replicas = [jobs.Turns() for _ in range(3)]
+    first = [await turns.claim(deps, JobKind.TRANSCRIPTION) for turns in replicas]
+    await deliver(service, Told(patient).confirmed())
+
+    # The first replica that is free takes the newcomer, and so would one that has just started.
+    assert first[2] is not None
+    await jobs.run(deps, first[2], *WORK[JobKind.TRANSCRIPTION])
+    job = await replicas[2].claim(deps, JobKind.TRANSCRIPTION)
+
+    assert job is not None and job.user_id == patient
+    assert {one.user_id for one in first if one} == {busy}
+    newcomer = Told(new_id())
+    await deliver(service, newcomer.confirmed())
+    started = await jobs.Turns().claim(deps, JobKind.TRANSCRIPTION)
+    assert started is not None and started.user_id == newcomer.user_id
+
+
 @pytest.mark.parametrize("by", ["session", "key", "person"])
 async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
     service: Service, deps: Deps, user_id: UUID, by: str

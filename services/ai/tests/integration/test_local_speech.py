@@ -1,28 +1,28 @@
 """Real speech through the real child process, and what is no speech."""
 
+import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import pytest_asyncio
+from sounds import RECORDINGS, WORDS, music, speech, wav, write
 
+from coach_ai.adapters import speech_model
 from coach_ai.adapters.audio import RATE
 from coach_ai.adapters.local_speech import LocalTranscriber
 from coach_ai.domain import CannotTranscribe
-from coach_common.errors import Unavailable
 from coach_embedded.demo import word_error_rate
 
 pytestmark = pytest.mark.speech
-
-RECORDINGS = Path(__file__).parents[4] / "tests" / "recordings"
-WORDS = dict(
-    line.split("\t") for line in (RECORDINGS / "words.tsv").read_text().splitlines() if line
-)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -45,32 +45,22 @@ async def test_read_speech_is_understood_within_five_percent(transcriber: LocalT
         assert times[-1] <= one.duration_seconds + 0.1
 
 
-def _write(file: Path, samples: np.ndarray, format: str, codec: str) -> Path:
-    with av.open(str(file), mode="w", format=format) as container:
-        stream = container.add_stream(codec, rate=48_000 if codec == "libopus" else RATE)
-        frame = av.AudioFrame.from_ndarray(
-            (samples * 32767).astype(np.int16).reshape(1, -1), format="s16", layout="mono"
-        )
-        frame.sample_rate = RATE
-        resampler = av.AudioResampler(stream.format, stream.layout, stream.rate, 1024)
-        for part in (*resampler.resample(frame), *resampler.resample(None), None):
-            container.mux(stream.encode(part))
-    return file
-
-
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(
-    ("name", "format", "codec"),
-    [("a.m4a", "mp4", "aac"), ("a.webm", "webm", "libopus"), ("a.ogg", "ogg", "libopus"),
-     ("a.mp3", "mp3", "libmp3lame"), ("a.flac", "flac", "flac"), ("a.mov", "mov", "aac")],
+    ("name", "format", "codec", "film"),
+    [("a.m4a", "ipod", "aac", None), ("a.webm", "webm", "libopus", None),
+     ("a.mp3", "mp3", "libmp3lame", None), ("a.mov", "mov", "aac", "mpeg4")],
 )  # fmt: skip
-async def test_what_phones_and_browsers_record_is_decoded(
-    transcriber: LocalTranscriber, tmp_path: Path, name: str, format: str, codec: str
+async def test_what_phones_and_browsers_record_is_understood(
+    transcriber: LocalTranscriber,
+    tmp_path: Path,
+    name: str,
+    format: str,
+    codec: str,
+    film: str | None,
 ) -> None:
-    from coach_ai.adapters.audio import decode
-
     source = next(iter(WORDS))
-    file = _write(tmp_path / name, decode(RECORDINGS / source), format, codec)
+    file = write(tmp_path / name, speech(source), format, codec, film=film)
 
     heard = await transcriber.transcribe(file)
 
@@ -78,39 +68,93 @@ async def test_what_phones_and_browsers_record_is_decoded(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("kind", ["silence", "noise", "tone"])
-async def test_what_has_no_speech_has_no_words(
-    transcriber: LocalTranscriber, tmp_path: Path, kind: str
+async def test_a_long_recording_is_understood_as_well_and_its_words_keep_their_times(
+    transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    time = np.arange(5 * RATE) / RATE
+    samples = np.concatenate([speech(), np.zeros(20 * RATE, np.float32), speech()])
+    file = write(tmp_path / "a.webm", samples, "webm", "libopus")
+
+    heard = await transcriber.transcribe(file)
+
+    assert word_error_rate(" ".join([*WORDS.values()] * 2), heard.text) <= 0.05
+    firsts = [word.start for word in heard.words if word.text.lower() == "dashwood"]
+    assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / RATE + 20, abs=0.3)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("seconds", [10, 60])
+@pytest.mark.parametrize("kind", ["silence", "noise", "tone", "music"])
+async def test_what_has_no_speech_has_no_words(
+    transcriber: LocalTranscriber, tmp_path: Path, kind: str, seconds: int
+) -> None:
+    time = np.arange(seconds * RATE) / RATE
     samples = {
         "silence": np.zeros(len(time)),
         "noise": 0.05 * np.random.default_rng(3).standard_normal(len(time)),
         "tone": 0.2 * np.sin(2 * np.pi * 440 * time),
+        "music": music(seconds),
     }[kind]
-    file = _write(tmp_path / "a.m4a", samples, "mp4", "aac")
+    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
 
     with pytest.raises(CannotTranscribe, match="no speech"):
         await transcriber.transcribe(file)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"", b"<html>", b"\0" * 1000, b"RIFF\xff\xff\xff\xffWAVEfmt ",
-        b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-        b"ffconcat version 1.0\nfile /etc/passwd\n",
-    ],
-)  # fmt: skip
-async def test_what_cannot_be_read_is_said(
-    transcriber: LocalTranscriber, tmp_path: Path, content: bytes
+@pytest.mark.parametrize("seconds", [7, 50])
+async def test_voices_that_say_nothing_are_not_understood(
+    transcriber: LocalTranscriber, tmp_path: Path, seconds: int
 ) -> None:
-    file = tmp_path / "a.m4a"
-    file.write_bytes(content)
+    backwards = np.resize(speech()[::-1], seconds * RATE)
+    file = write(tmp_path / "a.m4a", backwards, "ipod", "aac")
 
-    with pytest.raises(CannotTranscribe):
+    with pytest.raises(CannotTranscribe, match="could not understand"):
         await transcriber.transcribe(file)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_bombs_are_refused_in_bounded_memory(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
+    await transcriber.warm_up()
+    bombs = {
+        "silent_hours.ogg": _silent_hours(tmp_path / "silent_hours.ogg"),
+        "channels.wav": wav(b"\0\1" * 192 * 1600, channels=192),
+        "slow.wav": wav(b"\0\1" * 1_000_000, rate=1),
+        "claim.wav": wav(b"\0\0" * RATE, claimed=0xFFFFFFFF - 36),
+        "atoms.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0\0\0\x08free" * 1_000_000,
+    }
+    for name, content in bombs.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CannotTranscribe):
+            await transcriber.transcribe(tmp_path / name)
+
+    (pid,) = [process.pid for process in transcriber.processes]
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak_kilobytes = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
+    assert peak_kilobytes < 1.5 * 1024**2
+
+
+def _silent_hours(file: Path) -> bytes:
+    """Return two hours of silence as Opus: the same 60 ms again and again."""
+    with av.open(str(file), mode="w", format="ogg") as container:
+        stream: Any = container.add_stream("libopus", rate=48_000)
+        stream.layout = "mono"
+        stream.options = {"frame_duration": "60"}
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 2880), np.int16), format="s16", layout="mono"
+        )
+        frame.sample_rate = 48_000
+        packets = [*stream.encode(frame), *stream.encode(frame), *stream.encode(None)]
+        content = bytes(packets[0])
+        for number in range(2 * 3600 * 1000 // 60):
+            packet = av.Packet(content)
+            packet.stream = stream
+            packet.time_base = Fraction(1, 48_000)
+            packet.pts = packet.dts = number * 2880
+            packet.duration = 2880
+            container.mux(packet)
+    return file.read_bytes()
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -119,10 +163,70 @@ async def test_a_child_that_dies_may_work_later_and_is_replaced(
 ) -> None:
     source = next(iter(WORDS))
     await transcriber.warm_up()
-    assert transcriber._child is not None
-    os.kill(transcriber._child.pid, signal.SIGKILL)
+    pid = transcriber.processes[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
 
-    with suppress(Unavailable):
-        await transcriber.transcribe(RECORDINGS / source)
+    heard = await transcriber.transcribe(RECORDINGS / source)
 
-    assert (await transcriber.transcribe(RECORDINGS / source)).text
+    assert heard.text
+    assert transcriber.processes[0].pid != pid
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_recording_that_two_processes_died_over_is_refused(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
+    # A process that reads from a pipe stands still until it is written to; it is killed there.
+    pipe = tmp_path / "a.m4a"
+    os.mkfifo(pipe)
+    asked = asyncio.create_task(transcriber.transcribe(pipe))
+    for _ in range(2):
+        writer = await _opened_by_a_reader(pipe)
+        pid = transcriber.processes[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        while transcriber.processes[0].pid == pid:
+            await asyncio.sleep(0.01)
+        os.close(writer)
+
+    with pytest.raises(CannotTranscribe, match="could not read"):
+        await asked
+
+
+async def _opened_by_a_reader(pipe: Path) -> int:
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(OSError):
+                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            await asyncio.sleep(0.01)
+
+
+async def test_two_processes_work_at_the_same_time() -> None:
+    transcriber = LocalTranscriber(None, processes=2)
+    try:
+        await transcriber.warm_up()
+        pids = {process.pid for process in transcriber.processes}
+        heard = await asyncio.gather(
+            *(transcriber.transcribe(RECORDINGS / name) for name in [*WORDS][:2])
+        )
+    finally:
+        await transcriber.close()
+
+    assert len(pids) == 2
+    assert [one.model for one in heard] == ["whisper-base"] * 2
+    for name, one in zip(WORDS, heard, strict=False):
+        assert word_error_rate(WORDS[name], one.text) <= 0.15
+
+
+async def test_a_model_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    for file in speech_model.resolve(None).iterdir():
+        (tmp_path / "copy" / file.name).symlink_to(file)
+    transcriber = LocalTranscriber(tmp_path / "copy")
+    try:
+        heard = await transcriber.transcribe(RECORDINGS / next(iter(WORDS)))
+    finally:
+        await transcriber.close()
+
+    assert (heard.provider, heard.model) == ("local", "copy")

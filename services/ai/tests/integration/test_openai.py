@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from fastapi import Response
 from openai_server import OpenAIServer, error, judged, said
+from sounds import music, speech, write
 
 from coach_ai.adapters.audio import RATE, decode
 from coach_ai.adapters.openai_coach import OpenAICoach
-from coach_ai.adapters.openai_speech import OpenAITranscriber, align, cut, encode
+from coach_ai.adapters.openai_speech import OpenAITranscriber, align
+from coach_ai.adapters.pieces import cut, encode
 from coach_ai.domain import (
     Answer,
     CannotJudge,
@@ -230,20 +231,10 @@ async def test_markup_links_and_control_characters_never_reach_a_person(
 
 
 def _recording(folder: Path, seconds: float, *, pauses: tuple[float, ...] = ()) -> Path:
-    time = np.arange(int(seconds * RATE)) / RATE
-    samples = 0.2 * np.sin(2 * np.pi * 220 * time)
+    samples = np.resize(speech(), int(seconds * RATE))
     for begin in pauses:
         samples[int(begin * RATE) : int((begin + 1.0) * RATE)] = 0.0
-    file = folder / "recording.m4a"
-    with av.open(str(file), mode="w", format="mp4") as container:
-        stream = container.add_stream("aac", rate=RATE)
-        frame = av.AudioFrame.from_ndarray(
-            samples.astype(np.float32).reshape(1, -1), format="fltp", layout="mono"
-        )
-        frame.sample_rate = RATE
-        for part in (frame, None):
-            container.mux(stream.encode(part))
-    return file
+    return write(folder / "recording.m4a", samples, "ipod", "aac")
 
 
 @pytest.fixture
@@ -269,6 +260,18 @@ async def test_the_sound_track_is_sent_as_small_mono_opus(
     assert server.asked[0]["response_format"] == "json"
 
 
+async def test_what_has_no_speech_is_not_sent(
+    server: OpenAIServer, transcriber: OpenAITranscriber, tmp_path: Path
+) -> None:
+    server.answers = [{"text": "Thanks for watching!"}]
+    file = write(tmp_path / "a.m4a", music(5), "ipod", "aac")
+
+    with pytest.raises(CannotTranscribe, match="no speech"):
+        await transcriber.transcribe(file)
+
+    assert server.uploads == []
+
+
 async def test_a_long_recording_is_cut_in_silence_and_its_times_put_back(
     server: OpenAIServer, tmp_path: Path
 ) -> None:
@@ -279,8 +282,11 @@ async def test_a_long_recording_is_cut_in_silence_and_its_times_put_back(
     heard = await transcriber.transcribe(_recording(tmp_path, 26, pauses=(8, 11, 22)))
     await transcriber.close()
 
-    assert [one.start for one in heard.words] == pytest.approx([1.0, 12.5, 23.5], abs=0.1)
-    assert heard.text == "word word word"
+    pieces = cut(heard.duration_seconds, heard.silences or (), 12)
+    assert [one.start for one in heard.words] == pytest.approx([1 + piece[0] for piece in pieces])
+    assert len(server.uploads) == len(pieces) >= 3
+    for _, end in pieces[:-1]:
+        assert any(pause.start < end < pause.end for pause in heard.silences or ())
     assert heard.language == "en"
     assert server.asked[0]["response_format"] == "verbose_json"
 

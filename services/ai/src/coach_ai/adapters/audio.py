@@ -24,6 +24,12 @@ _JOINED_SECONDS = 0.05
 _ABOVE_NOISE_DB = 12.0
 _BELOW_SPEECH_DB = 25.0
 _MAX_CHANNELS = 8
+_RATES = range(4_000, 192_001)
+_DECODERS = (
+    "aac,aac_fixed,mp3,mp3float,opus,libopus,vorbis,flac,alac,amrnb,amrwb,"
+    "pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw"
+)
+"""Sound only: what a film shows is never decoded, however large it claims to be."""
 
 
 def decode(recording: Path) -> Samples:
@@ -38,7 +44,11 @@ def decode(recording: Path) -> Samples:
                 file,
                 mode="r",
                 metadata_errors="ignore",
-                options={"format_whitelist": _FORMATS, "protocol_whitelist": "none"},
+                options={
+                    "format_whitelist": _FORMATS,
+                    "protocol_whitelist": "none",
+                    "codec_whitelist": _DECODERS,
+                },
             ) as container:
                 return _decode(container)
         except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
@@ -49,7 +59,8 @@ def _decode(container: Any) -> Samples:
     if not container.streams.audio:
         raise CannotTranscribe("This recording has no sound track.")
     stream = container.streams.audio[0]
-    if stream.codec_context.channels > _MAX_CHANNELS:
+    codec = stream.codec_context
+    if codec.channels > _MAX_CHANNELS or codec.sample_rate not in _RATES:
         raise CannotTranscribe("We could not read this recording.")
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     chunks: list[Samples] = []
@@ -72,6 +83,15 @@ def _decode(container: Any) -> Samples:
         raise CannotTranscribe(reason)
     samples: Samples = np.concatenate(chunks).astype(np.float32, copy=False)
     return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+
+
+def resampled(samples: Samples, rate: int) -> Samples:
+    """Return mono sound of another rate at 16 kHz."""
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    parts = [_mono(one) for one in (*resampler.resample(frame), *resampler.resample(None))]
+    return np.concatenate(parts) if parts else samples[:0]
 
 
 def _mono(frame: Any) -> Samples:

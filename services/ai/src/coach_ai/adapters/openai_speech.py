@@ -5,29 +5,24 @@ longer is cut where nobody speaks.
 """
 
 import asyncio
-import io
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
-import av
 import openai
 
-from coach_ai.adapters import sound
-from coach_ai.adapters.audio import RATE, Samples, decode, silences
 from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
-from coach_ai.domain import CannotTranscribe, Silence, Transcript, Word
+from coach_ai.adapters.speech_process import SpeechProcess
+from coach_ai.domain import CannotTranscribe, Silence, Sound, Transcript, Word
 from coach_ai.evidence import tokens_of
 from coach_ai.ports import Transcriber
 from coach_common.errors import CoachError, Unavailable
 
-BIT_RATE = 32_000
 MAX_PIECE_SECONDS = 600.0
 """2.4 MB at 32 kbit/s: far under the limit, and a time-out costs one piece only."""
 
-_OPUS_RATE = 48_000
 _WITH_WORDS = ("whisper",)
 """Models that answer `verbose_json` with word times; the others only `json`."""
 
@@ -56,19 +51,25 @@ class OpenAITranscriber:
         self._client = open_client(api_key, base_url)
         self._model = model
         self._aligner = aligner
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="sound")
+        self._process = SpeechProcess(None, threads=1)
+        self._turn = asyncio.Lock()
 
     async def transcribe(self, recording: Path) -> Transcript:
         """Return the words; with times where the model gives them or the aligner is there."""
-        loop = asyncio.get_running_loop()
-        samples = await loop.run_in_executor(self._threads, decode, recording)
-        quiet = await loop.run_in_executor(self._threads, silences, samples)
-        measured = await loop.run_in_executor(self._threads, sound.listen, samples)
-        heard: list[_Heard] = []
-        for begin, end in cut(len(samples) / RATE, quiet, self._max_piece_seconds):
-            piece = samples[int(begin * RATE) : int(end * RATE)]
-            encoded = await loop.run_in_executor(self._threads, encode, piece)
-            heard.append(_shifted(await self._ask(encoded), begin))
+        with tempfile.TemporaryDirectory(prefix="pieces-") as folder:
+            async with self._turn:
+                said = await self._process.ask(
+                    {
+                        "path": str(recording),
+                        "pieces": folder,
+                        "longest": self._max_piece_seconds,
+                    }
+                )
+            pieces = said["pieces"]
+            heard = [
+                _shifted(await self._ask(await asyncio.to_thread(Path(file).read_bytes)), begin)
+                for begin, file in pieces["files"]
+            ]
         text = " ".join(one.text for one in heard if one.text).strip()
         if not text:
             raise CannotTranscribe("We found no speech in this recording.")
@@ -78,12 +79,12 @@ class OpenAITranscriber:
         return Transcript(
             text=text,
             language=next((one.language for one in heard if one.language), None) or "en",
-            duration_seconds=round(len(samples) / RATE, 3),
+            duration_seconds=pieces["duration_seconds"],
             provider=PROVIDER,
             model=self._model,
             words=words,
-            silences=quiet,
-            sound=measured,
+            silences=tuple(Silence(**silence) for silence in pieces["silences"]),
+            sound=Sound.of(pieces["sound"]),
         )
 
     async def warm_up(self) -> None:
@@ -95,9 +96,9 @@ class OpenAITranscriber:
             raise Unavailable("OPENAI_API_KEY is not set")
 
     async def close(self) -> None:
-        """Close connections and threads."""
+        """Close connections and end the children."""
         await self._client.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._process.kill()
         if self._aligner is not None:
             await self._aligner.close()
 
@@ -130,39 +131,6 @@ class OpenAITranscriber:
         except CoachError:
             return ()
         return align(text, local.words)
-
-
-def cut(duration: float, quiet: tuple[Silence, ...], longest: float) -> list[tuple[float, float]]:
-    """Return pieces of at most `longest` seconds, cut in the middle of the last pause of each.
-
-    Where nobody pauses, the cut falls at `longest`.
-    """
-    pieces: list[tuple[float, float]] = []
-    begin = 0.0
-    while duration - begin > longest:
-        middles = [(pause.start + pause.end) / 2 for pause in quiet]
-        fitting = [middle for middle in middles if begin + 1.0 < middle <= begin + longest]
-        end = fitting[-1] if fitting else begin + longest
-        pieces.append((begin, end))
-        begin = end
-    pieces.append((begin, duration))
-    return pieces
-
-
-def encode(samples: Samples) -> bytes:
-    """Return mono Opus at 32 kbit/s in Ogg."""
-    buffer = io.BytesIO()
-    with av.open(buffer, mode="w", format="ogg") as container:
-        stream: Any = container.add_stream("libopus", rate=_OPUS_RATE)
-        stream.bit_rate = BIT_RATE
-        stream.layout = "mono"
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=_OPUS_RATE)
-        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="mono")
-        frame.sample_rate = RATE
-        for resampled in (*resampler.resample(frame), *resampler.resample(None)):
-            container.mux(stream.encode(resampled))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
 
 
 def align(text: str, heard: tuple[Word, ...]) -> tuple[Word, ...]:

@@ -47,6 +47,11 @@ def resolve(folder: Path | None) -> Path:
     return chosen
 
 
+def name_of(folder: Path | None) -> str:
+    """Return what a transcript says of its model: a folder of one's own is known by its name."""
+    return MODEL if folder is None else folder.resolve().name
+
+
 def assemble(folder: Path) -> bool:
     """Make and check the model in `folder`; tell whether there was something to do."""
     if _was_checked(folder):

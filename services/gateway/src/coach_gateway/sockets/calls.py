@@ -64,15 +64,13 @@ class Calls:
     async def _session_start(self, frame: dict[str, Any]) -> None:
         if frame.get("session_id") is not None:
             session_id = _session_id(frame)
-            await self._ask("sessions", "GET", f"/sessions/{session_id}")
+            await self.ask("sessions", "GET", f"/sessions/{session_id}")
         else:
             question = frame.get("question")
             if not isinstance(question, str) or not question.strip():
                 raise Invalid("question: a session needs one")
             title = frame.get("title") or question.strip()[:_TITLE_CHARACTERS]
-            opened = await self._ask(
-                "sessions", "POST", "/sessions", title=title, question=question
-            )
+            opened = await self.ask("sessions", "POST", "/sessions", title=title, question=question)
             session_id = str(opened["id"])
         self._session_id = session_id
         self._say("session_started", session_id=session_id)
@@ -83,7 +81,7 @@ class Calls:
             raise Refused("Upload the recording first and send its `key`.", "key_needed")
         session_id = self._meant(frame)
         now_ms = int(self._door.clock().timestamp() * 1000)
-        await self._ask(
+        await self.ask(
             "media", "POST", "/upload/confirm", key=key, uploaded_at=now_ms, session_id=session_id
         )
 
@@ -94,7 +92,7 @@ class Calls:
             for name in ("duration_seconds", "transcript", "audio_s3_key")
             if frame.get(name) is not None
         }
-        await self._ask("sessions", "POST", f"/sessions/{session_id}/complete", **known)
+        await self.ask("sessions", "POST", f"/sessions/{session_id}/complete", **known)
 
     def _meant(self, frame: dict[str, Any]) -> str:
         if frame.get("session_id") is not None:
@@ -103,7 +101,12 @@ class Calls:
             raise Refused("Start a session first.", "no_session")
         return self._session_id
 
-    async def _ask(self, upstream: str, method: str, path: str, **body: Any) -> dict[str, Any]:
+    async def meant(self, frame: dict[str, Any]) -> str:
+        """Return the session a frame is for, once what was asked before it is done."""
+        await self.finish()
+        return self._meant(frame)
+
+    async def ask(self, upstream: str, method: str, path: str, **body: Any) -> dict[str, Any]:
         """Make a call as the gateway would forward it: the login not ended, and counted."""
         identity = await self._door.access.authenticate(self.token)
         self._door.limits.take("user", str(identity.user_id))

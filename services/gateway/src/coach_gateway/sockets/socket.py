@@ -11,6 +11,7 @@ from starlette.types import Message, Receive
 from coach_common.clock import rfc3339
 from coach_common.errors import CoachError, TooMany, Unauthenticated
 from coach_common.identity import Identity
+from coach_gateway.live import LiveAudio
 from coach_gateway.sockets.calls import KINDS, Calls
 from coach_gateway.sockets.door import Door
 from coach_gateway.sockets.frames import LIVE, Refused, parse
@@ -24,7 +25,16 @@ _UNAUTHENTICATED_AN_ADDRESS = 100
 class Socket:
     """One open socket. Idle it is one waiting task and one timer."""
 
-    __slots__ = ("_address", "_calls", "_deadline", "_door", "_identity", "_wire", "login_id")
+    __slots__ = (
+        "_address",
+        "_calls",
+        "_deadline",
+        "_door",
+        "_identity",
+        "_live",
+        "_wire",
+        "login_id",
+    )
 
     login_id: UUID
 
@@ -33,6 +43,7 @@ class Socket:
         self._wire = wire
         self._address = address
         self._identity: Identity | None = None
+        self._live: LiveAudio | None = None
         self._calls = Calls(door, self._say)
         self._deadline = asyncio.get_running_loop().call_later(
             door.settings.socket_auth_seconds,
@@ -53,6 +64,8 @@ class Socket:
                     await self._take(message)
         finally:
             self._leave()
+            if self._live is not None:
+                await self._live.close()
         await self._calls.finish()
 
     def push(self, frame: bytes) -> None:
@@ -148,8 +161,16 @@ class Socket:
             self._say("error", message=str(error), code=error.code)
 
     def _hear(self, frame: dict[str, Any]) -> None:
-        """Take a piece of live audio; the place where it will be handed on."""
-        raise Refused("Live audio is not available yet.", "live_unavailable")
+        """Hand live audio on."""
+        if self._live is None:
+            self._live = LiveAudio(
+                self._door.settings,
+                self._door.clock,
+                self._calls.ask,
+                self._say,
+                self._calls.meant,
+            )
+        self._live.take(frame, token=self._calls.token)
 
     # --- what goes out
 

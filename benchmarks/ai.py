@@ -1,0 +1,339 @@
+"""The coach's speed: speech beside faster-whisper called bare, and the whole way to the judgement.
+
+`make bench-ai`. In one run and interleaved: recordings of half a minute and of ten minutes (real
+speech, tiled) through this project's transcriber, and through faster-whisper with the same model
+and options in a bare process. Then, on the embedded system: from the confirm of two spoken minutes
+to their delivery and judgement, six uploads at once with one and with two workers, and phrases
+spoken live.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "services" / "ai" / "tests")]
+
+from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
+from stacks import Stack, embedded  # noqa: E402
+
+from coach_ai.adapters import speech_model  # noqa: E402
+from coach_ai.adapters.audio import RATE, silences  # noqa: E402
+from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
+from coach_ai.evidence import tokens_of  # noqa: E402
+from coach_embedded.demo import word_error_rate  # noqa: E402
+from coach_embedded.phone import Phone, PhoneError, Socket  # noqa: E402
+
+ROUNDS = {30: 3, 600: 1}
+ANSWERS = 2
+UPLOADS = 6
+LIVE_ROUNDS = 1
+BATCHED_FROM_SECONDS = 45
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Real speech, sentence after sentence, as a phone records it."""
+
+    file: Path
+    seconds: float
+    words: str
+
+    @classmethod
+    def of(cls, folder: Path, at_least: int) -> "Tile":
+        """Return whole sentences of at least so many seconds."""
+        said, heard, length = [], [], 0.0
+        for name, words in itertools.cycle(WORDS.items()):
+            heard.append(speech(name))
+            said.append(words)
+            length += len(heard[-1]) / RATE
+            if length >= at_least:
+                break
+        file = write(folder / f"{at_least}.m4a", np.concatenate(heard), "ipod", "aac")
+        return cls(file, length, " ".join(said))
+
+    def errors(self, text: str) -> float:
+        """Return the word error rate; `ill-disposed` is two words."""
+        return word_error_rate(self.words, text.replace("-", " "))
+
+
+def bare(model: str, threads: str) -> None:
+    """faster-whisper alone, asked in lines: the same model and options, nothing around it."""
+    from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+    os.nice(5)  # As our own child has it, for it shares the machine with those who answer people.
+    whisper = WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=int(threads))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        path, seconds = json.loads(line)
+        if seconds < BATCHED_FROM_SECONDS:
+            segments, _ = whisper.transcribe(
+                path, beam_size=5, condition_on_previous_text=False,
+                word_timestamps=True, vad_filter=True,
+            )  # fmt: skip
+        else:
+            segments, _ = BatchedInferencePipeline(whisper).transcribe(
+                path, beam_size=1, batch_size=4, word_timestamps=True, vad_filter=True
+            )
+        print(json.dumps(" ".join(segment.text.strip() for segment in segments)), flush=True)
+
+
+class Bare:
+    """The bare process, from outside."""
+
+    def __init__(self, threads: int) -> None:
+        command = [sys.executable, __file__, "--bare", str(speech_model.resolve(None))]
+        self.process = subprocess.Popen(
+            [*command, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._line()
+
+    def transcribe(self, tile: Tile) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([str(tile.file), tile.seconds]) + "\n")
+        self.process.stdin.flush()
+        return str(json.loads(self._line()))
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process so far, which what else runs changes little."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_megabytes(pid: int) -> int:
+    """Return the most memory a process ever had, as Linux counts it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) // 1024
+
+
+async def compare(folder: Path) -> list[str]:
+    """Return the table of speeds, and the word errors on the recordings themselves."""
+    ours, theirs = LocalTranscriber(None), Bare(threads=2)
+    await ours.warm_up()
+    lines = [
+        "| recording | who | median s | of its length | CPU s | word errors | peak MB so far | n |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    heard = [await ours.transcribe(RECORDINGS / name) for name in WORDS]
+    errors = word_error_rate(
+        " ".join(WORDS.values()), " ".join(one.text.replace("-", " ") for one in heard)
+    )
+    pid = ours.processes[0].pid
+    assert pid is not None
+    for seconds, rounds in ROUNDS.items():
+        tile = Tile.of(folder, seconds)
+        times: dict[str, list[float]] = {"this project": [], "faster-whisper, bare": []}
+        spent: dict[str, list[float]] = {name: [] for name in times}
+        processes = {"this project": pid, "faster-whisper, bare": theirs.process.pid}
+        texts: dict[str, str] = {}
+        for _ in range(rounds):
+            for name in times:
+                before = cpu_seconds(processes[name])
+                began = time.perf_counter()
+                if name == "this project":
+                    texts[name] = (await ours.transcribe(tile.file)).text
+                else:
+                    texts[name] = await asyncio.to_thread(theirs.transcribe, tile)
+                times[name].append(time.perf_counter() - began)
+                spent[name].append(cpu_seconds(processes[name]) - before)
+        for name, found in times.items():
+            median = statistics.median(found)
+            lines.append(
+                f"| {tile.seconds:.0f} s | {name} | {median:.2f} | {median / tile.seconds:.3f} |"
+                f" {statistics.median(spent[name]):.1f} |"
+                f" {tile.errors(texts[name]):.1%} | {peak_megabytes(processes[name])} | {rounds} |"
+            )
+            print(lines[-1], file=sys.stderr)
+    await ours.close()
+    theirs.process.kill()
+    return [*lines, "", f"The five recordings one by one: {errors:.1%} word errors.", ""]
+
+
+async def answer_to_judgement(stack: Stack, file: Path) -> list[str]:
+    """Return how long two minutes of speech take to their delivery and to their judgement."""
+    times: dict[str, list[float]] = {"transcript": [], "delivery": [], "judgement": []}
+    async with Phone(stack.url) as phone:
+        await phone.register("bench@example.com", "a long bench password")
+        async with phone.socket() as socket:
+            for number in range(ANSWERS + 1):
+                session_id = await phone.open_session(f"Answer {number}", "Tell me about a change.")
+                key = await phone.upload(file, "audio/m4a", session_id=session_id)
+                await phone.complete(session_id, audio_s3_key=key, duration_seconds=120)
+                began = time.perf_counter()
+                await phone.confirm(key, session_id=session_id)
+                found = await _pushes(socket, session_id, began)
+                for name, at in found.items():
+                    if number:  # The first warms up.
+                        times[name].append(at)
+    lines = [
+        "| from the confirm of 120 s of speech to its | median s | max s | n |",
+        "|---|---|---|---|",
+    ]
+    for name, seconds in times.items():
+        shown = (
+            f"{statistics.median(seconds):.2f} | {max(seconds):.2f}" if seconds else "none came |"
+        )
+        lines.append(f"| {name} | {shown} | {len(seconds)} |")
+    return [*lines, ""]
+
+
+async def _pushes(socket: Socket, session_id: str, began: float) -> dict[str, float]:
+    transcript = await socket.wait_for("transcript", seconds=120, session_id=session_id)
+    found = {"transcript": transcript.at - began}
+    first = await socket.wait_for("feedback", seconds=120, session_id=session_id)
+    last = first
+    if first.frame["status"] != "ready":
+        found["delivery"] = first.at - began
+        while last.frame["status"] not in ("ready", "failed"):
+            last = await _later(socket, session_id, last.at)
+    return found | {"judgement": last.at - began}
+
+
+async def _later(socket: Socket, session_id: str, after: float) -> Any:
+    for _ in range(1200):
+        for push in socket._frames:
+            frame = push.frame
+            if (
+                frame["type"] == "feedback"
+                and frame["session_id"] == session_id
+                and push.at > after
+            ):
+                return push
+        await asyncio.sleep(0.1)
+    raise PhoneError("no judgement on the socket within two minutes")
+
+
+async def throughput(stack: Stack, tile: Tile) -> float:
+    """Return how many seconds of speech are transcribed in a second, with six uploads waiting."""
+    async with Phone(stack.url) as phone:
+        await phone.register("many@example.com", "a long bench password")
+        async with phone.socket() as socket:
+            keys = {}
+            for number in range(UPLOADS):
+                session_id = await phone.open_session(f"Upload {number}", "Why?")
+                keys[session_id] = await phone.upload(tile.file, "audio/m4a", session_id=session_id)
+            began = time.perf_counter()
+            await asyncio.gather(*(phone.confirm(k, session_id=s) for s, k in keys.items()))
+            pushes = [
+                await socket.wait_for("transcript", seconds=300, session_id=session_id)
+                for session_id in keys
+            ]
+    return UPLOADS * tile.seconds / (max(push.at for push in pushes) - began)
+
+
+async def measure_speech(folder: Path) -> list[str]:
+    """Return the first section."""
+    return ["## Speech", "", *await compare(folder)]
+
+
+async def measure_system(folder: Path) -> list[str]:
+    """Return the second section."""
+    lines = ["## System", ""]
+    two_minutes, half_minute = Tile.of(folder, 120), Tile.of(folder, 30)
+    rates = {}
+    for workers in (1, 2):
+        place = folder / str(workers)
+        place.mkdir()
+        async with embedded(place, TRANSCRIPTION_WORKERS=str(workers)) as stack:
+            if workers == 1:
+                lines += await answer_to_judgement(stack, two_minutes.file)
+            rates[workers] = await throughput(stack, half_minute)
+            print(rates, file=sys.stderr)
+    lines += ["| workers | seconds of speech a second, six uploads of 30 s |", "|---|---|"]
+    return [*lines, *(f"| {workers} | {rate:.1f} |" for workers, rate in rates.items()), ""]
+
+
+async def measure_live(folder: Path) -> list[str]:
+    """Return the third section: sentences spoken in real time, a pause of 1.5 s after each."""
+    lags: list[float] = []
+    async with embedded(folder) as stack, Phone(stack.url) as phone:
+        await phone.register("live@example.com", "a long bench password")
+        async with phone.socket() as socket:
+            for round_number in range(LIVE_ROUNDS + 1):
+                found = await _spoken(phone, socket)
+                if round_number:  # The first warms up.
+                    lags += found
+            text = socket.frames("partial")[-1].frame["text"]
+    errors = word_error_rate(" ".join(WORDS.values()), text.replace("-", " "))
+    spoken = LIVE_ROUNDS * len(WORDS)
+    p50, p90 = statistics.median(lags), sorted(lags)[int(len(lags) * 0.9)]
+    return [
+        "## Live",
+        "",
+        "| from the end of a phrase to its text | p50 s | p90 s | max s | n of phrases spoken |",
+        "|---|---|---|---|---|",
+        f"| one speaker | {p50:.2f} | {p90:.2f} | {max(lags):.2f} | {len(lags)} of {spoken} |",
+        "",
+        f"The live text, before the final transcript replaces it: {errors:.1%} word errors.",
+    ]
+
+
+async def _spoken(phone: Phone, socket: Socket) -> list[float]:
+    """Speak the sentences; return how long after each end of speech its last word came."""
+    session_id = await phone.open_session("Live", "Why?")
+    await socket.say("audio_start", format="pcm16", sample_rate=RATE, session_id=session_id)
+    await socket.wait_for("audio_started", seconds=20, session_id=session_id)
+    ends: list[tuple[float, str]] = []
+    clock = time.perf_counter()
+    for name, words in WORDS.items():
+        samples = np.concatenate([speech(name), np.zeros(int(1.5 * RATE), np.float32)])
+        voice_ends = silences(samples)[-1].start
+        ends.append((clock + voice_ends, words.split()[-1]))
+        for begin in range(0, len(samples), RATE // 10):
+            piece = samples[begin : begin + RATE // 10]
+            clock += len(piece) / RATE
+            await asyncio.sleep(max(0.0, clock - time.perf_counter()))
+            await socket.speak((piece * 32767).astype("<i2").tobytes())
+    await asyncio.sleep(2.0)
+    lags = []
+    for at, word in ends:
+        for push in socket.frames("partial"):
+            if push.at > at and tokens_of(push.frame["text"])[-1] == word:
+                lags.append(push.at - at)
+                break
+    await socket.say("audio_end")
+    await socket.wait_for("transcript", seconds=120, session_id=session_id)
+    return lags
+
+
+SECTIONS = {"speech": measure_speech, "system": measure_system, "live": measure_live}
+
+
+def main() -> None:
+    """Measure the sections that are named, or all; print them, and put them into the page."""
+    if sys.argv[1:2] == ["--bare"]:
+        bare(*sys.argv[2:])
+        return
+    results = ROOT / "benchmarks" / "results"
+    page = results / "ai.md"
+    before = page.read_text().split("\n## ")[1:] if page.exists() else []
+    known = {f"## {section}".split("\n")[0]: f"## {section}".strip() for section in before}
+    for name in sys.argv[1:] or SECTIONS:
+        with tempfile.TemporaryDirectory(prefix="coach-bench-") as folder:
+            section = "\n".join(asyncio.run(SECTIONS[name](Path(folder)))).strip()
+        print(section)
+        known[section.split("\n")[0]] = section
+        page.write_text(
+            "\n\n".join(["# The coach's speed", (__doc__ or "").strip(), *known.values()]) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

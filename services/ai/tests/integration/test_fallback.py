@@ -1,0 +1,68 @@
+"""Where the first provider is away the second works, and the transcript says which did."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from openai_server import OpenAIServer, error
+from sounds import RECORDINGS, WORDS
+
+from coach_ai.adapters.fallback_speech import FallbackTranscriber
+from coach_ai.adapters.local_speech import LocalTranscriber
+from coach_ai.adapters.openai_speech import OpenAITranscriber
+from coach_ai.domain import CannotTranscribe
+from coach_common.errors import Unavailable
+
+RECORDING = RECORDINGS / next(iter(WORDS))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OpenAIServer]:
+    async with OpenAIServer.started() as server:
+        yield server
+
+
+@pytest.fixture
+async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
+    openai = OpenAITranscriber("key", server.url, "gpt-transcribe", None)
+    speech = FallbackTranscriber(openai, LocalTranscriber(None))
+    yield speech
+    await speech.close()
+
+
+@pytest.mark.speech
+async def test_the_second_works_while_the_first_is_away_and_the_first_again_after_its_pause(
+    server: OpenAIServer, speech: FallbackTranscriber
+) -> None:
+    server.answers = [error(503, retry_after="3600")]
+    first = await speech.transcribe(RECORDING)
+    asked = len(server.uploads)
+    second = await speech.transcribe(RECORDING)
+    speech._away_until = 0.0
+    server.answers = [{"text": "Heard by the first."}]
+    third = await speech.transcribe(RECORDING)
+
+    assert (first.provider, first.model) == ("local", "whisper-base")
+    assert "dashwood" in first.text.lower()
+    assert second.provider == "local"
+    assert len(server.uploads) == asked + 1
+    assert (third.provider, third.model) == ("openai", "gpt-transcribe")
+
+
+async def test_what_the_first_says_of_a_recording_stands(
+    server: OpenAIServer, speech: FallbackTranscriber
+) -> None:
+    server.answers = [error(400)]
+
+    with pytest.raises(CannotTranscribe):
+        await speech.transcribe(RECORDING)
+
+
+async def test_it_is_ready_while_one_of_the_two_is(tmp_path: Path, server: OpenAIServer) -> None:
+    with_key = OpenAITranscriber("key", server.url, "m", None)
+    without_key = OpenAITranscriber("", server.url, "m", None)
+    without_model = LocalTranscriber(tmp_path)
+
+    await FallbackTranscriber(without_model, with_key).check()
+    with pytest.raises(Unavailable, match="no speech model"):
+        await FallbackTranscriber(without_key, without_model).check()

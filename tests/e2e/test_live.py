@@ -1,0 +1,86 @@
+"""An answer that is spoken live: words at once, and in the end the same as an upload."""
+
+import asyncio
+import itertools
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from sounds import speech
+
+from coach_ai.adapters.audio import RATE, decode
+from coach_embedded.demo import QUESTION, word_error_rate
+from coach_embedded.phone import Phone, Socket
+
+pytestmark = pytest.mark.speech
+
+RECORDINGS = Path(str(files("coach_embedded") / "recordings"))
+ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").read_text()
+_FRAME = RATE // 4 * 2
+"""A quarter of a second."""
+
+
+def _raw(samples: np.ndarray) -> bytes:
+    return (samples * 32767).astype("<i2").tobytes()
+
+
+async def _begin(socket: Socket, **fields: Any) -> dict[str, Any]:
+    await socket.say("audio_start", format="pcm16", sample_rate=RATE, **fields)
+    return (await socket.wait_for("audio_started", seconds=20)).frame
+
+
+async def _speak(socket: Socket, content: bytes) -> None:
+    """Speak ten times as fast as anybody does."""
+    for begin in range(0, len(content), _FRAME):
+        await socket.speak(content[begin : begin + _FRAME])
+        await asyncio.sleep(0.025)
+
+
+async def test_a_live_answer_is_heard_at_once_and_ends_as_an_upload_would(phone: Phone) -> None:
+    content = _raw(decode(ANSWER))
+    async with phone.socket() as socket:
+        await socket.say("session_start", question=QUESTION)
+        await socket.say("audio_start", format="pcm16", sample_rate=RATE)
+        await _speak(socket, content)
+        await socket.wait_for("partial", seconds=60)
+        await socket.say("audio_end")
+        session_id = (await socket.wait_for("session_started", seconds=5)).frame["session_id"]
+        transcript = await socket.wait_for("transcript", seconds=120, session_id=session_id)
+        await socket.say("complete", duration_seconds=60)
+        feedback = await socket.wait_for(
+            "feedback", seconds=60, session_id=session_id, status="ready"
+        )
+        partials = [push.frame["text"] for push in socket.frames("partial")]
+        errors = socket.frames("error")
+
+    assert errors == []
+    assert transcript.frame["final"] is True
+    assert word_error_rate(ANSWER_WORDS, transcript.frame["text"]) <= 0.10
+    assert all(after.startswith(before) for before, after in itertools.pairwise(partials))
+    assert feedback.frame["status"] == "ready"
+    session = await phone.call("GET", f"/sessions/{session_id}")
+    assert session["audio_s3_key"] == transcript.frame["key"]
+
+
+async def test_a_phone_that_loses_the_network_goes_on_and_nothing_is_lost(phone: Phone) -> None:
+    content = _raw(speech())
+    session_id = await phone.open_session("Live", QUESTION)
+    async with phone.socket() as socket:
+        key = (await _begin(socket, session_id=session_id))["key"]
+        await _speak(socket, content[:300_000])
+    async with phone.socket() as socket:
+        started = await _begin(socket, session_id=session_id, key=key)
+        await _speak(socket, content[started["received"] :])
+        await socket.say("audio_end")
+        await socket.wait_for("transcript", seconds=120, session_id=session_id)
+    upload = await phone.confirm(key, session_id=session_id)
+    place = await phone.call("GET", f"/upload/{upload['upload_id']}/url")
+    async with httpx.AsyncClient(trust_env=False) as store:
+        stored = (await store.get(place["url"])).content
+
+    # What was on its way when the connection broke may be said again, so none of it is missing.
+    assert 300_000 - RATE * 2 <= started["received"] <= 300_000
+    assert stored[44:] == content
