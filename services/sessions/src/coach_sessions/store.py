@@ -226,9 +226,13 @@ async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording
 
 
 async def _hold_recording(tx: Transaction, key: str, user_id: UUID) -> None:
-    """Make sure the row is there and ours until the commit, so that facts about it take turns."""
-    await tx.execute(tx.database.insert_ignore(RECORDINGS).values(key=key, user_id=user_id))
-    await tx.execute(select(RECORDINGS.c.key).where(RECORDINGS.c.key == key).with_for_update())
+    """Make sure the row is there and ours until the commit, so that facts about it take turns.
+
+    One statement that locks for writing at once: two facts that first both locked for reading,
+    as INSERT IGNORE does, would each wait for the other.
+    """
+    values = {"key": key, "user_id": user_id}
+    await tx.execute(tx.database.upsert(RECORDINGS, values, update={"key": key}))
 
 
 def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:

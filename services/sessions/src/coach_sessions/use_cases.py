@@ -300,6 +300,9 @@ async def _announce_delivery(tx: Transaction, session: Session) -> Session:
 async def _announce_judgement(tx: Transaction, session: Session) -> Session:
     if not session.status.is_final:
         return session
+    if session.feedback is not None and session.transcript is None:
+        # The words are under way by another event: told once, with them.
+        return session
     shown = session.feedback_shown()
     said = _fingerprint(json.dumps(shown, sort_keys=True))
     if session.announced.get("judged") == said:

@@ -167,7 +167,7 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
         assert transcribed.count(session) == 1, order
         told = [one.feedback["status"] for one in early if str(one.session_id) == session]
         assert told == (["scoring"] if order[-1] == "judged" else []), order
-        last = [one.feedback for one in judged if str(one.session_id) == session][-1]
+        (last,) = [one.feedback for one in judged if str(one.session_id) == session]
         assert last == {**shown, "generated_at": last["generated_at"]}
 
 
