@@ -326,8 +326,12 @@ def main() -> None:
     before = page.read_text().split("\n## ")[1:] if page.exists() else []
     known = {f"## {section}".split("\n")[0]: f"## {section}".strip() for section in before}
     for name in sys.argv[1:] or SECTIONS:
+        load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix="coach-bench-") as folder:
             section = "\n".join(asyncio.run(SECTIONS[name](Path(folder)))).strip()
+        section += (
+            f"\n\nThe machine's load average before: {load:.1f}, on {os.cpu_count()} processors."
+        )
         print(section)
         known[section.split("\n")[0]] = section
         page.write_text(
