@@ -152,7 +152,12 @@ class LocalJudge:
         }
         claims = (*_strengths(answer, reading), *_improvements(answer, reading, levels))
         words = _in_words(reading, levels, claims, measured)
-        return self._judgement(self._rubric.scores(levels), claims, words, measured)
+        return self._judgement(
+            self._rubric.scores(levels, self._rubric.kind_of(answer.question)),
+            claims,
+            words,
+            measured,
+        )
 
     def _judgement(
         self, scores: Scores, claims: Sequence[Claim], words: str, measured: dict[str, object]
