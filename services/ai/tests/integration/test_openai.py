@@ -55,7 +55,7 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
     (claim,) = found.claims
     assert claim.quote == "It took two days."
     assert (claim.start_seconds, claim.end_seconds) == (5.5, 7.4)
-    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "1.0.0")
+    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "2.0.0")
     (asked,) = server.asked
     assert asked["response_format"]["json_schema"]["strict"] is True
     assert TEXT not in asked["messages"][0]["content"]

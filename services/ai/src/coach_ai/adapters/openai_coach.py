@@ -83,7 +83,7 @@ class OpenAICoach:
             scores = Scores(None, None, None, None)
             summary = "The answer was read, but no judgement of it stands on words that were said."
         else:
-            scores = self._rubric.scores(levels)
+            scores = self._rubric.scores(levels, self._rubric.kind_of(answer.question))
         return Judgement(
             overall_score=scores.overall,
             communication_score=scores.communication,

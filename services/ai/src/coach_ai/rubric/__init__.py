@@ -1,6 +1,7 @@
-"""The rubric: what an answer is judged on, as data (`v1.yaml`), and the formula of the scores."""
+"""The rubric: what an answer is judged on, as data (`v2.yaml`), and the formula of the scores."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,24 +27,36 @@ class Rubric:
     version: str
     dimensions: Mapping[str, Mapping[str, Any]]
     points: Mapping[int, int]
+    overall: Mapping[str, Mapping[str, float]]
     weights: Mapping[str, Mapping[str, float]]
+    needs: Mapping[str, Sequence[str]]
+    cues: Mapping[str, Sequence[str]]
 
-    def scores(self, levels: Mapping[str, int | None]) -> Scores:
+    def kind_of(self, question: str | None) -> str:
+        """Return whether a question is behavioural, technical or general, by its words."""
+        asked = (question or "").lower()
+        for kind, cues in self.cues.items():
+            if any(re.search(cue, asked) for cue in cues):
+                return kind
+        return "general"
+
+    def scores(self, levels: Mapping[str, int | None], kind: str) -> Scores:
         """Return the scores: each a mean of its dimensions' points by weight.
 
-        A dimension without a level leaves the mean, and the others' weights grow; a score whose
-        `needs` are not all judged is None.
+        `kind` is the kind of question. A dimension without a level leaves the mean, and the
+        others' weights grow; a score whose `needs` are not all judged is None.
         """
         return Scores(
-            overall=self._score("overall", levels),
-            communication=self._score("communication", levels),
-            technical=self._score("technical", levels),
-            clarity=self._score("clarity", levels),
+            overall=self._score("overall", self.overall[kind], levels),
+            communication=self._score("communication", self.weights["communication"], levels),
+            technical=self._score("technical", self.weights["technical"], levels),
+            clarity=self._score("clarity", self.weights["clarity"], levels),
         )
 
-    def _score(self, name: str, levels: Mapping[str, int | None]) -> int | None:
-        weights = dict(self.weights[name])
-        if any(levels.get(dimension) is None for dimension in _NEEDS[name]):
+    def _score(
+        self, name: str, weights: Mapping[str, float], levels: Mapping[str, int | None]
+    ) -> int | None:
+        if any(levels.get(dimension) is None for dimension in self.needs[name]):
             return None
         known = {
             dimension: weight
@@ -61,21 +74,16 @@ class Rubric:
         return round(points / total)
 
 
-_NEEDS = {
-    "overall": ("relevance", "structure", "specificity", "clarity"),
-    "communication": ("structure", "clarity"),
-    "technical": ("technical",),
-    "clarity": ("clarity",),
-}
-
-
 @cache
-def load(name: str = "v1") -> Rubric:
+def load(name: str = "v2") -> Rubric:
     """Return a rubric."""
     data = yaml.safe_load((files("coach_ai.rubric") / f"{name}.yaml").read_text())
     return Rubric(
         version=data["version"],
         dimensions=data["dimensions"],
         points=data["points"],
-        weights=data["scores"],
+        overall=data["scores"]["overall"],
+        weights={k: v for k, v in data["scores"].items() if k != "overall"},
+        needs=data["needs"],
+        cues=data["kinds"],
     )
