@@ -184,7 +184,7 @@ async def test_frames_become_calls_in_the_persons_name(
         ("{", "bad_json"),
         ("[" * 100_000, "bad_json"),
         ('{"type": "session_start"}', "invalid"),
-        ('{"type": "complete", "session_id": "../internal/x"}', "not_found"),
+        ('{"type": "complete", "session_id": "../internal/x"}', "session_not_found"),
         ('{"type": "ping", "x": "' + "x" * 1_100_000 + '"}', "too_large"),
     ],
 )
