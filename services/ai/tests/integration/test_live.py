@@ -118,7 +118,7 @@ async def _speak(socket: ClientConnection, content: bytes, *, size: int, pause: 
 
 async def _until(socket: ClientConnection, word: str, partials: list[str]) -> None:
     async with asyncio.timeout(120):
-        while not partials or word not in partials[-1].lower()[-20:]:
+        while not partials or not partials[-1].lower().rstrip(" .,!?").endswith(word):
             frame = json.loads(await socket.recv())
             assert frame["type"] == "partial"
             partials.append(frame["text"])

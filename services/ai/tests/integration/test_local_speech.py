@@ -101,7 +101,7 @@ async def test_what_has_no_speech_has_no_words(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("seconds", [7, 50])
+@pytest.mark.parametrize("seconds", [7, 46])
 async def test_voices_that_say_nothing_are_not_understood(
     transcriber: LocalTranscriber, tmp_path: Path, seconds: int
 ) -> None:
