@@ -18,6 +18,7 @@ from coach_ai.domain import (
     Answer,
     CannotJudge,
     CannotTranscribe,
+    MainImprovement,
     Silence,
     Transcript,
     Word,
@@ -78,6 +79,30 @@ async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_sco
     assert found.claims == ()
     assert found.overall_score is None
     assert found.detailed_feedback
+
+
+async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_were_said(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    main = {"text": "Say what came of it.", "quote": "it took two days", "drill": "End first."}
+    star = {"situation": "Last year", "task": "my job was", "action": None, "result": None}
+    server.answers = [judged(main_improvement=main, star=star)]
+
+    found = await coach.judge(ANSWER)
+
+    assert found.main_improvement == MainImprovement(
+        "Say what came of it.", "It took two days.", "End first."
+    )
+    assert found.star == {"situation": "Last year", "task": None, "action": None, "result": None}
+
+
+async def test_a_main_thing_without_words_that_were_said_is_dropped(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    main = {"text": "Say less.", "quote": "I won a prize", "drill": "Stop earlier."}
+    server.answers = [judged(main_improvement=main)]
+
+    assert (await coach.judge(ANSWER)).main_improvement is None
 
 
 async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(

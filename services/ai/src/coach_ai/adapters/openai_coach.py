@@ -12,7 +12,15 @@ from coach_ai import delivery
 from coach_ai.adapters import prompts
 from coach_ai.adapters.openai_chat import OpenAIChat
 from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
-from coach_ai.domain import Answer, CannotJudge, Claim, Judgement, Message, Talk
+from coach_ai.domain import (
+    Answer,
+    CannotJudge,
+    Claim,
+    Judgement,
+    MainImprovement,
+    Message,
+    Talk,
+)
 from coach_ai.evidence import claim, find_quote
 from coach_ai.plain_text import clean
 from coach_ai.rubric import Scores, load
@@ -49,12 +57,29 @@ class _Claimed(_Strict):
     quote: str
 
 
+class _Main(_Strict):
+    text: str
+    quote: str
+    drill: str
+
+
+class _Star(_Strict):
+    """The parts of a story: each a quote, or null where it is missing."""
+
+    situation: str | None
+    task: str | None
+    action: str | None
+    result: str | None
+
+
 class _Judged(_Strict):
     """What the model is asked to fill in."""
 
     cannot_judge: str | None
     levels: _Levels
     claims: list[_Claimed]
+    main_improvement: _Main | None
+    star: _Star | None
     summary: str
 
 
@@ -84,6 +109,7 @@ class OpenAICoach:
             summary = "The answer was read, but no judgement of it stands on words that were said."
         else:
             scores = self._rubric.scores(levels, self._rubric.kind_of(answer.question))
+        is_judged = scores.overall is not None
         return Judgement(
             overall_score=scores.overall,
             communication_score=scores.communication,
@@ -95,6 +121,8 @@ class OpenAICoach:
             model=self._model,
             rubric_version=self._rubric.version,
             delivery=measured,
+            main_improvement=_main(answer, judged.main_improvement) if is_judged else None,
+            star=_star(answer, judged.star) if is_judged else {},
         )
 
     def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
@@ -160,6 +188,21 @@ def _kept(answer: Answer, claimed: Sequence[_Claimed]) -> tuple[Claim, ...]:
             continue
         kept.append(claim(answer, one.kind, one.dimension, text, quote))
     return tuple(kept)
+
+
+def _main(answer: Answer, one: _Main | None) -> MainImprovement | None:
+    """Return the main thing if it stands on words that were said."""
+    quote = None if one is None else find_quote(answer.text, one.quote)
+    if one is None or quote is None:
+        return None
+    text, drill = _clean(one.text, _LONGEST_REMARK), _clean(one.drill, _LONGEST_REMARK)
+    return MainImprovement(text, quote, drill) if text and drill else None
+
+
+def _star(answer: Answer, star: _Star | None) -> dict[str, str | None]:
+    """Return each part with the words that tell it; a quote that was never said is no part."""
+    parts = {} if star is None else star.model_dump()
+    return {part: quote and find_quote(answer.text, quote) for part, quote in parts.items()}
 
 
 def _clean(text: str, longest: int) -> str:

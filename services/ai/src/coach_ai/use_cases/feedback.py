@@ -1,5 +1,7 @@
 """Feedback: from an answer's words to the one judgement of its session."""
 
+from dataclasses import asdict
+
 from coach_ai import store
 from coach_ai.deps import Deps
 from coach_ai.domain import Job
@@ -21,6 +23,7 @@ async def judge_session(deps: Deps, job: Job) -> None:
             await store.finish_job(tx, job)
         return
     judgement = await deps.coach.judge(answer)
+    main = judgement.main_improvement
     async with deps.db.transaction() as tx:
         if not await store.finish_job(tx, job):
             return
@@ -39,6 +42,8 @@ async def judge_session(deps: Deps, job: Job) -> None:
                 detailed_feedback=judgement.detailed_feedback,
                 evidence=judgement.evidence(),
                 delivery=judgement.delivery,
+                main_improvement=None if main is None else asdict(main),
+                star=judgement.star,
                 provider=judgement.provider,
                 model=judgement.model,
                 rubric_version=judgement.rubric_version,
