@@ -230,13 +230,25 @@ def _why_not(answer: Answer, reading: _Reading) -> tuple[str | None, str | None]
                 " through, and nothing here is told as your own experience.",
                 reading.sentences[0].text,
             )
+        is_told = reading.parts["situation"] or reading.parts["action"]
+        if not is_told and _about(answer, reading) == 0:
+            return (
+                "This speaks of something else: nothing in it has to do with the question, and no"
+                " story of your own is told.",
+                reading.sentences[0].text,
+            )
     return (None, None)
 
 
-def _relevance(answer: Answer, reading: _Reading) -> int:
+def _about(answer: Answer, reading: _Reading) -> float:
+    """Return the share of the question's words that the answer takes up, they or their kin."""
     asked = {_stem(token) for token in tokens_of(answer.question or "") if token not in _STOP}
     said = {_stem(token) for sentence in reading.sentences for token in sentence.tokens}
-    about = len(asked & _with_kin(said)) / len(asked) if asked else 0.5
+    return len(asked & _with_kin(said)) / len(asked) if asked else 0.5
+
+
+def _relevance(answer: Answer, reading: _Reading) -> int:
+    about = _about(answer, reading)
     has_case = bool(reading.parts["action"]) and bool(
         reading.parts["situation"] or reading.parts["task"]
     )
