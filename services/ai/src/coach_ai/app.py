@@ -111,5 +111,8 @@ def _coach(settings: AiSettings) -> Coach:
     if not settings.uses_openai:
         return LocalCoach()
     return OpenAICoach(
-        settings.openai_api_key or "", settings.openai_base_url, settings.openai_chat_model
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_chat_model,
+        scorings=settings.openai_scorings,
     )

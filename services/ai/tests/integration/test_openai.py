@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi import Response
+from fastapi.responses import JSONResponse
 from openai_server import OpenAIServer, error, judged, said
 from sounds import music, speech, write
 
@@ -79,6 +80,44 @@ async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_sco
     assert found.claims == ()
     assert found.overall_score is None
     assert found.detailed_feedback
+
+
+async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
+    server: OpenAIServer,
+) -> None:
+    coach = OpenAICoach("key", server.url, "model", scorings=3)
+    server.answers = [
+        judged(levels=LEVELS | {"specificity": level}, summary=f"Level {level}.")
+        for level in (5, 1, 3)
+    ]
+
+    found = await coach.judge(ANSWER)
+    await coach.close()
+
+    assert found.overall_score == 77
+    assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
+
+
+async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAIServer) -> None:
+    coach = OpenAICoach("key", server.url, "model", scorings=3)
+    server.answers = [judged(), judged(cannot_judge="Off topic.")]
+
+    found = await coach.judge(ANSWER)
+    await coach.close()
+
+    assert (found.overall_score, found.detailed_feedback) == (None, "Off topic.")
+
+
+async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_on(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    refused = JSONResponse({"error": {"message": "no", "param": "temperature"}}, 400)
+    server.answers = [refused, judged()]
+
+    first, second = await coach.judge(ANSWER), await coach.judge(ANSWER)
+
+    assert (first.overall_score, second.overall_score) == (77, 77)
+    assert [asked.get("temperature") for asked in server.asked] == [0, None, None]
 
 
 async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_were_said(

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import openai
 from openai.types.chat import ChatCompletionMessageParam
+from prometheus_client import Counter, Histogram
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coach_ai import delivery
@@ -28,6 +30,13 @@ from coach_common import logs
 from coach_common.errors import Unavailable
 
 log = logs.get(__name__)
+
+TOKENS = Counter("coach_ai_judge_tokens", "Tokens that judging took at OpenAI.", ["direction"])
+SECONDS = Histogram(
+    "coach_ai_judge_request_seconds",
+    "Time of one request for a judgement at OpenAI.",
+    buckets=(0.5, 1, 2, 5, 10, 20, 40, 80, 120),
+)
 
 _TRIES = 3
 _MAX_TOKENS = 4000
@@ -86,14 +95,23 @@ class _Judged(_Strict):
 class OpenAICoach:
     """A Coach over OpenAI's API, or a server that speaks it."""
 
-    def __init__(self, api_key: str, base_url: str | None, model: str) -> None:
+    def __init__(
+        self, api_key: str, base_url: str | None, model: str, *, scorings: int = 1
+    ) -> None:
         self._has_key = bool(api_key)
         self._client = open_client(api_key, base_url)
         self._model = model
         self._rubric = load()
         self._chat = OpenAIChat(self._client, model)
+        self._scorings = scorings
+        self._temperature: float | openai.Omit = 0.0
 
     async def judge(self, answer: Answer) -> Judgement:
+        """Score as often as set, and return the scoring in the middle with the spread in words."""
+        # One after another: a provider that is down is not asked for the others.
+        return _middle([await self._score(answer) for _ in range(self._scorings)])
+
+    async def _score(self, answer: Answer) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
         judged = await self._ask(answer)
         claims = _kept(answer, judged.claims)
@@ -154,19 +172,27 @@ class OpenAICoach:
         ]
         for _ in range(_TRIES):
             try:
-                with translated():
+                with translated(), SECONDS.time():
                     completion = await self._client.chat.completions.parse(
                         model=self._model,
                         messages=messages,
                         response_format=_Judged,
                         max_completion_tokens=_MAX_TOKENS,
+                        temperature=self._temperature,
                     )
             except (ValidationError, ValueError, AttributeError) as error:
                 # AttributeError: the SDK met a body that is no JSON and took it for a completion.
                 log.warning("openai.malformed", why=type(error).__name__)
                 continue
             except openai.BadRequestError as error:
+                # Reasoning models take no temperature but their own, and say so.
+                if error.param == "temperature":
+                    self._temperature = openai.omit
+                    continue
                 raise CannotJudge("The AI provider declined to judge this answer.") from error
+            if completion.usage is not None:
+                TOKENS.labels("in").inc(completion.usage.prompt_tokens)
+                TOKENS.labels("out").inc(completion.usage.completion_tokens)
             if not completion.choices:
                 continue
             message = completion.choices[0].message
@@ -175,6 +201,20 @@ class OpenAICoach:
             if message.parsed is not None:
                 return message.parsed
         raise Unavailable("The AI provider's answers made no sense.")
+
+
+def _middle(scorings: Sequence[Judgement]) -> Judgement:
+    """Return the scoring in the middle, whole, so that its words fit its numbers.
+
+    One without a score stands below all others; of an even number the lower one is taken.
+    """
+    ranked = sorted(scorings, key=lambda one: -1 if (n := one.overall_score) is None else n)
+    middle = ranked[(len(ranked) - 1) // 2]
+    scores = [one.overall_score for one in ranked if one.overall_score is not None]
+    if len(ranked) == 1 or middle.overall_score is None:
+        return middle
+    spread = f"Scored {len(scores)} times, from {scores[0]} to {scores[-1]}; the middle one counts."
+    return replace(middle, detailed_feedback=f"{middle.detailed_feedback} {spread}")
 
 
 def _kept(answer: Answer, claimed: Sequence[_Claimed]) -> tuple[Claim, ...]:
