@@ -48,6 +48,7 @@ def build(
         judge,
         Path(tempfile.gettempdir()),
         chat_history_tokens=settings.chat_history_tokens,
+        daily_tokens=settings.openai_daily_tokens,
     )
     checks = {"database": database.check, "broker": transport.check, "store": store.check}
     app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})

@@ -91,10 +91,13 @@ async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
         for level in (5, 1, 3)
     ]
 
+    for answer in server.answers:
+        answer["usage"] = {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}
+
     found = await coach.judge(ANSWER)
     await coach.close()
 
-    assert found.overall_score == 77
+    assert (found.overall_score, found.tokens) == (77, 300)
     assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
 
 

@@ -113,7 +113,7 @@ class OpenAICoach:
 
     async def _score(self, answer: Answer) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
-        judged = await self._ask(answer)
+        judged, tokens = await self._ask(answer)
         claims = _kept(answer, judged.claims)
         measured = delivery.measure(answer)
         levels: dict[str, int | None] = dict(judged.levels)
@@ -141,6 +141,7 @@ class OpenAICoach:
             delivery=measured,
             main_improvement=_main(answer, judged.main_improvement) if is_judged else None,
             star=_star(answer, judged.star) if is_judged else {},
+            tokens=tokens,
         )
 
     def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
@@ -160,7 +161,9 @@ class OpenAICoach:
         """Close connections."""
         await self._client.close()
 
-    async def _ask(self, answer: Answer) -> _Judged:
+    async def _ask(self, answer: Answer) -> tuple[_Judged, int]:
+        """Return what the model filled in, and the tokens that it took."""
+        tokens = 0
         given = {
             "question": answer.question or answer.title,
             "rubric": {name: self._rubric.dimensions[name] for name in _Levels.model_fields},
@@ -191,6 +194,7 @@ class OpenAICoach:
                     continue
                 raise CannotJudge("The AI provider declined to judge this answer.") from error
             if completion.usage is not None:
+                tokens += completion.usage.total_tokens
                 TOKENS.labels("in").inc(completion.usage.prompt_tokens)
                 TOKENS.labels("out").inc(completion.usage.completion_tokens)
             if not completion.choices:
@@ -199,7 +203,7 @@ class OpenAICoach:
             if message.refusal:
                 raise CannotJudge("The AI provider declined to judge this answer.")
             if message.parsed is not None:
-                return message.parsed
+                return message.parsed, tokens
         raise Unavailable("The AI provider's answers made no sense.")
 
 
@@ -209,7 +213,8 @@ def _middle(scorings: Sequence[Judgement]) -> Judgement:
     One without a score stands below all others; of an even number the lower one is taken.
     """
     ranked = sorted(scorings, key=lambda one: -1 if (n := one.overall_score) is None else n)
-    middle = ranked[(len(ranked) - 1) // 2]
+    tokens = sum(one.tokens for one in ranked)
+    middle = replace(ranked[(len(ranked) - 1) // 2], tokens=tokens)
     scores = [one.overall_score for one in ranked if one.overall_score is not None]
     if len(ranked) == 1 or middle.overall_score is None:
         return middle
