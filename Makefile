@@ -91,6 +91,9 @@ bench-auth: setup  ## logins beside bare bcrypt, refreshes, how fast a revocatio
 bench-ws: setup servers  ## sockets: memory, an event's way from the broker, frames a second
 	@$(BIN)/python benchmarks/sockets.py
 
+quality: setup  ## how good the local judge is: docs/quality.md and the card that /v1/quality serves
+	@$(BIN)/python benchmarks/quality.py
+
 bench-ai: setup  ## speech beside faster-whisper called bare, and the way to the judgement
 	@$(BIN)/python benchmarks/ai.py
 
@@ -111,4 +114,4 @@ up:  ## docker compose, built and started
 down:  ## docker compose, stopped
 	docker compose down
 
-.PHONY: help setup run demo servers programs test check docs openapi bench bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test check docs openapi bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down

@@ -54,6 +54,7 @@ class ScriptedCoach:
     """Judges everything alike, or raises what it is told to."""
 
     failures: list[Exception] = field(default_factory=list)
+    tokens: int = 0
     judged: list[Answer] = field(default_factory=list)
     asked: list[Talk] = field(default_factory=list)
     pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
@@ -64,7 +65,7 @@ class ScriptedCoach:
         self.judged.append(answer)
         if self.failures:
             raise self.failures.pop(0)
-        return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
+        return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1", tokens=self.tokens)
 
     async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
         self.asked.append(talk)

@@ -140,5 +140,8 @@ def judged(**changed: Any) -> dict[str, Any]:
         "kind": "strength", "dimension": "specificity", "text": "You name a figure.",
         "quote": "it took two days",
     }  # fmt: skip
-    body = {"cannot_judge": None, "levels": levels, "claims": [claim], "summary": "Well told."}
+    body = {
+        "cannot_judge": None, "levels": levels, "claims": [claim], "main_improvement": None,
+        "star": None, "summary": "Well told.",
+    }  # fmt: skip
     return said(json.dumps(body | changed))

@@ -48,6 +48,7 @@ def build(
         judge,
         Path(tempfile.gettempdir()),
         chat_history_tokens=settings.chat_history_tokens,
+        daily_tokens=settings.openai_daily_tokens,
     )
     checks = {"database": database.check, "broker": transport.check, "store": store.check}
     app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})
@@ -111,5 +112,8 @@ def _coach(settings: AiSettings) -> Coach:
     if not settings.uses_openai:
         return LocalCoach()
     return OpenAICoach(
-        settings.openai_api_key or "", settings.openai_base_url, settings.openai_chat_model
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_chat_model,
+        scorings=settings.openai_scorings,
     )

@@ -17,6 +17,10 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     openai_base_url: str | None = None
     openai_transcribe_model: str = "gpt-transcribe"
     openai_chat_model: str = "gpt-5-mini"
+    openai_daily_tokens: int = Field(default=200_000, ge=1)
+    """What a person's judgements may take in a day (UTC); then they wait for the next."""
+    openai_scorings: int = Field(default=1, ge=1, le=9)
+    """How often an answer is scored; the scoring in the middle counts, and the spread is told."""
     chat_history_tokens: int = Field(default=4000, ge=200)
     """How much of a conversation a coach is given word for word; what is older is summarised."""
     speech_fallback: Literal["openai", "local"] | None = None

@@ -23,6 +23,8 @@ class Deps:
     folder: Path
     """Where recordings lie while they are transcribed."""
     chat_history_tokens: int = 4000
+    daily_tokens: int = 200_000
+    """What a person's judgements may take between two midnights, UTC."""
     bells: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

@@ -136,9 +136,20 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class MainImprovement:
+    """The one thing to work on, the words that show it, and how to practise it."""
+
+    text: str
+    quote: str
+    drill: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """A judged answer. A score (0 to 100) is None where it could not be judged, and
-    `detailed_feedback` then says why. `delivery` is JSON: metric name to its measurement."""
+    `detailed_feedback` then says why. `delivery` is JSON: metric name to its measurement.
+    `star` holds each part of a story with the words that tell it, None where it is missing; it is
+    empty where no story was asked for or nothing was judged."""
 
     overall_score: int | None
     communication_score: int | None
@@ -150,6 +161,10 @@ class Judgement:
     model: str
     rubric_version: str
     delivery: dict[str, Any] = field(default_factory=dict)
+    main_improvement: MainImprovement | None = None
+    star: dict[str, str | None] = field(default_factory=dict)
+    tokens: int = 0
+    """What it took at a provider that counts them."""
 
     def remarks(self, kind: str) -> list[str]:
         """Return the texts of the claims of one kind."""

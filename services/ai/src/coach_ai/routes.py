@@ -8,8 +8,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from coach_ai import quality
 from coach_ai.deps import Deps
-from coach_ai.schemas import CURSOR, ChatMessage, ChatReply, ConversationOut, ConversationsOut
+from coach_ai.schemas import (
+    CURSOR,
+    ChatMessage,
+    ChatReply,
+    ConversationOut,
+    ConversationsOut,
+    QualityCard,
+)
 from coach_ai.use_cases import chat as chatting
 from coach_common import logs
 from coach_common.errors import CoachError
@@ -21,7 +29,7 @@ from coach_common.ids import parse_id
 
 log = logs.get(__name__)
 
-router = APIRouter(prefix="/ai", tags=["ai"], route_class=RetryingRoute)
+router = APIRouter(tags=["ai"], route_class=RetryingRoute)
 
 AiDeps = Annotated[Deps, FromApp]
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -43,7 +51,13 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/chat", response_model=ChatReply, responses=_STREAMED | {404: {}})
+@router.get("/quality")
+async def read_quality() -> QualityCard:
+    """Return how good the local judge was when it was last counted, by split of the answers."""
+    return QualityCard.model_validate(quality.card())
+
+
+@router.post("/ai/chat", response_model=ChatReply, responses=_STREAMED | {404: {}})
 async def chat(
     body: ChatMessage,
     caller: Caller,
@@ -72,7 +86,7 @@ async def chat(
     return ChatReply(reply=reply, conversation_id=str(turn.conversation_id), provider=provider)
 
 
-@router.get("/conversations")
+@router.get("/ai/conversations")
 async def list_conversations(
     caller: Caller, deps: AiDeps, limit: Limit = 50, cursor: Cursor = None
 ) -> ConversationsOut:
@@ -82,7 +96,7 @@ async def list_conversations(
     return ConversationsOut.of(page, caller.user_id)
 
 
-@router.get("/conversations/{conversation_id}")
+@router.get("/ai/conversations/{conversation_id}")
 async def read_conversation(
     conversation_id: str, caller: Caller, deps: AiDeps, limit: Limit = 100, cursor: Cursor = None
 ) -> ConversationOut:
@@ -97,7 +111,7 @@ async def read_conversation(
     return ConversationOut.with_messages(said)
 
 
-@router.delete("/conversations/{conversation_id}", status_code=204)
+@router.delete("/ai/conversations/{conversation_id}", status_code=204)
 async def delete_conversation(conversation_id: str, caller: Caller, deps: AiDeps) -> Response:
     """Erase a conversation with all that was said in it."""
     await chatting.delete_conversation(deps, caller, parse_id(conversation_id, what="Conversation"))

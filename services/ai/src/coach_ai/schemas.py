@@ -89,3 +89,26 @@ class ConversationOut(ConversationListed):
             ],
             next_cursor=None if said.next_before is None else str(said.next_before),
         )
+
+
+class Count(BaseModel):
+    """How many of how many."""
+
+    count: int
+    of: int
+
+
+BySplit = dict[str, dict[str, Count]]
+
+
+class QualityCard(BaseModel):
+    """What the judge does with graded answers; `held_out` is only counted, never tuned on."""
+
+    provider: str
+    model: str
+    rubric_version: str
+    human_agreement: str
+    ordering: BySplit
+    not_scored: BySplit
+    changes: BySplit
+    no_answers_not_scored: Count

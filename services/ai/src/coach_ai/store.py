@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, delete, func, or_, select, update
+from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
 
 from coach_ai.domain import (
     LEASE,
@@ -27,6 +27,7 @@ from coach_ai.tables import (
     OUTBOX,
     RECORDINGS,
     TOMBSTONES,
+    USAGE,
 )
 from coach_common.db.database import database_now
 from coach_common.db.tombstones import bury, is_buried
@@ -198,6 +199,30 @@ async def hurry_job(tx: Transaction, kind: JobKind, subject_id: UUID, *, at: dat
     )
 
 
+async def add_usage(
+    tx: Transaction,
+    session_id: UUID,
+    user_id: UUID,
+    *,
+    tokens: int,
+    seconds: float,
+    at: datetime,
+) -> None:
+    """Keep what a judgement took."""
+    await tx.execute(
+        insert(USAGE).values(
+            session_id=session_id, user_id=user_id, judged_at=at, tokens=tokens, seconds=seconds
+        )
+    )
+
+
+async def tokens_since(tx: Transaction, user_id: UUID, begin: datetime) -> int:
+    """Return the tokens that a person's judgements took since then."""
+    used = func.coalesce(func.sum(USAGE.c.tokens), 0).label("used")
+    row = await tx.row(select(used).where(USAGE.c.user_id == user_id, USAGE.c.judged_at >= begin))
+    return 0 if row is None else int(row["used"])
+
+
 async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[RowMapping]:
     """Return each person's first job that may be claimed, with how many of theirs are running.
 
@@ -310,7 +335,7 @@ async def erase_session(
 
 async def erase_user(tx: Transaction, user_id: UUID) -> None:
     """Remove everything about a person."""
-    for table in (JOBS, RECORDINGS, ANSWERS, MESSAGES, CONVERSATIONS, OUTBOX):
+    for table in (JOBS, RECORDINGS, ANSWERS, USAGE, MESSAGES, CONVERSATIONS, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
 
 

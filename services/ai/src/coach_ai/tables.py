@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     String,
@@ -55,6 +56,18 @@ ANSWERS = Table(
     Column("judged_at", UtcDateTime, nullable=True),
     Index("ix_answers_user_id_judged_at", "user_id", "judged_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
+)
+
+# What each judgement took: a session's deletion leaves it, or deleting would give budget back.
+USAGE = Table(
+    "judge_usage",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("judged_at", UtcDateTime, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Index("ix_judge_usage_user_id_judged_at", "user_id", "judged_at"),
 )
 
 JOBS = Table(

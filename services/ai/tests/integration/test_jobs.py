@@ -13,7 +13,7 @@ from coach_ai import store
 from coach_ai.delivery import measure
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotJudge, CannotTranscribe, Job, JobKind
-from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS
+from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS, USAGE
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
@@ -228,6 +228,48 @@ async def test_pauses_grow_and_end_after_a_day(
     failures = await published(service.database, FeedbackFailed)
     assert [failure.retryable for failure in failures] == [True, False]
     assert await _work(deps) == 0
+
+
+async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
+    service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
+) -> None:
+    coach.tokens = deps.daily_tokens
+    first, second, anothers = Told(user_id), Told(user_id), Told(new_id())
+    await deliver(service, first.completed(key=False, transcript="Words."))
+    await _work(deps)
+    await deliver(service, second.completed(key=False, transcript="More words."))
+    await deliver(service, anothers.completed(key=False, transcript="Other words."))
+
+    await _work(deps)
+    today = [one.session_id for one in await published(service.database, FeedbackGenerated)]
+    clock.advance(24 * 3600)
+    await _later(deps)
+    await _work(deps)
+
+    assert today == [first.session_id, anothers.session_id]
+    (told,) = await published(service.database, FeedbackFailed)
+    assert (told.session_id, told.retryable) == (second.session_id, True)
+    assert "budget" in told.reason
+    generated = await published(service.database, FeedbackGenerated)
+    assert [one.session_id for one in generated] == [*today, second.session_id]
+
+
+async def test_deleting_a_session_gives_no_budget_back_and_deleting_the_person_leaves_nothing(
+    service: Service, deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    coach.tokens = 7
+    told = Told(user_id)
+    await deliver(service, told.completed(key=False, transcript="Words."))
+    await _work(deps)
+
+    await deliver(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
+    async with deps.db.read() as tx:
+        kept = await store.tokens_since(tx, user_id, deps.clock().replace(year=2020))
+    await deliver(service, UserDeleted(user_id=user_id))
+
+    assert kept == 7
+    async with deps.db.read() as tx:
+        assert await tx.rows(select(USAGE)) == []
 
 
 async def test_completing_again_tries_at_once(

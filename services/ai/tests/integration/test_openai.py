@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi import Response
+from fastapi.responses import JSONResponse
 from openai_server import OpenAIServer, error, judged, said
 from sounds import music, speech, write
 
@@ -18,6 +19,7 @@ from coach_ai.domain import (
     Answer,
     CannotJudge,
     CannotTranscribe,
+    MainImprovement,
     Silence,
     Transcript,
     Word,
@@ -78,6 +80,71 @@ async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_sco
     assert found.claims == ()
     assert found.overall_score is None
     assert found.detailed_feedback
+
+
+async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
+    server: OpenAIServer,
+) -> None:
+    coach = OpenAICoach("key", server.url, "model", scorings=3)
+    server.answers = [
+        judged(levels=LEVELS | {"specificity": level}, summary=f"Level {level}.")
+        for level in (5, 1, 3)
+    ]
+
+    for answer in server.answers:
+        answer["usage"] = {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}
+
+    found = await coach.judge(ANSWER)
+    await coach.close()
+
+    assert (found.overall_score, found.tokens) == (77, 300)
+    assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
+
+
+async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAIServer) -> None:
+    coach = OpenAICoach("key", server.url, "model", scorings=3)
+    server.answers = [judged(), judged(cannot_judge="Off topic.")]
+
+    found = await coach.judge(ANSWER)
+    await coach.close()
+
+    assert (found.overall_score, found.detailed_feedback) == (None, "Off topic.")
+
+
+async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_on(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    refused = JSONResponse({"error": {"message": "no", "param": "temperature"}}, 400)
+    server.answers = [refused, judged()]
+
+    first, second = await coach.judge(ANSWER), await coach.judge(ANSWER)
+
+    assert (first.overall_score, second.overall_score) == (77, 77)
+    assert [asked.get("temperature") for asked in server.asked] == [0, None, None]
+
+
+async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_were_said(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    main = {"text": "Say what came of it.", "quote": "it took two days", "drill": "End first."}
+    star = {"situation": "Last year", "task": "my job was", "action": None, "result": None}
+    server.answers = [judged(main_improvement=main, star=star)]
+
+    found = await coach.judge(ANSWER)
+
+    assert found.main_improvement == MainImprovement(
+        "Say what came of it.", "It took two days.", "End first."
+    )
+    assert found.star == {"situation": "Last year", "task": None, "action": None, "result": None}
+
+
+async def test_a_main_thing_without_words_that_were_said_is_dropped(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    main = {"text": "Say less.", "quote": "I won a prize", "drill": "Stop earlier."}
+    server.answers = [judged(main_improvement=main)]
+
+    assert (await coach.judge(ANSWER)).main_improvement is None
 
 
 async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(

@@ -17,6 +17,12 @@ def _score(question: str, text: str) -> int:
     return -1 if score is None else score
 
 
+def test_every_answer_about_something_else_is_refused_and_none_of_the_good_ones() -> None:
+    for one in GRADED["answers"]:
+        scores = [_score(one["question"], one[level]) for level in (1, 4, 5)]
+        assert scores[0] == -1 and -1 not in scores[1:], one["question"]
+
+
 def test_nine_of_ten_pairs_two_levels_apart_are_ordered_right() -> None:
     wrong, pairs = [], 0
     for one in GRADED["answers"]:

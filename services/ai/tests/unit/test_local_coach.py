@@ -68,6 +68,17 @@ async def test_a_missing_result_is_said_and_drilled() -> None:
     assert any("result" in one.text for one in judged.claims if one.kind == "improvement")
 
 
+async def test_the_main_thing_has_its_quote_and_its_drill_and_each_part_its_words() -> None:
+    judged = await _judge(NO_RESULT)
+
+    main = judged.main_improvement
+    assert main is not None and "result" in main.text and main.drill
+    assert main.quote in NO_RESULT
+    assert judged.star["result"] is None
+    told = [quote for part, quote in judged.star.items() if part != "result"]
+    assert len(told) == 3 and all(quote and quote in NO_RESULT for quote in told)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -89,6 +100,7 @@ async def test_what_is_no_answer_gets_no_score_and_a_reason(text: str) -> None:
         judged.technical_score,
         judged.clarity_score,
     ) == (None, None, None, None)
+    assert (judged.main_improvement, judged.star) == (None, {})
     assert judged.detailed_feedback
 
 

@@ -61,6 +61,7 @@ ROUTES = (
     Route("POST", "/upload/confirm", "media"),
     Route("GET", "/upload/{id}", "media"),
     Route("GET", "/upload/{id}/url", "media"),
+    Route("GET", "/quality", "ai", is_open=True, limit="open"),
     Route("POST", "/ai/chat", "ai", limit="chat"),
     Route("GET", "/ai/conversations", "ai"),
     Route("GET", "/ai/conversations/{id}", "ai"),

@@ -101,6 +101,8 @@ class Feedback:
     model: str
     rubric_version: str
     generated_at: str
+    main_improvement: dict[str, Any] | None = None
+    star: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,8 @@ class Session:
             "rubric_version": None,
             "evidence": [],
             "delivery": {},
+            "main_improvement": None,
+            "star": {},
             "generated_at": None,
         }
         if self.recording is not None and self.recording.delivery is not None:

@@ -132,6 +132,14 @@ class SessionsOut(BaseModel):
         )
 
 
+class MainImprovement(BaseModel):
+    """The one thing to work on, the words that show it, and how to practise it."""
+
+    text: str
+    quote: str
+    drill: str
+
+
 class FeedbackOut(BaseModel):
     """The feedback of a session, whatever its state; scores are null until there is a real one."""
 
@@ -152,4 +160,6 @@ class FeedbackOut(BaseModel):
     rubric_version: str | None
     evidence: list[dict[str, Any]]
     delivery: dict[str, Any]
+    main_improvement: MainImprovement | None
+    star: dict[str, str | None]
     generated_at: datetime | None

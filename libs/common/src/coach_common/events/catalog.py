@@ -141,6 +141,13 @@ class FeedbackGenerated(Event):
     detailed_feedback: str
     evidence: list[dict[str, Any]]
     delivery: dict[str, Any]
+    main_improvement: dict[str, Any] | None = Field(
+        default=None, description="the one thing to work on: text, quote, drill"
+    )
+    star: dict[str, str | None] = Field(
+        default_factory=dict,
+        description="situation, task, action and result, each with its quote or null",
+    )
     provider: str
     model: str
     rubric_version: str

@@ -5,10 +5,10 @@ It says plainly what it cannot judge: it does not know whether a technical claim
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coach_ai import delivery
-from coach_ai.domain import Answer, Claim, Judgement
+from coach_ai.domain import Answer, Claim, Judgement, MainImprovement
 from coach_ai.evidence import Sentence, claim, sentences_of, tokens_of
 from coach_ai.rubric import Rubric, Scores, load
 
@@ -151,13 +151,12 @@ class LocalJudge:
             "technical": None,
         }
         claims = (*_strengths(answer, reading), *_improvements(answer, reading, levels))
-        words = _in_words(reading, levels, claims, measured)
-        return self._judgement(
-            self._rubric.scores(levels, self._rubric.kind_of(answer.question)),
-            claims,
-            words,
-            measured,
-        )
+        main = _main_thing(reading, levels, claims)
+        words = _in_words(reading, main, measured)
+        kind = self._rubric.kind_of(answer.question)
+        judged = self._judgement(self._rubric.scores(levels, kind), claims, words, measured)
+        star = {part: found[0].text if found else None for part, found in reading.parts.items()}
+        return replace(judged, main_improvement=main, star=star if kind == "behavioural" else {})
 
     def _judgement(
         self, scores: Scores, claims: Sequence[Claim], words: str, measured: dict[str, object]
@@ -231,13 +230,25 @@ def _why_not(answer: Answer, reading: _Reading) -> tuple[str | None, str | None]
                 " through, and nothing here is told as your own experience.",
                 reading.sentences[0].text,
             )
+        is_told = reading.parts["situation"] or reading.parts["action"]
+        if not is_told and _about(answer, reading) == 0:
+            return (
+                "This speaks of something else: nothing in it has to do with the question, and no"
+                " story of your own is told.",
+                reading.sentences[0].text,
+            )
     return (None, None)
 
 
-def _relevance(answer: Answer, reading: _Reading) -> int:
+def _about(answer: Answer, reading: _Reading) -> float:
+    """Return the share of the question's words that the answer takes up, they or their kin."""
     asked = {_stem(token) for token in tokens_of(answer.question or "") if token not in _STOP}
     said = {_stem(token) for sentence in reading.sentences for token in sentence.tokens}
-    about = len(asked & _with_kin(said)) / len(asked) if asked else 0.5
+    return len(asked & _with_kin(said)) / len(asked) if asked else 0.5
+
+
+def _relevance(answer: Answer, reading: _Reading) -> int:
+    about = _about(answer, reading)
     has_case = bool(reading.parts["action"]) and bool(
         reading.parts["situation"] or reading.parts["task"]
     )
@@ -324,26 +335,17 @@ def _filler_sentence(reading: _Reading) -> Sentence | None:
     return worst if count and total >= 2 else None
 
 
-def _in_words(
-    reading: _Reading,
-    levels: dict[str, int | None],
-    claims: Sequence[Claim],
-    measured: dict[str, object],
-) -> str:
+def _in_words(reading: _Reading, main: MainImprovement | None, measured: dict[str, object]) -> str:
     """Return the feedback as a coach would say it: what stands, one thing to work on, a drill."""
     there = [part for part in _PARTS if reading.parts[part]]
     missing = [part for part in _PARTS if not reading.parts[part]]
     said = [f"I found {_listed(there)} in your answer." if there else "I found no story here."]
     if missing:
         said.append(f"What is missing: {_listed(missing)}.")
-    improvements = [one for one in claims if one.kind == "improvement"]
-    main = _main_thing(missing, levels, improvements)
     if main is None:
         said.append("Nothing stands out to change; say it again tomorrow without notes.")
     else:
-        where = "structure" if main in _PARTS else main
-        focus = next((one.text for one in improvements if one.dimension == where), _FOCUS[where])
-        said.append(f"The one thing to work on: {focus} Drill: {_DRILL[main]}")
+        said.append(f"The one thing to work on: {main.text} Drill: {main.drill}")
     outside = [
         f"{name.replace('_', ' ')} {one['value']} {one['unit']} ({one['verdict']} the usual range)"
         for name, one in measured.items()
@@ -358,16 +360,25 @@ def _in_words(
 
 
 def _main_thing(
-    missing: Sequence[str], levels: dict[str, int | None], improvements: Sequence[Claim]
-) -> str | None:
+    reading: _Reading, levels: dict[str, int | None], claims: Sequence[Claim]
+) -> MainImprovement | None:
     """Return a missing part, else the weakest dimension, else what the first remark is about."""
-    for part in ("result", "action", "task", "situation"):
-        if part in missing:
-            return part
+    improvements = [one for one in claims if one.kind == "improvement"]
+    missing = (p for p in ("result", "action", "task", "situation") if not reading.parts[p])
     weakest = min(("specificity", "clarity", "relevance"), key=lambda name: levels[name] or 9)
-    if (levels[weakest] or 9) < 4:
-        return weakest
-    return improvements[0].dimension if improvements else None
+    main = next(missing, None)
+    if main is None and (levels[weakest] or 9) < 4:
+        main = weakest
+    if main is None and improvements:
+        main = improvements[0].dimension
+    if main is None:
+        return None
+    where = "structure" if main in _PARTS else main
+    remark = next((one for one in improvements if one.dimension == where), None)
+    if remark is None:
+        longest = max(reading.sentences, key=lambda sentence: len(sentence.tokens))
+        return MainImprovement(_FOCUS[where], longest.text, _DRILL[main])
+    return MainImprovement(remark.text, remark.quote, _DRILL[main])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,17 +2,27 @@
 
 import json
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import openai
 from openai.types.chat import ChatCompletionMessageParam
+from prometheus_client import Counter, Histogram
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coach_ai import delivery
 from coach_ai.adapters import prompts
 from coach_ai.adapters.openai_chat import OpenAIChat
 from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
-from coach_ai.domain import Answer, CannotJudge, Claim, Judgement, Message, Talk
+from coach_ai.domain import (
+    Answer,
+    CannotJudge,
+    Claim,
+    Judgement,
+    MainImprovement,
+    Message,
+    Talk,
+)
 from coach_ai.evidence import claim, find_quote
 from coach_ai.plain_text import clean
 from coach_ai.rubric import Scores, load
@@ -20,6 +30,13 @@ from coach_common import logs
 from coach_common.errors import Unavailable
 
 log = logs.get(__name__)
+
+TOKENS = Counter("coach_ai_judge_tokens", "Tokens that judging took at OpenAI.", ["direction"])
+SECONDS = Histogram(
+    "coach_ai_judge_request_seconds",
+    "Time of one request for a judgement at OpenAI.",
+    buckets=(0.5, 1, 2, 5, 10, 20, 40, 80, 120),
+)
 
 _TRIES = 3
 _MAX_TOKENS = 4000
@@ -49,28 +66,54 @@ class _Claimed(_Strict):
     quote: str
 
 
+class _Main(_Strict):
+    text: str
+    quote: str
+    drill: str
+
+
+class _Star(_Strict):
+    """The parts of a story: each a quote, or null where it is missing."""
+
+    situation: str | None
+    task: str | None
+    action: str | None
+    result: str | None
+
+
 class _Judged(_Strict):
     """What the model is asked to fill in."""
 
     cannot_judge: str | None
     levels: _Levels
     claims: list[_Claimed]
+    main_improvement: _Main | None
+    star: _Star | None
     summary: str
 
 
 class OpenAICoach:
     """A Coach over OpenAI's API, or a server that speaks it."""
 
-    def __init__(self, api_key: str, base_url: str | None, model: str) -> None:
+    def __init__(
+        self, api_key: str, base_url: str | None, model: str, *, scorings: int = 1
+    ) -> None:
         self._has_key = bool(api_key)
         self._client = open_client(api_key, base_url)
         self._model = model
         self._rubric = load()
         self._chat = OpenAIChat(self._client, model)
+        self._scorings = scorings
+        self._temperature: float | openai.Omit = 0.0
 
     async def judge(self, answer: Answer) -> Judgement:
+        """Score as often as set, and return the scoring in the middle with the spread in words."""
+        # One after another: a provider that is down is not asked for the others.
+        return _middle([await self._score(answer) for _ in range(self._scorings)])
+
+    async def _score(self, answer: Answer) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
-        judged = await self._ask(answer)
+        judged, tokens = await self._ask(answer)
         claims = _kept(answer, judged.claims)
         measured = delivery.measure(answer)
         levels: dict[str, int | None] = dict(judged.levels)
@@ -84,6 +127,7 @@ class OpenAICoach:
             summary = "The answer was read, but no judgement of it stands on words that were said."
         else:
             scores = self._rubric.scores(levels, self._rubric.kind_of(answer.question))
+        is_judged = scores.overall is not None
         return Judgement(
             overall_score=scores.overall,
             communication_score=scores.communication,
@@ -95,6 +139,9 @@ class OpenAICoach:
             model=self._model,
             rubric_version=self._rubric.version,
             delivery=measured,
+            main_improvement=_main(answer, judged.main_improvement) if is_judged else None,
+            star=_star(answer, judged.star) if is_judged else {},
+            tokens=tokens,
         )
 
     def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
@@ -114,7 +161,9 @@ class OpenAICoach:
         """Close connections."""
         await self._client.close()
 
-    async def _ask(self, answer: Answer) -> _Judged:
+    async def _ask(self, answer: Answer) -> tuple[_Judged, int]:
+        """Return what the model filled in, and the tokens that it took."""
+        tokens = 0
         given = {
             "question": answer.question or answer.title,
             "rubric": {name: self._rubric.dimensions[name] for name in _Levels.model_fields},
@@ -126,27 +175,51 @@ class OpenAICoach:
         ]
         for _ in range(_TRIES):
             try:
-                with translated():
+                with translated(), SECONDS.time():
                     completion = await self._client.chat.completions.parse(
                         model=self._model,
                         messages=messages,
                         response_format=_Judged,
                         max_completion_tokens=_MAX_TOKENS,
+                        temperature=self._temperature,
                     )
             except (ValidationError, ValueError, AttributeError) as error:
                 # AttributeError: the SDK met a body that is no JSON and took it for a completion.
                 log.warning("openai.malformed", why=type(error).__name__)
                 continue
             except openai.BadRequestError as error:
+                # Reasoning models take no temperature but their own, and say so.
+                if error.param == "temperature":
+                    self._temperature = openai.omit
+                    continue
                 raise CannotJudge("The AI provider declined to judge this answer.") from error
+            if completion.usage is not None:
+                tokens += completion.usage.total_tokens
+                TOKENS.labels("in").inc(completion.usage.prompt_tokens)
+                TOKENS.labels("out").inc(completion.usage.completion_tokens)
             if not completion.choices:
                 continue
             message = completion.choices[0].message
             if message.refusal:
                 raise CannotJudge("The AI provider declined to judge this answer.")
             if message.parsed is not None:
-                return message.parsed
+                return message.parsed, tokens
         raise Unavailable("The AI provider's answers made no sense.")
+
+
+def _middle(scorings: Sequence[Judgement]) -> Judgement:
+    """Return the scoring in the middle, whole, so that its words fit its numbers.
+
+    One without a score stands below all others; of an even number the lower one is taken.
+    """
+    ranked = sorted(scorings, key=lambda one: -1 if (n := one.overall_score) is None else n)
+    tokens = sum(one.tokens for one in ranked)
+    middle = replace(ranked[(len(ranked) - 1) // 2], tokens=tokens)
+    scores = [one.overall_score for one in ranked if one.overall_score is not None]
+    if len(ranked) == 1 or middle.overall_score is None:
+        return middle
+    spread = f"Scored {len(scores)} times, from {scores[0]} to {scores[-1]}; the middle one counts."
+    return replace(middle, detailed_feedback=f"{middle.detailed_feedback} {spread}")
 
 
 def _kept(answer: Answer, claimed: Sequence[_Claimed]) -> tuple[Claim, ...]:
@@ -160,6 +233,21 @@ def _kept(answer: Answer, claimed: Sequence[_Claimed]) -> tuple[Claim, ...]:
             continue
         kept.append(claim(answer, one.kind, one.dimension, text, quote))
     return tuple(kept)
+
+
+def _main(answer: Answer, one: _Main | None) -> MainImprovement | None:
+    """Return the main thing if it stands on words that were said."""
+    quote = None if one is None else find_quote(answer.text, one.quote)
+    if one is None or quote is None:
+        return None
+    text, drill = _clean(one.text, _LONGEST_REMARK), _clean(one.drill, _LONGEST_REMARK)
+    return MainImprovement(text, quote, drill) if text and drill else None
+
+
+def _star(answer: Answer, star: _Star | None) -> dict[str, str | None]:
+    """Return each part with the words that tell it; a quote that was never said is no part."""
+    parts = {} if star is None else star.model_dump()
+    return {part: quote and find_quote(answer.text, quote) for part, quote in parts.items()}
 
 
 def _clean(text: str, longest: int) -> str:

@@ -1,8 +1,13 @@
 """Feedback: from an answer's words to the one judgement of its session."""
 
+import time
+from dataclasses import asdict
+from uuid import UUID
+
 from coach_ai import store
 from coach_ai.deps import Deps
 from coach_ai.domain import Job
+from coach_common.errors import Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 
 
@@ -20,12 +25,25 @@ async def judge_session(deps: Deps, job: Job) -> None:
         async with deps.db.transaction() as tx:
             await store.finish_job(tx, job)
         return
+    await _check_budget(deps, session.user_id)
+    began = time.perf_counter()
     judgement = await deps.coach.judge(answer)
+    seconds = time.perf_counter() - began
+    main = judgement.main_improvement
     async with deps.db.transaction() as tx:
         if not await store.finish_job(tx, job):
             return
         if not await store.record_judgement(tx, session.session_id, judgement, at=deps.clock()):
             return
+        if judgement.tokens:
+            await store.add_usage(
+                tx,
+                session.session_id,
+                session.user_id,
+                tokens=judgement.tokens,
+                seconds=seconds,
+                at=deps.clock(),
+            )
         await tx.emit(
             FeedbackGenerated(
                 session_id=session.session_id,
@@ -39,11 +57,22 @@ async def judge_session(deps: Deps, job: Job) -> None:
                 detailed_feedback=judgement.detailed_feedback,
                 evidence=judgement.evidence(),
                 delivery=judgement.delivery,
+                main_improvement=None if main is None else asdict(main),
+                star=judgement.star,
                 provider=judgement.provider,
                 model=judgement.model,
                 rubric_version=judgement.rubric_version,
             )
         )
+
+
+async def _check_budget(deps: Deps, user_id: UUID) -> None:
+    """Raise Unavailable where the day's tokens are spent: the job is tried until the next day."""
+    midnight = deps.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+    async with deps.db.read() as tx:
+        used = await store.tokens_since(tx, user_id, midnight)
+    if used >= deps.daily_tokens:
+        raise Unavailable("Today's budget for judging is used up; this answer is judged tomorrow.")
 
 
 async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
