@@ -188,17 +188,19 @@ async def distributed(
                 folder / "store.log",
             )
         }
+        migrations = []
         for name in _SERVICES:
             own = {"PORT": str(ports[name])}
             if not name.startswith("gateway"):
                 own["DATABASE_URL"] = servers.enter_context(mariadb.database())
-                await _migrate(name, shared | own)
+                migrations.append(_migrate(name, shared | own))
             processes[name] = Process(
                 name,
                 [sys.executable, "-m", f"coach_{name.rstrip('2')}", "serve"],
                 shared | own,
                 folder / f"{name}.log",
             )
+        await asyncio.gather(*migrations)
         stack = Stack("distributed", (urls["gateway"], urls["gateway2"]), processes)
         try:
             await stack.start()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from attacker import SPOKEN, Person, Target, said, sign_in
-from openai_server import OpenAIServer, judged
+from openai_server import OpenAIServer, judged, streamed
 from openai_server import said as completion
 from stacks import embedded
 from starlette.responses import Response
@@ -61,6 +61,7 @@ async def test_a72_the_coach_stays_a_coach_and_keeps_its_instructions(
     )
     told = await _chat(alice, lure)
 
+    assert "interview coach" in told["reply"]
     assert not _runs(told["reply"]) & _runs(prompts)
     for strange in ("def ", "blueberr", "flour", "OPENAI", "SECRET_KEY", "Traceback"):
         assert strange not in told["reply"]
@@ -171,7 +172,7 @@ async def test_a73_what_a_model_writes_is_plain_text_when_it_arrives(
             await sign_in(socket, carol)
             _, feedback = await _judge(carol)
             pushed = await said(socket, "feedback")
-        model.answers[:] = [completion(_HOSTILE)]
+        model.answers[:] = [streamed(*_HOSTILE)]
         reply = (await _chat(carol, "How did my interview go?"))["reply"]
 
     assert feedback["status"] == "ready"
@@ -251,7 +252,7 @@ async def test_a75_a_hundred_messages_at_once_disturb_nobody(alice: Person, bob:
     assert me.status_code == 200
 
 
-def test_a72_the_prompts_hold_no_secret() -> None:
+async def test_a72_the_prompts_hold_no_secret() -> None:
     for name in ("chat.md", "judge.md"):
         text = Path(str(files("coach_ai") / "prompts" / name)).read_text()
         assert not re.search(r"sk-|password|api[_ ]key", text, re.IGNORECASE)

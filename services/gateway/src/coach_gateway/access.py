@@ -54,7 +54,9 @@ class EndedLogins:
                 self._failures += 1
                 if self._failures == 2:
                     log.error("ended_logins.unknown")
-            await asyncio.sleep(max(0.0, _POLL_SECONDS - (time.monotonic() - began)))
+            # After a failure sooner: whoever closes and opens again has a second in all.
+            pause = _POLL_SECONDS if self._failures == 0 else _POLL_SECONDS / 2
+            await asyncio.sleep(max(0.0, pause - (time.monotonic() - began)))
 
     async def ask(self) -> None:
         """Ask once."""

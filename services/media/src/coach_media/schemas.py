@@ -19,7 +19,7 @@ class Announcement(BaseModel):
     content_type: Annotated[str, StringConstraints(min_length=3, max_length=200)] = Field(
         examples=["audio/m4a"]
     )
-    extension: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,5}\z")] = Field(
+    extension: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,5}$")] = Field(
         examples=["m4a"]
     )
     size: Annotated[int, Field(strict=True, ge=1, lt=2**63)] | None = Field(
