@@ -9,6 +9,7 @@ service on SQLite. Needs `wrk` and `nginx` from Debian's packages.
 import json
 import os
 import re
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -98,7 +99,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         built = build_auth(
             AuthSettings(
                 database_url=f"sqlite:///{folder}/auth.db",
-                secret_key="s" * 32,
+                secret_key=secrets.token_urlsafe(32),
                 service_token=SERVICE_TOKEN,
             ),
             InProcessTransport(broker),
