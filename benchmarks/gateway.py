@@ -7,6 +7,7 @@ service on SQLite. Needs `wrk` and `nginx` from Debian's packages.
 """
 
 import json
+import math
 import os
 import re
 import secrets
@@ -246,16 +247,19 @@ def load(target: Target, path: str, connections: int, token: str) -> Seen:
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
     return Seen(
         rate=float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),  # type: ignore[index]
-        p50_ms=_ms(re.search(r"50%\s+(\S+)", out)[1]),  # type: ignore[index]
-        p99_ms=_ms(re.search(r"99%\s+(\S+)", out)[1]),  # type: ignore[index]
+        p50_ms=_ms(re.search(r"\n\s+50%\s+(\S+)", out)[1]),  # type: ignore[index]
+        p99_ms=_ms(re.search(r"\n\s+99%\s+(\S+)", out)[1]),  # type: ignore[index]
         cpu_us=spent / max(1, count) * 1e6,
         bad=(int(bad[1]) if bad else 0) + (sum(map(int, broken.groups())) if broken else 0),
     )
 
 
 def _ms(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[unit]
+    found = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text)
+    if found is None:
+        return math.nan  # nothing was answered
+    number, unit = found.groups()
+    return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[unit]
 
 
 Results = dict[tuple[str, str, int], list[Seen]]
