@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -36,6 +37,11 @@ OUTBOX_ROWS = Gauge("coach_outbox_rows", "Rows that the last relay pass left.", 
 def random_hex(size: int) -> str:
     """Return `size` random bytes in hex, to tell things apart: nothing to keep a secret with."""
     return f"{random.getrandbits(size * 8):0{size * 2}x}"  # nosec B311 # an id, no secret
+
+
+def fit_request_id(given: bytes) -> str:
+    """Return a client's request id where it is fit to be logged, else a new one."""
+    return given.decode() if _REQUEST_ID.fullmatch(given) else random_hex(8)
 
 
 def new_traceparent() -> str:

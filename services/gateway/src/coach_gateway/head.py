@@ -1,6 +1,5 @@
 """The head of a request, read once: what the gateway obeys, and what an upstream may see of it."""
 
-import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -29,7 +28,6 @@ _AT_MOST_ONCE = frozenset((b"host", b"authorization", b"content-type", b"content
 _LONGEST_NAME = 64
 _NEVER_NAMED = frozenset((b"authorization", b"content-type"))
 _ORDINARY_CONNECTION = (b"close", b"keep-alive", b"")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 @dataclass(slots=True)
@@ -69,8 +67,7 @@ class Head:
 
     def request_id(self) -> bytes:
         """Return theirs where it is fit to be logged, else a new one."""
-        given = self.obeyed.get(b"x-request-id", b"")
-        return given if _REQUEST_ID.fullmatch(given) else telemetry.random_hex(8).encode()
+        return telemetry.fit_request_id(self.obeyed.get(b"x-request-id", b"")).encode()
 
     def trace(self) -> str:
         """Return a child of their trace, or a new one."""

@@ -1,7 +1,6 @@
 """The HTTP app of a service: problem details, request ids, logs, health and metrics."""
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -24,7 +23,6 @@ Check = Callable[[], Awaitable[None]]
 
 VERSION = "0.1.0"
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _CHECK_SECONDS = 3.0
 
 
@@ -103,8 +101,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given.decode() if _REQUEST_ID.fullmatch(given) else telemetry.random_hex(8)
+        request_id = telemetry.fit_request_id(headers.get(b"x-request-id", b""))
         telemetry.request_id.set(request_id)
         telemetry.trace.set(
             telemetry.continue_trace(headers.get(b"traceparent", b"").decode("latin-1"))
