@@ -3,8 +3,6 @@
 The counts are shared between replicas where REDIS_URL is set.
 """
 
-import asyncio
-
 from prometheus_client import Counter
 
 from coach_common.counts import Counts
@@ -31,14 +29,13 @@ class FailedLogins:
         """Return the seconds by which to delay the answer; TooMany while a pause lasts.
 
         Asked before the password is checked and again after it: of many attempts at once, those
-        that end after the fifth failure are refused like the sixth, right or wrong.
+        that end after the fifth failure are refused like the sixth, right or wrong. Counts in
+        memory are read without giving way to another attempt, so that no two are the fifth.
         """
-        pair, by_address, by_account = await asyncio.gather(
-            *(
-                self._counts.recent(key, window_seconds=_WINDOW_SECONDS)
-                for key in _keys(account, address)
-            )
-        )
+        pair, by_address, by_account = [
+            await self._counts.recent(key, window_seconds=_WINDOW_SECONDS)
+            for key in _keys(account, address)
+        ]
         for by, recent, free in (
             ("account and address", pair, _PER_ACCOUNT_AND_ADDRESS),
             ("address", by_address, _PER_ADDRESS),

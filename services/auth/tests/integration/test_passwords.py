@@ -15,7 +15,7 @@ from coach_auth.passwords import Passwords, is_common
 from coach_common.errors import Unavailable
 from coach_common.ids import new_id
 from coach_common.testing.fakes import KeepingTransport
-from coach_common.testing.harness import client_for, migrated
+from coach_common.testing.harness import client_for, eventually, migrated
 from coach_common.testing.servers import PrivateRedis
 
 PASSWORD = "correct horse"
@@ -59,17 +59,30 @@ async def test_what_is_within_the_bound_is_done_and_the_pool_is_free_again_after
     await passwords.close()
 
 
-async def test_of_many_guesses_at_once_only_the_first_few_are_answered(
-    client: httpx.AsyncClient, phone: Any
+async def test_of_many_guesses_at_once_only_the_first_five_are_answered(
+    deps: Deps, client: httpx.AsyncClient, phone: Any
 ) -> None:
-    guesses = await asyncio.gather(
-        *(_guess(client, "alice@example.com", f"guess {number}") for number in range(30)),
-        _guess(client, "alice@example.com", PASSWORD),
-    )
+    async def waiting_for(number: int) -> bool:
+        return deps.passwords._under_way == threads + number
 
-    statuses = [answer.status_code for answer in guesses]
-    assert 5 <= statuses.count(401) < 10
-    assert statuses[-1] == 429
+    threads = deps.passwords._threads._max_workers
+    gate = threading.Event()
+    held = [asyncio.create_task(deps.passwords._run(gate.wait)) for _ in range(threads)]
+    guesses = [
+        asyncio.create_task(_guess(client, "alice@example.com", f"guess {number}"))
+        for number in range(12)
+    ]
+    await eventually(lambda: waiting_for(12), what="twelve guesses waiting")
+    last = asyncio.create_task(_guess(client, "alice@example.com", PASSWORD))
+    await eventually(lambda: waiting_for(13), what="the right password waiting behind them")
+    gate.set()
+    wrong = [answer.status_code for answer in await asyncio.gather(*guesses)]
+    right = await last
+    await asyncio.gather(*held)
+
+    assert wrong.count(401) == 5
+    assert wrong.count(429) == 7
+    assert right.status_code == 429
 
 
 @pytest.mark.parametrize("password", ["123456", "Password1", "QWERTY123", "iloveyou"])

@@ -4,9 +4,21 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
 from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ, PrivateRedis
+
+
+def pytest_configure() -> None:
+    """Log exceptions plainly where a test configures no logs.
+
+    The default, with every local variable, can take minutes for one exception of a large service.
+    """
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, plain]
+    )
 
 
 @pytest.fixture
