@@ -1,0 +1,61 @@
+"""The local judge: the rubric from signals that can be pointed at. No model, no network.
+
+It says plainly what it cannot judge: it does not know whether a technical claim is right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from coach_ai import delivery
+from coach_ai.adapters.local_judge.levels import levels_of
+from coach_ai.adapters.local_judge.reading import read
+from coach_ai.adapters.local_judge.refusal import why_not
+from coach_ai.adapters.local_judge.remarks import improvements, in_words, main_thing, strengths
+from coach_ai.domain import Answer, Claim, Judgement
+from coach_ai.evidence import claim
+from coach_ai.rubric import Rubric, Scores, load
+
+PROVIDER = "local"
+MODEL = "rubric-signals-1"
+
+
+class LocalJudge:
+    """Judges without a model. Deterministic."""
+
+    def __init__(self) -> None:
+        self._rubric: Rubric = load()
+
+    def judge(self, answer: Answer) -> Judgement:
+        """Judge by signals; without enough to go on, say so and give no score."""
+        measured = delivery.measure(answer)
+        reading = read(answer)
+        reason, quote = why_not(answer, reading)
+        if reason is not None:
+            shown = (
+                [] if quote is None else [claim(answer, "improvement", "relevance", reason, quote)]
+            )
+            return self._judgement(Scores(None, None, None, None), shown, reason, measured)
+        levels = levels_of(answer, reading, measured)
+        claims = (*strengths(answer, reading), *improvements(answer, reading, levels))
+        main = main_thing(reading, levels, claims)
+        words = in_words(reading, main, measured)
+        kind = self._rubric.kind_of(answer.question)
+        judged = self._judgement(self._rubric.scores(levels, kind), claims, words, measured)
+        star = {part: found[0].text if found else None for part, found in reading.parts.items()}
+        return replace(judged, main_improvement=main, star=star if kind == "behavioural" else {})
+
+    def _judgement(
+        self, scores: Scores, claims: Sequence[Claim], words: str, measured: dict[str, object]
+    ) -> Judgement:
+        return Judgement(
+            overall_score=scores.overall,
+            communication_score=scores.communication,
+            technical_score=scores.technical,
+            clarity_score=scores.clarity,
+            claims=tuple(claims),
+            detailed_feedback=words,
+            provider=PROVIDER,
+            model=MODEL,
+            rubric_version=self._rubric.version,
+            delivery=measured,
+        )
