@@ -3,24 +3,24 @@
 import re
 
 from coach_ai.adapters.local_judge.reading import Reading
-from coach_ai.adapters.local_judge.relevance import STOP, relevance
+from coach_ai.adapters.local_judge.relevance import relevance
+from coach_ai.adapters.local_judge.star import Story
+from coach_ai.adapters.local_judge.words import STOP
 from coach_ai.domain import Answer
 from coach_ai.evidence import tokens_of
 
 _MIN_WORDS = 15
-_BEHAVIOURAL = re.compile(
-    r"\b(tell (me|us) about (a|an|the|your last|one) (time|situation|project|example|moment)|"
-    r"describe (a|an|the) (time|situation)|give (me|us) an example|have you ever|"
-    r"walk (me|us) through (a|an) (time|situation)|when (did|have) you)\b"
-)
+_MIN_CONTENT = 5
 _NO_ANSWER = re.compile(
     r"^\W*(i (really )?(do not|don't) know|no idea|i have no idea|pass|fine|nothing|"
     r"i can'?t (think|remember)[^.]*|n/?a)\W*$"
 )
-_FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|our|us)\b")
+_FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|we've|our|us)\b")
 
 
-def why_not(answer: Answer, reading: Reading) -> tuple[str | None, str | None]:
+def why_not(
+    answer: Answer, kind: str, reading: Reading, story: Story
+) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
     words = tokens_of(answer.text)
     if answer.language not in (None, "en"):
@@ -33,25 +33,24 @@ def why_not(answer: Answer, reading: Reading) -> tuple[str | None, str | None]:
             None,
         )
     question = set(tokens_of(answer.question or ""))
-    content = {token for token in words if token not in STOP}
-    if question and len(content - question) < 5:
+    content = set(words) - STOP
+    if question and len(content - question) < _MIN_CONTENT:
         return ("This is the question read back, not an answer to it.", None)
-    if not reading.sentences:
+    if not reading.said:
         return ("There is no answer to judge here. Try again with a story of your own.", None)
-    is_mine = [s for s in reading.sentences if _FIRST_PERSON.search(" ".join(s.tokens))]
-    if answer.question and _BEHAVIOURAL.search(answer.question.lower()):
-        has_story = any(reading.parts[part] for part in ("situation", "task", "action"))
-        if not is_mine or (len(is_mine) * 4 < len(reading.sentences) and not has_story):
+    if answer.question and kind == "behavioural":
+        is_mine = [one for one in reading.said if _FIRST_PERSON.search(" ".join(one.tokens))]
+        is_told = any(story.parts[part] for part in ("situation", "task", "action"))
+        if not is_mine or (len(is_mine) * 4 < len(reading.said) and not is_told):
             return (
                 "This does not answer the question: it asks for something you yourself lived"
                 " through, and nothing here is told as your own experience.",
-                reading.sentences[0].text,
+                reading.said[0].sentence.text,
             )
-        is_told = reading.parts["situation"] or reading.parts["action"]
-        if not is_told and relevance(answer.question, reading.text) == 0:
+        if not story.steps and relevance(answer.question, reading.telling) == 0:
             return (
-                "This speaks of something else: nothing in it has to do with the question, and no"
-                " story of your own is told.",
-                reading.sentences[0].text,
+                "This speaks of something else: nothing in it has to do with the question, and it"
+                " tells nothing that you did.",
+                reading.said[0].sentence.text,
             )
     return (None, None)

@@ -1,9 +1,15 @@
 """The remarks: what stands, what to work on, each with the words it rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from coach_ai import delivery
-from coach_ai.adapters.local_judge.reading import BOAST, PARTS, Reading
+from coach_ai.adapters.local_judge.levels import Levels
+from coach_ai.adapters.local_judge.reading import Reading
+from coach_ai.adapters.local_judge.reasons import Reasons
+from coach_ai.adapters.local_judge.star import PARTS, Story
+from coach_ai.adapters.local_judge.words import VAGUE
 from coach_ai.domain import Answer, Claim, MainImprovement
 from coach_ai.evidence import Sentence, claim
 
@@ -19,6 +25,7 @@ _DRILL = {
     "action": "List your steps on paper as “I” and a verb, then tell them without the paper.",
     "result": "Tell the story from its last sentence backwards: begin with “In the end, …”.",
     "specificity": "Find three figures (how many, how long, how much) and tell it again.",
+    "reasoning": "Say each claim again and go on with “because”, then with “but it costs”.",
     "clarity": "Record it again with a full stop after every idea; no sentence over twenty words.",
     "delivery": "Tell it to a recorder once more, and close your mouth after each sentence.",
     "structure": "Tell it in four sentences, one each for scene, task, action and result.",
@@ -27,69 +34,128 @@ _DRILL = {
 _FOCUS = {
     "structure": "Give the story its four parts, in order.",
     "specificity": "Put in names, steps and figures that somebody could check.",
+    "reasoning": "Say why: the reason, the other way it could be done, and what each costs.",
     "clarity": "Say it in shorter sentences.",
-    "relevance": "Stay closer to the question that was asked.",
+    "relevance": "I hear little of what was asked: say in one sentence how this answers it.",
     "delivery": "Let pauses do the work of fillers.",
 }
+_LONG = 35
+"""Words of a sentence, from which on it is told to be two."""
+_WEAK = 3.0
+"""The level below which a dimension is worth a remark of its own."""
+_FAR = 2.0
+"""The same for relevance, which words tell badly: a good answer may share few with its question."""
 
 
-def strengths(answer: Answer, reading: Reading) -> list[Claim]:
-    found: list[Claim] = []
-    if reading.measured:
-        text = "You name a result that can be measured."
-        found.append(claim(answer, "strength", "specificity", text, reading.measured[0].text))
-    elif reading.parts["result"]:
-        text = "You say what came of it."
-        found.append(claim(answer, "strength", "structure", text, reading.parts["result"][0].text))
-    if len(reading.parts["action"]) >= 2:
-        text = "You say what you did, step by step."
-        found.append(claim(answer, "strength", "structure", text, reading.parts["action"][0].text))
-    if reading.parts["situation"] and reading.parts["situation"][0] is reading.sentences[0]:
-        text = "You set the scene right away."
-        found.append(claim(answer, "strength", "structure", text, reading.sentences[0].text))
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """All that was found in an answer."""
+
+    answer: Answer
+    kind: str
+    reading: Reading
+    story: Story
+    reasons: Reasons
+    levels: Levels
+
+    @property
+    def sentences(self) -> list[Sentence]:
+        """The sentences that count."""
+        return [one.sentence for one in self.reading.said]
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """The dimensions besides structure that this kind of question is about."""
+        if self.kind == "behavioural":
+            return ("specificity", "clarity")
+        return ("specificity", "reasoning", "clarity")
+
+
+def strengths(seen: Seen) -> list[Claim]:
+    """Return what stands."""
+    story, found = seen.story, []
+
+    def add(dimension: str, text: str, where: Sentence) -> None:
+        found.append(claim(seen.answer, "strength", dimension, text, where.text))
+
+    if story.measured:
+        add("specificity", "You name a result that can be measured.", story.measured[0])
+    elif story.parts["result"] and seen.kind == "behavioural":
+        add("structure", "You say what came of it.", story.parts["result"][0])
+    if story.steps >= 2 and story.parts["action"]:
+        add("structure", "You say what you did, step by step.", story.parts["action"][0])
+    if seen.kind == "behavioural":
+        scene = story.parts["situation"]
+        if scene and scene[0] is seen.sentences[0]:
+            add("structure", "You set the scene right away.", scene[0])
+    elif seen.reasons.why is not None:
+        add("reasoning", "You say why.", seen.reasons.why)
+    if seen.kind == "technical" and seen.reasons.cost is not None:
+        add("reasoning", "You say what it costs, or what goes wrong.", seen.reasons.cost)
     return found
 
 
-def improvements(answer: Answer, reading: Reading, levels: dict[str, int | None]) -> list[Claim]:
+def improvements(seen: Seen) -> list[Claim]:
+    """Return what to work on, what matters most first; four at most."""
     found: list[Claim] = []
-    for part in ("result", "action", "task", "situation"):
-        if not reading.parts[part]:
-            where = reading.sentences[-1 if part == "result" else 0]
-            found.append(claim(answer, "improvement", "structure", _MISSING[part], where.text))
-    if not reading.measured and reading.parts["result"]:
-        text = "Put a figure to this result: how much, how many, how long?"
-        found.append(
-            claim(answer, "improvement", "specificity", text, reading.parts["result"][0].text)
-        )
-    longest = max(reading.sentences, key=lambda sentence: len(sentence.tokens))
-    if len(longest.tokens) > 35:
+
+    def add(dimension: str, text: str, where: Sentence) -> None:
+        found.append(claim(seen.answer, "improvement", dimension, text, where.text))
+
+    if seen.kind == "behavioural":
+        for part in ("result", "action", "task", "situation"):
+            if not seen.story.parts[part]:
+                add("structure", _MISSING[part], seen.sentences[-1 if part == "result" else 0])
+        results = seen.story.parts["result"]
+        if results and not seen.story.measured:
+            text = "Put a figure to this result: how much, how many, how long?"
+            add("specificity", text, results[-1])
+    elif (seen.levels["reasoning"] or 5) < _WEAK:
+        add("reasoning", _FOCUS["reasoning"], seen.sentences[0])
+    vague = max(seen.sentences, key=lambda s: len(VAGUE.findall(" ".join(s.tokens))))
+    if (seen.levels["specificity"] or 5) < _WEAK and VAGUE.search(" ".join(vague.tokens)):
+        text = "This could be said by anybody. Say who, what and how much."
+        add("specificity", text, vague)
+    longest = max(seen.sentences, key=lambda sentence: len(sentence.tokens))
+    if len(longest.tokens) > _LONG:
         text = f"This sentence has {len(longest.tokens)} words. Make it two or three."
-        found.append(claim(answer, "improvement", "clarity", text, longest.text))
-    boast = next((s for s in reading.sentences if BOAST.search(" ".join(s.tokens))), None)
-    if boast is not None:
+        add("clarity", text, longest)
+    if seen.reading.boast is not None:
         text = "Let the facts say this for you: it claims without showing."
-        found.append(claim(answer, "improvement", "specificity", text, boast.text))
-    filler = _filler_sentence(reading)
+        add("specificity", text, seen.reading.boast)
+    if (seen.levels["relevance"] or 5) < _FAR:
+        add("relevance", _FOCUS["relevance"], seen.sentences[0])
+    filler = _filler_sentence(seen.sentences)
     if filler is not None:
-        text = "Drop the filler here; a short pause says the same."
-        found.append(claim(answer, "improvement", "delivery", text, filler.text))
+        add("delivery", "Drop the filler here; a short pause says the same.", filler)
     return found[:4]
 
 
-def _filler_sentence(reading: Reading) -> Sentence | None:
-    counted = [(delivery.count_fillers(s.tokens), s) for s in reading.sentences]
-    count, worst = max(counted, key=lambda pair: pair[0])
-    total = sum(number for number, _ in counted)
-    return worst if count and total >= 2 else None
+def main_thing(seen: Seen, claims: Sequence[Claim]) -> MainImprovement | None:
+    """Return a missing part, else the weakest dimension, else what the first remark is about."""
+    remarks = [one for one in claims if one.kind == "improvement"]
+    main = None
+    if seen.kind == "behavioural":
+        parts = ("result", "action", "task", "situation")
+        main = next((part for part in parts if not seen.story.parts[part]), None)
+    weakest = min(seen.weighed, key=lambda name: seen.levels[name] or 9)
+    if main is None and (seen.levels[weakest] or 9) < _WEAK:
+        main = weakest
+    if main is None and remarks:
+        main = remarks[0].dimension
+    if main is None:
+        return None
+    where = "structure" if main in PARTS else main
+    remark = next((one for one in remarks if one.dimension == where), None)
+    if remark is None:
+        longest = max(seen.sentences, key=lambda sentence: len(sentence.tokens))
+        return MainImprovement(_FOCUS[where], longest.text, _DRILL[main])
+    return MainImprovement(remark.text, remark.quote, _DRILL[main])
 
 
-def in_words(reading: Reading, main: MainImprovement | None, measured: dict[str, object]) -> str:
+def in_words(seen: Seen, main: MainImprovement | None, measured: Mapping[str, Any]) -> str:
     """Return the feedback as a coach would say it: what stands, one thing to work on, a drill."""
-    there = [part for part in PARTS if reading.parts[part]]
-    missing = [part for part in PARTS if not reading.parts[part]]
-    said = [f"I found {_listed(there)} in your answer." if there else "I found no story here."]
-    if missing:
-        said.append(f"What is missing: {_listed(missing)}.")
+    said = _what_stands(seen)
     if main is None:
         said.append("Nothing stands out to change; say it again tomorrow without notes.")
     else:
@@ -107,26 +173,23 @@ def in_words(reading: Reading, main: MainImprovement | None, measured: dict[str,
     return " ".join(said)
 
 
-def main_thing(
-    reading: Reading, levels: dict[str, int | None], claims: Sequence[Claim]
-) -> MainImprovement | None:
-    """Return a missing part, else the weakest dimension, else what the first remark is about."""
-    improvements = [one for one in claims if one.kind == "improvement"]
-    missing = (p for p in ("result", "action", "task", "situation") if not reading.parts[p])
-    weakest = min(("specificity", "clarity", "relevance"), key=lambda name: levels[name] or 9)
-    main = next(missing, None)
-    if main is None and (levels[weakest] or 9) < 4:
-        main = weakest
-    if main is None and improvements:
-        main = improvements[0].dimension
-    if main is None:
-        return None
-    where = "structure" if main in PARTS else main
-    remark = next((one for one in improvements if one.dimension == where), None)
-    if remark is None:
-        longest = max(reading.sentences, key=lambda sentence: len(sentence.tokens))
-        return MainImprovement(_FOCUS[where], longest.text, _DRILL[main])
-    return MainImprovement(remark.text, remark.quote, _DRILL[main])
+def _what_stands(seen: Seen) -> list[str]:
+    if seen.kind != "behavioural":
+        given = seen.reasons.in_words()
+        return [f"I found {given} in your answer." if given else "I found claims, but no reasons."]
+    there = [part for part in PARTS if seen.story.parts[part]]
+    missing = [part for part in PARTS if not seen.story.parts[part]]
+    said = [f"I found {_listed(there)} in your answer." if there else "I found no story here."]
+    if missing:
+        said.append(f"What is missing: {_listed(missing)}.")
+    return said
+
+
+def _filler_sentence(sentences: Sequence[Sentence]) -> Sentence | None:
+    counted = [(delivery.count_fillers(s.tokens), s) for s in sentences]
+    count, worst = max(counted, key=lambda pair: pair[0])
+    total = sum(number for number, _ in counted)
+    return worst if count and total >= 2 else None
 
 
 def _listed(names: Sequence[str]) -> str:
