@@ -25,16 +25,17 @@ def levels_of(
     is_story = kind == "behavioural"
     about = relevance(answer.question, reading.telling)
     density = len(names(reading.tokens)) / max(1, len(reading.tokens))
+    steps = story.steps + story.vague_steps / 4
     evidence = figures + story.steps + 2 * bool(story.measured)
     weighty = reasons.causes + reasons.contrasts + reasons.costs + reasons.conditions / 2
     if is_story:
         parts = [
             _some(bool(story.parts["situation"])),
             _some(bool(story.parts["task"])),
-            min(1.0, (story.steps + story.vague_steps / 4) / 3),
+            steps / (steps + 1),
             (0.5 + story.is_told / 2) if story.parts["result"] else 0.0,
         ]
-        own = min(1.0, (story.steps + story.vague_steps / 4) / 2)
+        own = min(1.0, steps / 2)
         specificity = _level(evidence / (evidence + reading.vague + 4))
     elif kind == "technical":
         parts = [

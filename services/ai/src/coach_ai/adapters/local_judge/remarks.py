@@ -19,20 +19,22 @@ _MISSING = {
     "action": "Say what you did, step by step, with “I” and a verb for each step.",
     "result": "Say what came of it, best with a figure: your answer stops before the result.",
 }
+_NO_CASE = "This is what you think of it. Tell one time that it happened: where, and what you did."
 _DRILL = {
+    "case": "Begin aloud with “Last year, …” and do not say “always” or “usually” once.",
     "situation": "Say the scene in one breath: where, when, who, and what was going wrong.",
     "task": "Finish this sentence aloud three times, each time shorter: “My job was to …”.",
     "action": "List your steps on paper as “I” and a verb, then tell them without the paper.",
     "result": "Tell the story from its last sentence backwards: begin with “In the end, …”.",
     "specificity": "Find three figures (how many, how long, how much) and tell it again.",
-    "reasoning": "Say each claim again and go on with “because”, then with “but it costs”.",
+    "reasoning": "Say each claim again and go on with “because”, then with “but then”.",
     "clarity": "Record it again with a full stop after every idea; no sentence over twenty words.",
     "delivery": "Tell it to a recorder once more, and close your mouth after each sentence.",
     "structure": "Tell it in four sentences, one each for scene, task, action and result.",
     "relevance": "Before you speak, repeat the question in your own words, then answer just that.",
 }
 _FOCUS = {
-    "structure": "Give the story its four parts, in order.",
+    "structure": "Give it its parts, in order.",
     "specificity": "Put in names, steps and figures that somebody could check.",
     "reasoning": "Say why: the reason, the other way it could be done, and what each costs.",
     "clarity": "Say it in shorter sentences.",
@@ -64,9 +66,24 @@ class Seen:
         return [one.sentence for one in self.reading.said]
 
     @property
+    def lacks_case(self) -> bool:
+        """Whether a story was asked for, and nothing is told that happened."""
+        parts = self.story.parts
+        return self.kind == "behavioural" and not (parts["situation"] or parts["action"])
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The parts that a story lacks, what matters most first."""
+        if self.kind != "behavioural" or self.lacks_case:
+            return ()
+        return tuple(
+            part for part in ("action", "result", "task", "situation") if not self.story.parts[part]
+        )
+
+    @property
     def weighed(self) -> tuple[str, ...]:
         """The dimensions besides structure that this kind of question is about."""
-        if self.kind == "behavioural":
+        if self.kind == "behavioural" or (self.kind == "general" and self.reasons.causes):
             return ("specificity", "clarity")
         return ("specificity", "reasoning", "clarity")
 
@@ -78,8 +95,8 @@ def strengths(seen: Seen) -> list[Claim]:
     def add(dimension: str, text: str, where: Sentence) -> None:
         found.append(claim(seen.answer, "strength", dimension, text, where.text))
 
-    if story.measured:
-        add("specificity", "You name a result that can be measured.", story.measured[0])
+    if story.measured and seen.kind != "technical":
+        add("specificity", "You name a result that can be measured.", story.measured[-1])
     elif story.parts["result"] and seen.kind == "behavioural":
         add("structure", "You say what came of it.", story.parts["result"][0])
     if story.steps >= 2 and story.parts["action"]:
@@ -103,17 +120,18 @@ def improvements(seen: Seen) -> list[Claim]:
         found.append(claim(seen.answer, "improvement", dimension, text, where.text))
 
     if seen.kind == "behavioural":
-        for part in ("result", "action", "task", "situation"):
-            if not seen.story.parts[part]:
-                add("structure", _MISSING[part], seen.sentences[-1 if part == "result" else 0])
+        if seen.lacks_case:
+            add("structure", _NO_CASE, seen.sentences[0])
+        for part in seen.missing:
+            add("structure", _MISSING[part], seen.sentences[-1 if part == "result" else 0])
         results = seen.story.parts["result"]
         if results and not seen.story.measured:
             text = "Put a figure to this result: how much, how many, how long?"
             add("specificity", text, results[-1])
-    elif (seen.levels["reasoning"] or 5) < _WEAK:
+    elif "reasoning" in seen.weighed and (seen.levels["reasoning"] or 5) < _WEAK:
         add("reasoning", _FOCUS["reasoning"], seen.sentences[0])
-    vague = max(seen.sentences, key=lambda s: len(VAGUE.findall(" ".join(s.tokens))))
-    if (seen.levels["specificity"] or 5) < _WEAK and VAGUE.search(" ".join(vague.tokens)):
+    vague = max(seen.sentences, key=_vagueness)
+    if (seen.levels["specificity"] or 5) < _WEAK and _vagueness(vague):
         text = "This could be said by anybody. Say who, what and how much."
         add("specificity", text, vague)
     longest = max(seen.sentences, key=lambda sentence: len(sentence.tokens))
@@ -134,10 +152,7 @@ def improvements(seen: Seen) -> list[Claim]:
 def main_thing(seen: Seen, claims: Sequence[Claim]) -> MainImprovement | None:
     """Return a missing part, else the weakest dimension, else what the first remark is about."""
     remarks = [one for one in claims if one.kind == "improvement"]
-    main = None
-    if seen.kind == "behavioural":
-        parts = ("result", "action", "task", "situation")
-        main = next((part for part in parts if not seen.story.parts[part]), None)
+    main = "case" if seen.lacks_case else next(iter(seen.missing), None)
     weakest = min(seen.weighed, key=lambda name: seen.levels[name] or 9)
     if main is None and (seen.levels[weakest] or 9) < _WEAK:
         main = weakest
@@ -145,7 +160,7 @@ def main_thing(seen: Seen, claims: Sequence[Claim]) -> MainImprovement | None:
         main = remarks[0].dimension
     if main is None:
         return None
-    where = "structure" if main in PARTS else main
+    where = "structure" if main in ("case", *PARTS) else main
     remark = next((one for one in remarks if one.dimension == where), None)
     if remark is None:
         longest = max(seen.sentences, key=lambda sentence: len(sentence.tokens))
@@ -178,11 +193,15 @@ def _what_stands(seen: Seen) -> list[str]:
         given = seen.reasons.in_words()
         return [f"I found {given} in your answer." if given else "I found claims, but no reasons."]
     there = [part for part in PARTS if seen.story.parts[part]]
-    missing = [part for part in PARTS if not seen.story.parts[part]]
+    missing = [part for part in PARTS if part in seen.missing]
     said = [f"I found {_listed(there)} in your answer." if there else "I found no story here."]
     if missing:
         said.append(f"What is missing: {_listed(missing)}.")
     return said
+
+
+def _vagueness(sentence: Sentence) -> float:
+    return len(VAGUE.findall(" ".join(sentence.tokens))) / len(sentence.tokens)
 
 
 def _filler_sentence(sentences: Sequence[Sentence]) -> Sentence | None:

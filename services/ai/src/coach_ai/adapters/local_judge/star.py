@@ -44,8 +44,9 @@ _OUTCOME = re.compile(
     r"\b(as a result|in the end|since then|from then on|because of that|the result|ended up"
     r"|which meant|eventually|finally|by the end|ever since|from that day|these days|nowadays"
     r"|(days?|weeks?|months?|years?|quarters?) (later|after)|the (next|following) (day|week|month"
-    r"|year|quarter)|(now|still|never|no longer|not once)|so (now|today))\b"
+    r"|year|quarter))\b"
 )
+_STANDS = re.compile(r"\b(now|still|never|no longer|not once|today)\b")
 _CHANGE = re.compile(
     r"\b((went|fell|dropped|rose|grew|reduced|increased|improved|decreased|gone|got|brought|cut)"
     r" ((?!\bi\b|\bwe\b)[^.,])*\b(from .* to|to|by|down|up)\b|(down|up) from|instead of"
@@ -88,7 +89,9 @@ def find(said: Sequence[Said]) -> Story:
             parts["action"].append(one.sentence)
         if place <= min(first, _OPENING) and (has_figure or _has_past(one)):
             parts["situation"].append(one.sentence)
-        says_so = bool(_OUTCOME.search(plain) or (at and _CHANGE.search(plain)))
+        says_so = bool(_OUTCOME.search(plain))
+        if at:
+            says_so = says_so or bool(_CHANGE.search(plain) or _STANDS.search(plain))
         ends = place > last and (has_figure or (_has_past(one) and _is_about(one, known)))
         if ends or (says_so and (place > first or place in at or (not at and place))):
             parts["result"].append(one.sentence)
@@ -137,6 +140,8 @@ def _follows(flat: Sequence[tuple[str, bool]], index: int) -> bool:
     if at < 0 or begins_clause:
         return True
     token = flat[at][0]
+    if at and names([token]) and flat[at - 1][0] in _ME:
+        return True  # we load-tested
     if token in _ME:
         return at == 0 or flat[at - 1][0] not in ("what", "that", "which")
     return token in _JOINS

@@ -41,7 +41,7 @@ FILLERS = frozenset(
 _BETWEEN = FILLERS | frozenset(
     """
     then also just first finally even had have 've never again always still now only both all
-    actually simply next later once immediately personally
+    actually sort kind of really simply next later once immediately personally
     """.split()  # noqa: SIM905
 )
 STOP = frozenset(
