@@ -43,6 +43,11 @@ class Reasons:
     why: Sentence | None
     cost: Sentence | None
 
+    @property
+    def weight(self) -> float:
+        """All of them as one number; a condition counts half, as “if” often only tells when."""
+        return self.causes + self.contrasts + self.costs + self.conditions / 2
+
     def in_words(self) -> str:
         """Return what was found, or nothing."""
         kinds = {

@@ -92,9 +92,10 @@ COMMON = (
 NUMBER = re.compile(
     r"\d[\d.,]*%?|\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen"
     r"|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty"
-    r"|ninety|hundred|thousand|million|billion|half|third|quarter|twice|double|doubled|halved"
+    r"|ninety|(?<!\ba )(hundred|thousand|million|billion)|half|third|quarter|twice|doubled|halved"
     r"|tripled|dozen|zero|percent)\b"
 )
+"""“A million” is a manner of speaking."""
 VAGUE = re.compile(
     # Who or what is left open, and general extenders (Overstreet, Whales, Candlelight and Stuff).
     r"\b(everybody|everyone|everything|somebody|something|someone|anything|anybody|whatever|people"
