@@ -26,7 +26,8 @@ Written by `make quality`, from real runs; `GET /v1/quality` serves the same fig
 
 The answers are written, not recorded, by hands that nobody has checked: the levels are one
 writer's. `first_set` was written by one who had read the judge's cues, so it flatters; `tuning` and
-`held_out` were written without sight of the judge. `held_out` is only counted, never tuned on.
+`held_out` were written without sight of the judge. `second` was written before the signals were
+rewritten, by the hand that did it. `held_out` and `second` are only counted, never tuned on.
 
 **Human agreement: {human_agreement}.** Word error rates and metric errors are not on this card yet.
 The OpenAI judge is not on it: its figures need a key.
@@ -50,6 +51,7 @@ def measure() -> dict[str, Any]:
 
     blind = yaml.safe_load((GRADED / "blind.yaml").read_text("utf-8"))["answers"]
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
+    second = yaml.safe_load((GRADED / "second.yaml").read_text("utf-8"))["answers"]
     known = [one | {"split": "first_set", "kind": "behavioural"} for one in first]
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
     return {
@@ -57,7 +59,7 @@ def measure() -> dict[str, Any]:
         "model": local_judge.MODEL,
         "rubric_version": load().version,
         "human_agreement": "not measured",
-        **quality.count(score, [*blind, *known], changed),
+        **quality.count(score, [*blind, *known, *second], changed),
     }
 
 

@@ -135,7 +135,14 @@ def _chunk(delta: dict[str, str], finish: str | None) -> bytes:
 
 def judged(**changed: Any) -> dict[str, Any]:
     """Return a completion that judges, as the strict schema wants it."""
-    levels = {"relevance": 4, "structure": 4, "specificity": 3, "clarity": 5, "technical": None}
+    levels = {
+        "relevance": 4,
+        "structure": 4,
+        "specificity": 3,
+        "reasoning": None,
+        "clarity": 5,
+        "technical": None,
+    }
     claim = {
         "kind": "strength", "dimension": "specificity", "text": "You name a figure.",
         "quote": "it took two days",

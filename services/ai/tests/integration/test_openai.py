@@ -57,7 +57,7 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
     (claim,) = found.claims
     assert claim.quote == "It took two days."
     assert (claim.start_seconds, claim.end_seconds) == (5.5, 7.4)
-    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "2.0.0")
+    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "3.0.0")
     (asked,) = server.asked
     assert asked["response_format"]["json_schema"]["strict"] is True
     assert TEXT not in asked["messages"][0]["content"]
@@ -158,7 +158,14 @@ async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
     assert found.detailed_feedback == "This is no answer to the question."
 
 
-LEVELS = {"relevance": 4, "structure": 4, "specificity": 3, "clarity": 5, "technical": None}
+LEVELS = {
+    "relevance": 4,
+    "structure": 4,
+    "specificity": 3,
+    "reasoning": None,
+    "clarity": 5,
+    "technical": None,
+}
 
 
 @pytest.mark.parametrize(

@@ -55,13 +55,14 @@ class _Levels(_Strict):
     relevance: Level | None
     structure: Level | None
     specificity: Level | None
+    reasoning: Level | None
     clarity: Level | None
     technical: Level | None
 
 
 class _Claimed(_Strict):
     kind: Literal["strength", "improvement"]
-    dimension: Literal["relevance", "structure", "specificity", "clarity", "technical"]
+    dimension: Literal["relevance", "structure", "specificity", "reasoning", "clarity", "technical"]
     text: str
     quote: str
 

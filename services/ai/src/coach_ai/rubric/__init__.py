@@ -1,4 +1,4 @@
-"""The rubric: what an answer is judged on, as data (`v2.yaml`), and the formula of the scores."""
+"""The rubric: what an answer is judged on, as data (`v3.yaml`), and the formula of the scores."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Rubric:
                 return kind
         return "general"
 
-    def scores(self, levels: Mapping[str, int | None], kind: str) -> Scores:
+    def scores(self, levels: Mapping[str, float | None], kind: str) -> Scores:
         """Return the scores: each a mean of its dimensions' points by weight.
 
         `kind` is the kind of question. A dimension without a level leaves the mean, and the
@@ -54,7 +54,7 @@ class Rubric:
         )
 
     def _score(
-        self, name: str, weights: Mapping[str, float], levels: Mapping[str, int | None]
+        self, name: str, weights: Mapping[str, float], levels: Mapping[str, float | None]
     ) -> int | None:
         if any(levels.get(dimension) is None for dimension in self.needs[name]):
             return None
@@ -67,15 +67,21 @@ class Rubric:
         if not total:
             return None
         points = sum(
-            weight * self.points[level]
+            weight * self._points_of(level)
             for dimension, weight in known.items()
             if (level := levels[dimension]) is not None
         )
         return round(points / total)
 
+    def _points_of(self, level: float) -> float:
+        """Return a level's points; between two levels, what lies between their points."""
+        below = min(int(level), max(self.points) - 1)
+        low, high = self.points[below], self.points[below + 1]
+        return low + (high - low) * (level - below)
+
 
 @cache
-def load(name: str = "v2") -> Rubric:
+def load(name: str = "v3") -> Rubric:
     """Return a rubric."""
     data = yaml.safe_load((files("coach_ai.rubric") / f"{name}.yaml").read_text())
     return Rubric(
