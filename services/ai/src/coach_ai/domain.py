@@ -83,6 +83,29 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundTrack:
+    """What a recording's sound tells before any of its words is known."""
+
+    duration_seconds: float
+    silences: tuple[Silence, ...]
+    sound: Sound
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> "SoundTrack":
+        """Return what `asdict` and JSON made of it."""
+        silences = tuple(Silence(**silence) for silence in said["silences"])
+        return cls(said["duration_seconds"], silences, Sound.of(said["sound"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the transcription of a long recording has come."""
+
+    done_seconds: float
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """The words of a recording. `words` is empty where the provider gave no times;
     `silences` and `sound` are None where the audio was not looked at."""

@@ -19,7 +19,7 @@ from sounds import RECORDINGS, WORDS, music, speech, wav, write
 from coach_ai.adapters import speech_model
 from coach_ai.adapters.audio import RATE
 from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.domain import CannotTranscribe
+from coach_ai.domain import CannotTranscribe, Progress, SoundTrack
 from coach_embedded.demo import word_error_rate
 
 pytestmark = pytest.mark.speech
@@ -79,6 +79,26 @@ async def test_a_long_recording_is_understood_as_well_and_its_words_keep_their_t
     assert word_error_rate(" ".join([*WORDS.values()] * 2), heard.text) <= 0.05
     firsts = [word.start for word in heard.words if word.text.lower() == "dashwood"]
     assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / RATE + 20, abs=0.3)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_sound_is_told_first_and_then_how_far_a_long_recording_has_come(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
+    samples = np.resize(speech(), 125 * RATE)
+    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
+    news: list[SoundTrack | Progress] = []
+
+    async def tell(one: SoundTrack | Progress) -> None:
+        news.append(one)
+
+    heard = await transcriber.transcribe(file, tell)
+
+    first, *progress = news
+    assert isinstance(first, SoundTrack)
+    assert (first.silences, first.sound) == (heard.silences, heard.sound)
+    assert [type(one) for one in progress] == [Progress]
+    assert 60 < progress[0].done_seconds < progress[0].duration_seconds
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -24,6 +24,7 @@ from coach_ai.domain import (
     Transcript,
     Word,
 )
+from coach_ai.ports import Tell, nobody
 from coach_common.errors import Unavailable
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
@@ -388,7 +389,7 @@ def test_words_get_the_times_at_which_they_were_heard_and_no_others() -> None:
 class _Local:
     """A local model that hears the same words."""
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
         return Transcript("Hello there", "en", 20.0, "local", "base", words)
 

@@ -44,6 +44,7 @@ _LEAST_PROBABILITY = 0.5
 """Mean over the words. Read speech has 0.95, with noise as loud as the voice 0.7; a recording
 played backwards stays under 0.5."""
 _BATCHED_FROM_SECONDS = 45.0
+_BATCH = 4
 _NICENESS = 5
 _PAUSE_SECONDS = 0.4
 _SURE_OF_LANGUAGE = 0.8
@@ -82,33 +83,31 @@ def _answer(model: Callable[[], WhisperModel], request: dict[str, Any]) -> dict[
         _say({"decoded_seconds": len(samples) / RATE})
         if not _has_speech(samples):
             raise CannotTranscribe(NO_SPEECH)
+        track = {
+            "duration_seconds": round(len(samples) / RATE, 3),
+            "silences": [asdict(silence) for silence in silences(samples)],
+            "sound": asdict(sound.listen(samples)),
+        }
+        _say({"track": track})
         if "pieces" in request:
-            return {"pieces": _pieces(samples, Path(request["pieces"]), request["longest"])}
-        return {"transcript": transcribe(model(), samples)}
+            files = _pieces(samples, Path(request["pieces"]), request["longest"])
+            return {"pieces": track | {"files": files}}
+        return {"transcript": transcribe(model(), samples) | track}
     except CannotTranscribe as error:
         return {"cannot": str(error)}
 
 
-def _pieces(samples: Samples, folder: Path, longest: float) -> dict[str, Any]:
-    measured = _measured(samples)
+def _pieces(samples: Samples, folder: Path, longest: float) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
-    for begin, end in cut(measured["duration_seconds"], silences(samples), longest):
+    for begin, end in cut(len(samples) / RATE, silences(samples), longest):
         file = folder / f"{len(found)}.ogg"
         file.write_bytes(encode(samples[int(begin * RATE) : int(end * RATE)]))
         found.append((begin, str(file)))
-    return measured | {"files": found}
-
-
-def _measured(samples: Samples) -> dict[str, Any]:
-    return {
-        "duration_seconds": round(len(samples) / RATE, 3),
-        "silences": [asdict(silence) for silence in silences(samples)],
-        "sound": asdict(sound.listen(samples)),
-    }
+    return found
 
 
 def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
-    """Return text, language, duration, words and silences of what has speech in it.
+    """Return text, language and words of what has speech in it.
 
     CannotTranscribe where nobody could say what is spoken.
     """
@@ -132,7 +131,7 @@ def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
             ]
             for word in words
         ],
-    } | _measured(samples)
+    }
 
 
 def hear(model: WhisperModel, request: dict[str, Any]) -> dict[str, Any]:
@@ -206,10 +205,13 @@ def _listen(model: WhisperModel, samples: Samples) -> tuple[list[Segment], str]:
     if len(samples) / RATE < _BATCHED_FROM_SECONDS:
         return _carefully(model, samples, None, _TEMPERATURES)
     segments, info = BatchedInferencePipeline(model).transcribe(
-        samples, beam_size=1, batch_size=4, word_timestamps=True, vad_filter=True
+        samples, beam_size=1, batch_size=_BATCH, word_timestamps=True, vad_filter=True
     )
     heard: list[Segment] = []
-    for segment in segments:
+    for number, segment in enumerate(segments, 1):
+        if number % _BATCH == 0:
+            done = {"done_seconds": segment.end, "duration_seconds": len(samples) / RATE}
+            _say({"progress": done})
         if _is_made_up(segment):
             piece = samples[int(segment.start * RATE) : int(segment.end * RATE) + 1]
             again, _ = _carefully(model, piece, info.language, _TEMPERATURES[1:])
