@@ -1,5 +1,6 @@
 """What is known of a recording and of an answer. Plain Python: no I/O, no clock, no framework."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -130,6 +131,16 @@ class Transcript:
         return cls(**stored | {"words": words, "silences": silences, "sound": sound})
 
 
+CLEAR_PROBABILITY = 0.75
+"""Mean over the words. Read speech has 0.94; in noise, under this, 4 words of 10 and more were
+wrong (docs/feedback.md)."""
+
+UNCLEAR = (
+    "Not enough to judge: the audio is unclear, and too much of the transcript may be wrong. Try"
+    " again closer to the microphone, in a quieter place."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What is judged: an answer to a question. A client's own text has no words and no times."""
@@ -142,6 +153,12 @@ class Answer:
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
     sound: Sound | None = None
+
+    @property
+    def is_unclear(self) -> bool:
+        """Tell whether the recogniser doubts its own words too much to judge anybody by them."""
+        sure = [word.probability for word in self.words if word.probability is not None]
+        return bool(sure) and statistics.fmean(sure) < CLEAR_PROBABILITY
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """OpenAI's adapters over real HTTP: what works, and every way in which it may not."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
     assert asked["response_format"]["json_schema"]["strict"] is True
     assert TEXT not in asked["messages"][0]["content"]
     assert TEXT in asked["messages"][1]["content"]
+
+
+async def test_unclear_audio_is_said_without_asking_and_not_scored(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    doubted = tuple(replace(word, probability=0.6) for word in ANSWER.words)
+
+    found = await coach.judge(replace(ANSWER, words=doubted))
+
+    assert (found.overall_score, found.claims, server.asked) == (None, (), [])
+    assert "audio is unclear" in found.detailed_feedback
 
 
 async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_score(

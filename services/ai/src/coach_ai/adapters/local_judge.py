@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from coach_ai import delivery
-from coach_ai.domain import Answer, Claim, Judgement, MainImprovement
+from coach_ai.domain import UNCLEAR, Answer, Claim, Judgement, MainImprovement
 from coach_ai.evidence import Sentence, claim, sentences_of, tokens_of
 from coach_ai.rubric import Rubric, Scores, load
 
@@ -208,6 +208,8 @@ def _why_not(answer: Answer, reading: _Reading) -> tuple[str | None, str | None]
     words = tokens_of(answer.text)
     if answer.language not in (None, "en"):
         return ("The answer is not in English, the only language this coach can judge.", None)
+    if answer.is_unclear:
+        return (UNCLEAR, None)
     if _NO_ANSWER.match(" ".join(words)) or not words:
         return ("There is no answer to judge here. Try again with a story of your own.", None)
     if len(words) < _MIN_WORDS:
