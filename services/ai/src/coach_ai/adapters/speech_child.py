@@ -39,9 +39,8 @@ _LEAST_SPEECH_SECONDS = 0.5
 _TEMPERATURES = [0.0, 0.4, 0.8]
 """A decoder that lost its way is tried again with more chance in it."""
 _LEAST_PROBABILITY = 0.6
-"""Mean over the words. Read speech has 0.94; with white noise as loud as the voice 0.67, with 3 dB
-more
-0.52 and four words of five wrong; a recording played backwards stays about 0.5."""
+"""Mean over the words. Read speech has 0.94, with white noise as loud as the voice 0.67, with more
+noise 0.52 and four words of five wrong; a recording played backwards stays about 0.5."""
 _WIDE_UNTIL_SECONDS = 45.0
 _PROGRESS_FROM_SECONDS = 60.0
 _NICENESS = 5
