@@ -8,10 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from coach_ai import delivery
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import reasons, star
 from coach_ai.adapters.local_judge.levels import levels_of
+from coach_ai.adapters.local_judge.nearness import nearness
 from coach_ai.adapters.local_judge.reading import read
 from coach_ai.adapters.local_judge.refusal import why_not
+from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.remarks import (
     Seen,
     improvements,
@@ -30,8 +33,9 @@ MODEL = "rubric-signals-2"
 class LocalJudge:
     """Judges without a model. Deterministic."""
 
-    def __init__(self) -> None:
+    def __init__(self, embeddings: Embeddings | None = None) -> None:
         self._rubric: Rubric = load()
+        self._embeddings = embeddings
 
     def judge(self, answer: Answer) -> Judgement:
         """Judge by signals; without enough to go on, say so and give no score."""
@@ -39,14 +43,16 @@ class LocalJudge:
         kind = self._rubric.kind_of(answer.question)
         reading = read(answer)
         story = star.find(reading.said)
-        reason, quote = why_not(answer, kind, reading, story)
+        near = nearness(answer.question, reading.telling, self._embeddings)
+        about = relevance(answer.question, reading.telling, near)
+        reason, quote = why_not(answer, kind, reading, story, about, near)
         if reason is not None:
             shown = (
                 [] if quote is None else [claim(answer, "improvement", "relevance", reason, quote)]
             )
             return self._judgement(Scores(None, None, None, None), shown, reason, measured)
         given = reasons.find(reading, answer.question or "")
-        levels = levels_of(answer, kind, reading, story, given, measured)
+        levels = levels_of(kind, about, reading, story, given, measured)
         seen = Seen(answer, kind, reading, story, given, levels)
         claims = (*strengths(seen), *improvements(seen))
         main = main_thing(seen, claims)

@@ -3,7 +3,6 @@
 import re
 
 from coach_ai.adapters.local_judge.reading import Reading
-from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
 from coach_ai.adapters.local_judge.words import STOP
 from coach_ai.domain import Answer
@@ -11,6 +10,8 @@ from coach_ai.evidence import tokens_of
 
 _MIN_WORDS = 15
 _MIN_CONTENT = 5
+_NEAR = 0.5
+"""Below it, more than a quarter of the other questions are nearer to an answer than its own."""
 _NO_ANSWER = re.compile(
     r"^\W*(i (really )?(do not|don't) know|no idea|i have no idea|pass|fine|nothing|"
     r"i can'?t (think|remember)[^.]*|n/?a)\W*$"
@@ -19,7 +20,7 @@ _FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|we've|our|us)\b")
 
 
 def why_not(
-    answer: Answer, kind: str, reading: Reading, story: Story
+    answer: Answer, kind: str, reading: Reading, story: Story, about: float, near: float | None
 ) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
     words = tokens_of(answer.text)
@@ -47,10 +48,16 @@ def why_not(
                 " through, and nothing here is told as your own experience.",
                 reading.said[0].sentence.text,
             )
-        if not story.steps and relevance(answer.question, reading.telling) == 0:
+        if not story.steps and about == 0:
             return (
                 "This speaks of something else: nothing in it has to do with the question, and it"
                 " tells nothing that you did.",
                 reading.said[0].sentence.text,
             )
+    if about == 0 and near is not None and near < _NEAR:
+        return (
+            "This speaks of something else: nothing in it has to do with the question, and other"
+            " questions are nearer to it.",
+            reading.said[0].sentence.text,
+        )
     return (None, None)
