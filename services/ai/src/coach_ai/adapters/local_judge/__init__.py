@@ -14,7 +14,6 @@ from coach_ai.adapters.local_judge.levels import levels_of
 from coach_ai.adapters.local_judge.nearness import nearness
 from coach_ai.adapters.local_judge.reading import read
 from coach_ai.adapters.local_judge.refusal import why_not
-from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.remarks import (
     Seen,
     improvements,
@@ -45,15 +44,14 @@ class LocalJudge:
         reading = read(answer)
         story = star.find(reading.said)
         near = nearness(answer.question, reading.telling, self._embeddings)
-        about = relevance(answer.question, reading.telling, near)
-        reason, quote = why_not(answer, kind, reading, story, about, near)
+        reason, quote = why_not(answer, kind, reading, story, near)
         if reason is not None:
             shown = (
                 [] if quote is None else [claim(answer, "improvement", "relevance", reason, quote)]
             )
             return self._judgement(Scores(None, None, None, None), shown, reason, measured)
         given = reasons.find(reading, answer.question or "")
-        levels = levels_of(kind, about, reading, story, given, measured)
+        levels = levels_of(answer, kind, reading, story, given, measured, near)
         seen = Seen(answer, kind, reading, story, given, levels)
         claims = (*strengths(seen), *improvements(seen))
         main = main_thing(seen, claims)

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 
 from coach_ai.adapters.local_judge.reading import Reading
 from coach_ai.adapters.local_judge.reasons import Reasons
+from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
 from coach_ai.adapters.local_judge.words import NUMBER, names
+from coach_ai.domain import Answer
 
 Levels = Mapping[str, float | None]
 
@@ -21,14 +23,16 @@ Campaign has 15 to 20 on average, for print; what people say is joined by commas
 
 
 def levels_of(
+    answer: Answer,
     kind: str,
-    about: float,
     reading: Reading,
     story: Story,
     reasons: Reasons,
     measured: Mapping[str, object],
+    near: float | None = None,
 ) -> Levels:
-    """Return each dimension's level, None where it cannot be judged; `about` is its relevance."""
+    """Return each dimension's level, None where it cannot be judged."""
+    about = relevance(answer.question, reading.telling, near)
     steps = story.steps + story.vague_steps / 4
     evidence = _figures(reading) + story.steps + 2 * bool(story.measured)
     own = 1.0

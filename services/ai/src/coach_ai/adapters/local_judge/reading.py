@@ -1,6 +1,7 @@
 """What counts of an answer: without repeats, praise, and what is said to the judge."""
 
 import re
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from coach_ai.adapters.local_judge.words import COMMON, NUMBER, VAGUE, is_past, names
@@ -10,21 +11,26 @@ from coach_ai.evidence import Sentence, sentences_of, tokens_of
 _TO_THE_JUDGE = re.compile(
     r"\b(ignore|disregard|forget) (all|the|any|every|your|previous)\b|\brubric\b|\bsystem prompt\b"
     r"|\bas an ai\b|\byou are (now )?(a|an|the) |\bfull marks\b|\bperfect score\b"
-    r"|\b(give|award|assign|set|mark|answer|return|write|say|rate)\b.*\b(scores?|points|marks"
+    r"|\b(give|award|assign|set|mark|rate)\b.{0,120}\b(scores?|points|marks"
     r"|rating|grades?|dimensions?|level (five|5)|relevance|specificity|clarity)\b"
     r"|^(please )?(answer|respond|reply|return|output|print) (only|just|nothing|with)\b"
     r"|\b(score|rate|grade) (me|this|it)\b|\bbest (answer|candidate) you\b"
 )
+_PRAISE = (
+    "amazing|brilliant|wonderful|fantastic|excellent|outstanding|incredible|extraordinary|genius"
+    "|world[- ]class|impressive|inspiring|gifted|talented|number one|one of a kind"
+)
 _OF_ONESELF = re.compile(
-    r"\b(i|i'm|i've|i'd|me|my)\b.*\b(the best|better than (any|every)\w*|world[- ]class|genius"
-    r"|(extremely|exceptionally|incredibly|extraordinarily) \w+|amazing|brilliant|outstanding"
-    r"|gifted|talented|rock ?star|ninja|number one|the top|hundred percent|never fail|any(one|body)"
-    r"|always (succeed|win|deliver))\b|\b(nobody|no one) else (could|would|can)\b"
+    rf"\b(i'm|i am|i was|i've been|makes me)\b.{{0,60}}\b({_PRAISE}|the best|rock ?star|ninja"
+    r"|(extremely|exceptionally|incredibly) \w+|top (one|five|ten|\d+) percent)\b"
+    r"|\bi\b.{0,60}\b(better|harder|faster|more) than (any|every)\w*\b"
+    r"|\b(i|i've) (always (succeed|win|deliver)|never (once )?(fail|lose|lost))"
+    r"|\b(nobody|no one) else (could|would|can)\b"
 )
 _OF_THE_LISTENER = re.compile(
-    r"\b(you|your|you're|you've)\b.*\b(best|amazing|brilliant|wonderful|fantastic|excellent|great"
-    r"|proud|experienced|impressive|inspiring|admire|dream|look up|looks up)\b"
-    r"|\b(thank you|good question|an honou?r|a privilege)\b"
+    rf"\b(your \w+|you're|you are|you must|you've got|you ask)\b.{{0,60}}\b({_PRAISE}|proud|admire"
+    r"|look(s)? up to)\b|\b(you're|you are) (really |truly |simply )?the (best|greatest)\b"
+    r"|\b(thank you|good question|an honou?r|a privilege|i admire)\b"
 )
 _CLAUSE = re.compile(r"[,;:–—]+|\s-+\s|\.{2,}")
 _SAME = 0.75
@@ -92,18 +98,18 @@ def _tells(one: Said) -> bool:
 def _said_once(sentences: list[Sentence]) -> list[Said]:
     """Leave out the clauses that say what an earlier sentence, or their own, has said."""
     once: list[Said] = []
-    before: list[set[str]] = []
-    for sentence in sentences:
-        here: set[str] = set()
+    places: dict[str, set[int]] = defaultdict(set)
+    for place, sentence in enumerate(sentences):
         kept = []
         for clause in map(tokens_of, _CLAUSE.split(sentence.text)):
-            names = set(clause) - COMMON
-            if names and any(len(names & has) / len(names) >= _SAME for has in (*before, here)):
+            named = set(clause) - COMMON
+            shared = Counter(where for name in named for where in places.get(name, ()))
+            if named and max(shared.values(), default=0) / len(named) >= _SAME:
                 continue
-            here |= names
+            for name in named:
+                places[name].add(place)
             if clause:
                 kept.append(clause)
         if kept:
             once.append(Said(sentence, tuple(kept)))
-            before.append(here)
     return once

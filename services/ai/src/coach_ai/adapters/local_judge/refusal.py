@@ -3,6 +3,7 @@
 import re
 
 from coach_ai.adapters.local_judge.reading import Reading
+from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
 from coach_ai.adapters.local_judge.words import STOP
 from coach_ai.domain import Answer
@@ -20,7 +21,7 @@ _FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|we've|our|us)\b")
 
 
 def why_not(
-    answer: Answer, kind: str, reading: Reading, story: Story, about: float, near: float | None
+    answer: Answer, kind: str, reading: Reading, story: Story, near: float | None = None
 ) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
     words = tokens_of(answer.text)
@@ -48,13 +49,13 @@ def why_not(
                 " through, and nothing here is told as your own experience.",
                 reading.said[0].sentence.text,
             )
-        if not story.steps and about == 0:
+        if not story.steps and relevance(answer.question, reading.telling) == 0:
             return (
                 "This speaks of something else: nothing in it has to do with the question, and it"
                 " tells nothing that you did.",
                 reading.said[0].sentence.text,
             )
-    if about == 0 and near is not None and near < _NEAR:
+    if near is not None and near < _NEAR and relevance(answer.question, reading.telling) == 0:
         return (
             "This speaks of something else: nothing in it has to do with the question, and other"
             " questions are nearer to it.",

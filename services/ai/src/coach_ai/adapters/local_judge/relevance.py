@@ -5,7 +5,7 @@ from coach_ai.adapters.local_judge.words import COMMON, NUMBER
 from coach_ai.evidence import tokens_of
 
 
-def relevance(question: str | None, transcript: str, near: float | None) -> float:
+def relevance(question: str | None, transcript: str, near: float | None = None) -> float:
     """Return how far the answer takes up the question, 0 to 1; half where none is known.
 
     By the question's own words that it says, and twice as much by its theme where it has one;

@@ -49,7 +49,7 @@ _OUTCOME = re.compile(
 _STANDS = re.compile(r"\b(now|still|never|no longer|not once|today)\b")
 _CHANGE = re.compile(
     r"\b((went|fell|dropped|rose|grew|reduced|increased|improved|decreased|gone|got|brought|cut)"
-    r" ((?!\bi\b|\bwe\b)[^.,])*\b(from .* to|to|by|down|up)\b|(down|up) from|instead of"
+    r" ((?!\bi\b|\bwe\b)[^.,]){0,60}\b(from .{0,40} to|to|by|down|up)\b|(down|up) from|instead of"
     r"|saved|shipped|delivered|launched|finished|won|passed|promoted|accepted|approved|stopped"
     r"|disappeared|sold)\b"
 )
