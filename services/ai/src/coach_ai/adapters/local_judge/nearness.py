@@ -9,6 +9,8 @@ import yaml
 from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.evidence import sentences_of
 
+_ENOUGH = 40
+"""Sentences, from the beginning, that show what an answer is about: some five minutes of speech."""
 _SAME = 0.75
 """The cosine from which two questions ask for the same; only those of the bank are compared."""
 
@@ -20,7 +22,7 @@ def nearness(question: str | None, transcript: str, embeddings: Embeddings | Non
     A rank among the bank's questions, so that no cosine is taken for a measure. A question is read
     together with what its nearest kin in the bank asks for, which is then no rival of it.
     """
-    said = [one.text for one in sentences_of(transcript)]
+    said = [one.text for one in sentences_of(transcript)[:_ENOUGH]]
     if not said or not question or embeddings is None:
         return None
     asked, about = _bank()

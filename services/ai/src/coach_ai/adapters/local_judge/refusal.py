@@ -11,8 +11,6 @@ from coach_ai.evidence import tokens_of
 
 _MIN_WORDS = 15
 _MIN_CONTENT = 5
-_NEAR = 0.5
-"""Below it, more than a quarter of the other questions are nearer to an answer than its own."""
 _NO_ANSWER = re.compile(
     r"^\W*(i (really )?(do not|don't) know|no idea|i have no idea|pass|fine|nothing|"
     r"i can'?t (think|remember)[^.]*|n/?a)\W*$"
@@ -55,10 +53,10 @@ def why_not(
                 " tells nothing that you did.",
                 reading.said[0].sentence.text,
             )
-    if near is not None and near < _NEAR and relevance(answer.question, reading.telling) == 0:
+    if near == 0 and relevance(answer.question, reading.telling) == 0:
         return (
-            "This speaks of something else: nothing in it has to do with the question, and other"
-            " questions are nearer to it.",
+            "This speaks of something else: nothing in it has to do with the question, and most"
+            " other questions are nearer to it.",
             reading.said[0].sentence.text,
         )
     return (None, None)
