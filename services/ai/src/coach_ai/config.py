@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from coach_common.config import DatabaseSettings, RabbitSettings, StorageSettings, TokenSettings
 
@@ -26,12 +26,23 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     speech_fallback: Literal["openai", "local"] | None = None
     """Who transcribes while the first provider cannot; None: nobody, the recording waits."""
     speech_model_dir: Path | None = None
+    local_embeddings: bool = True
+    """Whether the local coach uses sentence embeddings where their package is installed."""
+    embeddings_model_dir: Path | None = None
+    """Where they are; None: in the package."""
     service_token: str = ""
     """What the gateway shows for `/internal/live`; without it there is no live audio."""
     live_dir: Path | None = None
     """Where live recordings are kept while they are spoken; None: among the temporary files."""
     transcription_workers: int = Field(default=1, ge=0)
     feedback_workers: int = Field(default=2, ge=0)
+
+    @field_validator("embeddings_model_dir")
+    @classmethod
+    def _with_a_model(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not (folder / "model.safetensors").is_file():
+            raise ValueError("has no model.safetensors in it")
+        return folder
 
     @property
     def uses_openai(self) -> bool:

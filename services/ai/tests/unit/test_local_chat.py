@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from coach_ai.adapters import handbook, local_chat
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.domain import Message, PastSession, Talk, extract
 
 QUESTIONS = yaml.safe_load((Path(__file__).parents[1] / "questions.yaml").read_text())
@@ -17,23 +18,32 @@ PAST = (
 OWN = "I am an interview coach and keep to that."
 
 
-def say(*asked: str, past: tuple[PastSession, ...] = (), summary: str = "") -> list[str]:
+def say(
+    *asked: str,
+    past: tuple[PastSession, ...] = (),
+    summary: str = "",
+    embeddings: Embeddings | None = None,
+) -> list[str]:
     """Return the coach's turns of a conversation."""
     messages: list[Message] = []
     for text in asked:
         messages.append(Message("user", text))
-        reply = "".join(local_chat.reply(Talk(tuple(messages), past, summary)))
+        reply = "".join(local_chat.reply(Talk(tuple(messages), past, summary), embeddings))
         messages.append(Message("assistant", reply))
     return [message.text for message in messages if message.role == "assistant"]
 
 
-def _right(questions: dict[str, list[str]]) -> list[bool]:
+def _right(questions: dict[str, list[str]], embeddings: Embeddings | None = None) -> list[bool]:
     titles = {entry.name: entry.title for entry in handbook.entries()}
     return [
-        say(question)[0].startswith(f"{titles[name]}: ")
+        say(question, embeddings=embeddings)[0].startswith(f"{titles[name]}: ")
         for name, asked in questions.items()
         for question in asked
     ]
+
+
+def _declined(questions: list[str], embeddings: Embeddings | None = None) -> list[bool]:
+    return [say(one, embeddings=embeddings)[0].startswith(OWN) for one in questions]
 
 
 def test_a_question_in_other_words_finds_its_entry() -> None:
@@ -46,16 +56,22 @@ def test_a_question_in_other_words_finds_its_entry() -> None:
 
 
 def test_another_subject_is_declined() -> None:
-    def declined(questions: list[str]) -> list[bool]:
-        return [say(question)[0].startswith(OWN) for question in questions]
-
-    seen = declined(QUESTIONS["off_topic"])
-    unseen = declined(QUESTIONS["unseen_off_topic"])
+    seen, unseen = _declined(QUESTIONS["off_topic"]), _declined(QUESTIONS["unseen_off_topic"])
     every = seen + unseen
 
     assert len(every) >= 100
     assert sum(every) / len(every) >= 0.9
     assert sum(unseen) / len(unseen) >= 0.75
+
+
+def test_by_meaning_too_more_is_found_and_more_of_other_subjects_declined(
+    embeddings: Embeddings,
+) -> None:
+    found = _right(QUESTIONS["unseen"], embeddings)
+    declined = _declined(QUESTIONS["unseen_off_topic"], embeddings)
+
+    assert sum(found) > sum(_right(QUESTIONS["unseen"])) and sum(found) / len(found) >= 0.85
+    assert sum(declined) >= sum(_declined(QUESTIONS["unseen_off_topic"]))
 
 
 def test_each_entry_is_short_and_has_an_example_and_an_exercise() -> None:

@@ -1,4 +1,5 @@
-"""The handbook of interview craft (`handbook/*.md`), and the search in it: BM25 over fields."""
+"""The handbook of interview craft (`handbook/*.md`), and the search in it: BM25 over fields, and
+nearness in meaning where there are embeddings."""
 
 import math
 import re
@@ -11,6 +12,7 @@ from importlib.resources.abc import Traversable
 
 import yaml
 
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.evidence import tokens_of
 
 # BM25's usual constants (Robertson and Zaragoza, 2009); a word counts by where it stands.
@@ -21,6 +23,9 @@ _ASIDE, _UNKNOWN, _ELSEWHERE = 0.15, 2.5, 14.0
 """How much a word matters that an entry only mentions (a part of its own weight), that no entry
 has, and that speaks for another subject. All of these were found on the questions under `seen` in
 `tests/questions.yaml`."""
+_MEANING, _ANY_MEANING = 40.0, 0.25
+"""What nearness in meaning counts for (a cosine of one, as much as ten rare words), and how near
+any two things that people ask may be. Found on `seen` and `off_topic`."""
 _ENOUGH = 0.3
 """The share of a question's weight that the nearest entry must be about."""
 
@@ -39,6 +44,10 @@ class Entry:
     advice: str
     example: str
     drill: str
+    asked: tuple[str, ...]
+    """Its title, and the question as people put it."""
+    about: str
+    """Its title and its keywords."""
     phrases: tuple[str, ...]
     weights: dict[str, float]
     """Of each stem: how much the entry is about it."""
@@ -65,8 +74,9 @@ class Found:
         return self.share >= _ENOUGH / 2
 
 
-def search(question: str) -> list[Found]:
+def search(question: str, embeddings: Embeddings | None = None) -> list[Found]:
     """Return all entries, the nearest first."""
+    near = _nearness(question, embeddings)
     words = dict.fromkeys(stems_of(question))
     plain = _in_a_row(question)
     idf = _idf()
@@ -85,8 +95,29 @@ def search(question: str) -> list[Found]:
                 is_subject = word in entry.subject or word in spoken
                 met += _weight(word, idf) * (1.0 if is_subject else _ASIDE)
         share = met / (bonus + total) if met else 0.0
+        if entry.name in near:
+            score += _MEANING * near[entry.name]
+            share += near[entry.name] - _ANY_MEANING
         found.append(Found(entry, score, share))
     return sorted(found, key=lambda one: one.score, reverse=True)
+
+
+def _nearness(question: str, embeddings: Embeddings | None) -> dict[str, float]:
+    """Return of each entry how near it is in meaning: its nearest question, and its keywords."""
+    if embeddings is None:
+        return {}
+    (meant,) = embeddings.of([question])
+    asked = [(entry.name, text) for entry in entries() for text in entry.asked]
+    nearest: dict[str, float] = {}
+    for (name, _), cosine in zip(
+        asked, embeddings.kept(tuple(text for _, text in asked)) @ meant, strict=True
+    ):
+        nearest[name] = max(nearest.get(name, -1.0), float(cosine))
+    about = embeddings.kept(tuple(entry.about for entry in entries())) @ meant
+    return {
+        entry.name: (nearest[entry.name] + float(cosine)) / 2
+        for entry, cosine in zip(entries(), about, strict=True)
+    }
 
 
 def is_of_the_trade(text: str) -> bool:
@@ -137,7 +168,7 @@ class _Page:
     name: str
     title: str
     keywords: str
-    questions: str
+    questions: tuple[str, ...]
     paragraphs: tuple[str, str, str]
 
 
@@ -156,7 +187,7 @@ def _read(name: str, text: str) -> _Page:
         name.removesuffix(".md"),
         about["title"],
         about["keywords"],
-        " ".join(about["questions"]),
+        tuple(about["questions"]),
         (advice, example.removeprefix("Example: "), drill.removeprefix("Practise: ")),
     )
 
@@ -168,7 +199,7 @@ def _indexed(pages: Sequence[_Page]) -> list[Entry]:
         fields = {
             "title": page.title,
             "keywords": page.keywords,
-            "questions": page.questions,
+            "questions": " ".join(page.questions),
             "text": " ".join(page.paragraphs),
         }
         for field, text in fields.items():
@@ -185,6 +216,8 @@ def _indexed(pages: Sequence[_Page]) -> list[Entry]:
                 page.name,
                 page.title,
                 *page.paragraphs,
+                asked=(page.title, *page.questions),
+                about=f"{page.title}: {' '.join(page.keywords.split())}",
                 phrases=tuple(one for one in keywords if " " in one.strip()),
                 weights={
                     stem: count * (_K1 + 1) / (count + length) for stem, count in counts.items()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from coach_ai.adapters import handbook
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.handbook import Entry
 from coach_ai.domain import PastSession, Talk, title_of
 
@@ -58,12 +59,12 @@ _FOLLOWS_UP = _pattern(
 )
 
 
-def reply(talk: Talk) -> Iterator[str]:
-    """Yield the coach's turn, word by word."""
-    yield from re.findall(r"\S+\s*", " ".join(_said(talk)))
+def reply(talk: Talk, embeddings: Embeddings | None = None) -> list[str]:
+    """Return the coach's turn, word by word; without embeddings it is found by words alone."""
+    return re.findall(r"\S+\s*", " ".join(_said(talk, embeddings)))
 
 
-def _said(talk: Talk) -> Iterator[str]:
+def _said(talk: Talk, embeddings: Embeddings | None) -> Iterator[str]:
     asked = talk.asked
     topics = _topics(talk)
     if _OTHER_WORK.search(asked) or _OTHER_PEOPLE.search(asked):
@@ -79,14 +80,17 @@ def _said(talk: Talk) -> Iterator[str]:
     elif topics and (words := list(_next_step(asked, topics))):
         yield from words
     else:
-        yield from _from_the_handbook(talk, topics)
+        yield from _from_the_handbook(talk, topics, embeddings)
 
 
-def _from_the_handbook(talk: Talk, topics: list[Entry]) -> Iterator[str]:
+def _from_the_handbook(
+    talk: Talk, topics: list[Entry], embeddings: Embeddings | None
+) -> Iterator[str]:
     asked = talk.asked
     is_ours = not handbook.is_of_another_subject(asked)
     follows_up = bool(topics and is_ours and _FOLLOWS_UP.search(asked))
-    found = handbook.search(asked)[0]
+    nearest = handbook.search(asked, embeddings)
+    found = nearest[0]
     if not found.is_enough and follows_up:
         # Together with the question before it, a follow-up may be about a neighbouring thing.
         for one in handbook.search(f"{_asked_before(talk)} {asked}"):
@@ -97,7 +101,7 @@ def _from_the_handbook(talk: Talk, topics: list[Entry]) -> Iterator[str]:
         yield from _told(found.entry, talk.past, is_again=found.entry in topics)
     elif follows_up or (is_ours and handbook.is_of_the_trade(asked)):
         yield f"I do not have a good answer to “{title_of(asked)}”."
-        near = [one.entry for one in handbook.search(asked)[:3] if one.is_near]
+        near = [one.entry for one in nearest[:3] if one.is_near]
         if near:
             yield f"The nearest that I know about: {_listed(near)}."
         yield "Put it in other words, or tell me which part of the interview it is about."

@@ -1,25 +1,34 @@
-"""The local coach: judgement and conversation without a model and without a network."""
+"""The local coach: judgement and conversation without a language model and without a network.
 
+`python -m coach_ai.adapters.local_coach` checks the embeddings once, after an installation, and
+keeps the vectors of the handbook and of the judge's questions: else the first turn makes them.
+"""
+
+import asyncio
+import sys
 from collections.abc import AsyncGenerator, Sequence
 
-from coach_ai.adapters import local_chat
+from coach_ai.adapters import embeddings, handbook, local_chat
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import LocalJudge
+from coach_ai.adapters.local_judge.nearness import nearness
 from coach_ai.domain import Answer, Judgement, Message, Talk, extract
 
 
 class LocalCoach:
-    """A Coach without a model. Deterministic."""
+    """A Coach without a language model. Deterministic."""
 
-    def __init__(self) -> None:
-        self._judge = LocalJudge()
+    def __init__(self, meaning: Embeddings | None = None) -> None:
+        self._meaning = meaning
+        self._judge = LocalJudge(meaning)
 
     async def judge(self, answer: Answer) -> Judgement:
         """Judge by signals; without enough to go on, say so and give no score."""
-        return self._judge.judge(answer)
+        return await asyncio.to_thread(self._judge.judge, answer)
 
     async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
         """Answer from the handbook, with the person's own feedback where it fits."""
-        for piece in local_chat.reply(talk):
+        for piece in await asyncio.to_thread(local_chat.reply, talk, self._meaning):
             yield piece
 
     async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
@@ -31,3 +40,25 @@ class LocalCoach:
 
     async def close(self) -> None:
         """Nothing to give back."""
+
+
+def main() -> int:
+    """Check the installed model, and make what is kept."""
+    folder = embeddings.installed()
+    if folder is None:
+        print(f"The package {embeddings.PACKAGE} is not there: the local coach goes by words.")
+        return 0
+    try:
+        embeddings.check(folder)
+    except (embeddings.EmbeddingsWrong, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    meaning = Embeddings(folder, embeddings.default_keep())
+    handbook.search("What is STAR?", meaning)
+    nearness("What is STAR?", "A way to tell a story.", meaning)
+    print("The embeddings are checked.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

