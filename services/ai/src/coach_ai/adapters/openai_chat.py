@@ -27,7 +27,7 @@ class OpenAIChat:
     def __init__(self, client: openai.AsyncOpenAI, model: str) -> None:
         self._client = client
         self._model = model
-        self._guard = prompts.PromptGuard("\n".join(map(prompts.load, ("chat", "reminder"))))
+        self._guard = prompts.PromptGuard("\n".join(map(prompts.load, prompts.CHAT)))
 
     async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
         """Yield the model's words; a sentence of ours where it begins to read out its orders."""
