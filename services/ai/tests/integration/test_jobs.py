@@ -9,10 +9,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from coach_ai import store
 from coach_ai.delivery import measure
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotJudge, CannotTranscribe, Job, JobKind
+from coach_ai.store import usage
+from coach_ai.store.jobs import renew_lease
 from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS, USAGE
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
@@ -264,7 +265,7 @@ async def test_deleting_a_session_gives_no_budget_back_and_deleting_the_person_l
 
     await deliver(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
     async with deps.db.read() as tx:
-        kept = await store.tokens_since(tx, user_id, deps.clock().replace(year=2020))
+        kept = await usage.tokens_since(tx, user_id, deps.clock().replace(year=2020))
     await deliver(service, UserDeleted(user_id=user_id))
 
     assert kept == 7
@@ -360,7 +361,7 @@ async def test_a_late_workers_result_is_dropped(
 
     assert len(await published(service.database, TranscriptionCompleted)) == 1
     async with deps.db.transaction() as tx:
-        assert not await store.renew_lease(tx, late)
+        assert not await renew_lease(tx, late)
 
 
 async def test_three_claims_without_an_outcome_are_given_up(

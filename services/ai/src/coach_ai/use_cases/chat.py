@@ -9,7 +9,6 @@ from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
-from coach_ai import conversations, store
 from coach_ai.deps import Deps
 from coach_ai.domain import (
     Conversation,
@@ -23,6 +22,7 @@ from coach_ai.domain import (
     title_of,
 )
 from coach_ai.plain_text import PlainStream, clean
+from coach_ai.store import answers, conversations, deletion
 from coach_common import logs
 from coach_common.errors import CoachError, Contended, Unavailable
 from coach_common.identity import Identity
@@ -68,7 +68,7 @@ async def take_turn(
     began = time.perf_counter()
     now = deps.clock()
     async with deps.db.read() as tx:
-        past = await store.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
+        past = await answers.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
         if conversation_id is None:
             conversation = Conversation(new_id(), title_of(clean(message)), now, now)
             said: list[Message] = []
@@ -196,7 +196,7 @@ async def _store(
 ) -> None:
     now = deps.clock()
     async with deps.db.transaction() as tx:
-        if await store.is_gone(tx, caller.user_id):
+        if await deletion.is_gone(tx, caller.user_id):
             raise conversations.not_found()
         if is_new:
             await conversations.add_conversation(tx, conversation, caller.user_id)

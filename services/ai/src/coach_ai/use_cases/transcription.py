@@ -5,9 +5,10 @@ import time
 
 from prometheus_client import Counter
 
-from coach_ai import delivery, store
+from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotTranscribe, Job, JobKind, Recording, Transcript
+from coach_ai.store import answers, jobs, recordings
 from coach_common.errors import Conflict, NotFound
 from coach_common.events.catalog import (
     DeliveryMeasured,
@@ -25,20 +26,20 @@ MEASURED = Counter(
 async def transcribe_recording(deps: Deps, job: Job) -> None:
     """Transcribe a recording and tell; have the sessions judged that wait for its words."""
     async with deps.db.read() as tx:
-        recording = await store.find_recording(tx, job.subject_id)
+        recording = await recordings.find_recording(tx, job.subject_id)
     if recording is None:
         async with deps.db.transaction() as tx:
-            await store.finish_job(tx, job)
+            await jobs.finish_job(tx, job)
         return
     transcript = await _listen(deps, recording)
     TRANSCRIBED.inc(transcript.duration_seconds)
     measured = delivery.measure(transcript)
     MEASURED.labels("no" if "status" in measured else "yes").inc()
     async with deps.db.transaction() as tx:
-        if not await store.finish_job(tx, job):
+        if not await jobs.finish_job(tx, job):
             return
-        known = await store.find_recording(tx, job.subject_id) or recording
-        await store.record_transcript(tx, recording.upload_id, transcript)
+        known = await recordings.find_recording(tx, job.subject_id) or recording
+        await recordings.record_transcript(tx, recording.upload_id, transcript)
         await tx.emit(
             TranscriptionCompleted(
                 upload_id=recording.upload_id,
@@ -61,10 +62,10 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 delivery=measured,
             )
         )
-        for session in await store.list_sessions_of_key(
+        for session in await answers.list_sessions_of_key(
             tx, recording.key, user_id=recording.user_id
         ):
-            await store.add_job(
+            await jobs.add_job(
                 tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
             )
     deps.ring(JobKind.FEEDBACK)
@@ -73,9 +74,9 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
 async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
     """Tell that a recording has no words: for good, or not yet."""
     async with deps.db.transaction() as tx:
-        if is_final and not await store.finish_job(tx, job):
+        if is_final and not await jobs.finish_job(tx, job):
             return
-        recording = await store.find_recording(tx, job.subject_id)
+        recording = await recordings.find_recording(tx, job.subject_id)
         if recording is None:
             return
         await tx.emit(
@@ -89,13 +90,13 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
             )
         )
         if is_final:
-            await store.mark_failed(tx, recording.upload_id)
-            for session in await store.list_sessions_of_key(
+            await recordings.mark_failed(tx, recording.upload_id)
+            for session in await answers.list_sessions_of_key(
                 tx, recording.key, user_id=recording.user_id
             ):
                 # The person's own words stand in where there are any.
                 if session.client_transcript:
-                    await store.add_job(
+                    await jobs.add_job(
                         tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
                     )
     deps.ring(JobKind.FEEDBACK)
