@@ -7,13 +7,19 @@ from typing import Annotated, Literal
 
 import openai
 from openai.types.chat import ChatCompletionMessageParam
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coach_ai import delivery
 from coach_ai.adapters import prompts
 from coach_ai.adapters.openai_chat import OpenAIChat
-from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
+from coach_ai.adapters.openai_client import (
+    PROVIDER,
+    open_client,
+    tokens_of,
+    translated,
+    usage_in,
+)
 from coach_ai.domain import (
     Answer,
     CannotJudge,
@@ -22,16 +28,17 @@ from coach_ai.domain import (
     MainImprovement,
     Message,
     Talk,
+    tokens_in,
 )
 from coach_ai.evidence import claim, find_quote
 from coach_ai.plain_text import clean
 from coach_ai.rubric import Scores, load
+from coach_ai.spending import Spent
 from coach_common import logs
 from coach_common.errors import Unavailable
 
 log = logs.get(__name__)
 
-TOKENS = Counter("coach_ai_judge_tokens", "Tokens that judging took at OpenAI.", ["direction"])
 SECONDS = Histogram(
     "coach_ai_judge_request_seconds",
     "Time of one request for a judgement at OpenAI.",
@@ -106,14 +113,21 @@ class OpenAICoach:
         self._scorings = scorings
         self._temperature: float | openai.Omit = 0.0
 
-    async def judge(self, answer: Answer) -> Judgement:
+    def most_tokens(self, work: Answer | Talk) -> int:
+        """Return the most that every scoring takes, or a reply."""
+        if isinstance(work, Talk):
+            return self._chat.most_tokens(work)
+        schema = tokens_in(json.dumps(_Judged.model_json_schema()))
+        return self._scorings * (tokens_of(self._messages(work)) + schema + _MAX_TOKENS)
+
+    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
         """Score as often as set, and return the scoring in the middle with the spread in words."""
         # One after another: a provider that is down is not asked for the others.
-        return _middle([await self._score(answer) for _ in range(self._scorings)])
+        return _middle([await self._score(answer, spent) for _ in range(self._scorings)])
 
-    async def _score(self, answer: Answer) -> Judgement:
+    async def _score(self, answer: Answer, spent: Spent) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
-        judged, tokens = await self._ask(answer)
+        judged = await self._ask(answer, spent)
         claims = _kept(answer, judged.claims)
         measured = delivery.measure(answer)
         levels: dict[str, int | None] = dict(judged.levels)
@@ -141,16 +155,18 @@ class OpenAICoach:
             delivery=measured,
             main_improvement=_main(answer, judged.main_improvement) if is_judged else None,
             star=_star(answer, judged.star) if is_judged else {},
-            tokens=tokens,
+            prompt_version=prompts.version(*prompts.JUDGE),
         )
 
-    def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+    def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         """Continue the conversation."""
-        return self._chat.reply(talk)
+        return self._chat.reply(talk, spent)
 
-    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    async def summarise(
+        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+    ) -> str:
         """Say what was said so far."""
-        return await self._chat.summarise(summary, messages, budget=budget)
+        return await self._chat.summarise(summary, messages, spent, budget=budget)
 
     async def check(self) -> None:
         """Raise Unavailable without a key; the provider itself shows when it is used."""
@@ -161,28 +177,35 @@ class OpenAICoach:
         """Close connections."""
         await self._client.close()
 
-    async def _ask(self, answer: Answer) -> tuple[_Judged, int]:
-        """Return what the model filled in, and the tokens that it took."""
-        tokens = 0
+    def _messages(self, answer: Answer) -> list[ChatCompletionMessageParam]:
+        """Return orders and data: what a person said or wrote is a string of JSON, which no word
+        of theirs can end."""
         given = {
             "question": answer.question or answer.title,
             "rubric": {name: self._rubric.dimensions[name] for name in _Levels.model_fields},
             "transcript": answer.text,
         }
-        messages: list[ChatCompletionMessageParam] = [
+        return [
             {"role": "system", "content": prompts.load("judge")},
             {"role": "user", "content": json.dumps(given, ensure_ascii=False)},
         ]
+
+    async def _ask(self, answer: Answer, spent: Spent) -> _Judged:
+        """Return what the model filled in."""
+        messages = self._messages(answer)
         for _ in range(_TRIES):
             try:
                 with translated(), SECONDS.time():
-                    completion = await self._client.chat.completions.parse(
+                    raw = await self._client.chat.completions.with_raw_response.parse(
                         model=self._model,
                         messages=messages,
                         response_format=_Judged,
                         max_completion_tokens=_MAX_TOKENS,
                         temperature=self._temperature,
                     )
+                    # Before it is read: an answer that was cut off or makes no sense is paid for.
+                    spent.add(self._model, *usage_in(raw.text, messages))
+                    completion = raw.parse()
             except (ValidationError, ValueError, AttributeError) as error:
                 # AttributeError: the SDK met a body that is no JSON and took it for a completion.
                 log.warning("openai.malformed", why=type(error).__name__)
@@ -193,17 +216,13 @@ class OpenAICoach:
                     self._temperature = openai.omit
                     continue
                 raise CannotJudge("The AI provider declined to judge this answer.") from error
-            if completion.usage is not None:
-                tokens += completion.usage.total_tokens
-                TOKENS.labels("in").inc(completion.usage.prompt_tokens)
-                TOKENS.labels("out").inc(completion.usage.completion_tokens)
             if not completion.choices:
                 continue
             message = completion.choices[0].message
             if message.refusal:
                 raise CannotJudge("The AI provider declined to judge this answer.")
             if message.parsed is not None:
-                return message.parsed, tokens
+                return message.parsed
         raise Unavailable("The AI provider's answers made no sense.")
 
 
@@ -213,8 +232,7 @@ def _middle(scorings: Sequence[Judgement]) -> Judgement:
     One without a score stands below all others; of an even number the lower one is taken.
     """
     ranked = sorted(scorings, key=lambda one: -1 if (n := one.overall_score) is None else n)
-    tokens = sum(one.tokens for one in ranked)
-    middle = replace(ranked[(len(ranked) - 1) // 2], tokens=tokens)
+    middle = ranked[(len(ranked) - 1) // 2]
     scores = [one.overall_score for one in ranked if one.overall_score is not None]
     if len(ranked) == 1 or middle.overall_score is None:
         return middle

@@ -8,6 +8,7 @@ from sqlalchemy import and_, delete, or_, select
 
 from coach_ai.tables import (
     ANSWERS,
+    BUDGETS,
     CONVERSATIONS,
     JOBS,
     MESSAGES,
@@ -38,7 +39,7 @@ async def erase_session(
 
 async def erase_user(tx: Transaction, user_id: UUID) -> None:
     """Remove everything about a person."""
-    for table in (JOBS, RECORDINGS, ANSWERS, USAGE, MESSAGES, CONVERSATIONS, OUTBOX):
+    for table in (JOBS, RECORDINGS, ANSWERS, USAGE, BUDGETS, MESSAGES, CONVERSATIONS, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
 
 

@@ -23,8 +23,9 @@ from coach_ai.domain import (
 )
 from coach_ai.plain_text import PlainStream, clean
 from coach_ai.store import answers, conversations, deletion
+from coach_ai.use_cases import budget
 from coach_common import logs
-from coach_common.errors import CoachError, Contended, Unavailable
+from coach_common.errors import CoachError, Contended, TooMany, Unavailable
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
@@ -79,9 +80,9 @@ async def take_turn(
             )
     asked = Message("user", message)
     try:
-        conversation, recent = await _within_budget(deps, conversation, said)
+        conversation, recent = await _shortened(deps, caller, conversation, said)
         talk = Talk((*recent, asked), tuple(map(_shown, past)), conversation.summary)
-        pieces = _plain(deps.coach.reply(talk))
+        pieces = _plain(_replied(deps, caller, talk))
         first = await anext(pieces)
     except StopAsyncIteration:
         TURNS.labels("failed").inc()
@@ -127,20 +128,32 @@ async def delete_conversation(deps: Deps, caller: Identity, conversation_id: UUI
         await conversations.erase_conversation(tx, conversation_id, caller.user_id)
 
 
-async def _within_budget(
-    deps: Deps, conversation: Conversation, said: list[Message]
+async def _shortened(
+    deps: Deps, caller: Identity, conversation: Conversation, said: list[Message]
 ) -> tuple[Conversation, list[Message]]:
     """Return the conversation with older turns summarised, and the turns to give as they were."""
-    budget = deps.chat_history_tokens
-    older, recent = split_by_budget(said, budget)
+    room = deps.chat_history_tokens
+    older, recent = split_by_budget(said, room)
     if not older:
         return conversation, said
+    work = Talk(tuple(older), summary=conversation.summary)
     try:
-        summary = await deps.coach.summarise(conversation.summary, older, budget=budget // 4)
-    except Unavailable:
+        async with budget.held(deps, caller.user_id, "summary", work) as spent:
+            summary = await deps.coach.summarise(work.summary, older, spent, budget=room // 4)
+    except (Unavailable, TooMany):
         log.warning("chat.summarised_without_model")
-        summary = extract(conversation.summary, older, budget=budget // 4)
+        summary = extract(conversation.summary, older, budget=room // 4)
     return replace(conversation, summary=summary, summarised_to=older[-1].id), list(recent)
+
+
+async def _replied(deps: Deps, caller: Identity, talk: Talk) -> AsyncGenerator[str, None]:
+    """Yield the coach's reply within the person's budget for the day."""
+    async with (
+        budget.held(deps, caller.user_id, "chat", talk) as spent,
+        aclosing(deps.coach.reply(talk, spent)) as pieces,
+    ):
+        async for piece in pieces:
+            yield piece
 
 
 async def _plain(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
