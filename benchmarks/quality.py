@@ -17,6 +17,7 @@ import yaml
 from coach_ai import quality
 from coach_ai.adapters import local_judge, prompts
 from coach_ai.domain import Answer
+from coach_ai.no_answer import without_orders
 from coach_ai.rubric import load
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,21 @@ def measure() -> dict[str, Any]:
         },
         "human_agreement": "not measured",
         **quality.count(score, [*blind, *known], changed),
+        "orders_left_out": _orders_left_out(changed),
         "judged_again": quality.judged_again(score, [*blind, *known]),
+    }
+
+
+def _orders_left_out(changed: dict[str, Any]) -> dict[str, Any]:
+    """Return how many texts with an order to the judge lose it before a language model sees them."""
+    unseen = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
+    texts = {
+        "graded_set": [one["injected"] for one in changed["variants"] if "injected" in one],
+        "written_afterwards": [f"I built a shop. {order}" for order in unseen],
+    }
+    return {
+        name: {"count": sum(without_orders(one) != one for one in given), "of": len(given)}
+        for name, given in texts.items()
     }
 
 
@@ -87,6 +102,16 @@ def page(card: dict[str, Any]) -> str:
     none = card["no_answers_not_scored"]
     lines.append(f'No answers at all ("fine", the question read back): {none["count"]} of')
     lines.append(f"{none['of']} are not scored.\n")
+    seen, unseen = card["orders_left_out"].values()
+    lines.append(
+        "Orders to whoever judges that are known by their wording, and so left out of what"
+    )
+    lines.append(
+        f"OpenAI is given: {seen['count']} of {seen['of']} in the set (all of which were seen"
+    )
+    lines.append(
+        f"by the writer of the patterns), {unseen['count']} of {unseen['of']} written later.\n"
+    )
     return "\n".join([*lines, *quality_tables.lines(card)])
 
 

@@ -19,7 +19,9 @@ from coach_common.testing.fakes import KeepingTransport
 
 @dataclass
 class OpenAIServer:
-    """What it was asked, and what it will answer, first things first; the last answer stays."""
+    """What it was asked, and what it will answer, first things first; the last answer stays.
+
+    An answer is a body, a response, seconds to wait, or a function of what was asked."""
 
     answers: list[Any] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -28,6 +30,8 @@ class OpenAIServer:
 
     async def answer(self) -> Response:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if callable(answer) and not isinstance(answer, Response):
+            answer = answer(self.asked[-1])
         if isinstance(answer, float):
             await asyncio.sleep(answer)
             return JSONResponse({})

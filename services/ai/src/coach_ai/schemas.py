@@ -160,6 +160,7 @@ class QualityCard(BaseModel):
     not_scored: BySplit
     changes: BySplit
     no_answers_not_scored: Count
+    orders_left_out: dict[str, Count]
     judged_again: JudgedAgain
     word_errors: dict[str, Count]
     measured_again: dict[str, MeasuredAgain]

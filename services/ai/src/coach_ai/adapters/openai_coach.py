@@ -31,6 +31,7 @@ from coach_ai.domain import (
     tokens_in,
 )
 from coach_ai.evidence import claim, find_quote
+from coach_ai.no_answer import why_none, without_orders
 from coach_ai.plain_text import clean
 from coach_ai.rubric import Scores, load
 from coach_ai.spending import Spent
@@ -50,6 +51,8 @@ _MAX_TOKENS = 4000
 _MAX_CLAIMS = 6
 _LONGEST_REMARK = 400
 _LONGEST_SUMMARY = 2000
+
+_LEFT_OUT = "What you said to whoever judges was left out."
 
 Level = Annotated[int, Field(ge=1, le=5, strict=True)]
 
@@ -121,15 +124,24 @@ class OpenAICoach:
         return self._scorings * (tokens_of(self._messages(work)) + schema + _MAX_TOKENS)
 
     async def judge(self, answer: Answer, spent: Spent) -> Judgement:
-        """Score as often as set, and return the scoring in the middle with the spread in words."""
-        # One after another: a provider that is down is not asked for the others.
-        return _middle([await self._score(answer, spent) for _ in range(self._scorings)])
+        """Score as often as set, and return the scoring in the middle with the spread in words.
 
-    async def _score(self, answer: Answer, spent: Spent) -> Judgement:
+        What is no answer is not asked about. Sentences that give orders to the judge are not shown
+        to it: a score can fall by what else stands in them, and not rise.
+        """
+        shown = replace(answer, text=without_orders(answer.text))
+        if (reason := why_none(shown)) is not None:
+            return self._judgement(answer, Scores(None, None, None, None), (), reason)
+        # One after another: a provider that is down is not asked for the others.
+        middle = _middle([await self._score(answer, shown, spent) for _ in range(self._scorings)])
+        if shown.text == answer.text:
+            return middle
+        return replace(middle, detailed_feedback=f"{middle.detailed_feedback} {_LEFT_OUT}")
+
+    async def _score(self, answer: Answer, shown: Answer, spent: Spent) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
-        judged = await self._ask(answer, spent)
+        judged = await self._ask(shown, spent)
         claims = _kept(answer, judged.claims)
-        measured = delivery.measure(answer)
         levels: dict[str, int | None] = dict(judged.levels)
         levels["delivery"] = None
         summary = _clean(judged.summary, _LONGEST_SUMMARY)
@@ -141,7 +153,18 @@ class OpenAICoach:
             summary = "The answer was read, but no judgement of it stands on words that were said."
         else:
             scores = self._rubric.scores(levels, self._rubric.kind_of(answer.question))
-        is_judged = scores.overall is not None
+        found = self._judgement(answer, scores, claims, summary)
+        if scores.overall is None:
+            return found
+        return replace(
+            found,
+            main_improvement=_main(answer, judged.main_improvement),
+            star=_star(answer, judged.star),
+        )
+
+    def _judgement(
+        self, answer: Answer, scores: Scores, claims: tuple[Claim, ...], summary: str
+    ) -> Judgement:
         return Judgement(
             overall_score=scores.overall,
             communication_score=scores.communication,
@@ -152,9 +175,7 @@ class OpenAICoach:
             provider=PROVIDER,
             model=self._model,
             rubric_version=self._rubric.version,
-            delivery=measured,
-            main_improvement=_main(answer, judged.main_improvement) if is_judged else None,
-            star=_star(answer, judged.star) if is_judged else {},
+            delivery=delivery.measure(answer),
             prompt_version=prompts.version(*prompts.JUDGE),
         )
 
@@ -181,7 +202,7 @@ class OpenAICoach:
         """Return orders and data: what a person said or wrote is a string of JSON, which no word
         of theirs can end."""
         given = {
-            "question": answer.question or answer.title,
+            "question": without_orders(answer.question or answer.title),
             "rubric": {name: self._rubric.dimensions[name] for name in _Levels.model_fields},
             "transcript": answer.text,
         }
