@@ -77,7 +77,7 @@ def measure() -> dict[str, Any]:
 
 
 def _orders_left_out(changed: dict[str, Any]) -> dict[str, Any]:
-    """Return how many texts with an order to the judge lose it before a language model sees them."""
+    """Return how many texts with an order to the judge lose it before a model sees them."""
     unseen = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
     texts = {
         "graded_set": [one["injected"] for one in changed["variants"] if "injected" in one],
