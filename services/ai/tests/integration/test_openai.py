@@ -72,7 +72,7 @@ async def test_unclear_audio_is_said_without_asking_and_not_scored(
 ) -> None:
     doubted = tuple(replace(word, probability=0.6) for word in ANSWER.words)
 
-    found = await coach.judge(replace(ANSWER, words=doubted))
+    found = await coach.judge(replace(ANSWER, words=doubted), Spent())
 
     assert (found.overall_score, found.claims, server.asked) == (None, (), [])
     assert "audio is unclear" in found.detailed_feedback
