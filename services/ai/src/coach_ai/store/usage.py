@@ -20,7 +20,12 @@ async def hold_tokens(
     if tokens > limit:
         return False
     columns = BUDGETS.c
-    await tx.execute(tx.database.insert_ignore(BUDGETS).values(user_id=user_id, day=day, tokens=0))
+    # Not INSERT IGNORE: of many at once each would share the row, and none could have it alone.
+    await tx.execute(
+        tx.database.upsert(
+            BUDGETS, {"user_id": user_id, "day": day, "tokens": 0}, update={"user_id": user_id}
+        )
+    )
     is_today = columns.day == day
     held = await tx.execute(
         update(BUDGETS)

@@ -13,7 +13,7 @@ from coach_ai.domain import Answer, Talk
 from coach_ai.spending import Spent
 from coach_ai.store import usage
 from coach_common import logs
-from coach_common.errors import CoachError, TooMany
+from coach_common.errors import CoachError, Contended, TooMany
 
 log = logs.get(__name__)
 
@@ -39,10 +39,10 @@ async def held(deps: Deps, user_id: UUID, use: str, work: Answer | Talk) -> Asyn
         yield spent
         return
     now = deps.clock()
-    async with deps.db.transaction() as tx:
-        is_held = await usage.hold_tokens(
-            tx, user_id, day=now.date(), tokens=most, limit=deps.daily_tokens
-        )
+    try:
+        is_held = await _hold(deps, user_id, now.date(), most)
+    except Contended:
+        is_held = await _hold(deps, user_id, now.date(), most)
     if not is_held:
         REFUSED.labels(use).inc()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
@@ -56,6 +56,11 @@ async def held(deps: Deps, user_id: UUID, use: str, work: Answer | Talk) -> Asyn
     finally:
         # Shielded: whoever leaves in the middle has spent something all the same.
         await asyncio.shield(_settle(deps, user_id, use, now.date(), most, spent))
+
+
+async def _hold(deps: Deps, user_id: UUID, day: date, most: int) -> bool:
+    async with deps.db.transaction() as tx:
+        return await usage.hold_tokens(tx, user_id, day=day, tokens=most, limit=deps.daily_tokens)
 
 
 async def _settle(deps: Deps, user_id: UUID, use: str, day: date, most: int, spent: Spent) -> None:
