@@ -6,6 +6,8 @@ BIN := .venv/bin
 PACKAGES := libs/common services/auth services/sessions services/media services/ai services/gateway deploy/embedded
 STAMP := .venv/.ready
 UV_VERSION := 0.13.9
+# NumPy's threads wait by spinning: beside anything else, two make the embeddings five times slower.
+export OPENBLAS_NUM_THREADS ?= 1
 # What the secret scan passes over: passwords made up for a test are words in lower case, and a
 # checksum of a file or an object says so by its key.
 MADE_UP := ^[a-z]+([ @.-][a-z]+)*$$
