@@ -1,10 +1,10 @@
 """The coach's speed: speech beside faster-whisper called bare, and the whole way to the judgement.
 
 `make bench-ai`. In one run and interleaved: recordings of half a minute and of ten minutes (real
-speech, tiled) through this project's transcriber, and through faster-whisper with the same model
-and options in a bare process. Then, on the embedded system: from the confirm of two spoken minutes
-to their delivery and judgement, six uploads at once with one and with two workers, and phrases
-spoken live.
+speech, tiled) through this project's transcriber, and through faster-whisper with the same model,
+beam and batch in a bare process. Then, on the embedded system: from the confirm of two spoken
+minutes to their delivery and judgement, six uploads at once with one and with two workers, and
+phrases spoken live.
 """
 
 import asyncio
@@ -18,7 +18,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -168,7 +167,12 @@ async def compare(folder: Path) -> list[str]:
 
 async def answer_to_judgement(stack: Stack, file: Path) -> list[str]:
     """Return how long two minutes of speech take to their delivery and to their judgement."""
-    times: dict[str, list[float]] = {"transcript": [], "delivery": [], "judgement": []}
+    times: dict[str, list[float]] = {
+        "delivery, by its sound": [],
+        "transcript": [],
+        "delivery, all of it": [],
+        "judgement": [],
+    }
     async with Phone(stack.url) as phone:
         await phone.register("bench@example.com", "a long bench password")
         async with phone.socket() as socket:
@@ -195,28 +199,19 @@ async def answer_to_judgement(stack: Stack, file: Path) -> list[str]:
 
 
 async def _pushes(socket: Socket, session_id: str, began: float) -> dict[str, float]:
-    transcript = await socket.wait_for("transcript", seconds=120, session_id=session_id)
-    found = {"transcript": transcript.at - began}
-    first = await socket.wait_for("feedback", seconds=120, session_id=session_id)
-    last = first
-    if first.frame["status"] != "ready":
-        found["delivery"] = first.at - began
-        while last.frame["status"] not in ("ready", "failed"):
-            last = await _later(socket, session_id, last.at)
-    return found | {"judgement": last.at - began}
-
-
-async def _later(socket: Socket, session_id: str, after: float) -> Any:
-    for _ in range(1200):
-        for push in socket._frames:
-            frame = push.frame
-            if (
-                frame["type"] == "feedback"
-                and frame["session_id"] == session_id
-                and push.at > after
-            ):
-                return push
-        await asyncio.sleep(0.1)
+    """Return when each push about a session came, until its judgement."""
+    found: dict[str, float] = {}
+    stages = {"transcribing": "delivery, by its sound", "scoring": "delivery, all of it"}
+    for _ in range(2400):
+        for kind in ("transcript", "feedback"):
+            for push in socket.frames(kind):
+                if push.frame["session_id"] == session_id:
+                    name = stages.get(push.frame.get("status"), "judgement")
+                    name = "transcript" if kind == "transcript" else name
+                    found.setdefault(name, push.at - began)
+        if "judgement" in found:
+            return found
+        await asyncio.sleep(0.05)
     raise PhoneError("no judgement on the socket within two minutes")
 
 

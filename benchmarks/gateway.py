@@ -100,7 +100,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         built = build_auth(
             AuthSettings(
                 database_url=f"sqlite:///{folder}/auth.db",
-                secret_key=secrets.token_urlsafe(32),
+                secret_key=secret_of(Path(folder)),
                 service_token=SERVICE_TOKEN,
             ),
             InProcessTransport(broker),
@@ -205,6 +205,14 @@ def process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 def part(stack: ExitStack, name: str, port: int, folder: Path, *rest: str) -> int:
     argv = [sys.executable, __file__, "part", name, str(port), str(folder), *rest]
     return stack.enter_context(process(argv, folder / f"{name}.log")).pid
+
+
+def secret_of(folder: Path) -> str:
+    """A secret that is the folder's: auth started again must read the signing keys it wrote."""
+    kept = folder / "secret"
+    if not kept.exists():
+        kept.write_text(secrets.token_urlsafe(32))
+    return kept.read_text()
 
 
 def until_answers(url: str, headers: dict[str, str] | None = None) -> None:

@@ -1,10 +1,10 @@
-"""The same tests against both profiles."""
+"""The same tests against both profiles. Each test is somebody else, so a module shares a stack."""
 
 from collections.abc import AsyncIterator
 from itertools import count
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from stacks import Stack, distributed, embedded
 
 from coach_embedded.phone import Phone
@@ -12,20 +12,27 @@ from coach_embedded.phone import Phone
 _people = count(1)
 
 
-@pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.servers)])
-async def stack(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stack]:
-    """A running system of the test's own."""
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="session",
+    params=["embedded", pytest.param("distributed", marks=pytest.mark.servers)],
+)
+async def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    """A running system of the module's own."""
+    folder = tmp_path_factory.mktemp("stack")
     if request.param == "embedded":
-        async with embedded(tmp_path) as running:
+        async with embedded(folder) as running:
             yield running
     else:
         mariadb = request.getfixturevalue("mariadb")
         rabbitmq = request.getfixturevalue("rabbitmq")
-        async with distributed(tmp_path, mariadb, rabbitmq) as running:
+        async with distributed(folder, mariadb, rabbitmq) as running:
             yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def phone(stack: Stack) -> AsyncIterator[Phone]:
     """Somebody who has just registered."""
     async with Phone(stack.url, stack.socket_url) as phone:

@@ -64,8 +64,12 @@ class Process:
         self.running = None
         return status
 
+    def said(self) -> str:
+        """All that it logged, before a restart too."""
+        return self.log.read_text(errors="replace")
+
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-3000:]
+        return self.said()[-3000:]
 
 
 @dataclass

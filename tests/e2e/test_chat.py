@@ -3,9 +3,12 @@
 import json
 
 import httpx
+import pytest
 from stacks import Stack
 
 from coach_embedded.phone import Phone
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_conversation_streams_goes_on_and_is_deleted(stack: Stack, phone: Phone) -> None:

@@ -15,7 +15,7 @@ from coach_ai.adapters.audio import RATE, decode
 from coach_embedded.demo import QUESTION, word_error_rate
 from coach_embedded.phone import Phone, Socket
 
-pytestmark = pytest.mark.speech
+pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
 RECORDINGS = Path(str(files("coach_embedded") / "recordings"))
 ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").read_text()

@@ -13,7 +13,7 @@ from coach_common.testing.harness import eventually
 from coach_embedded.demo import QUESTION, word_error_rate
 from coach_embedded.phone import Phone
 
-pytestmark = pytest.mark.speech
+pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
 RECORDINGS = Path(str(files("coach_embedded") / "recordings"))
 ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").read_text()
@@ -128,12 +128,16 @@ async def test_a_kill_while_transcribing_loses_nothing_and_judges_once(
     confirmed = await phone.confirm(key, session_id=session_id)
     await phone.complete(session_id)
 
+    def is_logged(event: str) -> bool:
+        lines = stack.ai.said().splitlines()
+        return any(event in line and confirmed["upload_id"] in line for line in lines)
+
     async def is_transcribing() -> bool:
-        return "job.claimed" in stack.ai.tail()
+        return is_logged("job.claimed")
 
     await eventually(is_transcribing, what="the claim of the job", every_seconds=0.01)
     await stack.ai.kill()
-    assert "job.ended" not in stack.ai.tail()
+    assert not is_logged("job.ended")
     await stack.start()
     async with phone.socket() as socket:
         feedback = await _final(phone, session_id, seconds=150)

@@ -15,7 +15,18 @@ from coach_ai.adapters.embeddings import Embeddings, installed
 from coach_ai.app import build
 from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
-from coach_ai.domain import Answer, Judgement, Message, Silence, Talk, Transcript, Word
+from coach_ai.domain import (
+    Answer,
+    Judgement,
+    Message,
+    Progress,
+    Silence,
+    SoundTrack,
+    Talk,
+    Transcript,
+    Word,
+)
+from coach_ai.ports import Tell, nobody
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
@@ -41,9 +52,13 @@ class ScriptedTranscriber:
 
     failures: list[Exception] = field(default_factory=list)
     heard: list[bytes] = field(default_factory=list)
+    news: list[SoundTrack | Progress] = field(default_factory=list)
+    """What is told ahead of the words."""
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         self.heard.append(recording.read_bytes())
+        for one in self.news:
+            await tell(one)
         if self.failures:
             raise self.failures.pop(0)
         words = tuple(

@@ -1,5 +1,6 @@
 """What is known of a recording and of an answer. Plain Python: no I/O, no clock, no framework."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -83,6 +84,29 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class SoundTrack:
+    """What a recording's sound tells before any of its words is known."""
+
+    duration_seconds: float
+    silences: tuple[Silence, ...]
+    sound: Sound
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> "SoundTrack":
+        """Return what `asdict` and JSON made of it."""
+        silences = tuple(Silence(**silence) for silence in said["silences"])
+        return cls(said["duration_seconds"], silences, Sound.of(said["sound"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the transcription of a long recording has come."""
+
+    done_seconds: float
+    duration_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """The words of a recording. `words` is empty where the provider gave no times;
     `silences` and `sound` are None where the audio was not looked at."""
@@ -107,6 +131,16 @@ class Transcript:
         return cls(**stored | {"words": words, "silences": silences, "sound": sound})
 
 
+CLEAR_PROBABILITY = 0.75
+"""Mean over the words. Read speech has 0.94; in noise, under this, 4 words of 10 and more were
+wrong (docs/feedback.md)."""
+
+UNCLEAR = (
+    "Not enough to judge: the audio is unclear, and too much of the transcript may be wrong. Try"
+    " again closer to the microphone, in a quieter place."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What is judged: an answer to a question. A client's own text has no words and no times."""
@@ -119,6 +153,12 @@ class Answer:
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
     sound: Sound | None = None
+
+    @property
+    def is_unclear(self) -> bool:
+        """Tell whether the recogniser doubts its own words too much to judge anybody by them."""
+        sure = [word.probability for word in self.words if word.probability is not None]
+        return bool(sure) and statistics.fmean(sure) < CLEAR_PROBABILITY
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ confirmed recording is transcribed like any other. What a broken connection left
 import asyncio
 import hmac
 import json
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ STORED = Counter("coach_ai_live_stored", "Live recordings that were stored, by w
 ABANDONED_SECONDS = 60.0
 _MOST = 64
 _START_SECONDS = 10.0
-_STEP_SECONDS = 0.4
+_STEP_SECONDS = 0.1
 _AWAY_SECONDS = 5.0
 _POLICY = 1008
 
@@ -48,8 +49,9 @@ class LiveSpeech(Protocol):
 
     async def hear(
         self, spool: Path, *, rate: int | None, begin: float, language: str | None
-    ) -> tuple[Hypothesis, str | None]:
-        """Return what is said from `begin` on, and the language where it is sure."""
+    ) -> tuple[Hypothesis, str | None] | None:
+        """Return what is said from `begin` on, and the language where it is sure; None where
+        that is nothing new."""
 
 
 @dataclass(slots=True)
@@ -147,13 +149,16 @@ class Live:
     async def _hear(self, socket: WebSocket, spool: Spool) -> None:
         agreement = Agreement()
         heard_bytes, language = 0, None
+        took = 0.0
         while True:
-            await asyncio.sleep(_STEP_SECONDS)
+            # A long recording takes its time to be read anew: half of it is left for others.
+            await asyncio.sleep(max(_STEP_SECONDS, took))
             if spool.received == heard_bytes:
                 continue
             heard_bytes = spool.received
+            began = time.monotonic()
             try:
-                hypothesis, found = await self.speech.hear(
+                heard = await self.speech.hear(
                     spool.path,
                     rate=spool.recorded.rate,
                     begin=agreement.begin,
@@ -164,6 +169,10 @@ class Live:
                 log.warning("live.deaf", reason=str(error))
                 await asyncio.sleep(_AWAY_SECONDS)
                 continue
+            if heard is None:
+                took = time.monotonic() - began
+                continue
+            hypothesis, found = heard
             language = language or found
             if agreement.hear(hypothesis):
                 PARTIALS.inc()

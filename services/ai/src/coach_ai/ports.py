@@ -1,18 +1,27 @@
 """What the use cases ask of a provider. Two real implementations each: local and openai."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from coach_ai.domain import Answer, Judgement, Message, Talk, Transcript
+from coach_ai.domain import Answer, Judgement, Message, Progress, SoundTrack, Talk, Transcript
+
+Tell = Callable[[SoundTrack | Progress], Awaitable[None]]
+"""Is told what is known of a recording while its words are still being found."""
+
+
+async def nobody(news: SoundTrack | Progress) -> None:
+    """A Tell for those who only want the words."""
 
 
 class Transcriber(Protocol):
     """Speech to words."""
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         """Return the words of an audio or video file of up to 30 minutes.
 
+        `tell` hears of the sound once it was measured, and of a long recording's progress; where
+        the work is begun again, it hears it again.
         Raises CannotTranscribe with a sentence for the person where it never will work
         (no speech found, unreadable), Unavailable where it may work later.
         """

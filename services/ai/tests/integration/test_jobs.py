@@ -10,9 +10,19 @@ import pytest
 from sqlalchemy import select, update
 
 from coach_ai import store
-from coach_ai.delivery import measure
+from coach_ai.delivery import measure, measure_sound
 from coach_ai.deps import Deps
-from coach_ai.domain import CannotJudge, CannotTranscribe, Job, JobKind
+from coach_ai.domain import (
+    CannotJudge,
+    CannotTranscribe,
+    Job,
+    JobKind,
+    PitchWindow,
+    Progress,
+    Silence,
+    Sound,
+    SoundTrack,
+)
 from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS, USAGE
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
@@ -27,6 +37,7 @@ from coach_common.events.catalog import (
     SessionDeleted,
     TranscriptionCompleted,
     TranscriptionFailed,
+    TranscriptionProgressed,
     UploadConfirmed,
     UploadLinked,
     UserDeleted,
@@ -172,6 +183,53 @@ async def test_delivery_is_told_with_the_words_and_the_judge_finds_the_same(
     assert (measured.key, measured.session_id) == (told.key, told.session_id)
     assert measured.delivery["status"] == "not_measurable"
     assert measure(coach.judged[0]) == measured.delivery
+
+
+SOUND = Sound(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
+TRACK = SoundTrack(61.0, (Silence(10.0, 11.0),), SOUND)
+
+
+async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    transcriber.news = [TRACK, Progress(40.0, 61.0)]
+    transcriber.failures = [Unavailable("Away.")]
+    told = Told(user_id)
+    await deliver(service, told.confirmed())
+
+    await _work(deps)
+
+    (early,) = await published(service.database, DeliveryMeasured)
+    assert (early.key, early.session_id, early.is_complete) == (told.key, told.session_id, False)
+    assert early.delivery == measure_sound(TRACK)
+    (progress,) = await published(service.database, TranscriptionProgressed)
+    assert (progress.key, progress.done_seconds, progress.duration_seconds) == (
+        told.key, 40.0, 61.0,
+    )  # fmt: skip
+    assert await published(service.database, TranscriptionCompleted) == []
+
+    await _later(deps)
+    await _work(deps)
+
+    *_, whole = await published(service.database, DeliveryMeasured)
+    assert whole.is_complete
+
+
+async def test_a_late_worker_tells_nothing_of_what_it_hears(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    await deliver(service, Told(user_id).confirmed())
+    late = await _claim(deps)
+    await _later(deps)
+    await _work(deps)
+    transcriber.news = [TRACK, Progress(40.0, 61.0)]
+
+    await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
+
+    assert [one.is_complete for one in await published(service.database, DeliveryMeasured)] == [
+        True
+    ]
+    assert await published(service.database, TranscriptionProgressed) == []
 
 
 async def test_a_recording_that_was_heard_before_its_sound_was_measured_is_still_judged(

@@ -18,8 +18,9 @@ from sounds import RECORDINGS, WORDS, music, speech, wav, write
 
 from coach_ai.adapters import speech_model
 from coach_ai.adapters.audio import RATE
+from coach_ai.adapters.local_coach import LocalCoach
 from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.domain import CannotTranscribe
+from coach_ai.domain import Answer, CannotTranscribe, Progress, SoundTrack
 from coach_embedded.demo import word_error_rate
 
 pytestmark = pytest.mark.speech
@@ -79,6 +80,61 @@ async def test_a_long_recording_is_understood_as_well_and_its_words_keep_their_t
     assert word_error_rate(" ".join([*WORDS.values()] * 2), heard.text) <= 0.05
     firsts = [word.start for word in heard.words if word.text.lower() == "dashwood"]
     assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / RATE + 20, abs=0.3)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_another_language_is_recognised_and_its_answer_not_scored(
+    transcriber: LocalTranscriber,
+) -> None:
+    heard = await transcriber.transcribe(RECORDINGS / "german.ogg")
+
+    judged = await LocalCoach().judge(
+        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
+    )
+    assert heard.language == "de"
+    assert judged.overall_score is None
+    assert "not in English" in judged.detailed_feedback
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_noise_as_loud_as_the_voice_leaves_a_transcript_that_is_not_judged(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
+    samples = speech()
+    noise = np.random.default_rng(1).standard_normal(len(samples))
+    noisy = samples + noise * np.sqrt(np.mean(samples**2))
+    file = write(tmp_path / "a.m4a", noisy / np.abs(noisy).max(), "ipod", "aac")
+
+    heard = await transcriber.transcribe(file)
+
+    judged = await LocalCoach().judge(
+        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
+    )
+    assert heard.text
+    assert judged.overall_score is None
+    assert "audio is unclear" in judged.detailed_feedback
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_sound_is_told_first_and_then_how_far_a_long_recording_has_come(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
+    samples = np.resize(speech(), 125 * RATE)
+    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
+    news: list[SoundTrack | Progress] = []
+
+    async def tell(one: SoundTrack | Progress) -> None:
+        news.append(one)
+
+    heard = await transcriber.transcribe(file, tell)
+
+    first, *progress = news
+    assert isinstance(first, SoundTrack)
+    assert (first.silences, first.sound) == (heard.silences, heard.sound)
+    done = [one.done_seconds for one in progress if isinstance(one, Progress)]
+    assert len(done) == len(progress) >= 2
+    assert sorted(done) == done
+    assert 0 < done[0] < done[-1] <= heard.duration_seconds
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -1,6 +1,7 @@
 """OpenAI's adapters over real HTTP: what works, and every way in which it may not."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from coach_ai.domain import (
     Transcript,
     Word,
 )
+from coach_ai.ports import Tell, nobody
 from coach_common.errors import Unavailable
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
@@ -62,6 +64,17 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
     assert asked["response_format"]["json_schema"]["strict"] is True
     assert TEXT not in asked["messages"][0]["content"]
     assert TEXT in asked["messages"][1]["content"]
+
+
+async def test_unclear_audio_is_said_without_asking_and_not_scored(
+    server: OpenAIServer, coach: OpenAICoach
+) -> None:
+    doubted = tuple(replace(word, probability=0.6) for word in ANSWER.words)
+
+    found = await coach.judge(replace(ANSWER, words=doubted))
+
+    assert (found.overall_score, found.claims, server.asked) == (None, (), [])
+    assert "audio is unclear" in found.detailed_feedback
 
 
 async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_score(
@@ -395,7 +408,7 @@ def test_words_get_the_times_at_which_they_were_heard_and_no_others() -> None:
 class _Local:
     """A local model that hears the same words."""
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
         return Transcript("Hello there", "en", 20.0, "local", "base", words)
 

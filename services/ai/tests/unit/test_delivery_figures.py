@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from coach_ai.delivery import measure
+from coach_ai.delivery import measure, measure_sound
 from coach_ai.delivery.fillers import hums_between
-from coach_ai.domain import Answer, Hum, PitchWindow, Silence, Sound, Transcript, Word
+from coach_ai.domain import (
+    Answer,
+    Hum,
+    PitchWindow,
+    Silence,
+    Sound,
+    SoundTrack,
+    Transcript,
+    Word,
+)
 
 SOUND = Sound(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
 
@@ -201,3 +210,39 @@ def test_a_transcript_measures_as_the_answer_made_of_it() -> None:
     )
 
     assert measure(transcript) == measure(answer)
+
+
+def test_what_needs_no_words_is_measured_before_them_and_the_words_change_nothing_in_it() -> None:
+    quiet = (Silence(0.0, 1.5), Silence(5.0, 6.0), Silence(10.0, 12.5), Silence(31.5, 33.0))
+    answer = _answer(["table"] * 60, quiet=quiet, offset=1.5)
+
+    early = measure_sound(SoundTrack(33.0, quiet, SOUND))
+
+    assert early is not None
+    whole = measure(answer)
+    assert early.keys() == whole.keys()
+    known = {name: figure for name, figure in early.items() if figure["value"] is not None}
+    assert known.keys() == {
+        "silent_pauses", "pause_length", "long_pauses", "phonation_ratio", "pitch_variation",
+        "loudness", "over_noise", "clipping", "response_latency", "answer_length",
+    }  # fmt: skip
+    assert {name: figure["value"] for name, figure in known.items()} == {
+        name: whole[name]["value"] for name in known
+    }
+    for name in early.keys() - known.keys():
+        assert (early[name]["verdict"], early[name]["reason"]) == (
+            "not_measurable",
+            "waiting for the transcript",
+        )
+
+
+def test_nothing_is_told_early_where_less_than_20_s_are_spoken() -> None:
+    assert measure_sound(SoundTrack(24.0, (Silence(10.0, 15.0),), SOUND)) is None
+
+
+def test_a_poor_recording_tells_nothing_early_by_its_sound_either() -> None:
+    early = measure_sound(SoundTrack(30.0, (), replace(SOUND, noise_dbfs=-29.0)))
+
+    assert early is not None
+    assert early["silent_pauses"]["reason"] == "the recording is too noisy"
+    assert early["pace"]["reason"] == "waiting for the transcript"

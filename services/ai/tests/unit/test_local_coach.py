@@ -111,6 +111,18 @@ async def test_another_language_is_said_and_not_scored() -> None:
     assert "English" in judged.detailed_feedback
 
 
+@pytest.mark.parametrize(("probability", "is_scored"), [(0.6, False), (0.9, True), (None, True)])
+async def test_unclear_audio_is_said_and_not_scored(
+    probability: float | None, is_scored: bool
+) -> None:
+    words = tuple(Word(word, i, i + 0.5, probability) for i, word in enumerate(GOOD.split()))
+
+    judged = await LocalCoach().judge(Answer("T", QUESTION, GOOD, "en", 60.0, words, ()))
+
+    assert (judged.overall_score is not None) is is_scored
+    assert ("audio is unclear" in judged.detailed_feedback) is not is_scored
+
+
 @pytest.mark.parametrize(
     "added",
     [

@@ -19,6 +19,7 @@ from coach_common.events.catalog import (
     SessionMeasured,
     SessionTranscribed,
     TranscriptionCompleted,
+    TranscriptionProgressed,
 )
 from coach_common.messaging.subscriptions import Handlers
 
@@ -125,13 +126,11 @@ class Hub:
             socket.push(said)
         PUSHES.labels(frame["type"]).inc(len(sockets))
 
-    def has_pushed(self, user_id: UUID, kind: str, session_id: str) -> bool:
-        """Tell whether a frame of this type about a session is among the last pushes."""
+    def pushed(self, user_id: UUID, kind: str, about: str, value: str) -> list[dict[str, Any]]:
+        """Return the frames of this type among the last pushes whose field `about` has a value."""
         past = self._past.get(user_id)
         frames = (json.loads(one.frame) for one in (past.kept if past is not None else ()))
-        return any(
-            frame["type"] == kind and frame.get("session_id") == session_id for frame in frames
-        )
+        return [frame for frame in frames if frame["type"] == kind and frame.get(about) == value]
 
     def since(self, user_id: UUID, last_event_id: str) -> list[bytes] | None:
         """Return the pushes from 30 s before that one on; None where one may be missing."""
@@ -208,9 +207,19 @@ async def on_transcription_completed(
         _push_transcript(hub, event.user_id, delivery, None, event.key, event.text)
 
 
+async def on_transcription_progressed(
+    hub: Hub, event: TranscriptionProgressed, delivery: Delivery
+) -> None:
+    """Push how far a long recording has come; nothing where its transcript was faster."""
+    if not hub.pushed(event.user_id, "transcript", "key", event.key):
+        frame = event.model_dump(mode="json", exclude={"user_id", "upload_id"})
+        hub.push(event.user_id, {"type": "progress", "event_id": str(delivery.event_id)} | frame)
+
+
 async def on_session_measured(hub: Hub, event: SessionMeasured, delivery: Delivery) -> None:
-    """Push what is known ahead of the judgement; nothing where that was faster."""
-    if not hub.has_pushed(event.user_id, "feedback", str(event.session_id)):
+    """Push what is known ahead of the judgement; nothing where what comes later was faster."""
+    told = hub.pushed(event.user_id, "feedback", "session_id", str(event.session_id))
+    if all(_stage(frame) <= _stage(event.feedback) for frame in told):
         await on_session_judged(hub, event, delivery)
 
 
@@ -220,6 +229,11 @@ async def on_session_judged(
     """Push the feedback."""
     frame = {"type": "feedback", "event_id": str(delivery.event_id)} | event.feedback
     hub.push(event.user_id, frame)
+
+
+def _stage(feedback: dict[str, Any]) -> int:
+    """Return where a feedback stands on its way: waiting for words, for a judgement, final."""
+    return {"transcribing": 0, "scoring": 1}.get(feedback["status"], 2)
 
 
 def _push_transcript(
@@ -241,6 +255,7 @@ def _push_transcript(
 SUBSCRIPTIONS: Handlers[Hub] = {
     SessionTranscribed: on_session_transcribed,
     TranscriptionCompleted: on_transcription_completed,
+    TranscriptionProgressed: on_transcription_progressed,
     SessionMeasured: on_session_measured,
     SessionJudged: on_session_judged,
 }

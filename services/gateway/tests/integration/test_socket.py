@@ -17,6 +17,7 @@ from coach_common.events.catalog import (
     SessionMeasured,
     SessionTranscribed,
     TranscriptionCompleted,
+    TranscriptionProgressed,
 )
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
@@ -284,23 +285,49 @@ async def test_delivery_is_pushed_ahead_of_the_judgement_and_never_after_it(
     session_id = new_id()
     shown = {"session_id": str(session_id), "overall_score": None, "delivery": {"pace": {}}}
     about = {"session_id": session_id, "user_id": user_id}
+    heard = SessionMeasured(**about, feedback=shown | {"status": "transcribing"})
     measured = SessionMeasured(**about, feedback=shown | {"status": "scoring"})
     judged = SessionJudged(**about, feedback=shown | {"status": "ready", "overall_score": 70})
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
-        await _happen(gateway, measured)
-        await _happen(gateway, judged)
-        await _happen(gateway, measured)
+        for event in (heard, measured, heard, judged, measured, heard):
+            await _happen(gateway, event)
         await _say(socket, type="ping")
 
-        pushed = [await _next(socket) for _ in range(3)]
+        pushed = [await _next(socket) for _ in range(4)]
 
     assert [(one["type"], one.get("status")) for one in pushed] == [
+        ("feedback", "transcribing"),
         ("feedback", "scoring"),
         ("feedback", "ready"),
         ("pong", None),
     ]
     assert pushed[0]["delivery"] == {"pace": {}}
+
+
+async def test_progress_is_pushed_until_the_transcript_is_there(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID
+) -> None:
+    session_id = new_id()
+    progressed = TranscriptionProgressed(
+        upload_id=new_id(), user_id=user_id, key="k", session_id=session_id,
+        done_seconds=120.0, duration_seconds=600.0,
+    )  # fmt: skip
+    transcribed = SessionTranscribed(session_id=session_id, user_id=user_id, key="k", text="Hi.")
+    async with _open(gateway, issuer, user_id) as socket:
+        await _next(socket)
+        event_id = await _happen(gateway, progressed)
+        await _happen(gateway, transcribed)
+        await _happen(gateway, progressed)
+        await _say(socket, type="ping")
+
+        pushed = [await _next(socket) for _ in range(3)]
+
+    assert pushed[0] == {
+        "type": "progress", "event_id": str(event_id), "session_id": str(session_id), "key": "k",
+        "done_seconds": 120.0, "duration_seconds": 600.0,
+    }  # fmt: skip
+    assert [one["type"] for one in pushed[1:]] == ["transcript", "pong"]
 
 
 async def test_who_comes_back_is_told_what_was_missed_or_that_it_is_not_known(

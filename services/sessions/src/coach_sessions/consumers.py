@@ -67,7 +67,12 @@ async def on_transcription_failed(
 async def on_delivery_measured(deps: Deps, event: DeliveryMeasured, delivery: Delivery) -> None:
     """Keep the figures."""
     await use_cases.record_delivery(
-        deps, key=event.key, user_id=event.user_id, measured=event.delivery, delivery=delivery
+        deps,
+        key=event.key,
+        user_id=event.user_id,
+        measured=event.delivery,
+        is_complete=event.is_complete,
+        delivery=delivery,
     )
 
 

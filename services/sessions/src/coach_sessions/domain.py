@@ -82,6 +82,8 @@ class Recording:
     text: str | None = None
     failure: Failure | None = None
     delivery: dict[str, Any] | None = None
+    delivery_is_complete: bool = True
+    """False: what the sound alone told; the figures that need the words follow with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +163,22 @@ class Session:
 
     @property
     def is_measured(self) -> bool:
-        """How it was spoken is known while what it is worth is still being found out."""
-        recording = self.recording
-        has_delivery = recording is not None and recording.delivery is not None
-        return self.status is Status.SCORING and has_delivery
+        """How it was spoken is known while what it is worth is still being found out.
+
+        Once the words are there, the rest of the figures is under way: told once, with them.
+        """
+        if self.recording is None or self.delivery is None:
+            return False
+        if self.status is Status.SCORING:
+            return self.recording.delivery_is_complete
+        return self.status is Status.TRANSCRIBING
+
+    @property
+    def delivery(self) -> dict[str, Any] | None:
+        """How it was spoken, as far as it is known; nothing where it will have no words."""
+        if self.recording is None or self._has_failed_recording:
+            return None
+        return self.recording.delivery
 
     @property
     def reason(self) -> str | None:
@@ -202,8 +216,8 @@ class Session:
             "star": {},
             "generated_at": None,
         }
-        if self.recording is not None and self.recording.delivery is not None:
-            shown["delivery"] = self.recording.delivery
+        if self.delivery is not None:
+            shown["delivery"] = self.delivery
         if self.feedback is not None:
             shown |= {name: getattr(self.feedback, name) for name in Feedback.__slots__}
         return shown

@@ -136,12 +136,16 @@ async def record_text(tx: Transaction, *, key: str, user_id: UUID, text: str) ->
 
 
 async def record_delivery(
-    tx: Transaction, *, key: str, user_id: UUID, delivery: dict[str, Any]
+    tx: Transaction, *, key: str, user_id: UUID, delivery: dict[str, Any], is_complete: bool
 ) -> UUID | None:
-    """Keep how a recording was spoken; return the session it is linked to, if any yet."""
+    """Keep how a recording was spoken; return the session it is linked to, if any yet.
+
+    What the sound alone told is replaced by the whole and never replaces it."""
     await _hold_recording(tx, key, user_id)
     mine = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    await tx.execute(update(RECORDINGS).where(mine).values(delivery=json.dumps(delivery)))
+    is_new = mine if is_complete else and_(mine, RECORDINGS.c.delivery.is_(None))
+    kept = {"delivery": json.dumps(delivery), "delivery_is_complete": is_complete}
+    await tx.execute(update(RECORDINGS).where(is_new).values(**kept))
     return await tx.scalar(select(RECORDINGS.c.session_id).where(mine))  # type: ignore[no-any-return]
 
 
@@ -220,6 +224,7 @@ async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording
             text=row["text"],
             failure=_failure(row),
             delivery=None if row["delivery"] is None else json.loads(row["delivery"]),
+            delivery_is_complete=row["delivery_is_complete"] is not False,
         )
         for row in rows
     )

@@ -47,6 +47,8 @@ RECORDINGS = Table(
     Column("text", LongText, nullable=True),
     # How it was spoken, as JSON.
     Column("delivery", LongText, nullable=True),
+    # False while it is only what the sound tells.
+    Column("delivery_is_complete", Boolean, nullable=True),
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),

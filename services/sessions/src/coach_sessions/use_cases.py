@@ -164,13 +164,21 @@ async def record_transcript(
 
 
 async def record_delivery(
-    deps: Deps, *, key: str, user_id: UUID, measured: dict[str, Any], delivery: Delivery
+    deps: Deps,
+    *,
+    key: str,
+    user_id: UUID,
+    measured: dict[str, Any],
+    is_complete: bool,
+    delivery: Delivery,
 ) -> None:
     """Note how a recording was spoken; its session may become known only later."""
     async with deps.db.transaction(handling=delivery) as tx:
         if await store.is_gone(tx, user_id):
             return
-        session_id = await store.record_delivery(tx, key=key, user_id=user_id, delivery=measured)
+        session_id = await store.record_delivery(
+            tx, key=key, user_id=user_id, delivery=measured, is_complete=is_complete
+        )
         await _follow(deps, tx, session_id, user_id)
 
 
@@ -289,11 +297,13 @@ async def _announce_completion(tx: Transaction, session: Session) -> Session:
 
 
 async def _announce_delivery(tx: Transaction, session: Session) -> Session:
-    if not session.is_measured or "measured" in session.announced:
+    if not session.is_measured:
         return session
     shown = session.feedback_shown()
+    said = _fingerprint(json.dumps([shown["status"], shown["delivery"]], sort_keys=True))
+    if session.announced.get("measured") == said:
+        return session
     await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=shown))
-    said = _fingerprint(json.dumps(shown["delivery"], sort_keys=True))
     return replace(session, announced={**session.announced, "measured": said})
 
 

@@ -32,6 +32,9 @@ from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import client_for, deliver, published
 from coach_sessions.tables import METADATA, RECORDINGS
 
+WHOLE = {"pace": {"value": 150.0}}
+EARLY = {"pace": {"value": None}}
+
 
 class Facts:
     """The facts about one session and one recording, each as the event that tells it."""
@@ -65,6 +68,9 @@ class Facts:
             provider="local",
             model="base",
         )
+
+    def heard(self) -> DeliveryMeasured:
+        return DeliveryMeasured(**self._of_upload, delivery=EARLY, is_complete=False)
 
     def measured(self, pace: float = 150.0) -> DeliveryMeasured:
         return DeliveryMeasured(**self._of_upload, delivery={"pace": {"value": pace}})
@@ -166,7 +172,9 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
         session = shown["session_id"]
         assert transcribed.count(session) == 1, order
         told = [one.feedback["status"] for one in early if str(one.session_id) == session]
-        assert told == (["scoring"] if order[-1] == "judged" else []), order
+        until_the_words = order[: min(order.index("transcribed"), order.index("judged"))]
+        is_early = {"linked", "measured", "completed"} <= {*until_the_words}
+        assert told == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "judged"), order
         (last,) = [one.feedback for one in judged if str(one.session_id) == session]
         assert last == {**shown, "generated_at": last["generated_at"]}
 
@@ -189,6 +197,63 @@ async def test_delivery_is_shown_and_told_once_while_the_answer_is_judged(
     assert shown["overall_score"] is None
     (told,) = await published(service.database, SessionMeasured)
     assert told.feedback["delivery"] == shown["delivery"]
+
+
+async def test_what_the_sound_tells_is_pushed_before_the_words_and_the_rest_with_them(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    await deliver(service, facts.confirmed())
+    await _complete(client, session_id)
+    for event in (facts.heard(), facts.transcribed(), facts.measured()):
+        await deliver(service, event)
+
+    told = [one.feedback for one in await published(service.database, SessionMeasured)]
+
+    assert [(one["status"], one["delivery"], one["transcript"]) for one in told] == [
+        ("transcribing", EARLY, None),
+        ("scoring", WHOLE, "I fixed the build."),
+    ]
+
+
+async def test_what_the_sound_told_never_stands_in_the_place_of_the_whole(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    for order in itertools.permutations(("completed", "heard", "transcribed", "measured")):
+        session_id = await _open(client)
+        facts = Facts(user_id, session_id)
+        facts.key = f"uploads/{user_id}/{session_id}.m4a"
+        await deliver(service, facts.confirmed())
+        for name in order:
+            if name == "completed":
+                await _complete(client, session_id)
+            else:
+                await deliver(service, getattr(facts, name)())
+
+        shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+        assert (shown["status"], shown["delivery"]) == ("scoring", WHOLE), order
+        told = await published(service.database, SessionMeasured)
+        *_, last = [one.feedback for one in told if one.session_id == session_id]
+        assert (last["status"], last["delivery"]) == ("scoring", WHOLE), order
+
+
+@pytest.mark.parametrize("order", [("heard", "failed"), ("failed", "heard")])
+async def test_nothing_is_shown_of_a_recording_that_will_never_have_words(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, order: tuple[str, str]
+) -> None:
+    session_id = await _open(client)
+    facts = Facts(user_id, session_id)
+    await deliver(service, facts.confirmed())
+    await _complete(client, session_id)
+    events = {"heard": facts.heard(), "failed": facts.not_transcribed(retryable=False)}
+
+    for name in order:
+        await deliver(service, events[name])
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+    assert (shown["status"], shown["delivery"]) == ("failed", {})
 
 
 async def test_a_delivery_after_the_judgement_changes_nothing(

@@ -85,8 +85,22 @@ class TranscriptionFailed(Event):
     retryable: bool
 
 
+class TranscriptionProgressed(Event):
+    """A part of a long recording has its words; what the gateway pushes as `progress`."""
+
+    type = "transcription.progressed"
+
+    upload_id: UUID
+    user_id: UUID
+    key: str
+    session_id: UUID | None = None
+    done_seconds: float
+    duration_seconds: float
+
+
 class DeliveryMeasured(Event):
-    """How a recording was spoken, in figures; told with its words, ahead of any judgement."""
+    """How a recording was spoken, in figures, ahead of any judgement: first what its sound alone
+    tells (`is_complete` is false), then, with its words, all of it."""
 
     type = "delivery.measured"
     consumers = ("sessions",)
@@ -96,6 +110,9 @@ class DeliveryMeasured(Event):
     key: str
     session_id: UUID | None = None
     delivery: dict[str, Any]
+    is_complete: bool = Field(
+        default=True, description="false: the figures that need the words are still missing"
+    )
 
 
 class SessionTranscribed(Event):
@@ -206,6 +223,7 @@ CATALOG: dict[str, type[Event]] = {
         UploadLinked,
         TranscriptionCompleted,
         TranscriptionFailed,
+        TranscriptionProgressed,
         DeliveryMeasured,
         SessionTranscribed,
         SessionCompleted,

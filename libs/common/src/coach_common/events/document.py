@@ -21,7 +21,13 @@ _FROM = {
     "session": "sessions",
     "feedback": "ai",
 }
-_PUSHED = ("session.transcribed", "session.measured", "session.judged", "transcription.completed")
+_PUSHED = (
+    "session.transcribed",
+    "session.measured",
+    "session.judged",
+    "transcription.completed",
+    "transcription.progressed",
+)
 
 
 def source_of(event: type[Event]) -> str:

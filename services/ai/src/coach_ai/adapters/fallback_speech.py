@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import Counter
 
 from coach_ai.domain import Transcript
-from coach_ai.ports import Transcriber
+from coach_ai.ports import Tell, Transcriber, nobody
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -26,16 +26,16 @@ class FallbackTranscriber:
         self._first, self._second = first, second
         self._away_until = 0.0
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         """Return the words as the first heard them, else as the second did."""
         if time.monotonic() >= self._away_until:
             try:
-                return await self._first.transcribe(recording)
+                return await self._first.transcribe(recording, tell)
             except Unavailable as error:
                 self._away_until = time.monotonic() + error.retry_after_seconds
                 log.warning("speech.fell_back", reason=str(error))
         FELL_BACK.inc()
-        return await self._second.transcribe(recording)
+        return await self._second.transcribe(recording, tell)
 
     async def warm_up(self) -> None:
         """Warm the first; the second warms when it is needed."""

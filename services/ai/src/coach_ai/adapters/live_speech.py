@@ -20,8 +20,9 @@ class LocalLiveSpeech:
 
     async def hear(
         self, spool: Path, *, rate: int | None, begin: float, language: str | None
-    ) -> tuple[Hypothesis, str | None]:
-        """Return what is said from `begin` to the end of the spool so far, and in what language.
+    ) -> tuple[Hypothesis, str | None] | None:
+        """Return what is said from `begin` to the end of the spool so far, and in what language;
+        None where that is nothing new.
 
         `rate` is that of raw 16-bit mono; None: a container that can be read while it grows.
         """
@@ -34,6 +35,8 @@ class LocalLiveSpeech:
                 {"path": str(spool), "rate": rate, "begin": begin, "language": language}
             )
         heard = said["heard"]
+        if heard is None:
+            return None
         words = tuple(Word(*word) for word in heard["words"])
         return Hypothesis(words, heard["end"], heard["pause"]), heard["language"]
 

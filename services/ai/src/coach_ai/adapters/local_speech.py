@@ -10,6 +10,7 @@ from typing import Any
 from coach_ai.adapters import speech_model
 from coach_ai.adapters.speech_process import SpeechProcess
 from coach_ai.domain import Silence, Sound, Transcript, Word
+from coach_ai.ports import Tell, nobody
 from coach_common.errors import Unavailable
 
 PROVIDER = "local"
@@ -26,11 +27,11 @@ class LocalTranscriber:
         for process in self.processes:
             self._idle.put_nowait(process)
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         """Return the words, with times, and the silences."""
         await self.check()
         async with self._turn() as process:
-            said = await process.ask({"path": str(recording)})
+            said = await process.ask({"path": str(recording)}, tell)
         return _transcript(said["transcript"], speech_model.name_of(self._folder))
 
     async def warm_up(self) -> None:

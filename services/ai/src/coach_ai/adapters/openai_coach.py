@@ -15,6 +15,7 @@ from coach_ai.adapters import prompts
 from coach_ai.adapters.openai_chat import OpenAIChat
 from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
 from coach_ai.domain import (
+    UNCLEAR,
     Answer,
     CannotJudge,
     Claim,
@@ -109,8 +110,24 @@ class OpenAICoach:
 
     async def judge(self, answer: Answer) -> Judgement:
         """Score as often as set, and return the scoring in the middle with the spread in words."""
+        if answer.is_unclear:
+            return self._not_judged(answer, UNCLEAR)
         # One after another: a provider that is down is not asked for the others.
         return _middle([await self._score(answer) for _ in range(self._scorings)])
+
+    def _not_judged(self, answer: Answer, reason: str) -> Judgement:
+        return Judgement(
+            overall_score=None,
+            communication_score=None,
+            technical_score=None,
+            clarity_score=None,
+            claims=(),
+            detailed_feedback=reason,
+            provider=PROVIDER,
+            model=self._model,
+            rubric_version=self._rubric.version,
+            delivery=delivery.measure(answer),
+        )
 
     async def _score(self, answer: Answer) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""

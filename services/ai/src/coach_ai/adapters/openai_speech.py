@@ -17,7 +17,7 @@ from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
 from coach_ai.adapters.speech_process import SpeechProcess
 from coach_ai.domain import CannotTranscribe, Silence, Sound, Transcript, Word
 from coach_ai.evidence import tokens_of
-from coach_ai.ports import Transcriber
+from coach_ai.ports import Tell, Transcriber, nobody
 from coach_common.errors import CoachError, Unavailable
 
 MAX_PIECE_SECONDS = 600.0
@@ -54,7 +54,7 @@ class OpenAITranscriber:
         self._process = SpeechProcess(None, threads=1)
         self._turn = asyncio.Lock()
 
-    async def transcribe(self, recording: Path) -> Transcript:
+    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
         """Return the words; with times where the model gives them or the aligner is there."""
         with tempfile.TemporaryDirectory(prefix="pieces-") as folder:
             async with self._turn:
@@ -63,7 +63,8 @@ class OpenAITranscriber:
                         "path": str(recording),
                         "pieces": folder,
                         "longest": self._max_piece_seconds,
-                    }
+                    },
+                    tell,
                 )
             pieces = said["pieces"]
             heard = [

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from coach_ai.adapters import speech_model
-from coach_ai.domain import CannotTranscribe
+from coach_ai.domain import CannotTranscribe, Progress, SoundTrack
+from coach_ai.ports import Tell, nobody
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -64,18 +66,19 @@ class SpeechProcess:
         log.info("speech.started", pid=child.pid)
         return child
 
-    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the child's answer; CannotTranscribe with its reason.
+    async def ask(self, request: dict[str, Any], tell: Tell = nobody) -> dict[str, Any]:
+        """Return the child's answer, having told what it said before; CannotTranscribe with its
+        reason.
 
         Where a child dies over it, a fresh one is asked; a recording that two died over is itself
         to blame.
         """
         try:
-            return await self._ask(request)
+            return await self._ask(request, tell)
         except SpeechDied:
             log.warning("speech.again")
         try:
-            return await self._ask(request)
+            return await self._ask(request, tell)
         except SpeechDied as error:
             raise CannotTranscribe(UNREADABLE) from error
 
@@ -87,10 +90,10 @@ class SpeechProcess:
                 child.kill()
             await child.wait()
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, request: dict[str, Any], tell: Tell) -> dict[str, Any]:
         child = await self.start()
         try:
-            said = await _answer(child, request)
+            said = await _answer(child, request, tell)
         except BaseException:
             # Whatever it was doing, it cannot be told to stop: the next one gets a new child.
             await self.kill()
@@ -103,16 +106,26 @@ class SpeechProcess:
         return said
 
 
-async def _answer(child: asyncio.subprocess.Process, request: dict[str, Any]) -> dict[str, Any]:
+async def _answer(
+    child: asyncio.subprocess.Process, request: dict[str, Any], tell: Tell
+) -> dict[str, Any]:
     if child.stdin is None:
         raise SpeechDied("Transcription is away.")
     child.stdin.write(json.dumps(request).encode() + b"\n")
     with suppress(ConnectionError):
         await child.stdin.drain()
     said = await _line(child, _DECODE_SECONDS)
-    if "decoded_seconds" in said:
-        said = await _line(child, 30.0 + 2.0 * float(said["decoded_seconds"]))
-    return said
+    if "decoded_seconds" not in said:
+        return said
+    until = time.monotonic() + 30.0 + 2.0 * float(said["decoded_seconds"])
+    while True:
+        said = await _line(child, until - time.monotonic())
+        if "track" in said:
+            await tell(SoundTrack.of(said["track"]))
+        elif "progress" in said:
+            await tell(Progress(**said["progress"]))
+        else:
+            return said
 
 
 async def _line(child: asyncio.subprocess.Process, seconds: float) -> dict[str, Any]:

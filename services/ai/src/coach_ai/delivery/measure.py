@@ -13,7 +13,7 @@ from coach_ai.delivery import metric
 from coach_ai.delivery.fillers import FILLED_PAUSES, find_fillers, hums_between
 from coach_ai.delivery.metric import Metric
 from coach_ai.delivery.words import count_syllables, span_of, token_of
-from coach_ai.domain import Answer, Silence, Sound, Transcript, Word
+from coach_ai.domain import Answer, Silence, Sound, SoundTrack, Transcript, Word
 
 MIN_SECONDS = 20.0
 MIN_WORDS = 40
@@ -23,11 +23,50 @@ _LONG_PAUSE_SECONDS = 2.0
 _WINDOW_SECONDS = 15.0
 _LEAST_OVER_NOISE_DB = 6.0
 _MOST_CLIPPED = 0.01
+_EDGE_SECONDS = 0.02
+_NO_PAUSE = "nothing was paused for 250 ms"
 _CLAUSE_ENDS = (",", ".", ";", ":", "?", "!", "—", "…")
 _CLAUSE_BEGINS = frozenset(
     ("and", "but", "or", "so", "because", "which", "who", "when", "while", "if", "although",
      "though", "since", "until", "where", "whereas", "then")
 )  # fmt: skip
+
+
+_OF_WORDS = (
+    ("pace", metric.PACE),
+    ("pace_steadiness", metric.PACE_STEADINESS),
+    ("articulation_rate", metric.ARTICULATION),
+    ("pauses_inside_clauses", metric.INSIDE_CLAUSES),
+    ("mean_length_of_run", metric.RUN),
+    ("discourse_fillers", metric.DISCOURSE_FILLERS),
+    ("filled_pauses", metric.FILLED_PAUSES),
+)
+_OF_SILENCE = (
+    ("silent_pauses", metric.SILENT_PAUSES),
+    ("pause_length", metric.PAUSE_LENGTH),
+    ("long_pauses", metric.LONG_PAUSES),
+    ("phonation_ratio", metric.PHONATION),
+)
+
+
+def measure_sound(track: SoundTrack) -> dict[str, Any] | None:
+    """Return the figures that need no words, and of the others that they wait for them.
+
+    None where too little is spoken to be sure that there will be enough words. The span is that
+    of the sound; where the words turn out to begin or end elsewhere, `measure` says it anew.
+    """
+    begin, end = _span_of_sound(track)
+    pauses = _pauses_within(track.silences, begin, end)
+    if end - begin - _length_of(pauses) < MIN_SECONDS:
+        return None
+    doubt = _doubt(track.sound)
+    return {
+        **metric.missing(_OF_WORDS, metric.WAITING),
+        **_silence(pauses, end - begin, doubt),
+        **_voice(track.sound, doubt),
+        "response_latency": metric.LATENCY.of(begin, 1),
+        "answer_length": metric.LENGTH.of(end - begin, 1),
+    }
 
 
 def measure(answer: Answer | Transcript) -> dict[str, Any]:
@@ -46,22 +85,41 @@ def measure(answer: Answer | Transcript) -> dict[str, Any]:
             f"{max(end - begin, 0.0):.0f} s and {len(words)} words are too few to measure"
             f" (at least {MIN_SECONDS:.0f} s and {MIN_WORDS} words)"
         )
-    pauses = [
-        silence
-        for silence in answer.silences
-        if begin <= silence.start
-        and silence.end <= end
-        and silence.end - silence.start >= _PAUSE_SECONDS
-    ]
+    pauses = _pauses_within(answer.silences, begin, end)
     doubt = _doubt(answer.sound)
     return {
         **_pace(words, begin, end),
-        **_pauses(words, pauses, end - begin, doubt),
+        **_silence(pauses, end - begin, doubt),
+        **_runs(words, pauses, end - begin, doubt),
         **_fillers(words, answer.sound, end - begin, doubt),
         **_voice(answer.sound, doubt),
         "response_latency": metric.LATENCY.of(begin, 1),
         "answer_length": metric.LENGTH.of(end - begin, len(words)),
     }
+
+
+def _span_of_sound(track: SoundTrack) -> tuple[float, float]:
+    begin, end = 0.0, track.duration_seconds
+    for silence in track.silences:
+        if silence.start <= _EDGE_SECONDS:
+            begin = silence.end
+        if silence.end >= track.duration_seconds - _EDGE_SECONDS:
+            end = silence.start
+    return begin, end
+
+
+def _pauses_within(silences: Sequence[Silence], begin: float, end: float) -> list[Silence]:
+    return [
+        silence
+        for silence in silences
+        if begin <= silence.start
+        and silence.end <= end
+        and silence.end - silence.start >= _PAUSE_SECONDS
+    ]
+
+
+def _length_of(pauses: Sequence[Silence]) -> float:
+    return sum(pause.end - pause.start for pause in pauses)
 
 
 def _pace(words: Sequence[Word], begin: float, end: float) -> dict[str, Metric]:
@@ -82,41 +140,41 @@ def _pace(words: Sequence[Word], begin: float, end: float) -> dict[str, Metric]:
     }
 
 
-def _pauses(
+def _silence(pauses: Sequence[Silence], span: float, doubt: str | None) -> dict[str, Metric]:
+    if doubt is not None:
+        return metric.missing(_OF_SILENCE, doubt)
+    lengths = [pause.end - pause.start for pause in pauses]
+    long = [length for length in lengths if length > _LONG_PAUSE_SECONDS]
+    middle = metric.PAUSE_LENGTH.missing(_NO_PAUSE)
+    if pauses:
+        typical = math.exp(statistics.median(map(math.log, lengths)))
+        middle = metric.PAUSE_LENGTH.of(typical, len(pauses))
+    return {
+        "silent_pauses": metric.SILENT_PAUSES.of(60 * len(pauses) / span, len(pauses)),
+        "pause_length": middle,
+        "long_pauses": metric.LONG_PAUSES.of(len(long), len(pauses)),
+        "phonation_ratio": metric.PHONATION.of(1 - sum(lengths) / span, len(pauses)),
+    }
+
+
+def _runs(
     words: Sequence[Word], pauses: Sequence[Silence], span: float, doubt: str | None
 ) -> dict[str, Metric]:
-    scales = (
-        ("articulation_rate", metric.ARTICULATION),
-        ("silent_pauses", metric.SILENT_PAUSES),
-        ("pause_length", metric.PAUSE_LENGTH),
-        ("long_pauses", metric.LONG_PAUSES),
-        ("pauses_inside_clauses", metric.INSIDE_CLAUSES),
-        ("mean_length_of_run", metric.RUN),
-        ("phonation_ratio", metric.PHONATION),
-    )
     if doubt is not None:
-        return metric.missing(scales, doubt)
-    lengths = [pause.end - pause.start for pause in pauses]
-    spoken = span - sum(lengths)
+        names = ("articulation_rate", "pauses_inside_clauses", "mean_length_of_run")
+        return metric.missing([one for one in _OF_WORDS if one[0] in names], doubt)
     syllables = sum(count_syllables(word.text) for word in words)
-    long = [length for length in lengths if length > _LONG_PAUSE_SECONDS]
-    found = {
-        "articulation_rate": metric.ARTICULATION.of(syllables / max(spoken, 1.0), syllables),
-        "silent_pauses": metric.SILENT_PAUSES.of(60 * len(pauses) / span, len(pauses)),
-        "long_pauses": metric.LONG_PAUSES.of(len(long), len(pauses)),
+    spoken = max(span - _length_of(pauses), 1.0)
+    return {
+        "articulation_rate": metric.ARTICULATION.of(syllables / spoken, syllables),
+        "pauses_inside_clauses": _inside_clauses(words, pauses),
         "mean_length_of_run": metric.RUN.of(syllables / (len(pauses) + 1), len(pauses) + 1),
-        "phonation_ratio": metric.PHONATION.of(spoken / span, len(pauses)),
-        "pause_length": metric.PAUSE_LENGTH.missing("nothing was paused for 250 ms"),
-        "pauses_inside_clauses": metric.INSIDE_CLAUSES.missing("nothing was paused for 250 ms"),
     }
-    if pauses:
-        middle = math.exp(statistics.median(map(math.log, lengths)))
-        found["pause_length"] = metric.PAUSE_LENGTH.of(middle, len(pauses))
-        found["pauses_inside_clauses"] = _inside_clauses(words, pauses)
-    return found
 
 
 def _inside_clauses(words: Sequence[Word], pauses: Sequence[Silence]) -> Metric:
+    if not pauses:
+        return metric.INSIDE_CLAUSES.missing(_NO_PAUSE)
     if not any(word.text.endswith(_CLAUSE_ENDS) for word in words):
         return metric.INSIDE_CLAUSES.missing("the transcript has no punctuation")
     inside = sum(_is_inside_clause(words, pause) for pause in pauses)

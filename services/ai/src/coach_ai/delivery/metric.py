@@ -80,6 +80,9 @@ LATENCY = Scale("s", "from the recording's start to the first word; never scored
 LENGTH = Scale("s", "superpowerresume, velyq: 60-120; over 180 rambles", (45, 180))
 
 
+WAITING = "waiting for the transcript"
+
+
 def not_measurable(reason: str) -> dict[str, Any]:
     """Return what stands in the place of all figures."""
     return {"status": "not_measurable", "reason": reason}

@@ -2,23 +2,44 @@
 
 import asyncio
 import time
+from dataclasses import asdict
+from typing import Any
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Histogram
 
 from coach_ai import delivery, store
 from coach_ai.deps import Deps
-from coach_ai.domain import CannotTranscribe, Job, JobKind, Recording, Transcript
-from coach_common.errors import Conflict, NotFound
+from coach_ai.domain import (
+    CannotTranscribe,
+    Job,
+    JobKind,
+    Progress,
+    Recording,
+    SoundTrack,
+    Transcript,
+)
+from coach_ai.ports import Tell
+from coach_common import logs
+from coach_common.errors import Conflict, NotFound, Unavailable
 from coach_common.events.catalog import (
     DeliveryMeasured,
     TranscriptionCompleted,
     TranscriptionFailed,
+    TranscriptionProgressed,
 )
+
+log = logs.get(__name__)
 
 TRANSCRIBING = Counter("coach_ai_transcribing_seconds", "Time the provider took, in all.")
 TRANSCRIBED = Counter("coach_ai_transcribed_audio_seconds", "Length of what was transcribed.")
 MEASURED = Counter(
     "coach_ai_deliveries", "Recordings by whether they could be measured.", ["is_measurable"]
+)
+
+EARLY = Histogram(
+    "coach_ai_sound_measured_seconds",
+    "Time from a recording's claim to what its sound alone tells.",
+    buckets=(0.2, 0.5, 1, 2, 3, 5, 10, 30),
 )
 
 
@@ -30,7 +51,18 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
         async with deps.db.transaction() as tx:
             await store.finish_job(tx, job)
         return
-    transcript = await _listen(deps, recording)
+    began = time.perf_counter()
+
+    async def tell(news: SoundTrack | Progress) -> None:
+        try:
+            await _tell(deps, job, news)
+        except Unavailable as error:
+            # It comes too late or not at all; the words themselves are what counts.
+            log.warning("transcription.untold", reason=str(error))
+        if isinstance(news, SoundTrack):
+            EARLY.observe(time.perf_counter() - began)
+
+    transcript = await _listen(deps, recording, tell)
     TRANSCRIBED.inc(transcript.duration_seconds)
     measured = delivery.measure(transcript)
     MEASURED.labels("no" if "status" in measured else "yes").inc()
@@ -70,6 +102,27 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
     deps.ring(JobKind.FEEDBACK)
 
 
+async def _tell(deps: Deps, job: Job, news: SoundTrack | Progress) -> None:
+    """Tell what is known of a recording before its words, while it is ours to transcribe."""
+    measured = delivery.measure_sound(news) if isinstance(news, SoundTrack) else None
+    if isinstance(news, SoundTrack) and measured is None:
+        return
+    async with deps.db.transaction() as tx:
+        recording = await store.find_recording(tx, job.subject_id)
+        if recording is None or not await store.renew_lease(tx, job):
+            return
+        about: dict[str, Any] = {
+            "upload_id": recording.upload_id,
+            "user_id": recording.user_id,
+            "key": recording.key,
+            "session_id": recording.session_id,
+        }
+        if measured is not None:
+            await tx.emit(DeliveryMeasured(**about, delivery=measured, is_complete=False))
+        else:
+            await tx.emit(TranscriptionProgressed(**about, **asdict(news)))
+
+
 async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
     """Tell that a recording has no words: for good, or not yet."""
     async with deps.db.transaction() as tx:
@@ -101,7 +154,7 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
     deps.ring(JobKind.FEEDBACK)
 
 
-async def _listen(deps: Deps, recording: Recording) -> Transcript:
+async def _listen(deps: Deps, recording: Recording, tell: Tell) -> Transcript:
     try:
         file = await deps.objects.download(
             recording.key,
@@ -115,7 +168,7 @@ async def _listen(deps: Deps, recording: Recording) -> Transcript:
         raise CannotTranscribe(str(error)) from None
     began = time.perf_counter()
     try:
-        return await deps.transcriber.transcribe(file)
+        return await deps.transcriber.transcribe(file, tell)
     finally:
         TRANSCRIBING.inc(time.perf_counter() - began)
         await asyncio.to_thread(file.unlink, missing_ok=True)

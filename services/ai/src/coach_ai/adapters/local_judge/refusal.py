@@ -6,7 +6,7 @@ from coach_ai.adapters.local_judge.reading import Reading
 from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
 from coach_ai.adapters.local_judge.words import STOP
-from coach_ai.domain import Answer
+from coach_ai.domain import UNCLEAR, Answer
 from coach_ai.evidence import tokens_of
 
 _MIN_WORDS = 15
@@ -25,6 +25,8 @@ def why_not(
     words = tokens_of(answer.text)
     if answer.language not in (None, "en"):
         return ("The answer is not in English, the only language this coach can judge.", None)
+    if answer.is_unclear:
+        return (UNCLEAR, None)
     if _NO_ANSWER.match(" ".join(words)) or not words:
         return ("There is no answer to judge here. Try again with a story of your own.", None)
     if len(words) < _MIN_WORDS:
