@@ -45,7 +45,8 @@ SECTIONS = {
 def measure() -> dict[str, Any]:
     """Return the card."""
     folder = embeddings.installed()
-    judge = local_judge.LocalJudge(None if folder is None else embeddings.Embeddings(folder))
+    keep = embeddings.default_keep()
+    judge = local_judge.LocalJudge(embeddings.Embeddings(folder, keep) if folder else None)
 
     def score(question: str, text: str) -> int | None:
         return judge.judge(Answer("Practice", question, text, "en")).overall_score

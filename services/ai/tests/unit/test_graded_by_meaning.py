@@ -22,13 +22,16 @@ def test_by_meaning_a_good_answer_to_another_question_scores_lower(embeddings: E
     """Every answer of levels 4 and 5, given to each of the other questions of its set."""
 
     def lower(by: Embeddings | None) -> list[bool]:
-        return [
-            _score(other["question"], one[level], by) < _score(one["question"], one[level], by)
-            for one in GRADED["answers"]
-            for level in (4, 5)
-            for other in GRADED["answers"]
-            if other is not one
-        ]
+        found = []
+        for one in GRADED["answers"]:
+            for level in (4, 5):
+                own = _score(one["question"], one[level], by)
+                found += [
+                    _score(other["question"], one[level], by) < own
+                    for other in GRADED["answers"]
+                    if other is not one
+                ]
+        return found
 
     by_meaning, by_words = lower(embeddings), lower(None)
 
