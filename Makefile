@@ -96,7 +96,7 @@ bench-auth: setup  ## logins beside bare bcrypt, refreshes, how fast a revocatio
 bench-ws: setup servers  ## sockets: memory, an event's way from the broker, frames a second
 	@$(BIN)/python benchmarks/sockets.py
 
-quality: setup  ## how good the local judge is: docs/quality.md and the card that /v1/quality serves
+quality: setup  ## how well we judge, hear and measure: docs/quality.md and the card that /v1/quality serves
 	@$(BIN)/python benchmarks/quality.py
 
 bench-ai: setup  ## speech beside faster-whisper called bare, and the way to the judgement

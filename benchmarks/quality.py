@@ -1,36 +1,44 @@
 """The quality card: what the local judge does with graded answers, by split; no network.
 
-Writes `coach_ai/quality/card.json`, which `GET /v1/quality` serves, and `docs/quality.md`.
+Writes `coach_ai/quality/card.json` and, where it is not told `judge`, `speech.json`, which
+`GET /v1/quality` serves together, and `docs/quality.md`.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import quality_tables
 import yaml
 
 from coach_ai import quality
-from coach_ai.adapters import embeddings, local_judge
+from coach_ai.adapters import embeddings, local_judge, prompts
 from coach_ai.domain import Answer
+from coach_ai.no_answer import without_orders
 from coach_ai.rubric import load
 
 ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services" / "ai" / "tests" / "graded"
 CARD = Path(quality.__file__).with_name("card.json")
+SPEECH = CARD.with_name("speech.json")
 PAGE = ROOT / "docs" / "quality.md"
 
 HEAD = """# How good the judge is
 
 Written by `make quality`, from real runs; `GET /v1/quality` serves the same figures. The
-{provider} judge `{model}`, rubric {rubric_version}.
+{provider} judge `{model}`, rubric {rubric_version}; speech by `{speech_model}`.
 
 The answers are written, not recorded, by hands that nobody has checked: the levels are one
 writer's. `first_set` was written by one who had read the judge's cues, so it flatters; `tuning` and
 `held_out` were written without sight of the judge. `second` was written before the signals were
 rewritten, by the hand that did it. `held_out` and `second` are only counted, never tuned on.
 
-**Human agreement: {human_agreement}.** Word error rates and metric errors are not on this card yet.
-The OpenAI judge is not on it: its figures need a key.
+**Human agreement: {human_agreement}.** The OpenAI judge is not on this card: its figures need a
+key. The local judge has no prompt; the versions of the prompts that OpenAI is given:
+{prompts}.
 """
 SECTIONS = {
     "ordering": "Pairs of answers two or more levels apart that come out in the right order"
@@ -60,14 +68,35 @@ def measure() -> dict[str, Any]:
         "provider": local_judge.PROVIDER,
         "model": judge.model,
         "rubric_version": load().version,
+        "prompt_versions": {
+            "judge": prompts.version(*prompts.JUDGE),
+            "chat": prompts.version(*prompts.CHAT),
+            "summarise": prompts.version(*prompts.SUMMARISE),
+        },
         "human_agreement": "not measured",
         **quality.count(score, [*blind, *known, *second], changed),
+        "orders_left_out": _orders_left_out(changed),
+        "judged_again": quality.judged_again(score, [*blind, *known, *second]),
+    }
+
+
+def _orders_left_out(changed: dict[str, Any]) -> dict[str, Any]:
+    """Return how many texts with an order to the judge lose it before a model sees them."""
+    unseen = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
+    texts = {
+        "graded_set": [one["injected"] for one in changed["variants"] if "injected" in one],
+        "written_afterwards": [f"I built a shop. {order}" for order in unseen],
+    }
+    return {
+        name: {"count": sum(without_orders(one) != one for one in given), "of": len(given)}
+        for name, given in texts.items()
     }
 
 
 def page(card: dict[str, Any]) -> str:
     """Return the card as a page."""
-    lines = [HEAD.format(**card)]
+    versions = ", ".join(f"{k} `{v}`" for k, v in card["prompt_versions"].items())
+    lines = [HEAD.format(**card, prompts=versions)]
     for name, about in SECTIONS.items():
         lines += [f"## {name.replace('_', ' ').capitalize()}\n", f"{about}\n"]
         lines += ["| split | what | count | of |", "|---|---|---|---|"]
@@ -77,11 +106,35 @@ def page(card: dict[str, Any]) -> str:
     none = card["no_answers_not_scored"]
     lines.append(f'No answers at all ("fine", the question read back): {none["count"]} of')
     lines.append(f"{none['of']} are not scored.\n")
-    return "\n".join(lines)
+    seen, unseen = card["orders_left_out"].values()
+    lines.append(
+        "Orders to whoever judges that are known by their wording, and so left out of what"
+    )
+    lines.append(
+        f"OpenAI is given: {seen['count']} of {seen['of']} in the set (all of which were seen"
+    )
+    lines.append(
+        f"by the writer of the patterns), {unseen['count']} of {unseen['of']} written later.\n"
+    )
+    return "\n".join([*lines, *quality_tables.lines(card)])
+
+
+def measure_speech() -> dict[str, Any]:
+    """Return the card's part on hearing and measuring; takes minutes."""
+    import quality_figures
+    import quality_speech
+
+    return quality_speech.measure() | quality_figures.measure()
+
+
+def main() -> None:
+    """Write the card and its page; with `judge` what was heard stays as it was measured."""
+    CARD.write_text(json.dumps(measure(), indent=2) + "\n", "utf-8")
+    if sys.argv[1:] != ["judge"]:
+        SPEECH.write_text(json.dumps(measure_speech(), indent=2) + "\n", "utf-8")
+    PAGE.write_text(page(quality.card()), "utf-8")
+    print(PAGE.read_text("utf-8"))
 
 
 if __name__ == "__main__":
-    found = measure()
-    CARD.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-    PAGE.write_text(page(found), "utf-8")
-    print(PAGE.read_text("utf-8"))
+    main()

@@ -27,6 +27,7 @@ from coach_ai.domain import (
     Word,
 )
 from coach_ai.ports import Tell, nobody
+from coach_ai.spending import Spent
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
@@ -81,6 +82,8 @@ class ScriptedCoach:
     """Judges everything alike, or raises what it is told to."""
 
     failures: list[Exception] = field(default_factory=list)
+    most: int = 0
+    """What anything is said to take at most, and `tokens` what it takes; of model `s1`."""
     tokens: int = 0
     judged: list[Answer] = field(default_factory=list)
     asked: list[Talk] = field(default_factory=list)
@@ -88,14 +91,19 @@ class ScriptedCoach:
     """What a reply is made of, where it shall not be an echo: words, a wait, a failure."""
     finished: int = 0
 
-    async def judge(self, answer: Answer) -> Judgement:
+    def most_tokens(self, work: Answer | Talk) -> int:
+        return self.most
+
+    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
         self.judged.append(answer)
+        spent.add("s1", self.tokens, 0)
         if self.failures:
             raise self.failures.pop(0)
-        return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1", tokens=self.tokens)
+        return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
 
-    async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+    async def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         self.asked.append(talk)
+        spent.add("s1", self.tokens, 0)
         try:
             for piece in self.pieces or ("You said: ", talk.asked):
                 if isinstance(piece, Exception):
@@ -107,7 +115,9 @@ class ScriptedCoach:
         finally:
             self.finished += 1
 
-    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    async def summarise(
+        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+    ) -> str:
         if self.failures:
             raise self.failures.pop(0)
         return f"{summary}/{len(messages)} summed up"

@@ -19,7 +19,9 @@ from coach_common.testing.fakes import KeepingTransport
 
 @dataclass
 class OpenAIServer:
-    """What it was asked, and what it will answer, first things first; the last answer stays."""
+    """What it was asked, and what it will answer, first things first; the last answer stays.
+
+    An answer is a body, a response, seconds to wait, or a function of what was asked."""
 
     answers: list[Any] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -28,6 +30,8 @@ class OpenAIServer:
 
     async def answer(self) -> Response:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if callable(answer) and not isinstance(answer, Response):
+            answer = answer(self.asked[-1])
         if isinstance(answer, float):
             await asyncio.sleep(answer)
             return JSONResponse({})
@@ -98,16 +102,37 @@ def said(
     }
 
 
-def streamed(*pieces: str | asyncio.Event, finish: str | None = "stop") -> "StreamedAnswer":
+def taken(answer: dict[str, Any], tokens_in: int, tokens_out: int) -> dict[str, Any]:
+    """Return the completion with what it took."""
+    return answer | {
+        "usage": {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+        }
+    }
+
+
+def streamed(
+    *pieces: str | asyncio.Event,
+    finish: str | None = "stop",
+    usage: tuple[int, int] | None = None,
+) -> "StreamedAnswer":
     """Return a chat completion that comes piece by piece; an event is waited for."""
-    return StreamedAnswer(pieces, finish)
+    return StreamedAnswer(pieces, finish, usage)
 
 
 class StreamedAnswer(StreamingResponse):
     """A streamed completion, which knows whether its reader left before the end."""
 
-    def __init__(self, pieces: Sequence[str | asyncio.Event], finish: str | None) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[str | asyncio.Event],
+        finish: str | None,
+        usage: tuple[int, int] | None,
+    ) -> None:
         self.left = asyncio.Event()
+        self.usage = usage
         super().__init__(self._chunks(pieces, finish), media_type="text/event-stream")
 
     async def _chunks(
@@ -121,16 +146,21 @@ class StreamedAnswer(StreamingResponse):
                     yield _chunk({"role": "assistant", "content": piece}, None)
             if finish is not None:
                 yield _chunk({}, finish)
+                if self.usage is not None:
+                    last = taken(_BODY | {"choices": []}, *self.usage)
+                    yield f"data: {json.dumps(last)}\n\n".encode()
                 yield b"data: [DONE]\n\n"
         except asyncio.CancelledError:
             self.left.set()
             raise
 
 
+_BODY = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+
+
 def _chunk(delta: dict[str, str], finish: str | None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    body = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    return f"data: {json.dumps(body | {'choices': [choice]})}\n\n".encode()
+    return f"data: {json.dumps(_BODY | {'choices': [choice]})}\n\n".encode()
 
 
 def judged(**changed: Any) -> dict[str, Any]:

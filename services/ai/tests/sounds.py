@@ -44,12 +44,15 @@ def write(
     format: str,
     codec: str,
     *,
+    rate: int | None = None,
     film: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Write a mono recording; with `film` (a codec), pictures run beside it."""
     with av.open(str(file), mode="w", format=format, options=options or {}) as container:
-        sound: Any = container.add_stream(codec, rate=48_000 if codec == "libopus" else RATE)
+        sound: Any = container.add_stream(
+            codec, rate=rate or (48_000 if codec == "libopus" else RATE)
+        )
         sound.layout = "mono"
         if film is not None:
             _film(container, film, len(samples) / RATE)

@@ -1,11 +1,13 @@
 """Voices made by arithmetic: a known pitch, known pauses, held vowels planted into recordings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sounds import write
 
-from coach_ai.adapters.audio import RATE
+from coach_ai.adapters.audio import RATE, decode
 from coach_ai.domain import Hum, Word
 
 Samples = NDArray[np.float32]
@@ -15,6 +17,9 @@ ER = (500.0, 1450.0, 2400.0)
 AH = (700.0, 1150.0, 2550.0)
 HUMMED = (250.0, 1100.0, 2200.0)
 _BANDWIDTHS = (80.0, 110.0, 170.0)
+
+PLANTED = [(4.0, 4.3), (9.0, 9.8), (15.5, 17.0), (24.0, 24.4)]
+"""The pauses of `voice`, in seconds."""
 
 
 def hesitation(
@@ -49,6 +54,15 @@ def spoken(pitch: NDArray[np.float64]) -> Samples:
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
     voice = sum(0.1 / k * np.sin(k * phase) for k in range(1, 12))
     return np.where(pitch > 0, voice, 0.0).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def voice(mean: float = 180.0, deviation: float = 25.0) -> Samples:
+    """Return 30 s of a voice whose pitch swings as a sine, with the planted pauses."""
+    time = np.arange(30 * RATE) / RATE
+    pitch = mean + deviation * np.sqrt(2) * np.sin(2 * np.pi * 0.7 * time)
+    for begin, end in PLANTED:
+        pitch[int(begin * RATE) : int(end * RATE)] = 0.0
+    return spoken(pitch)
 
 
 def hesitating(
@@ -102,6 +116,26 @@ def splice(
         length += len(sound)
         last = at
     return np.concatenate([*parts, samples[last:]]), begins
+
+
+def _through_44100(samples: Samples, folder: Path) -> Samples:
+    return decode(write(folder / "voice.wav", samples, "wav", "pcm_s16le", rate=44_100))
+
+
+def _noisy(samples: Samples) -> Samples:
+    power = float(np.mean(samples[samples != 0] ** 2))
+    noise = np.random.default_rng(5).standard_normal(len(samples)) * np.sqrt(power / 100)
+    return (samples + noise).astype(np.float32)
+
+
+CHANGES: dict[str, Callable[[Samples, Path], Samples]] = {
+    "nothing": lambda samples, _: samples,
+    "6 dB louder": lambda samples, _: (samples * 2).astype(np.float32),
+    "6 dB softer": lambda samples, _: (samples / 2).astype(np.float32),
+    "44.1 kHz": _through_44100,
+    "noise 20 dB below": lambda samples, _: _noisy(samples),
+}
+"""What may happen to a sound on its way, and must change nothing that is measured on it."""
 
 
 def _quietest(samples: Samples, count: int) -> list[float]:

@@ -50,6 +50,7 @@ def build(
         Path(tempfile.gettempdir()),
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
+        prices=settings.openai_prices,
     )
     checks = {"database": database.check, "broker": transport.check, "store": store.check}
     app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})

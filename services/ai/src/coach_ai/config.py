@@ -18,7 +18,11 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     openai_transcribe_model: str = "gpt-transcribe"
     openai_chat_model: str = "gpt-5-mini"
     openai_daily_tokens: int = Field(default=200_000, ge=1)
-    """What a person's judgements may take in a day (UTC); then they wait for the next."""
+    """What a person's judgements and chat may take in a day (UTC); then they wait for the next."""
+    openai_prices: dict[str, tuple[float, float]] = Field(default={"gpt-5-mini": (0.25, 2.00)})
+    """US dollars for a million tokens in and out, by model; what is not named has no known cost.
+
+    gpt-5-mini's: developers.openai.com/api/docs/models/gpt-5-mini, read 25 November 2026."""
     openai_scorings: int = Field(default=1, ge=1, le=9)
     """How often an answer is scored; the scoring in the middle counts, and the spread is told."""
     chat_history_tokens: int = Field(default=4000, ge=200)

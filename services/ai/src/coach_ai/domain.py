@@ -203,8 +203,8 @@ class Judgement:
     delivery: dict[str, Any] = field(default_factory=dict)
     main_improvement: MainImprovement | None = None
     star: dict[str, str | None] = field(default_factory=dict)
-    tokens: int = 0
-    """What it took at a provider that counts them."""
+    prompt_version: str | None = None
+    """Of what a language model was told, where there was one."""
 
     def remarks(self, kind: str) -> list[str]:
         """Return the texts of the claims of one kind."""

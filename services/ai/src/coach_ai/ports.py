@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from coach_ai.domain import Answer, Judgement, Message, Progress, SoundTrack, Talk, Transcript
+from coach_ai.spending import Spent
 
 Tell = Callable[[SoundTrack | Progress], Awaitable[None]]
 """Is told what is known of a recording while its words are still being found."""
@@ -37,23 +38,28 @@ class Transcriber(Protocol):
 
 
 class Coach(Protocol):
-    """Judgement and conversation."""
+    """Judgement and conversation. What they take is counted in `spent` as it is spent."""
 
-    async def judge(self, answer: Answer) -> Judgement:
+    def most_tokens(self, work: Answer | Talk) -> int:
+        """Return how many tokens this may take, tried once; 0 where none are counted."""
+
+    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
         """Return a judgement whose every claim quotes the answer.
 
         Raises CannotJudge where the provider refuses for good, Unavailable where it may work
         later. Never a number that was not judged.
         """
 
-    def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+    def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         """Return the coach's next turn, piece by piece as it is said.
 
         Raises Unavailable where it may work later, before the first piece or in the middle.
         Closing the iterator ends the work.
         """
 
-    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    async def summarise(
+        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+    ) -> str:
         """Return what was said so far in at most `budget` tokens: a summary and what followed it.
 
         Raises Unavailable where it may work later.

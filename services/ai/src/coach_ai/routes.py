@@ -53,7 +53,7 @@ _STREAMED: dict[int | str, dict[str, Any]] = {
 
 @router.get("/quality")
 async def read_quality() -> QualityCard:
-    """Return how good the local judge was when it was last counted, by split of the answers."""
+    """Return how well this version judges, hears and measures, as it was last counted."""
     return QualityCard.model_validate(quality.card())
 
 

@@ -101,14 +101,69 @@ class Count(BaseModel):
 BySplit = dict[str, dict[str, Count]]
 
 
+class JudgedAgain(BaseModel):
+    """How far the scores of one and the same answer lie apart, at most."""
+
+    answers: int
+    times: int
+    widest_spread: int
+
+
+class MetricError(BaseModel):
+    """The worst error of a figure against a truth that was planted."""
+
+    unit: str
+    worst: float
+    n: int
+    goal: float | None
+
+
+class HeardAgain(BaseModel):
+    """What a change of its sound did to an answer: its words that differ, and its score."""
+
+    words: Count
+    score: int | None
+
+
+class FigureAgain(BaseModel):
+    """A figure over all changes of one sound; `verdicts` is how many different ones it had."""
+
+    unit: str
+    first: float
+    least: float
+    most: float
+    verdicts: int
+
+
+class MeasuredAgain(BaseModel):
+    """A recording that was heard, judged and measured again after each change of its sound."""
+
+    score: int | None
+    changes: dict[str, HeardAgain]
+    figures: dict[str, FigureAgain]
+
+
 class QualityCard(BaseModel):
-    """What the judge does with graded answers; `held_out` is only counted, never tuned on."""
+    """What the judge does with graded answers, and how well it hears and measures.
+
+    `held_out` is only counted, never tuned on.
+    """
 
     provider: str
     model: str
     rubric_version: str
+    prompt_versions: dict[str, str]
+    """A digest each of what a language model is told; the local judge has no prompt."""
+    speech_model: str
     human_agreement: str
     ordering: BySplit
     not_scored: BySplit
     changes: BySplit
     no_answers_not_scored: Count
+    orders_left_out: dict[str, Count]
+    judged_again: JudgedAgain
+    word_errors: dict[str, Count]
+    measured_again: dict[str, MeasuredAgain]
+    metric_errors: dict[str, dict[str, MetricError]]
+    held_vowels_found: Count
+    held_vowels_false: Count

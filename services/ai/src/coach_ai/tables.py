@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     Float,
     Index,
     Integer,
@@ -67,7 +68,22 @@ USAGE = Table(
     Column("judged_at", UtcDateTime, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
+    Column("model", String(80), nullable=True),
+    Column("prompt_version", String(16), nullable=True),
+    Column("tokens_in", Integer, nullable=True),
+    Column("tokens_out", Integer, nullable=True),
+    # In millionths of a US dollar; null where the model's price is not known.
+    Column("cost_microdollars", BigInteger, nullable=True),
     Index("ix_judge_usage_user_id_judged_at", "user_id", "judged_at"),
+)
+
+# What a person spent and holds back on the last day on which anything was asked for them.
+BUDGETS = Table(
+    "budgets",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
 )
 
 JOBS = Table(

@@ -9,7 +9,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from coach_ai import store
 from coach_ai.delivery import measure, measure_sound
 from coach_ai.deps import Deps
 from coach_ai.domain import (
@@ -23,7 +22,9 @@ from coach_ai.domain import (
     Sound,
     SoundTrack,
 )
-from coach_ai.tables import ANSWERS, JOBS, METADATA, RECORDINGS, USAGE
+from coach_ai.store import usage
+from coach_ai.store.jobs import renew_lease
+from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, USAGE
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
@@ -291,7 +292,7 @@ async def test_pauses_grow_and_end_after_a_day(
 async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
     service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
 ) -> None:
-    coach.tokens = deps.daily_tokens
+    coach.tokens = coach.most = deps.daily_tokens
     first, second, anothers = Told(user_id), Told(user_id), Told(new_id())
     await deliver(service, first.completed(key=False, transcript="Words."))
     await _work(deps)
@@ -315,19 +316,19 @@ async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
 async def test_deleting_a_session_gives_no_budget_back_and_deleting_the_person_leaves_nothing(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    coach.tokens = 7
+    coach.tokens = coach.most = 7
     told = Told(user_id)
     await deliver(service, told.completed(key=False, transcript="Words."))
     await _work(deps)
 
     await deliver(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
     async with deps.db.read() as tx:
-        kept = await store.tokens_since(tx, user_id, deps.clock().replace(year=2020))
+        kept = await usage.tokens_on(tx, user_id, deps.clock().date())
     await deliver(service, UserDeleted(user_id=user_id))
 
     assert kept == 7
     async with deps.db.read() as tx:
-        assert await tx.rows(select(USAGE)) == []
+        assert await tx.rows(select(USAGE)) == await tx.rows(select(BUDGETS)) == []
 
 
 async def test_completing_again_tries_at_once(
@@ -418,7 +419,7 @@ async def test_a_late_workers_result_is_dropped(
 
     assert len(await published(service.database, TranscriptionCompleted)) == 1
     async with deps.db.transaction() as tx:
-        assert not await store.renew_lease(tx, late)
+        assert not await renew_lease(tx, late)
 
 
 async def test_three_claims_without_an_outcome_are_given_up(

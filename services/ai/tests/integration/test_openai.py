@@ -26,6 +26,7 @@ from coach_ai.domain import (
     Word,
 )
 from coach_ai.ports import Tell, nobody
+from coach_ai.spending import Spent
 from coach_common.errors import Unavailable
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
@@ -53,7 +54,7 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
 ) -> None:
     server.answers = [judged()]
 
-    found = await coach.judge(ANSWER)
+    found = await coach.judge(ANSWER, Spent())
 
     assert (found.overall_score, found.clarity_score, found.technical_score) == (77, 95, None)
     (claim,) = found.claims
@@ -88,7 +89,7 @@ async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_sco
     }
     server.answers = [judged(claims=[invented])]
 
-    found = await coach.judge(ANSWER)
+    found = await coach.judge(ANSWER, Spent())
 
     assert found.claims == ()
     assert found.overall_score is None
@@ -107,10 +108,11 @@ async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
     for answer in server.answers:
         answer["usage"] = {"prompt_tokens": 90, "completion_tokens": 10, "total_tokens": 100}
 
-    found = await coach.judge(ANSWER)
+    spent = Spent()
+    found = await coach.judge(ANSWER, spent)
     await coach.close()
 
-    assert (found.overall_score, found.tokens) == (77, 300)
+    assert (found.overall_score, spent.tokens) == (77, 300)
     assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
 
 
@@ -118,7 +120,7 @@ async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAI
     coach = OpenAICoach("key", server.url, "model", scorings=3)
     server.answers = [judged(), judged(cannot_judge="Off topic.")]
 
-    found = await coach.judge(ANSWER)
+    found = await coach.judge(ANSWER, Spent())
     await coach.close()
 
     assert (found.overall_score, found.detailed_feedback) == (None, "Off topic.")
@@ -130,7 +132,7 @@ async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_o
     refused = JSONResponse({"error": {"message": "no", "param": "temperature"}}, 400)
     server.answers = [refused, judged()]
 
-    first, second = await coach.judge(ANSWER), await coach.judge(ANSWER)
+    first, second = await coach.judge(ANSWER, Spent()), await coach.judge(ANSWER, Spent())
 
     assert (first.overall_score, second.overall_score) == (77, 77)
     assert [asked.get("temperature") for asked in server.asked] == [0, None, None]
@@ -143,7 +145,7 @@ async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_wer
     star = {"situation": "Last year", "task": "my job was", "action": None, "result": None}
     server.answers = [judged(main_improvement=main, star=star)]
 
-    found = await coach.judge(ANSWER)
+    found = await coach.judge(ANSWER, Spent())
 
     assert found.main_improvement == MainImprovement(
         "Say what came of it.", "It took two days.", "End first."
@@ -157,7 +159,7 @@ async def test_a_main_thing_without_words_that_were_said_is_dropped(
     main = {"text": "Say less.", "quote": "I won a prize", "drill": "Stop earlier."}
     server.answers = [judged(main_improvement=main)]
 
-    assert (await coach.judge(ANSWER)).main_improvement is None
+    assert (await coach.judge(ANSWER, Spent())).main_improvement is None
 
 
 async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
@@ -165,7 +167,7 @@ async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
 ) -> None:
     server.answers = [judged(cannot_judge="This is no answer to the question.")]
 
-    found = await coach.judge(ANSWER)
+    found = await coach.judge(ANSWER, Spent())
 
     assert (found.overall_score, found.clarity_score) == (None, None)
     assert found.detailed_feedback == "This is no answer to the question."
@@ -205,7 +207,7 @@ async def test_nonsense_is_asked_again_and_never_becomes_a_number(
     server.answers = [nonsense]
 
     with pytest.raises(Unavailable):
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
 
     assert 1 <= len(server.asked) <= 3
 
@@ -215,7 +217,7 @@ async def test_nonsense_once_is_made_good_by_the_next_answer(
 ) -> None:
     server.answers = [said("not json"), judged()]
 
-    assert (await coach.judge(ANSWER)).overall_score == 77
+    assert (await coach.judge(ANSWER, Spent())).overall_score == 77
 
 
 async def test_an_answer_that_was_cut_off_may_work_later(
@@ -224,7 +226,7 @@ async def test_an_answer_that_was_cut_off_may_work_later(
     server.answers = [said('{"cannot', finish="length")]
 
     with pytest.raises(Unavailable, match="cut off"):
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ async def test_a_refusal_is_for_good(
     server.answers = [refusal]
 
     with pytest.raises(CannotJudge):
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
 
 
 async def test_a_busy_provider_says_when_to_come_back(
@@ -251,7 +253,7 @@ async def test_a_busy_provider_says_when_to_come_back(
     server.answers = [error(429, retry_after="300")]
 
     with pytest.raises(Unavailable) as refused:
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
 
     assert refused.value.retry_after_seconds == 300
     assert len(server.asked) == 1
@@ -260,7 +262,7 @@ async def test_a_busy_provider_says_when_to_come_back(
 async def test_a_passing_error_is_not_noticed(server: OpenAIServer, coach: OpenAICoach) -> None:
     server.answers = [error(500), error(503), judged()]
 
-    assert (await coach.judge(ANSWER)).overall_score == 77
+    assert (await coach.judge(ANSWER, Spent())).overall_score == 77
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
@@ -270,7 +272,7 @@ async def test_an_error_that_stays_may_work_later_and_tells_no_secret(
     server.answers = [error(status, "Incorrect API key provided: sk-secret")]
 
     with pytest.raises(Unavailable) as refused:
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
 
     assert "sk-secret" not in str(refused.value)
 
@@ -281,7 +283,7 @@ async def test_a_provider_that_hangs_is_given_up(server: OpenAIServer) -> None:
     server.answers = [30.0]
 
     with pytest.raises(Unavailable):
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
     await coach.close()
 
 
@@ -289,7 +291,7 @@ async def test_a_provider_that_is_not_there_may_be_later() -> None:
     coach = OpenAICoach("key", "http://127.0.0.1:9/v1", "model")
 
     with pytest.raises(Unavailable, match="away"):
-        await coach.judge(ANSWER)
+        await coach.judge(ANSWER, Spent())
     await coach.close()
 
 
@@ -307,7 +309,7 @@ async def test_markup_links_and_control_characters_never_reach_a_person(
     evil = "<script>x</script>See ![a](http://evil/?q=1) [here](http://evil) \u202eback\x1b[31m\x00"
     server.answers = [judged(summary=evil)]
 
-    text = (await coach.judge(ANSWER)).detailed_feedback
+    text = (await coach.judge(ANSWER, Spent())).detailed_feedback
 
     assert "x" in text and "here" in text
     assert not set("<>\u202e\x1b\x00") & set(text)

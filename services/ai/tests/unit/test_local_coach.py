@@ -6,6 +6,7 @@ import pytest
 
 from coach_ai.adapters.local_coach import LocalCoach
 from coach_ai.domain import Answer, Judgement, Word
+from coach_ai.spending import Spent
 
 QUESTION = "Tell me about a time you solved a hard problem."
 GOOD = (
@@ -37,7 +38,7 @@ NOVEL = (
 async def _judge(
     text: str, question: str | None = QUESTION, language: str | None = "en"
 ) -> Judgement:
-    return await LocalCoach().judge(Answer("T", question, text, language))
+    return await LocalCoach().judge(Answer("T", question, text, language), Spent())
 
 
 async def test_a_good_answer_is_scored_on_evidence_that_was_said() -> None:
@@ -148,7 +149,7 @@ async def test_repetition_padding_boasting_flattery_and_orders_raise_no_score(
 
 async def test_quotes_carry_the_times_of_their_words() -> None:
     words = tuple(Word(word, i * 0.5, i * 0.5 + 0.4) for i, word in enumerate(GOOD.split()))
-    judged = await LocalCoach().judge(Answer("T", QUESTION, GOOD, "en", 60.0, words, ()))
+    judged = await LocalCoach().judge(Answer("T", QUESTION, GOOD, "en", 60.0, words, ()), Spent())
 
     for one in judged.claims:
         begin = len(re.findall(r"\S+", GOOD[: GOOD.index(one.quote)]))

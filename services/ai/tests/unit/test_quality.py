@@ -1,17 +1,68 @@
 """The quality card says what this very code does, and counts as it says."""
 
+import asyncio
+import itertools
 import json
 import runpy
 from pathlib import Path
 
-from coach_ai import quality
+import pytest
 
-MAKE = runpy.run_path(str(Path(__file__).parents[4] / "benchmarks" / "quality.py"))
+from coach_ai import quality
+from coach_ai.adapters import prompts
+
+BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
+MAKE = runpy.run_path(str(BENCHMARKS / "quality.py"))
 AGAIN = "Run make quality, and read what became better or worse."
 
 
 def test_the_committed_card_holds_what_the_code_gives_now() -> None:
-    assert quality.card() == json.loads(json.dumps(MAKE["measure"]())), AGAIN
+    judged = json.loads(json.dumps(MAKE["measure"]()))
+
+    assert {name: quality.card()[name] for name in judged} == judged, AGAIN
+
+
+def test_the_committed_errors_of_measurement_are_those_of_the_code_now() -> None:
+    now = runpy.run_path(str(BENCHMARKS / "quality_figures.py"))["measure"]()
+    card = quality.card()
+
+    for where, figures in now["metric_errors"].items():
+        for name, one in figures.items():
+            known = card["metric_errors"][where][name]
+            # Another processor may round a sum another way.
+            assert one["worst"] == pytest.approx(known["worst"], abs=0.02), f"{name}: {AGAIN}"
+            assert (one["n"], one["unit"]) == (known["n"], known["unit"])
+            assert one["goal"] is None or one["worst"] <= one["goal"]
+    for name in ("held_vowels_found", "held_vowels_false"):
+        assert now[name] == card[name], AGAIN
+
+
+@pytest.mark.speech
+def test_the_committed_word_errors_are_those_of_the_code_now() -> None:
+    speech = runpy.run_path(str(BENCHMARKS / "quality_speech.py"))
+
+    now = asyncio.run(speech["word_errors_now"]())
+
+    for speaker, known in quality.card()["word_errors"].items():
+        # The model's arithmetic differs a little between processors: two words, no more.
+        assert now[speaker]["of"] == known["of"]
+        assert abs(now[speaker]["count"] - known["count"]) <= 2, AGAIN
+
+
+def test_a_changed_prompt_has_another_version() -> None:
+    versions = [prompts.version(*names) for names in (prompts.JUDGE, prompts.CHAT, ("reminder",))]
+
+    assert len(set(versions)) == 3
+    assert list(quality.card()["prompt_versions"].values())[:2] == versions[:2]
+
+
+def test_an_answer_that_is_scored_otherwise_the_next_time_shows_in_the_spread() -> None:
+    scores = itertools.chain([50] * 5, [40, None, 60, 50, 50], [70] * 15)
+    answer = {"question": "Q", **dict.fromkeys(range(1, 6), "text")}
+
+    found = quality.judged_again(lambda *_: next(scores), [answer])
+
+    assert found == {"answers": 5, "times": 5, "widest_spread": 61}
 
 
 def test_the_committed_page_shows_the_committed_card() -> None:

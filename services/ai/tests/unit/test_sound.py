@@ -1,14 +1,12 @@
 """Sound against known truth: planted pitch, pauses and held vowels, at any gain, rate and noise."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from voices import Samples, hesitating, is_on, spoken
+from voices import CHANGES, PLANTED, Samples, hesitating, is_on, spoken, voice
 
 from coach_ai.adapters.audio import RATE, decode, silences
 from coach_ai.adapters.sound import listen
@@ -16,46 +14,6 @@ from coach_ai.delivery import measure
 from coach_ai.domain import Answer, Sound, Word
 
 RECORDINGS = sorted((Path(__file__).parents[4] / "tests" / "recordings").glob("*.wav"))
-PLANTED = [(4.0, 4.3), (9.0, 9.8), (15.5, 17.0), (24.0, 24.4)]
-SECONDS = 30
-
-
-def _voice(mean: float = 180.0, deviation: float = 25.0) -> Samples:
-    """A voice whose pitch swings as a sine, with the planted pauses."""
-    time = np.arange(SECONDS * RATE) / RATE
-    pitch = mean + deviation * np.sqrt(2) * np.sin(2 * np.pi * 0.7 * time)
-    for begin, end in PLANTED:
-        pitch[int(begin * RATE) : int(end * RATE)] = 0.0
-    return spoken(pitch)
-
-
-def _through_44100(samples: Samples, folder: Path) -> Samples:
-    file = folder / "voice.wav"
-    with av.open(str(file), mode="w", format="wav") as container:
-        stream = container.add_stream("pcm_s16le", rate=44_100)
-        frame = av.AudioFrame.from_ndarray(
-            (samples * 32767).astype(np.int16).reshape(1, -1), format="s16", layout="mono"
-        )
-        frame.sample_rate = RATE
-        resampler = av.AudioResampler(stream.format, stream.layout, 44_100)
-        for part in (*resampler.resample(frame), *resampler.resample(None), None):
-            container.mux(stream.encode(part))
-    return decode(file)
-
-
-def _noisy(samples: Samples) -> Samples:
-    power = float(np.mean(samples[samples != 0] ** 2))
-    noise = np.random.default_rng(5).standard_normal(len(samples)) * np.sqrt(power / 100)
-    return (samples + noise).astype(np.float32)
-
-
-CHANGES: dict[str, Callable[[Samples, Path], Samples]] = {
-    "nothing": lambda samples, _: samples,
-    "6 dB louder": lambda samples, _: (samples * 2).astype(np.float32),
-    "6 dB softer": lambda samples, _: (samples / 2).astype(np.float32),
-    "44.1 kHz": _through_44100,
-    "noise 20 dB below": lambda samples, _: _noisy(samples),
-}
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -63,7 +21,7 @@ CHANGES: dict[str, Callable[[Samples, Path], Samples]] = {
 def test_planted_pitch_is_found_within_5_percent_whatever_happens_to_the_sound(
     tmp_path: Path, change: str, mean: float, deviation: float
 ) -> None:
-    sound = listen(CHANGES[change](_voice(mean, deviation), tmp_path))
+    sound = listen(CHANGES[change](voice(mean, deviation), tmp_path))
 
     assert len(sound.pitch) == 3
     variation = np.mean([window.sd_hz / window.mean_hz for window in sound.pitch])
@@ -75,7 +33,7 @@ def test_planted_pitch_is_found_within_5_percent_whatever_happens_to_the_sound(
 def test_planted_pauses_keep_their_edges_within_20_ms_whatever_happens_to_the_sound(
     tmp_path: Path, change: str
 ) -> None:
-    found = silences(CHANGES[change](_voice(), tmp_path))
+    found = silences(CHANGES[change](voice(), tmp_path))
 
     assert len(found) == len(PLANTED)
     for silence, (begin, end) in zip(found, PLANTED, strict=True):
@@ -93,9 +51,9 @@ def test_every_verdict_stays_the_same_whatever_happens_to_the_sound(
         answer = Answer("T", "Q", "", "en", 30.0, words, silences(samples), listen(samples))
         return {name: one["verdict"] for name, one in measure(answer).items()}
 
-    changed = verdicts(CHANGES[change](_voice(), tmp_path))
+    changed = verdicts(CHANGES[change](voice(), tmp_path))
 
-    assert changed == verdicts(_voice())
+    assert changed == verdicts(voice())
     assert changed["pitch_variation"] == "inside"
     assert changed["silent_pauses"] == "report_only"
 
@@ -112,18 +70,18 @@ def test_a_voice_that_jumps_an_octave_now_and_then_is_not_called_lively() -> Non
 
 
 def test_clipping_and_loudness_are_measured() -> None:
-    voice = _voice()
-    loud = np.clip(voice * 20, -1, 1).astype(np.float32)
+    sound = voice()
+    loud = np.clip(sound * 20, -1, 1).astype(np.float32)
 
-    assert listen(voice).clipped == 0.0
+    assert listen(sound).clipped == 0.0
     assert listen(loud).clipped == pytest.approx(float(np.mean(np.abs(loud) >= 0.999)), abs=1e-6)
-    quieter = listen((voice / 2).astype(np.float32)).speech_dbfs
+    quieter = listen((sound / 2).astype(np.float32)).speech_dbfs
     assert quieter is not None
-    assert listen(voice).speech_dbfs == pytest.approx(quieter + 6.0, abs=0.2)
+    assert listen(sound).speech_dbfs == pytest.approx(quieter + 6.0, abs=0.2)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.005, 0.03, 1.0])
-def test_nothing_and_silence_have_no_voice(seconds: float) -> None:
+def test_nothing_and_silence_have_novoice(seconds: float) -> None:
     sound = listen(np.zeros(int(seconds * RATE), np.float32))
 
     assert (sound.pitch, sound.hums) == ((), ())

@@ -13,6 +13,7 @@ from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import LocalJudge
 from coach_ai.adapters.local_judge.nearness import nearness
 from coach_ai.domain import Answer, Judgement, Message, Talk, extract
+from coach_ai.spending import Spent
 
 
 class LocalCoach:
@@ -22,16 +23,22 @@ class LocalCoach:
         self._meaning = meaning
         self._judge = LocalJudge(meaning)
 
-    async def judge(self, answer: Answer) -> Judgement:
+    def most_tokens(self, work: Answer | Talk) -> int:
+        """It has no model."""
+        return 0
+
+    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
         """Judge by signals; without enough to go on, say so and give no score."""
         return await asyncio.to_thread(self._judge.judge, answer)
 
-    async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+    async def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         """Answer from the handbook, with the person's own feedback where it fits."""
         for piece in await asyncio.to_thread(local_chat.reply, talk, self._meaning):
             yield piece
 
-    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    async def summarise(
+        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+    ) -> str:
         """Say how each turn began."""
         return extract(summary, messages, budget=budget)
 

@@ -6,11 +6,13 @@ from contextlib import aclosing
 from dataclasses import asdict
 
 import openai
-from openai.types.chat import ChatCompletionMessageParam
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 
 from coach_ai.adapters import prompts
-from coach_ai.adapters.openai_client import translated
+from coach_ai.adapters.openai_client import tokens_of, translated, usage_in
 from coach_ai.domain import Message, Talk, extract, tokens_in
+from coach_ai.spending import Spent
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -27,32 +29,39 @@ class OpenAIChat:
     def __init__(self, client: openai.AsyncOpenAI, model: str) -> None:
         self._client = client
         self._model = model
-        self._guard = prompts.PromptGuard("\n".join(map(prompts.load, ("chat", "reminder"))))
+        self._guard = prompts.PromptGuard("\n".join(map(prompts.load, prompts.CHAT)))
 
-    async def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+    def most_tokens(self, talk: Talk) -> int:
+        """Return the most that a reply takes."""
+        return tokens_of(_messages(talk)) + _MAX_TOKENS
+
+    async def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         """Yield the model's words; a sentence of ours where it begins to read out its orders."""
         try:
-            async with aclosing(self._guard.passed(self._streamed(talk))) as pieces:
+            async with aclosing(self._guard.passed(self._streamed(talk, spent))) as pieces:
                 async for piece in pieces:
                     yield piece
         except prompts.Leaking:
             log.warning("chat.prompt_quoted")
             yield DECLINED
 
-    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    async def summarise(
+        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+    ) -> str:
         """Ask for a summary; one without a model where the answer is none or too long."""
         given = {"summary": summary, "messages": [_turn(message) for message in messages]}
         orders = prompts.load("summarise").replace("{words}", str(budget // 2))
+        asked: list[ChatCompletionMessageParam] = [
+            {"role": "system", "content": orders},
+            {"role": "user", "content": json.dumps(given, ensure_ascii=False)},
+        ]
         try:
             with translated():
-                answer = await self._client.chat.completions.create(
-                    model=self._model,
-                    messages=[
-                        {"role": "system", "content": orders},
-                        {"role": "user", "content": json.dumps(given, ensure_ascii=False)},
-                    ],
-                    max_completion_tokens=_MAX_TOKENS,
+                raw = await self._client.chat.completions.with_raw_response.create(
+                    model=self._model, messages=asked, max_completion_tokens=_MAX_TOKENS
                 )
+                spent.add(self._model, *usage_in(raw.text, asked))
+                answer = raw.parse()
         except (openai.APIError, ValueError, AttributeError) as error:
             raise Unavailable("The AI provider's summary made no sense.") from error
         text = (answer.choices[0].message.content or "").strip() if answer.choices else ""
@@ -60,18 +69,12 @@ class OpenAIChat:
             return extract(summary, messages, budget=budget)
         return text
 
-    async def _streamed(self, talk: Talk) -> AsyncGenerator[str, None]:
+    async def _streamed(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         is_finished = False
         try:
             with translated():
-                stream = await self._client.chat.completions.create(
-                    model=self._model,
-                    messages=_messages(talk),
-                    max_completion_tokens=_MAX_TOKENS,
-                    stream=True,
-                )
-                async with stream:
-                    async for chunk in stream:
+                async with aclosing(self._chunks(_messages(talk), spent)) as chunks:
+                    async for chunk in chunks:
                         for choice in chunk.choices or ():
                             is_finished = is_finished or choice.finish_reason is not None
                             if choice.finish_reason == "content_filter":
@@ -83,6 +86,31 @@ class OpenAIChat:
             raise Unavailable("The coach could not answer that.") from error
         if not is_finished:
             raise Unavailable("The coach's answer broke off. Please try again.")
+
+    async def _chunks(
+        self, asked: list[ChatCompletionMessageParam], spent: Spent
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """Yield what comes; the tokens are told at the end, and guessed where nobody stays."""
+        stream = await self._client.chat.completions.create(
+            model=self._model,
+            messages=asked,
+            max_completion_tokens=_MAX_TOKENS,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        usage: CompletionUsage | None = None
+        said = ""
+        try:
+            async with stream:
+                async for chunk in stream:
+                    usage = chunk.usage or usage
+                    said += "".join(choice.delta.content or "" for choice in chunk.choices or ())
+                    yield chunk
+        finally:
+            if usage is None:
+                spent.add(self._model, tokens_of(asked), tokens_in(said))
+            else:
+                spent.add(self._model, usage.prompt_tokens, usage.completion_tokens)
 
 
 def _messages(talk: Talk) -> list[ChatCompletionMessageParam]:

@@ -1,11 +1,13 @@
 """OpenAI's SDK: one client, and what its errors mean to us."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import openai
 
-from coach_ai.domain import CannotJudge
+from coach_ai.domain import CannotJudge, tokens_in
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -56,6 +58,27 @@ def translated() -> Iterator[None]:
     except openai.APIConnectionError as error:
         log.warning("openai.away", why=type(error).__name__)
         raise Unavailable("The AI provider is away.") from error
+
+
+def tokens_of(messages: Iterable[Any]) -> int:
+    """Return about how many tokens these messages are, rather too many."""
+    return sum(tokens_in(str(message.get("content") or "")) for message in messages)
+
+
+def usage_in(body: str, messages: Iterable[Any]) -> tuple[int, int]:
+    """Return the tokens in and out that an answer says it took, whatever else is wrong with it.
+
+    A server that does not say is counted, rather too high; what is no JSON took nothing.
+    """
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return 0, 0
+    try:
+        usage = answer["usage"]
+        return max(0, int(usage["prompt_tokens"])), max(0, int(usage["completion_tokens"]))
+    except (KeyError, TypeError, ValueError):
+        return tokens_of(messages), tokens_in(body)
 
 
 def _retry_after(error: openai.APIStatusError) -> int:

@@ -7,15 +7,20 @@ from typing import Annotated, Literal
 
 import openai
 from openai.types.chat import ChatCompletionMessageParam
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coach_ai import delivery
 from coach_ai.adapters import prompts
 from coach_ai.adapters.openai_chat import OpenAIChat
-from coach_ai.adapters.openai_client import PROVIDER, open_client, translated
+from coach_ai.adapters.openai_client import (
+    PROVIDER,
+    open_client,
+    tokens_of,
+    translated,
+    usage_in,
+)
 from coach_ai.domain import (
-    UNCLEAR,
     Answer,
     CannotJudge,
     Claim,
@@ -23,16 +28,18 @@ from coach_ai.domain import (
     MainImprovement,
     Message,
     Talk,
+    tokens_in,
 )
 from coach_ai.evidence import claim, find_quote
+from coach_ai.no_answer import why_none, without_orders
 from coach_ai.plain_text import clean
 from coach_ai.rubric import Scores, load
+from coach_ai.spending import Spent
 from coach_common import logs
 from coach_common.errors import Unavailable
 
 log = logs.get(__name__)
 
-TOKENS = Counter("coach_ai_judge_tokens", "Tokens that judging took at OpenAI.", ["direction"])
 SECONDS = Histogram(
     "coach_ai_judge_request_seconds",
     "Time of one request for a judgement at OpenAI.",
@@ -44,6 +51,8 @@ _MAX_TOKENS = 4000
 _MAX_CLAIMS = 6
 _LONGEST_REMARK = 400
 _LONGEST_SUMMARY = 2000
+
+_LEFT_OUT = "What you said to whoever judges was left out."
 
 Level = Annotated[int, Field(ge=1, le=5, strict=True)]
 
@@ -108,32 +117,32 @@ class OpenAICoach:
         self._scorings = scorings
         self._temperature: float | openai.Omit = 0.0
 
-    async def judge(self, answer: Answer) -> Judgement:
-        """Score as often as set, and return the scoring in the middle with the spread in words."""
-        if answer.is_unclear:
-            return self._not_judged(answer, UNCLEAR)
+    def most_tokens(self, work: Answer | Talk) -> int:
+        """Return the most that every scoring takes, or a reply."""
+        if isinstance(work, Talk):
+            return self._chat.most_tokens(work)
+        schema = tokens_in(json.dumps(_Judged.model_json_schema()))
+        return self._scorings * (tokens_of(self._messages(work)) + schema + _MAX_TOKENS)
+
+    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
+        """Score as often as set, and return the scoring in the middle with the spread in words.
+
+        What is no answer is not asked about. Sentences that give orders to the judge are not shown
+        to it: a score can fall by what else stands in them, and not rise.
+        """
+        shown = replace(answer, text=without_orders(answer.text))
+        if (reason := why_none(shown)) is not None:
+            return self._judgement(answer, Scores(None, None, None, None), (), reason)
         # One after another: a provider that is down is not asked for the others.
-        return _middle([await self._score(answer) for _ in range(self._scorings)])
+        middle = _middle([await self._score(answer, shown, spent) for _ in range(self._scorings)])
+        if shown.text == answer.text:
+            return middle
+        return replace(middle, detailed_feedback=f"{middle.detailed_feedback} {_LEFT_OUT}")
 
-    def _not_judged(self, answer: Answer, reason: str) -> Judgement:
-        return Judgement(
-            overall_score=None,
-            communication_score=None,
-            technical_score=None,
-            clarity_score=None,
-            claims=(),
-            detailed_feedback=reason,
-            provider=PROVIDER,
-            model=self._model,
-            rubric_version=self._rubric.version,
-            delivery=delivery.measure(answer),
-        )
-
-    async def _score(self, answer: Answer) -> Judgement:
+    async def _score(self, answer: Answer, shown: Answer, spent: Spent) -> Judgement:
         """Ask for levels and claims; drop claims that quote what was not said."""
-        judged, tokens = await self._ask(answer)
+        judged = await self._ask(shown, spent)
         claims = _kept(answer, judged.claims)
-        measured = delivery.measure(answer)
         levels: dict[str, int | None] = dict(judged.levels)
         levels["delivery"] = None
         summary = _clean(judged.summary, _LONGEST_SUMMARY)
@@ -145,7 +154,18 @@ class OpenAICoach:
             summary = "The answer was read, but no judgement of it stands on words that were said."
         else:
             scores = self._rubric.scores(levels, self._rubric.kind_of(answer.question))
-        is_judged = scores.overall is not None
+        found = self._judgement(answer, scores, claims, summary)
+        if scores.overall is None:
+            return found
+        return replace(
+            found,
+            main_improvement=_main(answer, judged.main_improvement),
+            star=_star(answer, judged.star),
+        )
+
+    def _judgement(
+        self, answer: Answer, scores: Scores, claims: tuple[Claim, ...], summary: str
+    ) -> Judgement:
         return Judgement(
             overall_score=scores.overall,
             communication_score=scores.communication,
@@ -156,19 +176,19 @@ class OpenAICoach:
             provider=PROVIDER,
             model=self._model,
             rubric_version=self._rubric.version,
-            delivery=measured,
-            main_improvement=_main(answer, judged.main_improvement) if is_judged else None,
-            star=_star(answer, judged.star) if is_judged else {},
-            tokens=tokens,
+            delivery=delivery.measure(answer),
+            prompt_version=prompts.version(*prompts.JUDGE),
         )
 
-    def reply(self, talk: Talk) -> AsyncGenerator[str, None]:
+    def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
         """Continue the conversation."""
-        return self._chat.reply(talk)
+        return self._chat.reply(talk, spent)
 
-    async def summarise(self, summary: str, messages: Sequence[Message], *, budget: int) -> str:
+    async def summarise(
+        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+    ) -> str:
         """Say what was said so far."""
-        return await self._chat.summarise(summary, messages, budget=budget)
+        return await self._chat.summarise(summary, messages, spent, budget=budget)
 
     async def check(self) -> None:
         """Raise Unavailable without a key; the provider itself shows when it is used."""
@@ -179,28 +199,35 @@ class OpenAICoach:
         """Close connections."""
         await self._client.close()
 
-    async def _ask(self, answer: Answer) -> tuple[_Judged, int]:
-        """Return what the model filled in, and the tokens that it took."""
-        tokens = 0
+    def _messages(self, answer: Answer) -> list[ChatCompletionMessageParam]:
+        """Return orders and data: what a person said or wrote is a string of JSON, which no word
+        of theirs can end."""
         given = {
-            "question": answer.question or answer.title,
+            "question": without_orders(answer.question or answer.title),
             "rubric": {name: self._rubric.dimensions[name] for name in _Levels.model_fields},
             "transcript": answer.text,
         }
-        messages: list[ChatCompletionMessageParam] = [
+        return [
             {"role": "system", "content": prompts.load("judge")},
             {"role": "user", "content": json.dumps(given, ensure_ascii=False)},
         ]
+
+    async def _ask(self, answer: Answer, spent: Spent) -> _Judged:
+        """Return what the model filled in."""
+        messages = self._messages(answer)
         for _ in range(_TRIES):
             try:
                 with translated(), SECONDS.time():
-                    completion = await self._client.chat.completions.parse(
+                    raw = await self._client.chat.completions.with_raw_response.parse(
                         model=self._model,
                         messages=messages,
                         response_format=_Judged,
                         max_completion_tokens=_MAX_TOKENS,
                         temperature=self._temperature,
                     )
+                    # Before it is read: an answer that was cut off or makes no sense is paid for.
+                    spent.add(self._model, *usage_in(raw.text, messages))
+                    completion = raw.parse()
             except (ValidationError, ValueError, AttributeError) as error:
                 # AttributeError: the SDK met a body that is no JSON and took it for a completion.
                 log.warning("openai.malformed", why=type(error).__name__)
@@ -211,17 +238,13 @@ class OpenAICoach:
                     self._temperature = openai.omit
                     continue
                 raise CannotJudge("The AI provider declined to judge this answer.") from error
-            if completion.usage is not None:
-                tokens += completion.usage.total_tokens
-                TOKENS.labels("in").inc(completion.usage.prompt_tokens)
-                TOKENS.labels("out").inc(completion.usage.completion_tokens)
             if not completion.choices:
                 continue
             message = completion.choices[0].message
             if message.refusal:
                 raise CannotJudge("The AI provider declined to judge this answer.")
             if message.parsed is not None:
-                return message.parsed, tokens
+                return message.parsed
         raise Unavailable("The AI provider's answers made no sense.")
 
 
@@ -231,8 +254,7 @@ def _middle(scorings: Sequence[Judgement]) -> Judgement:
     One without a score stands below all others; of an even number the lower one is taken.
     """
     ranked = sorted(scorings, key=lambda one: -1 if (n := one.overall_score) is None else n)
-    tokens = sum(one.tokens for one in ranked)
-    middle = replace(ranked[(len(ranked) - 1) // 2], tokens=tokens)
+    middle = ranked[(len(ranked) - 1) // 2]
     scores = [one.overall_score for one in ranked if one.overall_score is not None]
     if len(ranked) == 1 or middle.overall_score is None:
         return middle

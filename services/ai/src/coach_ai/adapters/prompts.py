@@ -1,11 +1,16 @@
 """The prompts (`prompts/*.md`), and a guard that keeps them from being read out."""
 
+import hashlib
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from functools import cache
 from importlib.resources import files
 
 from coach_ai.evidence import tokens_of
+
+JUDGE = ("judge",)
+CHAT = ("chat", "reminder")
+SUMMARISE = ("summarise",)
 
 QUOTED_WORDS = 8
 """So many words of a prompt in a row are a quotation, no chance."""
@@ -15,6 +20,14 @@ QUOTED_WORDS = 8
 def load(name: str) -> str:
     """Return a prompt."""
     return (files("coach_ai") / "prompts" / f"{name}.md").read_text("utf-8")
+
+
+@cache
+def version(*names: str) -> str:
+    """Return the version of a prompt that is made of these: a digest, so that no change is
+    without a new one."""
+    texts = "\0".join(map(load, names))
+    return hashlib.sha256(texts.encode()).hexdigest()[:12]
 
 
 class Leaking(Exception):

@@ -1,4 +1,4 @@
-"""How good the judge is: counts over graded answers, and the card of the last count."""
+"""How good the judge and the measurements are: counts over graded answers, and the last card."""
 
 import json
 from collections import defaultdict
@@ -12,11 +12,27 @@ Score = Callable[[str, str], int | None]
 """The overall score of an answer (question, text), None where it is not scored."""
 
 
+REPETITIONS = 5
+
+
 @cache
 def card() -> dict[str, Any]:
-    """Return the card that was committed with this code."""
-    found: dict[str, Any] = json.loads((files("coach_ai.quality") / "card.json").read_text("utf-8"))
+    """Return the card that was committed with this code: what is said of the judge in `card.json`,
+    of hearing and measuring in `speech.json`."""
+    found: dict[str, Any] = {}
+    for name in ("card.json", "speech.json"):
+        found |= json.loads((files("coach_ai.quality") / name).read_text("utf-8"))
     return found
+
+
+def judged_again(score: Score, answers: Sequence[Mapping[Any, Any]]) -> dict[str, int]:
+    """Return how far the scores of one and the same answer lie apart, at most."""
+    texts = [(one["question"], one[level]) for one in answers for level in range(1, 6)]
+    spreads = []
+    for question, text in texts:
+        scores = [_placed(score(question, text)) for _ in range(REPETITIONS)]
+        spreads.append(max(scores) - min(scores))
+    return {"answers": len(texts), "times": REPETITIONS, "widest_spread": max(spreads)}
 
 
 def count(

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
-from coach_ai import conversations, store
 from coach_ai.deps import Deps
 from coach_ai.domain import (
     Conversation,
@@ -23,8 +22,10 @@ from coach_ai.domain import (
     title_of,
 )
 from coach_ai.plain_text import PlainStream, clean
+from coach_ai.store import answers, conversations, deletion
+from coach_ai.use_cases import budget
 from coach_common import logs
-from coach_common.errors import CoachError, Contended, Unavailable
+from coach_common.errors import CoachError, Contended, TooMany, Unavailable
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
@@ -68,7 +69,7 @@ async def take_turn(
     began = time.perf_counter()
     now = deps.clock()
     async with deps.db.read() as tx:
-        past = await store.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
+        past = await answers.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
         if conversation_id is None:
             conversation = Conversation(new_id(), title_of(clean(message)), now, now)
             said: list[Message] = []
@@ -79,9 +80,9 @@ async def take_turn(
             )
     asked = Message("user", message)
     try:
-        conversation, recent = await _within_budget(deps, conversation, said)
+        conversation, recent = await _shortened(deps, caller, conversation, said)
         talk = Talk((*recent, asked), tuple(map(_shown, past)), conversation.summary)
-        pieces = _plain(deps.coach.reply(talk))
+        pieces = _plain(_replied(deps, caller, talk))
         first = await anext(pieces)
     except StopAsyncIteration:
         TURNS.labels("failed").inc()
@@ -127,20 +128,32 @@ async def delete_conversation(deps: Deps, caller: Identity, conversation_id: UUI
         await conversations.erase_conversation(tx, conversation_id, caller.user_id)
 
 
-async def _within_budget(
-    deps: Deps, conversation: Conversation, said: list[Message]
+async def _shortened(
+    deps: Deps, caller: Identity, conversation: Conversation, said: list[Message]
 ) -> tuple[Conversation, list[Message]]:
     """Return the conversation with older turns summarised, and the turns to give as they were."""
-    budget = deps.chat_history_tokens
-    older, recent = split_by_budget(said, budget)
+    room = deps.chat_history_tokens
+    older, recent = split_by_budget(said, room)
     if not older:
         return conversation, said
+    work = Talk(tuple(older), summary=conversation.summary)
     try:
-        summary = await deps.coach.summarise(conversation.summary, older, budget=budget // 4)
-    except Unavailable:
+        async with budget.held(deps, caller.user_id, "summary", work) as spent:
+            summary = await deps.coach.summarise(work.summary, older, spent, budget=room // 4)
+    except (Unavailable, TooMany):
         log.warning("chat.summarised_without_model")
-        summary = extract(conversation.summary, older, budget=budget // 4)
+        summary = extract(conversation.summary, older, budget=room // 4)
     return replace(conversation, summary=summary, summarised_to=older[-1].id), list(recent)
+
+
+async def _replied(deps: Deps, caller: Identity, talk: Talk) -> AsyncGenerator[str, None]:
+    """Yield the coach's reply within the person's budget for the day."""
+    async with (
+        budget.held(deps, caller.user_id, "chat", talk) as spent,
+        aclosing(deps.coach.reply(talk, spent)) as pieces,
+    ):
+        async for piece in pieces:
+            yield piece
 
 
 async def _plain(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
@@ -196,7 +209,7 @@ async def _store(
 ) -> None:
     now = deps.clock()
     async with deps.db.transaction() as tx:
-        if await store.is_gone(tx, caller.user_id):
+        if await deletion.is_gone(tx, caller.user_id):
             raise conversations.not_found()
         if is_new:
             await conversations.add_conversation(tx, conversation, caller.user_id)

@@ -2,22 +2,22 @@
 
 from uuid import UUID
 
-from coach_ai import store
 from coach_ai.deps import Deps
 from coach_ai.domain import CompletedSession, JobKind, Recording
+from coach_ai.store import answers, deletion, jobs, recordings
 from coach_common.db.transaction import Delivery, Transaction
 
 
 async def take_recording(deps: Deps, recording: Recording, delivery: Delivery) -> None:
     """Queue a confirmed recording for transcription, once."""
     async with deps.db.transaction(handling=delivery) as tx:
-        if await store.is_gone(tx, recording.user_id, recording.session_id):
+        if await deletion.is_gone(tx, recording.user_id, recording.session_id):
             return
-        await store.add_recording(tx, recording)
-        known = await store.find_recording(tx, recording.upload_id)
+        await recordings.add_recording(tx, recording)
+        known = await recordings.find_recording(tx, recording.upload_id)
         if known is None or known.transcript is not None or known.has_failed:
             return
-        await store.add_job(
+        await jobs.add_job(
             tx,
             JobKind.TRANSCRIPTION,
             recording.upload_id,
@@ -30,7 +30,7 @@ async def take_recording(deps: Deps, recording: Recording, delivery: Delivery) -
 async def link_recording(deps: Deps, upload_id: UUID, session_id: UUID, delivery: Delivery) -> None:
     """Note which session a recording is for."""
     async with deps.db.transaction(handling=delivery) as tx:
-        await store.mark_linked(tx, upload_id, session_id)
+        await recordings.mark_linked(tx, upload_id, session_id)
 
 
 async def take_session(deps: Deps, session: CompletedSession, delivery: Delivery) -> None:
@@ -39,17 +39,17 @@ async def take_session(deps: Deps, session: CompletedSession, delivery: Delivery
     It comes again when a missing fact was filled in, or when somebody wants a failure retried.
     """
     async with deps.db.transaction(handling=delivery) as tx:
-        if await store.is_gone(tx, session.user_id, session.session_id):
+        if await deletion.is_gone(tx, session.user_id, session.session_id):
             return
-        await store.upsert_session(tx, session)
-        known = await store.find_session(tx, session.session_id)
+        await answers.upsert_session(tx, session)
+        known = await answers.find_session(tx, session.session_id)
         if known is None or known.is_judged:
             return
         recording = await _recording_of(tx, known)
         if recording is not None:
-            await store.hurry_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, at=deps.clock())
+            await jobs.hurry_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, at=deps.clock())
         if known.answer(recording) is not None:
-            await store.add_job(
+            await jobs.add_job(
                 tx, JobKind.FEEDBACK, known.session_id, known.user_id, at=deps.clock()
             )
     deps.ring()
@@ -60,18 +60,18 @@ async def erase_session(
 ) -> None:
     """Remove a session that is gone, with its recordings' words."""
     async with deps.db.transaction(handling=delivery) as tx:
-        await store.add_tombstone(tx, session_id, at=deps.clock())
-        await store.erase_session(tx, session_id, user_id, keys)
+        await deletion.add_tombstone(tx, session_id, at=deps.clock())
+        await deletion.erase_session(tx, session_id, user_id, keys)
 
 
 async def erase_user(deps: Deps, user_id: UUID, delivery: Delivery) -> None:
     """Remove everything about a person whose account is gone."""
     async with deps.db.transaction(handling=delivery) as tx:
-        await store.add_tombstone(tx, user_id, at=deps.clock())
-        await store.erase_user(tx, user_id)
+        await deletion.add_tombstone(tx, user_id, at=deps.clock())
+        await deletion.erase_user(tx, user_id)
 
 
 async def _recording_of(tx: Transaction, session: CompletedSession) -> Recording | None:
     if session.audio_s3_key is None:
         return None
-    return await store.find_recording_by_key(tx, session.audio_s3_key, user_id=session.user_id)
+    return await recordings.find_recording_by_key(tx, session.audio_s3_key, user_id=session.user_id)

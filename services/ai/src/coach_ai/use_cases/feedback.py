@@ -2,45 +2,52 @@
 
 import time
 from dataclasses import asdict
-from uuid import UUID
 
-from coach_ai import store
 from coach_ai.deps import Deps
 from coach_ai.domain import Job
-from coach_common.errors import Unavailable
+from coach_ai.store import answers, jobs, recordings, usage
+from coach_ai.use_cases import budget
+from coach_common.errors import TooMany, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
+
+OVER_BUDGET = "Today's budget for judging is used up; this answer is judged tomorrow."
 
 
 async def judge_session(deps: Deps, job: Job) -> None:
     """Judge a session and tell, once; a session whose words are not known yet waits for them."""
     async with deps.db.read() as tx:
-        session = await store.find_session(tx, job.subject_id)
+        session = await answers.find_session(tx, job.subject_id)
         recording = None
         if session is not None and session.audio_s3_key is not None:
-            recording = await store.find_recording_by_key(
+            recording = await recordings.find_recording_by_key(
                 tx, session.audio_s3_key, user_id=session.user_id
             )
     answer = None if session is None or session.is_judged else session.answer(recording)
     if session is None or answer is None:
         async with deps.db.transaction() as tx:
-            await store.finish_job(tx, job)
+            await jobs.finish_job(tx, job)
         return
-    await _check_budget(deps, session.user_id)
     began = time.perf_counter()
-    judgement = await deps.coach.judge(answer)
+    try:
+        async with budget.held(deps, session.user_id, "judge", answer) as spent:
+            judgement = await deps.coach.judge(answer, spent)
+    except TooMany as error:
+        raise Unavailable(OVER_BUDGET) from error
     seconds = time.perf_counter() - began
     main = judgement.main_improvement
     async with deps.db.transaction() as tx:
-        if not await store.finish_job(tx, job):
+        if not await jobs.finish_job(tx, job):
             return
-        if not await store.record_judgement(tx, session.session_id, judgement, at=deps.clock()):
+        if not await answers.record_judgement(tx, session.session_id, judgement, at=deps.clock()):
             return
-        if judgement.tokens:
-            await store.add_usage(
+        if spent.tokens:
+            await usage.add_usage(
                 tx,
                 session.session_id,
                 session.user_id,
-                tokens=judgement.tokens,
+                spent,
+                prompt_version=judgement.prompt_version,
+                cost_microdollars=spent.microdollars(deps.prices),
                 seconds=seconds,
                 at=deps.clock(),
             )
@@ -66,21 +73,12 @@ async def judge_session(deps: Deps, job: Job) -> None:
         )
 
 
-async def _check_budget(deps: Deps, user_id: UUID) -> None:
-    """Raise Unavailable where the day's tokens are spent: the job is tried until the next day."""
-    midnight = deps.clock().replace(hour=0, minute=0, second=0, microsecond=0)
-    async with deps.db.read() as tx:
-        used = await store.tokens_since(tx, user_id, midnight)
-    if used >= deps.daily_tokens:
-        raise Unavailable("Today's budget for judging is used up; this answer is judged tomorrow.")
-
-
 async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
     """Tell that a session has no judgement: for good, or not yet."""
     async with deps.db.transaction() as tx:
-        if is_final and not await store.finish_job(tx, job):
+        if is_final and not await jobs.finish_job(tx, job):
             return
-        session = await store.find_session(tx, job.subject_id)
+        session = await answers.find_session(tx, job.subject_id)
         if session is None or session.is_judged:
             return
         await tx.emit(

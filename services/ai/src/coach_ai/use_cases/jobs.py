@@ -10,9 +10,9 @@ from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
-from coach_ai import store
 from coach_ai.deps import Deps
 from coach_ai.domain import MAX_CLAIMS, RENEWAL_SECONDS, RETRIED_FOR, Job, JobKind
+from coach_ai.store import jobs
 from coach_common import logs
 from coach_common.db.database import database_now
 from coach_common.errors import CoachError, Unavailable
@@ -44,11 +44,11 @@ class Turns:
     async def claim(self, deps: Deps, kind: JobKind) -> Job | None:
         """Claim the next job; None where there is nothing to do now."""
         async with deps.db.read() as tx:
-            rows = await store.list_claimable(tx, kind, await database_now(tx))
+            rows = await jobs.list_claimable(tx, kind, await database_now(tx))
         rows.sort(key=lambda row: (row["running"], self._served.get(row["user_id"], 0.0)))
         for row in rows:
             async with deps.db.transaction() as tx:
-                job = await store.claim_job(tx, row["id"])
+                job = await jobs.claim_job(tx, row["id"])
             if job is not None:
                 self._served[job.user_id] = time.monotonic()
                 self._served.move_to_end(job.user_id)
@@ -98,7 +98,7 @@ async def _renew(deps: Deps, job: Job, work: "asyncio.Future[None]") -> None:
         await asyncio.sleep(RENEWAL_SECONDS)
         try:
             async with deps.db.transaction() as tx:
-                is_ours = await store.renew_lease(tx, job)
+                is_ours = await jobs.renew_lease(tx, job)
         except Unavailable:
             continue
         if not is_ours:
@@ -110,7 +110,7 @@ async def _renew(deps: Deps, job: Job, work: "asyncio.Future[None]") -> None:
 async def _release(deps: Deps, job: Job) -> None:
     with suppress(CoachError):
         async with deps.db.transaction() as tx:
-            await store.release_job(tx, job)
+            await jobs.release_job(tx, job)
 
 
 async def _postpone(deps: Deps, job: Job, reason: str, fail: Fail) -> None:
@@ -120,6 +120,6 @@ async def _postpone(deps: Deps, job: Job, reason: str, fail: Fail) -> None:
         return
     until = now + job.pause(random.random())  # noqa: S311 # nosec B311 # jitter, no secret
     async with deps.db.transaction() as tx:
-        is_ours = await store.postpone_job(tx, job, until=until, reason=reason)
+        is_ours = await jobs.postpone_job(tx, job, until=until, reason=reason)
     if is_ours and reason != job.reason:
         await fail(deps, job, reason, False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import Counter, Histogram
 
-from coach_ai import delivery, store
+from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import (
     CannotTranscribe,
@@ -19,6 +19,7 @@ from coach_ai.domain import (
     Transcript,
 )
 from coach_ai.ports import Tell
+from coach_ai.store import answers, jobs, recordings
 from coach_common import logs
 from coach_common.errors import Conflict, NotFound, Unavailable
 from coach_common.events.catalog import (
@@ -46,10 +47,10 @@ EARLY = Histogram(
 async def transcribe_recording(deps: Deps, job: Job) -> None:
     """Transcribe a recording and tell; have the sessions judged that wait for its words."""
     async with deps.db.read() as tx:
-        recording = await store.find_recording(tx, job.subject_id)
+        recording = await recordings.find_recording(tx, job.subject_id)
     if recording is None:
         async with deps.db.transaction() as tx:
-            await store.finish_job(tx, job)
+            await jobs.finish_job(tx, job)
         return
     began = time.perf_counter()
 
@@ -67,10 +68,10 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
     measured = delivery.measure(transcript)
     MEASURED.labels("no" if "status" in measured else "yes").inc()
     async with deps.db.transaction() as tx:
-        if not await store.finish_job(tx, job):
+        if not await jobs.finish_job(tx, job):
             return
-        known = await store.find_recording(tx, job.subject_id) or recording
-        await store.record_transcript(tx, recording.upload_id, transcript)
+        known = await recordings.find_recording(tx, job.subject_id) or recording
+        await recordings.record_transcript(tx, recording.upload_id, transcript)
         await tx.emit(
             TranscriptionCompleted(
                 upload_id=recording.upload_id,
@@ -93,10 +94,10 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 delivery=measured,
             )
         )
-        for session in await store.list_sessions_of_key(
+        for session in await answers.list_sessions_of_key(
             tx, recording.key, user_id=recording.user_id
         ):
-            await store.add_job(
+            await jobs.add_job(
                 tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
             )
     deps.ring(JobKind.FEEDBACK)
@@ -108,8 +109,8 @@ async def _tell(deps: Deps, job: Job, news: SoundTrack | Progress) -> None:
     if isinstance(news, SoundTrack) and measured is None:
         return
     async with deps.db.transaction() as tx:
-        recording = await store.find_recording(tx, job.subject_id)
-        if recording is None or not await store.renew_lease(tx, job):
+        recording = await recordings.find_recording(tx, job.subject_id)
+        if recording is None or not await jobs.renew_lease(tx, job):
             return
         about: dict[str, Any] = {
             "upload_id": recording.upload_id,
@@ -126,9 +127,9 @@ async def _tell(deps: Deps, job: Job, news: SoundTrack | Progress) -> None:
 async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
     """Tell that a recording has no words: for good, or not yet."""
     async with deps.db.transaction() as tx:
-        if is_final and not await store.finish_job(tx, job):
+        if is_final and not await jobs.finish_job(tx, job):
             return
-        recording = await store.find_recording(tx, job.subject_id)
+        recording = await recordings.find_recording(tx, job.subject_id)
         if recording is None:
             return
         await tx.emit(
@@ -142,13 +143,13 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
             )
         )
         if is_final:
-            await store.mark_failed(tx, recording.upload_id)
-            for session in await store.list_sessions_of_key(
+            await recordings.mark_failed(tx, recording.upload_id)
+            for session in await answers.list_sessions_of_key(
                 tx, recording.key, user_id=recording.user_id
             ):
                 # The person's own words stand in where there are any.
                 if session.client_transcript:
-                    await store.add_job(
+                    await jobs.add_job(
                         tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
                     )
     deps.ring(JobKind.FEEDBACK)

@@ -5,16 +5,9 @@ import re
 from coach_ai.adapters.local_judge.reading import Reading
 from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
-from coach_ai.adapters.local_judge.words import STOP
-from coach_ai.domain import UNCLEAR, Answer
-from coach_ai.evidence import tokens_of
+from coach_ai.domain import Answer
+from coach_ai.no_answer import why_none
 
-_MIN_WORDS = 15
-_MIN_CONTENT = 5
-_NO_ANSWER = re.compile(
-    r"^\W*(i (really )?(do not|don't) know|no idea|i have no idea|pass|fine|nothing|"
-    r"i can'?t (think|remember)[^.]*|n/?a)\W*$"
-)
 _FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|we've|our|us)\b")
 
 
@@ -22,22 +15,8 @@ def why_not(
     answer: Answer, kind: str, reading: Reading, story: Story, near: float | None = None
 ) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
-    words = tokens_of(answer.text)
-    if answer.language not in (None, "en"):
-        return ("The answer is not in English, the only language this coach can judge.", None)
-    if answer.is_unclear:
-        return (UNCLEAR, None)
-    if _NO_ANSWER.match(" ".join(words)) or not words:
-        return ("There is no answer to judge here. Try again with a story of your own.", None)
-    if len(words) < _MIN_WORDS:
-        return (
-            f"{len(words)} words are too few to judge. Take a minute or two for an answer.",
-            None,
-        )
-    question = set(tokens_of(answer.question or ""))
-    content = set(words) - STOP
-    if question and len(content - question) < _MIN_CONTENT:
-        return ("This is the question read back, not an answer to it.", None)
+    if (reason := why_none(answer)) is not None:
+        return (reason, None)
     if not reading.said:
         return ("There is no answer to judge here. Try again with a story of your own.", None)
     if answer.question and kind == "behavioural":

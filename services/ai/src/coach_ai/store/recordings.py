@@ -1,0 +1,79 @@
+"""Queries about recordings and their words."""
+
+import json
+from dataclasses import asdict
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select, update
+
+from coach_ai.domain import Recording, Transcript
+from coach_ai.tables import RECORDINGS
+from coach_common.db.transaction import Transaction
+
+
+async def add_recording(tx: Transaction, recording: Recording) -> None:
+    """Store a recording; one that is there stays as it is."""
+    await tx.execute(
+        tx.database.insert_ignore(RECORDINGS).values(
+            upload_id=recording.upload_id,
+            user_id=recording.user_id,
+            key=recording.key,
+            session_id=recording.session_id,
+            etag=recording.etag,
+            size_bytes=recording.size_bytes,
+            has_failed=False,
+        )
+    )
+
+
+async def find_recording(tx: Transaction, upload_id: UUID) -> Recording | None:
+    """Return a recording."""
+    row = await tx.row(select(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id))
+    return None if row is None else _recording(row)
+
+
+async def find_recording_by_key(tx: Transaction, key: str, *, user_id: UUID) -> Recording | None:
+    """Return the person's recording under this key."""
+    row = await tx.row(
+        select(RECORDINGS).where(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+    )
+    return None if row is None else _recording(row)
+
+
+async def mark_linked(tx: Transaction, upload_id: UUID, session_id: UUID) -> None:
+    """Note which session a recording is for."""
+    await tx.execute(
+        update(RECORDINGS)
+        .where(RECORDINGS.c.upload_id == upload_id, RECORDINGS.c.session_id.is_(None))
+        .values(session_id=session_id)
+    )
+
+
+async def record_transcript(tx: Transaction, upload_id: UUID, transcript: Transcript) -> None:
+    """Keep the words."""
+    await tx.execute(
+        update(RECORDINGS)
+        .where(RECORDINGS.c.upload_id == upload_id)
+        .values(transcript=json.dumps(asdict(transcript)), has_failed=False)
+    )
+
+
+async def mark_failed(tx: Transaction, upload_id: UUID) -> None:
+    """This recording will never have words."""
+    await tx.execute(
+        update(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id).values(has_failed=True)
+    )
+
+
+def _recording(row: RowMapping) -> Recording:
+    stored = row["transcript"]
+    return Recording(
+        upload_id=row["upload_id"],
+        user_id=row["user_id"],
+        key=row["key"],
+        session_id=row["session_id"],
+        etag=row["etag"],
+        size_bytes=row["size_bytes"],
+        transcript=None if stored is None else Transcript.of(json.loads(stored)),
+        has_failed=row["has_failed"],
+    )

@@ -1,0 +1,243 @@
+"""A person's day at a language model: held before it is asked, settled afterwards, in money too."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import select
+
+from coach_ai.deps import Deps
+from coach_ai.domain import Answer
+from coach_ai.spending import Spent
+from coach_ai.store import usage
+from coach_ai.tables import USAGE
+from coach_ai.use_cases import budget, jobs
+from coach_ai.use_cases.feedback import fail_feedback, judge_session
+from coach_common.errors import CoachError, TooMany, Unavailable
+from coach_common.events.catalog import FeedbackGenerated, SessionCompleted
+from coach_common.ids import new_id
+from coach_common.service import Service, listen, running
+from coach_common.testing.fakes import FakeClock, TokenIssuer
+from coach_common.testing.harness import deliver, eventually, published
+
+WORK = Answer("T", "Q", "Words.")
+
+
+@pytest.fixture
+def deps(deps: Deps, coach: Any) -> Deps:
+    """A day of 100 tokens; whatever is asked takes 30 at most, and 12 in the end."""
+    coach.most, coach.tokens = 30, 12
+    return replace(deps, daily_tokens=100, prices={"s1": (0.25, 2.0)})
+
+
+@pytest.fixture
+def served(service: Service, deps: Deps) -> Service:
+    """The service over these dependencies."""
+    service.app.state.deps = deps  # type: ignore[attr-defined]
+    return service
+
+
+async def _counted(deps: Deps, user_id: UUID) -> int:
+    async with deps.db.read() as tx:
+        return await usage.tokens_on(tx, user_id, deps.clock().date())
+
+
+async def _judge(service: Service, deps: Deps, user_id: UUID) -> UUID:
+    session_id = new_id()
+    await deliver(
+        service,
+        SessionCompleted(
+            session_id=session_id, user_id=user_id, title="T", question="Q?",
+            duration_seconds=6, audio_s3_key=None, transcript="Words.",
+        ),
+    )  # fmt: skip
+    job = await jobs.Turns().claim(deps, jobs.JobKind.FEEDBACK)
+    assert job is not None
+    await jobs.run(deps, job, judge_session, fail_feedback)
+    return session_id
+
+
+async def test_of_many_at_once_only_as_many_pass_as_the_day_has_room_for(
+    deps: Deps, user_id: UUID
+) -> None:
+    everybody_asked = asyncio.Event()
+    outcomes: list[str] = []
+
+    async def ask() -> None:
+        try:
+            async with budget.held(deps, user_id, "judge", WORK) as spent:
+                outcomes.append("passed")
+                await everybody_asked.wait()
+                spent.add("s1", 10, 2)
+        except TooMany:
+            outcomes.append("refused")
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for _ in range(20):
+            group.create_task(ask())
+        while len(outcomes) < 20:
+            await asyncio.sleep(0.01)
+        everybody_asked.set()
+
+    assert sorted(outcomes) == ["passed"] * 3 + ["refused"] * 17
+    assert await _counted(deps, user_id) == 36
+
+
+async def test_what_was_held_and_not_spent_is_given_back(deps: Deps, user_id: UUID) -> None:
+    for _ in range(6):
+        async with budget.held(deps, user_id, "judge", WORK) as spent:
+            spent.add("s1", 10, 2)
+
+    # 72 are spent: no room for 30 more, though there would be for 12.
+    with pytest.raises(TooMany) as refused:
+        async with budget.held(deps, user_id, "judge", WORK):
+            raise AssertionError("it was let through")
+
+    assert await _counted(deps, user_id) == 72
+    assert 0 < refused.value.retry_after_seconds <= 24 * 3600 + 1
+    async with budget.held(deps, new_id(), "judge", WORK):
+        pass
+
+
+async def test_what_failed_counts_by_what_it_had_taken(deps: Deps, user_id: UUID) -> None:
+    with pytest.raises(Unavailable):
+        async with budget.held(deps, user_id, "judge", WORK) as spent:
+            spent.add("s1", 7, 0)
+            raise Unavailable("Away.")
+
+    assert await _counted(deps, user_id) == 7
+
+
+async def test_whoever_dies_in_the_middle_leaves_counted_what_was_held(
+    deps: Deps, user_id: UUID
+) -> None:
+    async with deps.db.transaction() as tx:
+        day = deps.clock().date()
+        assert await usage.hold_tokens(tx, user_id, day=day, tokens=30, limit=100)
+
+    assert await _counted(deps, user_id) == 30
+
+
+async def test_at_midnight_the_day_is_whole_again_and_the_old_one_takes_nothing_from_it(
+    deps: Deps, user_id: UUID, clock: FakeClock
+) -> None:
+    yesterday = deps.clock().date()
+    async with budget.held(deps, user_id, "judge", WORK):
+        clock.advance(24 * 3600)
+        async with budget.held(deps, user_id, "judge", WORK) as spent:
+            spent.add("s1", 5, 0)
+
+    assert await _counted(deps, user_id) == 5
+    assert deps.clock().date() == yesterday + timedelta(days=1)
+
+
+async def test_more_than_a_whole_day_is_never_asked_for(deps: Deps, user_id: UUID) -> None:
+    with pytest.raises(TooMany):
+        async with budget.held(replace(deps, daily_tokens=29), user_id, "judge", WORK):
+            raise AssertionError("it was let through")
+
+
+async def test_each_judgement_keeps_its_tokens_its_seconds_and_its_cost(
+    served: Service, deps: Deps, user_id: UUID
+) -> None:
+    session_id = await _judge(served, deps, user_id)
+
+    async with deps.db.read() as tx:
+        (row,) = await tx.rows(select(USAGE))
+    assert (row["session_id"], row["model"], row["tokens"]) == (session_id, "s1", 12)
+    assert (row["tokens_in"], row["tokens_out"], row["cost_microdollars"]) == (12, 0, 3)
+    assert row["seconds"] > 0
+
+
+async def test_a_model_without_a_known_price_costs_nobody_knows_what(
+    served: Service, deps: Deps, user_id: UUID
+) -> None:
+    await _judge(served, replace(deps, prices={"s2": (1.0, 1.0)}), user_id)
+
+    async with deps.db.read() as tx:
+        (row,) = await tx.rows(select(USAGE))
+    assert (row["tokens"], row["cost_microdollars"]) == (12, None)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "cost"),
+    [((0, 0), 0), ((1, 0), 1), ((4, 0), 1), ((1_000_000, 1_000_000), 2_250_000), ((3, 1), 3)],
+)
+def test_a_cost_is_in_millionths_of_a_dollar_and_rounded_up(
+    tokens: tuple[int, int], cost: int
+) -> None:
+    assert Spent("s1", *tokens).microdollars({"s1": (0.25, 2.0)}) == cost
+
+
+async def test_chat_and_judgements_spend_the_same_day(
+    served: Service, deps: Deps, user_id: UUID, client: httpx.AsyncClient
+) -> None:
+    labels = {"use": "chat", "direction": "in"}
+    before = REGISTRY.get_sample_value("coach_ai_model_tokens_total", labels) or 0.0
+    said = [await client.post("/ai/chat", json={"message": "Hello"}) for _ in range(6)]
+    refused = await client.post("/ai/chat", json={"message": "Hello"})
+    await _judge(served, deps, user_id)
+
+    assert [answer.status_code for answer in said] == [200] * 6
+    assert (refused.status_code, refused.json()["code"]) == (429, "budget_spent")
+    assert int(refused.headers["retry-after"]) > 0
+    assert await _counted(deps, user_id) == 72
+    assert REGISTRY.get_sample_value("coach_ai_model_tokens_total", labels) == before + 72
+    assert await published(served.database, FeedbackGenerated) == []
+
+
+async def test_whoever_leaves_a_reply_has_spent_what_it_took(
+    served: Service, deps: Deps, user_id: UUID, coach: Any, issuer: TokenIssuer
+) -> None:
+    coach.pieces = ["Breathe. ", asyncio.Event()]
+    listener = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    stream = {"accept": "text/event-stream"}
+    async with (
+        running(served, listener),
+        httpx.AsyncClient(base_url=url, headers=issuer.bearer(user_id) | stream) as client,
+    ):
+        async with client.stream("POST", "/ai/chat", json={"message": "x"}) as answer:
+            await anext(answer.aiter_lines())
+            held = await _counted(deps, user_id)
+
+        async def is_settled() -> bool:
+            return await _counted(deps, user_id) == 12
+
+        await eventually(is_settled, what="the tokens that were given back")
+    assert held == 30
+
+
+async def test_a_summary_that_the_day_has_no_room_for_is_made_without_a_model(
+    served: Service, deps: Deps, user_id: UUID, coach: Any, client: httpx.AsyncClient
+) -> None:
+    # What is replied to was not stored yet; what is summed up was.
+    coach.most_tokens = lambda work: 30 if work.messages[-1].id is None else 101
+    served.app.state.deps = replace(deps, chat_history_tokens=200)  # type: ignore[attr-defined]
+    first = (await client.post("/ai/chat", json={"message": "How do I begin?"})).json()
+    said = {"message": "And then? " * 20, "conversation_id": first["conversation_id"]}
+
+    answers = [await client.post("/ai/chat", json=said) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert coach.asked[-1].summary.startswith("Asked: And then?")
+    assert await _counted(deps, user_id) == 48
+
+
+async def test_a_provider_that_counts_nothing_is_never_refused(
+    deps: Deps, user_id: UUID, coach: Any
+) -> None:
+    coach.most = 0
+
+    try:
+        async with budget.held(replace(deps, daily_tokens=1), user_id, "judge", WORK):
+            pass
+    except CoachError:
+        pytest.fail("it was refused")
+
+    assert await _counted(deps, user_id) == 0
