@@ -118,7 +118,7 @@ async def test_unclear_audio_is_said_and_not_scored(
 ) -> None:
     words = tuple(Word(word, i, i + 0.5, probability) for i, word in enumerate(GOOD.split()))
 
-    judged = await LocalCoach().judge(Answer("T", QUESTION, GOOD, "en", 60.0, words, ()))
+    judged = await LocalCoach().judge(Answer("T", QUESTION, GOOD, "en", 60.0, words, ()), Spent())
 
     assert (judged.overall_score is not None) is is_scored
     assert ("audio is unclear" in judged.detailed_feedback) is not is_scored
