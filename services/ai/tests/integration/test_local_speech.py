@@ -21,6 +21,7 @@ from coach_ai.adapters.audio import RATE
 from coach_ai.adapters.local_coach import LocalCoach
 from coach_ai.adapters.local_speech import LocalTranscriber
 from coach_ai.domain import Answer, CannotTranscribe, Progress, SoundTrack
+from coach_ai.spending import Spent
 from coach_embedded.demo import word_error_rate
 
 pytestmark = pytest.mark.speech
@@ -89,7 +90,8 @@ async def test_another_language_is_recognised_and_its_answer_not_scored(
     heard = await transcriber.transcribe(RECORDINGS / "german.ogg")
 
     judged = await LocalCoach().judge(
-        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
+        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words),
+        Spent(),
     )
     assert heard.language == "de"
     assert judged.overall_score is None
@@ -108,7 +110,8 @@ async def test_noise_as_loud_as_the_voice_leaves_a_transcript_that_is_not_judged
     heard = await transcriber.transcribe(file)
 
     judged = await LocalCoach().judge(
-        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
+        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words),
+        Spent(),
     )
     assert heard.text
     assert judged.overall_score is None
