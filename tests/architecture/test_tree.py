@@ -19,6 +19,7 @@ _IMPORTED_AS = {
     "uuid_utils": "uuid-utils", "uvicorn": "uvicorn", "uvloop": "uvloop", "bcrypt": "bcrypt",
     "email_validator": "email-validator", "httptools": "httptools", "openai": "openai",
     "faster_whisper": "faster-whisper", "av": "faster-whisper", "numpy": "numpy", "yaml": "pyyaml",
+    "tokenizers": "faster-whisper",
     "limits": "limits", "redis": "redis",
     "jiwer": "jiwer", "nanio": "nanio", "websockets": "websockets", "pytest": None,
 }  # fmt: skip

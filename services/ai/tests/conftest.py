@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from coach_ai.adapters.embeddings import Embeddings, installed
+from coach_ai.adapters.embeddings import Embeddings, default_keep, installed
 from coach_ai.app import build
 from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
@@ -44,7 +44,7 @@ def embeddings() -> Embeddings:
     folder = Path(named) if named else installed()
     if folder is None:
         pytest.skip("the package of the sentence embeddings is not installed: make setup")
-    return Embeddings(folder)
+    return Embeddings(folder, default_keep())
 
 
 @dataclass

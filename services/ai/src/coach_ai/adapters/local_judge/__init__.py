@@ -1,4 +1,4 @@
-"""The local judge: the rubric from signals that can be pointed at. No language model, no network.
+"""The local judge: the rubric from signals that can be pointed at. No model, no network.
 
 It says plainly what it cannot judge: it does not know whether a technical claim is right.
 """
@@ -8,10 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from coach_ai import delivery
-from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import reasons, star
 from coach_ai.adapters.local_judge.levels import levels_of
-from coach_ai.adapters.local_judge.nearness import nearness
 from coach_ai.adapters.local_judge.reading import read
 from coach_ai.adapters.local_judge.refusal import why_not
 from coach_ai.adapters.local_judge.remarks import (
@@ -30,12 +28,10 @@ MODEL = "rubric-signals-2"
 
 
 class LocalJudge:
-    """Judges without a language model. Deterministic."""
+    """Judges without a model. Deterministic."""
 
-    def __init__(self, embeddings: Embeddings | None = None) -> None:
+    def __init__(self) -> None:
         self._rubric: Rubric = load()
-        self._embeddings = embeddings
-        self.model = MODEL if embeddings is None else f"{MODEL} {embeddings.MODEL}"
 
     def judge(self, answer: Answer) -> Judgement:
         """Judge by signals; without enough to go on, say so and give no score."""
@@ -43,15 +39,14 @@ class LocalJudge:
         kind = self._rubric.kind_of(answer.question)
         reading = read(answer)
         story = star.find(reading.said)
-        near = nearness(answer.question, reading.telling, self._embeddings)
-        reason, quote = why_not(answer, kind, reading, story, near)
+        reason, quote = why_not(answer, kind, reading, story)
         if reason is not None:
             shown = (
                 [] if quote is None else [claim(answer, "improvement", "relevance", reason, quote)]
             )
             return self._judgement(Scores(None, None, None, None), shown, reason, measured)
         given = reasons.find(reading, answer.question or "")
-        levels = levels_of(answer, kind, reading, story, given, measured, near)
+        levels = levels_of(answer, kind, reading, story, given, measured)
         seen = Seen(answer, kind, reading, story, given, levels)
         claims = (*strengths(seen), *improvements(seen))
         main = main_thing(seen, claims)
@@ -72,7 +67,7 @@ class LocalJudge:
             claims=tuple(claims),
             detailed_feedback=words,
             provider=PROVIDER,
-            model=self.model,
+            model=MODEL,
             rubric_version=self._rubric.version,
             delivery=dict(measured),
         )

@@ -29,10 +29,9 @@ def levels_of(
     story: Story,
     reasons: Reasons,
     measured: Mapping[str, object],
-    near: float | None = None,
 ) -> Levels:
     """Return each dimension's level, None where it cannot be judged."""
-    about = relevance(answer.question, reading.telling, near)
+    about = relevance(answer.question, reading.telling)
     steps = story.steps + story.vague_steps / 4
     evidence = _figures(reading) + story.steps + 2 * bool(story.measured)
     own = 1.0

@@ -12,7 +12,7 @@ _FIRST_PERSON = re.compile(r"\b(i|i'm|i'd|i've|my|me|we|we'd|we've|our|us)\b")
 
 
 def why_not(
-    answer: Answer, kind: str, reading: Reading, story: Story, near: float | None = None
+    answer: Answer, kind: str, reading: Reading, story: Story
 ) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
     if (reason := why_none(answer)) is not None:
@@ -34,10 +34,4 @@ def why_not(
                 " tells nothing that you did.",
                 reading.said[0].sentence.text,
             )
-    if near == 0 and relevance(answer.question, reading.telling) == 0:
-        return (
-            "This speaks of something else: nothing in it has to do with the question, and most"
-            " other questions are nearer to it.",
-            reading.said[0].sentence.text,
-        )
     return (None, None)

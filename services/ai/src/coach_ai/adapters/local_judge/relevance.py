@@ -5,13 +5,11 @@ from coach_ai.adapters.local_judge.words import COMMON, NUMBER
 from coach_ai.evidence import tokens_of
 
 
-def relevance(question: str | None, transcript: str, near: float | None = None) -> float:
+def relevance(question: str | None, transcript: str) -> float:
     """Return how far the answer takes up the question, 0 to 1; half where none is known.
 
     By the question's own words that it says, and twice as much by its theme where it has one;
-    without a theme at least half, since a good answer may share no word with its question. Where
-    it says something of it, `near` counts as much: its nearness in meaning, None if not known.
-    """
+    without a theme at least half, since a good answer may share no word with its question."""
     asked = {_stem(t) for t in tokens_of(question or "") if t not in COMMON}
     asked = {stem for stem in asked if not NUMBER.fullmatch(stem)}
     said = tokens_of(transcript)
@@ -19,8 +17,7 @@ def relevance(question: str | None, transcript: str, near: float | None = None) 
     if not asked:
         return 0.5 if spoken is None else spoken
     share = len(asked & {_stem(t) for t in said}) / len(asked)
-    told = (1 + share) / 2 if spoken is None else (share + 2 * spoken) / 3
-    return told if near is None or told == 0 else (told + near) / 2
+    return (1 + share) / 2 if spoken is None else (share + 2 * spoken) / 3
 
 
 def _stem(token: str) -> str:
