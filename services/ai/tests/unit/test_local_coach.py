@@ -159,3 +159,17 @@ async def test_quotes_carry_the_times_of_their_words() -> None:
 
 async def test_judging_twice_says_the_same() -> None:
     assert await _judge(GOOD) == await _judge(GOOD)
+
+
+@pytest.mark.parametrize(("fillers", "is_told"), [(0, False), (2, False), (5, True)])
+async def test_fillers_are_told_only_where_there_are_more_of_them_than_is_usual(
+    fillers: int, is_told: bool
+) -> None:
+    sentences = GOOD.split(". ")
+    spoken = [f"You know, {one}" if at < fillers else one for at, one in enumerate(sentences)]
+
+    judged = await _judge(". ".join(spoken))
+
+    told = [one for one in judged.claims if one.dimension == "delivery"]
+    assert bool(told) is is_told
+    assert all(one.quote.startswith("You know") for one in told)

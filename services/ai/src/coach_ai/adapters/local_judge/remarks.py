@@ -10,6 +10,7 @@ from coach_ai.adapters.local_judge.reading import Reading
 from coach_ai.adapters.local_judge.reasons import Reasons
 from coach_ai.adapters.local_judge.star import PARTS, Story
 from coach_ai.adapters.local_judge.words import VAGUE
+from coach_ai.delivery.metric import DISCOURSE_FILLERS
 from coach_ai.domain import Answer, Claim, MainImprovement
 from coach_ai.evidence import Sentence, claim
 
@@ -205,10 +206,12 @@ def _vagueness(sentence: Sentence) -> float:
 
 
 def _filler_sentence(sentences: Sequence[Sentence]) -> Sentence | None:
+    """Return the sentence with most fillers, where there are more of them than is usual."""
     counted = [(delivery.count_fillers(s.tokens), s) for s in sentences]
-    count, worst = max(counted, key=lambda pair: pair[0])
-    total = sum(number for number, _ in counted)
-    return worst if count and total >= 2 else None
+    _, worst = max(counted, key=lambda pair: pair[0])
+    fillers = sum(number for number, _ in counted)
+    share = 100 * fillers / max(1, sum(len(one.tokens) for one in sentences))
+    return worst if DISCOURSE_FILLERS.of(share, fillers)["verdict"] == "above" else None
 
 
 def _listed(names: Sequence[str]) -> str:
