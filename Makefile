@@ -11,7 +11,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 # What the secret scan passes over: passwords made up for a test are words in lower case, and a
 # checksum of a file or an object says so by its key.
 MADE_UP := ^[a-z]+([ @.-][a-z]+)*$$
-CHECKSUM := "(etag|[a-z]+\.(bin|json|txt))": "[0-9a-f]+"
+CHECKSUM := "(etag|[a-z]+\.(bin|json|safetensors|txt))": "[0-9a-f]+"
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
