@@ -3,7 +3,7 @@
 import re
 
 from coach_ai.domain import UNCLEAR, Answer
-from coach_ai.evidence import sentences_of, tokens_of
+from coach_ai.evidence import Sentence, sentences_of, tokens_of
 
 MIN_WORDS = 15
 _MIN_OWN = 5
@@ -63,12 +63,17 @@ def why_none(answer: Answer) -> str | None:
     return None
 
 
+def is_order(sentence: Sentence) -> bool:
+    """Tell whether a sentence gives orders to whoever judges. Known wordings only."""
+    return _ORDERS.search(sentence.text.lower()) is not None
+
+
 def without_orders(text: str) -> str:
     """Return the text without the sentences that give orders to whoever judges it.
 
     Known wordings only. Such a sentence is gone with all that stands in it.
     """
-    orders = [one for one in sentences_of(text) if _ORDERS.search(one.text.lower())]
+    orders = [one for one in sentences_of(text) if is_order(one)]
     if not orders:
         return text
     kept, at = [], 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from coach_ai.adapters.local_judge.words import COMMON, NUMBER, VAGUE, is_past, names
 from coach_ai.domain import Answer
 from coach_ai.evidence import Sentence, sentences_of, tokens_of
+from coach_ai.no_answer import is_order
 
 _TO_THE_JUDGE = re.compile(
     r"\b(ignore|disregard|forget) (all|the|any|every|your|previous)\b|\brubric\b|\bsystem prompt\b"
@@ -15,6 +16,7 @@ _TO_THE_JUDGE = re.compile(
     r"|rating|grades?|dimensions?|level (five|5)|relevance|specificity|clarity)\b"
     r"|^(please )?(answer|respond|reply|return|output|print) (only|just|nothing|with)\b"
     r"|\b(score|rate|grade) (me|this|it)\b|\bbest (answer|candidate) you\b"
+    r"|\bthis (answer|transcript|response|candidate|interview)\b"
 )
 _PRAISE = (
     "amazing|brilliant|wonderful|fantastic|excellent|outstanding|incredible|extraordinary|genius"
@@ -79,9 +81,11 @@ def read(answer: Answer) -> Reading:
     counted, boast = [], None
     for sentence in sentences:
         plain = " ".join(sentence.tokens)
+        if is_order(sentence) or _TO_THE_JUDGE.search(plain) or _OF_THE_LISTENER.search(plain):
+            continue
         if _OF_ONESELF.search(plain):
             boast = boast or sentence
-        elif not (_TO_THE_JUDGE.search(plain) or _OF_THE_LISTENER.search(plain)):
+        else:
             counted.append(sentence)
     lengths = sorted((len(sentence.tokens) for sentence in sentences), reverse=True)
     vague = len(VAGUE.findall(" ".join(tokens_of(answer.text))))
