@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from openai_server import OpenAIServer
 
 from coach_ai.adapters.embeddings import Embeddings, default_keep, installed
 from coach_ai.app import build
@@ -163,6 +164,13 @@ def transcriber() -> ScriptedTranscriber:
 @pytest.fixture
 def coach() -> ScriptedCoach:
     return ScriptedCoach()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OpenAIServer]:
+    """A small server that speaks OpenAI's API."""
+    async with OpenAIServer.started() as server:
+        yield server
 
 
 @pytest.fixture

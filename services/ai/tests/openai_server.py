@@ -163,22 +163,24 @@ def _chunk(delta: dict[str, str], finish: str | None) -> bytes:
     return f"data: {json.dumps(_BODY | {'choices': [choice]})}\n\n".encode()
 
 
+LEVELS = {
+    "relevance": 4,
+    "structure": 4,
+    "specificity": 3,
+    "reasoning": None,
+    "clarity": 5,
+    "technical": None,
+}
+
+
 def judged(**changed: Any) -> dict[str, Any]:
     """Return a completion that judges, as the strict schema wants it."""
-    levels = {
-        "relevance": 4,
-        "structure": 4,
-        "specificity": 3,
-        "reasoning": None,
-        "clarity": 5,
-        "technical": None,
-    }
     claim = {
         "kind": "strength", "dimension": "specificity", "text": "You name a figure.",
         "quote": "it took two days",
     }  # fmt: skip
     body = {
-        "cannot_judge": None, "levels": levels, "claims": [claim], "main_improvement": None,
+        "cannot_judge": None, "levels": LEVELS, "claims": [claim], "main_improvement": None,
         "star": None, "summary": "Well told.",
     }  # fmt: skip
     return said(json.dumps(body | changed))

@@ -5,7 +5,7 @@ import re
 from coach_ai.domain import UNCLEAR, Answer
 from coach_ai.evidence import Sentence, sentences_of, tokens_of
 
-MIN_WORDS = 15
+_MIN_WORDS = 15
 _MIN_OWN = 5
 _SHORT = 3
 
@@ -55,7 +55,7 @@ def why_none(answer: Answer) -> str | None:
         return UNCLEAR
     if not words or _NONE.match(" ".join(words)):
         return "There is no answer to judge here. Try again with a story of your own."
-    if len(words) < MIN_WORDS:
+    if len(words) < _MIN_WORDS:
         return f"{len(words)} words are too few to judge. Take a minute or two for an answer."
     own = set(words) - set(tokens_of(answer.question or ""))
     if answer.question and sum(len(word) > _SHORT for word in own) < _MIN_OWN:

@@ -17,12 +17,6 @@ RECORDING = RECORDINGS / next(iter(WORDS))
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer.started() as server:
-        yield server
-
-
-@pytest.fixture
 async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
     openai = OpenAITranscriber("key", server.url, "gpt-transcribe", None)
     speech = FallbackTranscriber(openai, LocalTranscriber(None))

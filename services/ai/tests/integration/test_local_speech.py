@@ -20,7 +20,7 @@ from coach_ai.adapters import speech_model
 from coach_ai.adapters.audio import RATE
 from coach_ai.adapters.local_coach import LocalCoach
 from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.domain import Answer, CannotTranscribe, Progress, SoundTrack
+from coach_ai.domain import Answer, CannotTranscribe, Judgement, Progress, SoundTrack, Transcript
 from coach_ai.spending import Spent
 from coach_embedded.demo import word_error_rate
 
@@ -83,16 +83,18 @@ async def test_a_long_recording_is_understood_as_well_and_its_words_keep_their_t
     assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / RATE + 20, abs=0.3)
 
 
+async def _judged(heard: Transcript) -> Judgement:
+    answer = Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
+    return await LocalCoach().judge(answer, Spent())
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_another_language_is_recognised_and_its_answer_not_scored(
     transcriber: LocalTranscriber,
 ) -> None:
     heard = await transcriber.transcribe(RECORDINGS / "german.ogg")
 
-    judged = await LocalCoach().judge(
-        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words),
-        Spent(),
-    )
+    judged = await _judged(heard)
     assert heard.language == "de"
     assert judged.overall_score is None
     assert "not in English" in judged.detailed_feedback
@@ -109,10 +111,7 @@ async def test_noise_louder_than_the_voice_leaves_a_transcript_that_is_not_judge
 
     heard = await transcriber.transcribe(file)
 
-    judged = await LocalCoach().judge(
-        Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words),
-        Spent(),
-    )
+    judged = await _judged(heard)
     assert heard.text
     assert judged.overall_score is None
     assert "audio is unclear" in judged.detailed_feedback

@@ -74,10 +74,7 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
         await recordings.record_transcript(tx, recording.upload_id, transcript)
         await tx.emit(
             TranscriptionCompleted(
-                upload_id=recording.upload_id,
-                user_id=recording.user_id,
-                key=recording.key,
-                session_id=known.session_id,
+                **_about(known),
                 text=transcript.text,
                 language=transcript.language,
                 duration_seconds=transcript.duration_seconds,
@@ -85,15 +82,7 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 model=transcript.model,
             )
         )
-        await tx.emit(
-            DeliveryMeasured(
-                upload_id=recording.upload_id,
-                user_id=recording.user_id,
-                key=recording.key,
-                session_id=known.session_id,
-                delivery=measured,
-            )
-        )
+        await tx.emit(DeliveryMeasured(**_about(known), delivery=measured))
         for session in await answers.list_sessions_of_key(
             tx, recording.key, user_id=recording.user_id
         ):
@@ -112,12 +101,7 @@ async def _tell(deps: Deps, job: Job, news: SoundTrack | Progress) -> None:
         recording = await recordings.find_recording(tx, job.subject_id)
         if recording is None or not await jobs.renew_lease(tx, job):
             return
-        about: dict[str, Any] = {
-            "upload_id": recording.upload_id,
-            "user_id": recording.user_id,
-            "key": recording.key,
-            "session_id": recording.session_id,
-        }
+        about = _about(recording)
         if measured is not None:
             await tx.emit(DeliveryMeasured(**about, delivery=measured, is_complete=False))
         else:
@@ -133,14 +117,7 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
         if recording is None:
             return
         await tx.emit(
-            TranscriptionFailed(
-                upload_id=recording.upload_id,
-                user_id=recording.user_id,
-                key=recording.key,
-                session_id=recording.session_id,
-                reason=reason,
-                retryable=not is_final,
-            )
+            TranscriptionFailed(**_about(recording), reason=reason, retryable=not is_final)
         )
         if is_final:
             await recordings.mark_failed(tx, recording.upload_id)
@@ -153,6 +130,16 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
                         tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
                     )
     deps.ring(JobKind.FEEDBACK)
+
+
+def _about(recording: Recording) -> dict[str, Any]:
+    """Return what every event about a recording says of it."""
+    return {
+        "upload_id": recording.upload_id,
+        "user_id": recording.user_id,
+        "key": recording.key,
+        "session_id": recording.session_id,
+    }
 
 
 async def _listen(deps: Deps, recording: Recording, tell: Tell) -> Transcript:

@@ -18,6 +18,7 @@ _TO_THE_JUDGE = re.compile(
     r"|\b(score|rate|grade) (me|this|it)\b|\bbest (answer|candidate) you\b"
     r"|\bthis (answer|transcript|response|candidate|interview)\b"
 )
+"""Wider than `is_order`: what is left out here costs a remark, there a sentence that was said."""
 _PRAISE = (
     "amazing|brilliant|wonderful|fantastic|excellent|outstanding|incredible|extraordinary|genius"
     "|world[- ]class|impressive|inspiring|gifted|talented|number one|one of a kind"

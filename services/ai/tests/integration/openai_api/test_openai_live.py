@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
 ]
 
-GRADED = Path(__file__).parents[1] / "graded"
+GRADED = Path(__file__).parents[2] / "graded"
 QUESTIONS = 3
 
 

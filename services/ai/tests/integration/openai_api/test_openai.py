@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
-from openai_server import OpenAIServer, error, judged, said
+from openai_server import LEVELS, OpenAIServer, error, judged, said
 from sounds import music, speech, write
 
 from coach_ai.adapters.audio import RATE, decode
@@ -34,19 +34,6 @@ ANSWER = Answer(
     "T", "Tell me about a hard problem.", TEXT, "en", 6.0,
     tuple(Word(word, i * 0.5, i * 0.5 + 0.4) for i, word in enumerate(TEXT.split())), (),
 )  # fmt: skip
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer.started() as server:
-        yield server
-
-
-@pytest.fixture
-async def coach(server: OpenAIServer) -> AsyncIterator[OpenAICoach]:
-    coach = OpenAICoach("key", server.url, "model")
-    yield coach
-    await coach.close()
 
 
 async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
@@ -171,16 +158,6 @@ async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
 
     assert (found.overall_score, found.clarity_score) == (None, None)
     assert found.detailed_feedback == "This is no answer to the question."
-
-
-LEVELS = {
-    "relevance": 4,
-    "structure": 4,
-    "specificity": 3,
-    "reasoning": None,
-    "clarity": 5,
-    "technical": None,
-}
 
 
 @pytest.mark.parametrize(

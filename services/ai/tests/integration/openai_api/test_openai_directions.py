@@ -5,7 +5,6 @@ can. What a model itself makes of an answer is `test_openai_live.py`'s, where th
 """
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from coach_ai.evidence import sentences_of
 from coach_ai.no_answer import why_none, without_orders
 from coach_ai.spending import Spent
 
-GRADED = Path(__file__).parents[1] / "graded"
+GRADED = Path(__file__).parents[2] / "graded"
 REPLIES = yaml.safe_load((GRADED / "replies.yaml").read_text("utf-8"))
 QUESTION = REPLIES["question"]
 FIRST = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
@@ -29,19 +28,6 @@ CHANGED = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
 ANSWERS = next(one for one in FIRST if one["question"] == QUESTION)
 BEST = ANSWERS[5]
 NAMES = ("relevance", "structure", "specificity", "clarity")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer.started() as server:
-        yield server
-
-
-@pytest.fixture
-async def coach(server: OpenAIServer) -> AsyncIterator[OpenAICoach]:
-    coach = OpenAICoach("key", server.url, "model")
-    yield coach
-    await coach.close()
 
 
 def _given(asked: dict[str, Any]) -> dict[str, Any]:

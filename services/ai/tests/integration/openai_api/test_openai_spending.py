@@ -1,7 +1,6 @@
 """What asking OpenAI takes, over real HTTP: held before, and counted whatever comes of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,19 +17,6 @@ ANSWER = Answer(
     "Last year I fixed a broken build. I measured every step. It took two days.", "en",
 )  # fmt: skip
 HELLO = Talk((Message("user", "Hi"),))
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer.started() as server:
-        yield server
-
-
-@pytest.fixture
-async def coach(server: OpenAIServer) -> AsyncIterator[OpenAICoach]:
-    coach = OpenAICoach("key", server.url, "model")
-    yield coach
-    await coach.close()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from openai_server import OpenAIServer, error, said, streamed
@@ -15,19 +14,6 @@ from coach_ai.spending import Spent
 from coach_common.errors import Unavailable
 
 HELLO = Talk((Message("user", "Hi"),))
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    async with OpenAIServer.started() as server:
-        yield server
-
-
-@pytest.fixture
-async def coach(server: OpenAIServer) -> AsyncIterator[OpenAICoach]:
-    coach = OpenAICoach("key", server.url, "model")
-    yield coach
-    await coach.close()
 
 
 async def test_words_come_as_the_model_says_them(server: OpenAIServer, coach: OpenAICoach) -> None:
