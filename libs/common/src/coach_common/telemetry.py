@@ -46,7 +46,8 @@ def fit_request_id(given: bytes) -> str:
 
 def new_traceparent() -> str:
     """Return a new sampled W3C traceparent."""
-    return f"00-{random_hex(16)}-{random_hex(8)}-01"
+    ids = random_hex(24)
+    return f"00-{ids[:32]}-{ids[32:]}-01"
 
 
 def continue_trace(traceparent: str | None) -> str:

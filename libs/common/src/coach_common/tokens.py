@@ -39,6 +39,7 @@ _CACHED = 10_000
 _REMEMBERED_SECONDS = 30.0
 _FRESH_SECONDS = 60.0
 _PAUSE_SECONDS = 5.0
+_NOBODY = (0.0, None)
 
 
 class TokenReader:
@@ -87,19 +88,20 @@ class TokenReader:
         Raises Unauthenticated for anything but a valid access token, Unavailable where the
         keys to check it with cannot be had.
         """
-        identity = self.known(token)
+        digest = digest_of(token)
+        identity = self.known(digest)
         if identity is None:
             identity = await self._verify(token)
             self._check_time(identity)
             until = time.monotonic() + self._remembered_seconds
-            self._passed[_digest(token)] = (until, identity)
+            self._passed[digest] = (until, identity)
             if len(self._passed) > _CACHED:
                 self._passed.popitem(last=False)
         return identity
 
-    def known(self, token: str) -> Identity | None:
+    def known(self, digest: bytes) -> Identity | None:
         """Return who a token speaks for that passed just now; Unauthenticated once it expired."""
-        until, identity = self._passed.get(_digest(token), (0.0, None))
+        until, identity = self._passed.get(digest, _NOBODY)
         if identity is None or time.monotonic() >= until:
             return None
         self._check_time(identity)
@@ -198,7 +200,8 @@ class JwksKeys:
             self._loading = None
 
 
-def _digest(token: str) -> bytes:
+def digest_of(token: str) -> bytes:
+    """Return what a token that passed is remembered by: SHA-256."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -97,9 +97,9 @@ class Access:
         self._tokens = tokens
         self._ended = ended
 
-    def known(self, token: str) -> Identity | None:
+    def known(self, digest: bytes) -> Identity | None:
         """Return a caller whose token passed before and may pass now, without waiting."""
-        identity = self._tokens.known(token)
+        identity = self._tokens.known(digest)
         if identity is not None:
             self._ended.check(identity.login_id)
         return identity

@@ -15,11 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coach_common import logs, telemetry
 from coach_common.errors import CoachError, TooLarge
 from coach_common.http import problems
+from coach_common.tokens import digest_of
 from coach_gateway import sockets
 from coach_gateway.access import Access, TrustedProxies, bearer_of
 from coach_gateway.config import GatewaySettings
 from coach_gateway.head import Head, Headers
-from coach_gateway.limits import OverLimit, RateLimits
+from coach_gateway.limits import Allowance, OverLimit, RateLimits
 from coach_gateway.proxy import SAFE, Asked, Forwarded, Proxy
 from coach_gateway.routing import SOCKET, Match, Route, Router, WrongMethod, canonical
 
@@ -69,14 +70,29 @@ class Seen:
 
 
 @dataclass(slots=True)
+class Plain:
+    """The headers of a request that only wants an answer. The same again come to the same."""
+
+    head: Head
+    address: str
+    digest: bytes | None
+    """Of the token, where there is one."""
+
+
+@dataclass(slots=True)
 class Begun:
     """A request that may be sent at once, over a connection that lay ready."""
 
     asked: Asked
     request: Forwarded
-    headers: Headers
-    """Of the answer, beside the upstream's."""
     seen: Seen
+    allowance: Allowance
+    always: Headers
+
+    def headers(self) -> Headers:
+        """Return the answer's headers beside the upstream's."""
+        request_id = (b"x-request-id", self.seen.request_id)
+        return [*self.allowance.headers(), _NO_STORE, *self.always, request_id]
 
 
 class Gateway:
@@ -109,40 +125,44 @@ class Gateway:
         elif scope["type"] == "http":
             await self._request(scope, receive, send)
 
-    def begin(self, raw_path: bytes, query: bytes, headers: Headers, peer: str) -> Begun | None:
-        """Let a GET in that has to wait for nothing: no body, a token that passed before, a
-        connection that lies ready. None for all others, and for what is refused: that is said on
-        the long way."""
+    def plain(self, headers: Headers, peer: str) -> Plain | None:
+        """Read the headers of a request without a body that only wants an answer; None for all
+        others."""
         head = Head.of(headers)
-        if head.get(b"origin") is not None:
+        try:
+            if head.get(b"origin") is not None or head.body_length(0)[0]:
+                return None
+            token = head.get(b"authorization")
+            digest = None if token is None else digest_of(bearer_of(token))
+        except CoachError:
             return None
+        return Plain(head, self._address(peer, head), digest)
+
+    def begin(self, raw_path: bytes, query: bytes, plain: Plain) -> Begun | None:
+        """Let a GET in that has to wait for nothing: a token that passed before, a connection that
+        lies ready. None for all others, and for what is refused: that is said on the long way."""
         try:
             match = self._router.match(raw_path, SAFE)
-            if head.body_length(0)[0]:
-                return None
-            address = self._address(peer, head)
-            who: Hashable = address
-            if not match.route.is_open:
-                identity = self._access.known(bearer_of(head.get(b"authorization")))
+            route = match.route
+            who: Hashable = plain.address
+            if not route.is_open:
+                identity = None if plain.digest is None else self._access.known(plain.digest)
                 if identity is None:
                     return None
                 who = identity.user_id
+            asked = self._proxy.take_now(route.upstream)
         except CoachError:
             return None
-        asked = self._proxy.take_now(match.route.upstream)
         if asked is None:
             return None
         try:
-            allowance = self._limits.take(match.route.limit, who)
+            allowance = self._limits.take(route.limit, who)
         except OverLimit:
             asked.end()
             return None
-        seen = Seen(SAFE, head.request_id(), match.route.path)
-        request = self._rebuilt(match, query, head, address, seen.request_id)
-        answer = [
-            *allowance.headers(), _NO_STORE, *self.always, (b"x-request-id", seen.request_id)
-        ]  # fmt: skip
-        return Begun(asked, request, answer, seen)
+        seen = Seen(SAFE, plain.head.request_id(), route.path)
+        request = self._rebuilt(match, query, plain.head, plain.address, seen.request_id)
+        return Begun(asked, request, seen, allowance, self.always)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = Head.of(scope["headers"])
@@ -188,6 +208,7 @@ class Gateway:
         allowance = self._limits.take(match.route.limit, who)
         request = self._rebuilt(match, scope["query_string"], head, address, seen.request_id)
         request.has_body, request.length = has_body, length
+        request.is_json = b"json" in (head.get(b"content-type") or b"")
         extra = [*allowance.headers(), _NO_STORE]
         await self._proxy.forward(request, receive, send, extra, refused=scope.get(REFUSED))
 
@@ -195,15 +216,13 @@ class Gateway:
         self, match: Match, query: bytes, head: Head, address: str, request_id: bytes
     ) -> Forwarded:
         route = match.route
-        headers = head.kept
-        headers += (
+        headers = [
             (b"x-request-id", request_id),
             (b"traceparent", head.trace().encode()),
             (b"x-forwarded-for", address.encode()),
             *self._confided(route, head),
-        )
-        is_json = b"json" in (head.get(b"content-type") or b"")
-        return Forwarded(route.upstream, route.method, match.path, query, headers, is_json=is_json)
+        ]
+        return Forwarded(route.upstream, route.method, match.path, query, headers, head.lines)
 
     def _confided(self, route: Route, head: Head) -> Headers:
         """Return what one upstream alone is told."""

@@ -1,7 +1,7 @@
 """The head of a request, read once: what the gateway obeys, and what an upstream may see of it."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from coach_common import telemetry
 from coach_common.errors import BadRequest, TooLarge, UnsupportedType
@@ -30,7 +30,7 @@ _NEVER_NAMED = frozenset((b"authorization", b"content-type"))
 _ORDINARY_CONNECTION = (b"close", b"keep-alive", b"")
 
 
-@dataclass(slots=True)
+@dataclass
 class Head:
     """What is forwarded as it came, and by name what the gateway itself acts on."""
 
@@ -60,6 +60,11 @@ class Head:
             named = named_in(connection)
             head.kept = [pair for pair in kept if pair[0] not in named]
         return head
+
+    @cached_property
+    def lines(self) -> bytes:
+        """What is forwarded, as it is sent."""
+        return wire(self.kept)
 
     def get(self, name: bytes) -> bytes | None:
         """Return the value of a header that is obeyed."""
@@ -96,6 +101,14 @@ class Head:
         if length > limit:
             raise too_large(limit)
         return length > 0, length
+
+
+def wire(headers: Headers) -> bytes:
+    """Return headers as they are sent, each on its line."""
+    lines: list[bytes] = []
+    for name, value in headers:
+        lines += (name, b": ", value, b"\r\n")
+    return b"".join(lines)
 
 
 def named_in(connection: bytes) -> set[bytes]:

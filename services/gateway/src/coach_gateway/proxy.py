@@ -38,6 +38,9 @@ class Forwarded:
     path: str
     query: bytes
     headers: Headers
+    """What the gateway says itself."""
+    lines: bytes = b""
+    """What the client said, of which an upstream may hear, as it is sent."""
     has_body: bool = False
     length: int | None = None
     is_json: bool = False
@@ -259,7 +262,7 @@ def _head_of(request: Forwarded, upstream: Upstream) -> list[bytes]:
     lines = [request.method.encode(), b" ", request.path.encode()]
     if request.query:
         lines += (b"?", request.query)
-    lines += (b" HTTP/1.1\r\nhost: ", upstream.host_header, b"\r\n")
+    lines += (b" HTTP/1.1\r\nhost: ", upstream.host_header, b"\r\n", request.lines)
     for name, value in request.headers:
         lines += (name, b": ", value, b"\r\n")
     return lines

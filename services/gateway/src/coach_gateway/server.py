@@ -1,19 +1,12 @@
-"""HTTP as the gateway speaks it to clients: uvicorn's, with limits, and with a short way.
-
-A request that has to wait for nothing but its upstream (no body, a token that passed before, a
-connection that lies ready) is answered from the parsers' callbacks, without a task: that halves
-what it costs. It takes the same steps (Gateway.begin); all others, and whatever goes wrong, take
-the long way, through ASGI. See docs/decisions/0008.
-"""
+"""HTTP as the gateway speaks it to clients: uvicorn's, with limits, and with a short way."""
 
 import asyncio
 import json
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import httptools
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -23,13 +16,9 @@ from uvicorn.protocols.http.httptools_impl import (
 from coach_common import telemetry
 from coach_common.http import problems
 from coach_gateway.config import GatewaySettings
-from coach_gateway.connection import Lost
 from coach_gateway.deadline import Deadline
-from coach_gateway.gateway import REFUSED, Begun, Gateway, Seen
-from coach_gateway.proxy import RETRIES, answered, relay
-
-_SHORT_BYTES = 64 * 1024
-_BODILESS = (204, 304)
+from coach_gateway.gateway import Gateway, Plain, Seen
+from coach_gateway.short_way import Said, ShortWay
 
 _REFUSALS = {
     400: ("bad_http", "This is not HTTP as we speak it."),
@@ -50,7 +39,10 @@ class GatewayProtocol(HttpToolsProtocol):
         self._gateway = gateway
         self._settings = settings
         self._is_in_head = False
+        self._is_between = True
         self._head_bytes = 0
+        self._plain: Plain | None = None
+        self._said: Said | None = None
         self._refusal = 400
         self._is_handed_over = False
         self._deadline = Deadline(self.loop, lambda: self._refuse(408))
@@ -74,8 +66,12 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._idle.clear()
-        was_in_head = self._is_in_head
+        was_in_head, was_between = self._is_in_head, self._is_between
+        if was_between and self._said is not None and self._goes_again(data, self._said):
+            return
         super().data_received(data)
+        if was_between and self._plain is not None:
+            self._said = Said.once(data, self._plain, self.scope)
         if self._is_in_head:
             self._expect_head()
             # A head that began in this piece began after the end of the one before it.
@@ -89,6 +85,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_in_head, self._head_bytes = True, 0
+        self._is_between, self._plain = False, None
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
@@ -105,6 +102,7 @@ class GatewayProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._is_between = True
         if not isinstance(self.cycle, ShortWay):
             super().on_message_complete()
 
@@ -171,27 +169,41 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _takes_short_way(self) -> bool:
         """Send the request that was just read at once, where that is possible."""
-        if self.parser.get_method() != b"GET" or not self.url.startswith(b"/"):
+        parser = self.parser
+        if parser.get_method() != b"GET" or not self.url.startswith(b"/") or self.client is None:
             return False
+        if parser.should_upgrade() or parser.get_http_version() != "1.1":
+            return False
+        plain = self._gateway.plain(self.headers, self.client[0])
+        if plain is None or not parser.should_keep_alive():
+            return False
+        self._plain = plain
+        return self._sends(self.url, plain, self.scope)
+
+    def _goes_again(self, data: bytes, said: Said) -> bool:
+        """Send a request at once that says what the one before it said, of another path perhaps."""
+        url = said.url_of(data)
+        limits = self._settings
+        if url is None or len(url) > limits.max_url_bytes or len(data) > limits.max_head_bytes:
+            return False
+        return self._sends(url, said.plain, said.scope)
+
+    def _sends(self, url: bytes, plain: Plain, scope: Any) -> bool:
         is_next = self.cycle is None or self.cycle.response_complete
-        if not is_next or self.flow.write_paused or self.client is None:
+        if not is_next or self.flow.write_paused or self.transport.is_closing():
             return False
-        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
-            return False
-        path, _, query = self.url.partition(b"?")
-        begun = self._gateway.begin(path, query, self.headers, self.client[0])
+        path, _, query = url.partition(b"?")
+        begun = self._gateway.begin(path, query, plain)
         if begun is None:
             return False
-        self.scope |= {
-            "method": "GET", "path": path.decode(), "raw_path": path, "query_string": query
-        }  # fmt: skip
-        self.cycle = ShortWay(self, self.scope, begun, self.parser.should_keep_alive())  # type: ignore[assignment]
+        self._deadline.clear()
+        self.cycle = ShortWay(self, scope, path, query, begun)  # type: ignore[assignment]
         return True
 
-    def take_long_way(self, short: "ShortWay", app: ASGIApp) -> None:
+    def take_long_way(self, short: ShortWay, app: ASGIApp) -> None:
         """Go on as a task, with what uvicorn has for a request."""
         cycle = RequestResponseCycle(
-            scope=short.scope,
+            scope=short.scope(),
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -200,7 +212,7 @@ class GatewayProtocol(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=False,
-            keep_alive=short.keep_alive,
+            keep_alive=True,
             on_response=self.on_response_complete,
         )
         cycle.more_body = False
@@ -209,82 +221,6 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.cycle is short:  # type: ignore[comparison-overlap]
             self.cycle = cycle
         self._start_asgi_task(cycle, app)  # type: ignore[arg-type]
-
-
-class ShortWay:
-    """One request that was sent at once, until its answer came.
-
-    It stands where uvicorn keeps the cycle of a request, so that a second request that comes
-    before the first is answered waits its turn.
-    """
-
-    def __init__(
-        self, protocol: GatewayProtocol, scope: Any, begun: Begun, keep_alive: bool
-    ) -> None:
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.disconnected = False
-        self.response_complete = False
-        self.message_event = self
-        self._protocol = protocol
-        self._begun = begun
-        self._connection = begun.asked.connection
-        begun.asked.send(begun.request, self._changed)
-
-    def set(self) -> None:
-        """Where uvicorn wakes a task: there is none."""
-
-    def _changed(self) -> None:
-        connection = self._connection
-        if connection.is_complete:
-            self._finish()
-        elif connection.has_answer and not connection.has_failed:
-            if connection.length is None or connection.length > _SHORT_BYTES:
-                connection.unwatch()
-                self._protocol.take_long_way(self, self._relay)
-        elif connection.has_failed:
-            connection.unwatch()
-            self._begun.asked.end()
-            RETRIES.labels(self._begun.request.upstream).inc()
-            self.scope[REFUSED] = self._begun.asked.replica
-            self._protocol.take_long_way(self, self._protocol.app)
-
-    def _finish(self) -> None:
-        begun, connection, protocol = self._begun, self._connection, self._protocol
-        connection.unwatch()
-        seen, body = begun.seen, connection.taken()
-        seen.status = connection.status
-        lines = [STATUS_LINE[seen.status]]
-        for headers in (
-            protocol.server_state.default_headers, answered(connection.headers), begun.headers
-        ):  # fmt: skip
-            for name, value in headers:
-                lines += (name, b": ", value, b"\r\n")
-        if connection.length is None and seen.status not in _BODILESS:
-            lines.append(b"content-length: %d\r\n" % len(body))
-        if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", body)
-        begun.asked.end()
-        self.response_complete = True
-        transport = protocol.transport
-        if not transport.is_closing():
-            transport.write(b"".join(lines))
-            if not self.keep_alive:
-                transport.close()
-        seen.count()
-        protocol.on_response_complete()
-
-    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on an answer that is long or has no end yet."""
-        begun = self._begun
-        begun.seen.status = self._connection.status
-        try:
-            with suppress(Lost):
-                await relay(self._connection, receive, send, begun.headers)
-        finally:
-            begun.asked.end()
-            begun.seen.count()
 
 
 def protocol(gateway: Gateway, settings: GatewaySettings) -> Any:

@@ -137,6 +137,75 @@ async def test_requests_sent_at_once_are_answered_in_their_order(
     ]  # fmt: skip
 
 
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> tuple[int, dict[bytes, bytes]]:
+    """Send a request in one piece; return the status and the headers of its answer."""
+    writer.write(request)
+    await writer.drain()
+    async with asyncio.timeout(20):
+        lines = (await reader.readuntil(b"\r\n\r\n")).splitlines()
+        headers = dict(line.lower().split(b": ", 1) for line in lines[1:-1])
+        await reader.readexactly(int(headers[b"content-length"]))
+    return int(lines[0].split(b" ")[1]), headers
+
+
+async def test_the_same_headers_again_are_obeyed_again(door: Door, upstreams: Any) -> None:
+    reader, writer = await door.connect()
+    headers = b" HTTP/1.1\r\nHost: x\r\nA: 1\r\n" + door.bearer + b"\r\n"
+    targets = [
+        b"/sessions", b"/sessions/1?a=b", b"/v1/sessions", b"/nothing", b"/sessions%2f1",
+        b"/" + b"x" * 2_000,
+    ]  # fmt: skip
+
+    answers = [await _ask(reader, writer, b"GET " + one + headers) for one in targets]
+    writer.close()
+
+    assert [status for status, _ in answers] == [200, 200, 200, 404, 400, 414]
+    asked = upstreams.asked
+    assert [one["path"] for one in asked] == ["/sessions", "/sessions/1", "/sessions"]
+    assert [one["query"] for one in asked] == ["", "a=b", ""]
+    assert all(one["headers"]["a"] == "1" for one in asked)
+    for name in ("x-request-id", "traceparent"):
+        assert len({one["headers"][name] for one in asked}) == 3, name
+    left = [int(answer[b"ratelimit-remaining"]) for _, answer in answers[:3]]
+    assert left == [left[0], left[0] - 1, left[0] - 2]
+
+
+async def test_other_headers_on_the_same_connection_are_read(door: Door, upstreams: Any) -> None:
+    reader, writer = await door.connect()
+    head = b"GET /sessions HTTP/1.1\r\nHost: x\r\n"
+
+    statuses = [
+        (await _ask(reader, writer, head + more + b"\r\n"))[0]
+        for more in (door.bearer, door.bearer, b"A: 1\r\n", b"A: 1\r\n" + door.bearer, door.bearer)
+    ]
+    writer.close()
+
+    assert statuses == [200, 200, 401, 200, 200]
+    assert [one["headers"].get("a") for one in upstreams.asked] == [None, None, "1", None]
+
+
+async def test_a_body_that_looks_like_the_request_before_is_a_body(
+    door: Door, upstreams: Any
+) -> None:
+    reader, writer = await door.connect()
+    request = b"GET /sessions HTTP/1.1\r\nHost: x\r\n" + door.bearer + b"\r\n"
+    refused = b"PUT /sessions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(request)
+
+    statuses = [(await _ask(reader, writer, one))[0] for one in (request, request, refused)]
+    writer.write(request)  # the body that was announced, after its request was refused
+    await writer.drain()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await reader.readexactly(1)
+    statuses.append((await _ask(reader, writer, request))[0])
+    writer.close()
+
+    assert statuses == [200, 200, 405, 200]
+    assert len(upstreams.asked) == 3
+
+
 async def test_a_client_that_does_not_read_is_cut_off(door: Door) -> None:
     reader, writer = await door.connect()
     writer.write(b"GET /upload/long HTTP/1.1\r\nHost: x\r\n" + door.bearer + b"\r\n")
