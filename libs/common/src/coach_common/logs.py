@@ -19,9 +19,10 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 _lines: TextIO | None = None
 """Where request lines go as JSON; None: to `structlog`, for people to read."""
 
-_waiting: list[str] = []
+_waiting: list[tuple[int, str, str, str, int, float, str]] = []
+"""Answered requests that are not written yet: when, in ns, and what `request` was told."""
 _WAIT_SECONDS = 0.05
-_WAITING_AT_MOST = 512
+_WAITING_AT_MOST = 64
 
 _QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
 
@@ -98,8 +99,8 @@ def request(
 ) -> None:
     """Write the line of an answered request.
 
-    One is written for every request, so it is put together here, at a tenth of what it costs by
-    way of structlog's processors, and written with those of the next 50 ms. Nothing in it needs
+    One is written for every request, so those of 50 ms are written at once, and put together by
+    hand, at a tenth of what they cost by way of structlog's processors. Nothing in them needs
     escaping: methods are the parser's, routes are templates, request ids are letters, digits, dots
     and dashes.
     """
@@ -109,12 +110,7 @@ def request(
             ms=round(ms, 1), request_id=request_id,
         )  # fmt: skip
         return
-    seconds, rest = divmod(time.time_ns(), 1_000_000_000)
-    _waiting.append(
-        f'{{"service": "{service}", "method": "{method}", "route": "{route}", "status": {status},'
-        f' "ms": {ms:.1f}, "request_id": "{request_id}", "event": "request", "level": "info",'
-        f' "timestamp": "{_second(seconds)}.{rest // 1000:06d}Z"}}\n'
-    )
+    _waiting.append((time.time_ns(), service, method, route, status, ms, request_id))
     if len(_waiting) == 1:
         asyncio.get_running_loop().call_later(_WAIT_SECONDS, flush)
     elif len(_waiting) >= _WAITING_AT_MOST:
@@ -129,8 +125,19 @@ def _second(seconds: int) -> str:
 def flush() -> None:
     """Write the request lines that wait."""
     if _lines is not None and _waiting:
-        _lines.write("".join(_waiting))
+        _lines.write("".join([_line(*one) for one in _waiting]))
     _waiting.clear()
+
+
+def _line(
+    at_ns: int, service: str, method: str, route: str, status: int, ms: float, request_id: str
+) -> str:
+    seconds, rest = divmod(at_ns, 1_000_000_000)
+    return (
+        f'{{"service": "{service}", "method": "{method}", "route": "{route}", "status": {status},'
+        f' "ms": {ms:.1f}, "request_id": "{request_id}", "event": "request", "level": "info",'
+        f' "timestamp": "{_second(seconds)}.{rest // 1000:06d}Z"}}\n'
+    )
 
 
 atexit.register(flush)

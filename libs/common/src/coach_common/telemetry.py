@@ -2,11 +2,13 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import lru_cache
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -14,6 +16,23 @@ _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+_uncounted: list[tuple[tuple[str, str, str, int], float]] = []
+_UNCOUNTED_AT_MOST = 64
+
+
+class _Uncounted(Collector):
+    """Counts what was not counted yet before the metrics below are read: it is registered first."""
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        _count()
+        return ()
+
+
+REGISTRY.register(_Uncounted())
 
 HTTP_REQUESTS = Counter(
     "coach_http_requests", "Answered requests.", ["service", "method", "route", "status"]
@@ -36,12 +55,13 @@ OUTBOX_ROWS = Gauge("coach_outbox_rows", "Rows that the last relay pass left.", 
 
 def random_hex(size: int) -> str:
     """Return `size` random bytes in hex, to tell things apart: nothing to keep a secret with."""
-    return random.randbytes(size).hex()  # noqa: S311  # nosec B311 # an id, no secret
+    bits = random.getrandbits(8 * size)  # nosec B311 # an id, no secret
+    return bits.to_bytes(size).hex()
 
 
 def fit_request_id(given: bytes) -> str:
     """Return a client's request id where it is fit to be logged, else a new one."""
-    return given.decode() if _REQUEST_ID.fullmatch(given) else random_hex(8)
+    return given.decode() if given and _REQUEST_ID.fullmatch(given) else random_hex(8)
 
 
 def new_traceparent() -> str:
@@ -59,10 +79,23 @@ def continue_trace(traceparent: str | None) -> str:
 
 
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; `route` is a template, "unmatched" where there was none."""
-    count, observe = _of_route(service, method if route != "unmatched" else "any", route, status)
-    count()
-    observe(seconds)
+    """Count an answered request; `route` is a template, "unmatched" where there was none.
+
+    Several are counted at once, at the latest when metrics are read: the processor does the same
+    thing over and over faster than between other things.
+    """
+    method = method if route != "unmatched" else "any"
+    _uncounted.append(((service, method, route, status), seconds))
+    if len(_uncounted) >= _UNCOUNTED_AT_MOST:
+        _count()
+
+
+def _count() -> None:
+    for labels, seconds in _uncounted:
+        count, observe = _of_route(*labels)
+        count()
+        observe(seconds)
+    _uncounted.clear()
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,6 @@
 """One request at the door: matched, let in, counted, forwarded. Pure ASGI.
 
-`begin` is the same walk for a request that has to wait for nothing; see server.py.
+`begin` is the same walk for a request that has to wait for nothing; see short_way.py.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from coach_common.tokens import digest_of
 from coach_gateway import sockets
 from coach_gateway.access import Access, TrustedProxies, bearer_of
 from coach_gateway.config import GatewaySettings
-from coach_gateway.head import Head, Headers
-from coach_gateway.limits import Allowance, OverLimit, RateLimits
+from coach_gateway.head import Head, Headers, wire
+from coach_gateway.limits import OverLimit, RateLimits
 from coach_gateway.proxy import SAFE, Asked, Forwarded, Proxy
 from coach_gateway.routing import SOCKET, Match, Route, Router, WrongMethod, canonical
 
@@ -86,13 +86,8 @@ class Begun:
     asked: Asked
     request: Forwarded
     seen: Seen
-    allowance: Allowance
-    always: Headers
-
-    def headers(self) -> Headers:
-        """Return the answer's headers beside the upstream's."""
-        request_id = (b"x-request-id", self.seen.request_id)
-        return [*self.allowance.headers(), _NO_STORE, *self.always, request_id]
+    lines: bytes
+    """The answer's headers beside the upstream's, as they are sent."""
 
 
 class Gateway:
@@ -118,6 +113,7 @@ class Gateway:
         self.always: Headers = list(_SECURITY)
         if settings.environment == "production":
             self.always.append(_STRICT)
+        self._always_lines = wire([_NO_STORE, *self.always])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -162,7 +158,10 @@ class Gateway:
             return None
         seen = Seen(SAFE, plain.head.request_id(), route.path)
         request = self._rebuilt(match, query, plain.head, plain.address, seen.request_id)
-        return Begun(asked, request, seen, allowance, self.always)
+        lines = b"%b%bx-request-id: %b\r\n" % (
+            allowance.lines(), self._always_lines, seen.request_id
+        )  # fmt: skip
+        return Begun(asked, request, seen, lines)
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = Head.of(scope["headers"])
@@ -216,21 +215,19 @@ class Gateway:
         self, match: Match, query: bytes, head: Head, address: str, request_id: bytes
     ) -> Forwarded:
         route = match.route
-        headers = [
-            (b"x-request-id", request_id),
-            (b"traceparent", head.trace().encode()),
-            (b"x-forwarded-for", address.encode()),
-            *self._confided(route, head),
-        ]
-        return Forwarded(route.upstream, route.method, match.path, query, headers, head.lines)
+        lines = b"%bx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n%b" % (
+            head.lines, request_id, head.trace().encode(), address.encode(),
+            self._confided(route, head),
+        )  # fmt: skip
+        return Forwarded(route.upstream, route.method, match.path, query, lines)
 
-    def _confided(self, route: Route, head: Head) -> Headers:
-        """Return what one upstream alone is told."""
+    def _confided(self, route: Route, head: Head) -> bytes:
+        """Return the headers that one upstream alone is told."""
         if route.upstream == "auth":
-            return [(b"x-gateway-token", self._settings.service_token.encode())]
+            return b"x-gateway-token: %b\r\n" % self._settings.service_token.encode()
         if route.upstream == "media":
-            return [(b"x-coach-public-host", head.get(b"host") or b"")]
-        return []
+            return b"x-coach-public-host: %b\r\n" % (head.get(b"host") or b"")
+        return b""
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

@@ -111,6 +111,12 @@ def wire(headers: Headers) -> bytes:
     return b"".join(lines)
 
 
+def unwire(lines: bytes) -> Headers:
+    """Return what `wire` was given."""
+    pairs = [line.split(b": ", 1) for line in lines.splitlines()]
+    return [(name, value) for name, value in pairs]
+
+
 def named_in(connection: bytes) -> set[bytes]:
     """Return the headers that `Connection` names: they are for one hop alone (RFC 9110 §7.6.1)."""
     return {part.strip().lower() for part in connection.split(b",")} - _NEVER_NAMED

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from coach_common import logs
 from coach_common.errors import TooMany
+from coach_gateway.head import Headers, unwire
 
 log = logs.get(__name__)
 
@@ -39,13 +40,17 @@ class Allowance:
     remaining: int
     reset_seconds: int
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
+    def lines(self) -> bytes:
+        """Return the RateLimit headers, as they are sent."""
+        return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (
+            self.limit,
+            self.remaining,
+            self.reset_seconds,
+        )
+
+    def headers(self) -> Headers:
         """Return the RateLimit headers."""
-        return [
-            (b"ratelimit-limit", b"%d" % self.limit),
-            (b"ratelimit-remaining", b"%d" % self.remaining),
-            (b"ratelimit-reset", b"%d" % self.reset_seconds),
-        ]
+        return unwire(self.lines())
 
 
 class OverLimit(TooMany):

@@ -14,7 +14,7 @@ from coach_common import logs
 from coach_common.errors import BadRequest, Unavailable
 from coach_gateway.config import GatewaySettings
 from coach_gateway.connection import Connection, Lost
-from coach_gateway.head import HOP_BY_HOP, Headers, named_in, too_large
+from coach_gateway.head import HOP_BY_HOP, Headers, named_in, too_large, wire
 from coach_gateway.nesting import Nesting
 from coach_gateway.upstreams import Replica, Upstream
 
@@ -37,10 +37,8 @@ class Forwarded:
     method: str
     path: str
     query: bytes
-    headers: Headers
-    """What the gateway says itself."""
-    lines: bytes = b""
-    """What the client said, of which an upstream may hear, as it is sent."""
+    lines: bytes
+    """Its headers, as they are sent."""
     has_body: bool = False
     length: int | None = None
     is_json: bool = False
@@ -56,10 +54,8 @@ class Asked:
 
     def send(self, request: Forwarded, on_change: Callable[[], None]) -> None:
         """Send a request without a body and have what comes back told."""
-        lines = _head_of(request, self.upstream)
-        lines.append(b"\r\n")
         self.connection.watch(on_change)
-        self.connection.start(b"".join(lines))
+        self.connection.start(_head_of(request, self.upstream) + b"\r\n")
 
     def end(self) -> None:
         """Give the connection back."""
@@ -158,7 +154,7 @@ class Proxy:
             method=method,
             path=target,
             query=query.encode(),
-            headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+            lines=wire([(name.encode(), value.encode()) for name, value in headers.items()]),
             has_body=bool(body),
             length=len(body),
         )
@@ -202,16 +198,15 @@ class Proxy:
         self, upstream: Upstream, connection: Connection, request: Forwarded, receive: Receive
     ) -> None:
         """Send the request and wait for the head of its answer."""
-        lines = _head_of(request, upstream)
+        head = _head_of(request, upstream)
         if not request.has_body:
-            lines.append(b"\r\n")
-            connection.start(b"".join(lines))
+            connection.start(head + b"\r\n")
         elif request.length is None:
-            lines.append(b"transfer-encoding: chunked\r\n\r\n")
-            await self._send(connection, lines, request, receive)
+            head += b"transfer-encoding: chunked\r\n\r\n"
+            await self._send(connection, [head], request, receive)
         else:
-            lines += (b"content-length: ", str(request.length).encode(), b"\r\n\r\n")
-            await self._send(connection, lines, request, receive)
+            head += b"content-length: %d\r\n\r\n" % request.length
+            await self._send(connection, [head], request, receive)
         await connection.head()
 
     async def _send(
@@ -258,29 +253,18 @@ class Proxy:
         return message.get("body", b""), not message.get("more_body")
 
 
-def _head_of(request: Forwarded, upstream: Upstream) -> list[bytes]:
-    lines = [request.method.encode(), b" ", request.path.encode()]
-    if request.query:
-        lines += (b"?", request.query)
-    lines += (b" HTTP/1.1\r\nhost: ", upstream.host_header, b"\r\n", request.lines)
-    for name, value in request.headers:
-        lines += (name, b": ", value, b"\r\n")
-    return lines
+def _head_of(request: Forwarded, upstream: Upstream) -> bytes:
+    return b"%b %b%b%b HTTP/1.1\r\nhost: %b\r\n%b" % (
+        request.method.encode(), request.path.encode(), b"?" if request.query else b"",
+        request.query, upstream.host_header, request.lines,
+    )  # fmt: skip
 
 
 def answered(headers: Headers) -> Headers:
     """Return what of an upstream's headers a client may see."""
-    kept = []
-    connection = b""
-    for pair in headers:
-        if pair[0] not in _NEVER_ANSWERED:
-            kept.append(pair)
-        elif pair[0] == b"connection":
-            connection += b"," + pair[1]
-    if not connection:
-        return kept
-    named = named_in(connection)
-    return [pair for pair in kept if pair[0] not in named]
+    hop = b",".join([value for name, value in headers if name == b"connection"])
+    never = _NEVER_ANSWERED | named_in(hop) if hop else _NEVER_ANSWERED
+    return [pair for pair in headers if pair[0] not in never]
 
 
 async def relay(connection: Connection, receive: Receive, send: Send, extra: Headers) -> None:

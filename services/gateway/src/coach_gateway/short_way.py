@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from coach_gateway.connection import Lost
 from coach_gateway.gateway import REFUSED, Begun, Plain
+from coach_gateway.head import unwire
 from coach_gateway.proxy import RETRIES, answered, relay
 from coach_gateway.upstreams import Replica
 
@@ -117,10 +118,8 @@ class ShortWay:
         connection.unwatch()
         seen, body = begun.seen, connection.taken()
         seen.status = connection.status
-        lines = [STATUS_LINE[seen.status]]
-        for headers in (
-            client.server_state.default_headers, answered(connection.headers), begun.headers()
-        ):  # fmt: skip
+        lines = [STATUS_LINE[seen.status], begun.lines]
+        for headers in (client.server_state.default_headers, answered(connection.headers)):
             for name, value in headers:
                 lines += (name, b": ", value, b"\r\n")
         if connection.length is None and seen.status not in _BODILESS:
@@ -139,7 +138,7 @@ class ShortWay:
         begun.seen.status = self._connection.status
         try:
             with suppress(Lost):
-                await relay(self._connection, receive, send, begun.headers())
+                await relay(self._connection, receive, send, unwire(begun.lines))
         finally:
             begun.asked.end()
             begun.seen.count()
