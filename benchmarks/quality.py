@@ -6,16 +6,19 @@ Writes `coach_ai/quality/card.json` and, where it is not told `judge`, `speech.j
 
 import json
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import numpy as np
 import quality_tables
 import yaml
 
 from coach_ai import quality
-from coach_ai.adapters import local_judge, prompts
+from coach_ai.adapters import embeddings, local_judge, prompts
 from coach_ai.domain import Answer
 from coach_ai.no_answer import without_orders
 from coach_ai.rubric import load
@@ -45,26 +48,50 @@ SECTIONS = {
     " (a tie is wrong). The goal is nine of ten.",
     "not_scored": "Answers that are refused. Of level 1 they should be; of levels 3 to 5 every one"
     " is a false refusal.",
+    "off_topic": "Refused when the good answers (levels 4 and 5) of a split are put to its other"
+    " questions, which they should be, and when those of levels 3 to 5 are put to their own, which"
+    " none should be; each question in three wordings. Not counted is a question that such an"
+    " answer may serve as well (`graded/questions.yaml`).",
     "changes": "Answers changed by hand whose score goes where it should: down where the result,"
     " the action or the question's topic is cut, not up for the others.",
 }
 
 
+class _Remembering(embeddings.Embeddings):
+    """Makes each vector once: the same answers are put to many questions."""
+
+    def of(self, texts: Sequence[str]) -> embeddings.Vectors:
+        return np.vstack([self._one(text) for text in texts])
+
+    @cache  # noqa: B019
+    def _one(self, text: str) -> embeddings.Vectors:
+        return super().of([text])
+
+
 def measure() -> dict[str, Any]:
     """Return the card."""
-    judge = local_judge.LocalJudge()
+    folder = embeddings.installed()
+    assert folder is not None, "the package of the sentence embeddings is not installed: make setup"
+    judge = local_judge.LocalJudge(embeddings.Embeddings(folder, embeddings.default_keep()))
+    known_judge = local_judge.LocalJudge(_Remembering(folder, embeddings.default_keep()))
 
     def score(question: str, text: str) -> int | None:
         return judge.judge(Answer("Practice", question, text, "en")).overall_score
 
+    @cache
+    def score_once(question: str, text: str) -> int | None:
+        return known_judge.judge(Answer("Practice", question, text, "en")).overall_score
+
     blind = yaml.safe_load((GRADED / "blind.yaml").read_text("utf-8"))["answers"]
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
     second = yaml.safe_load((GRADED / "second.yaml").read_text("utf-8"))["answers"]
+    questions = yaml.safe_load((GRADED / "questions.yaml").read_text("utf-8"))
     known = [one | {"split": "first_set", "kind": "behavioural"} for one in first]
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
+    answers = [*blind, *known, *second]
     return {
         "provider": local_judge.PROVIDER,
-        "model": local_judge.MODEL,
+        "model": judge.model,
         "rubric_version": load().version,
         "prompt_versions": {
             "judge": prompts.version(*prompts.JUDGE),
@@ -72,9 +99,10 @@ def measure() -> dict[str, Any]:
             "summarise": prompts.version(*prompts.SUMMARISE),
         },
         "human_agreement": "not measured",
-        **quality.count(score, [*blind, *known, *second], changed),
+        **quality.count(score_once, answers, changed),
+        "off_topic": quality.off_topic(score_once, answers, questions),
         "orders_left_out": _orders_left_out(changed),
-        "judged_again": quality.judged_again(score, [*blind, *known, *second]),
+        "judged_again": quality.judged_again(score, answers),
     }
 
 

@@ -158,6 +158,7 @@ class QualityCard(BaseModel):
     human_agreement: str
     ordering: BySplit
     not_scored: BySplit
+    off_topic: BySplit
     changes: BySplit
     no_answers_not_scored: Count
     orders_left_out: dict[str, Count]

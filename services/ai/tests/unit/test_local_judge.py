@@ -2,6 +2,7 @@
 
 import pytest
 
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import LocalJudge, reasons, star
 from coach_ai.adapters.local_judge.reading import read
 from coach_ai.adapters.local_judge.relevance import relevance
@@ -94,6 +95,50 @@ def test_a_theme_makes_an_answer_relevant_that_shares_no_word_with_the_question(
     far = relevance(question, "The garden has roses, and in spring there are tulips.")
 
     assert near > 0.5 > far == 0.0
+
+
+def test_a_good_story_is_refused_where_most_questions_are_nearer_to_it(
+    embeddings: Embeddings,
+) -> None:
+    story = (
+        "A customer shouted at me because his boiler had failed twice. I drove over that evening, "
+        "found a cracked valve and replaced it. I rang him a week later, and he thanked me."
+    )
+    judge = LocalJudge(embeddings)
+
+    own = judge.judge(Answer("T", "How did you handle the last angry customer you had?", story))
+    other = judge.judge(Answer("T", "Explain how a bank decides on a mortgage.", story))
+
+    assert own.overall_score is not None
+    assert other.overall_score is None and "another question" in other.detailed_feedback
+    assert [one.dimension for one in other.claims] == ["relevance"]
+    assert _judged("Explain how a bank decides on a mortgage.", story).overall_score is not None
+
+
+def test_where_a_question_asks_for_anything_about_oneself_no_answer_is_about_another(
+    embeddings: Embeddings,
+) -> None:
+    judged = LocalJudge(embeddings).judge(
+        Answer(
+            "T",
+            "Why should we hire you?",
+            "I repaired forty boilers last winter. " * 2
+            + "I drove to each of them with my own van, and none of them failed again.",
+        )
+    )
+
+    assert judged.overall_score is not None
+
+
+def test_an_answer_without_a_word_of_its_question_is_told_so_and_scored() -> None:
+    judged = _judged(
+        "Describe a conflict with a colleague.",
+        "In spring I planted forty roses and pruned the tulips. I watered them daily, "
+        "and in June they flowered.",
+    )
+
+    assert judged.overall_score is not None
+    assert "I hear little of what was asked" in judged.detailed_feedback
 
 
 def test_a_technical_answer_with_reasons_stands_above_one_with_claims() -> None:
