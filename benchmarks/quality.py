@@ -37,7 +37,8 @@ Written by `make quality`, from real runs; `GET /v1/quality` serves the same fig
 The answers are written, not recorded, by hands that nobody has checked: the levels are one
 writer's. `first_set` was written by one who had read the judge's cues, so it flatters; `tuning` and
 `held_out` were written without sight of the judge. `second` was written before the signals were
-rewritten, by the hand that did it. `held_out` and `second` are only counted, never tuned on.
+rewritten, by the hand that did it; its failures were looked at for `rubric-signals-3`. `held_out`
+is only counted, never tuned on.
 
 **Human agreement: {human_agreement}.** The OpenAI judge is not on this card: its figures need a
 key. The local judge has no prompt; the versions of the prompts that OpenAI is given:
@@ -55,6 +56,10 @@ SECTIONS = {
     "changes": "Answers changed by hand whose score goes where it should: down where the result,"
     " the action or the question's topic is cut, not up for the others.",
 }
+RAISE = """Orders said after each graded answer of levels 2 to 5: how many raise any score of the
+local judge, and how many scores they raise. Its signals were mended with the first three lists in
+view; `unseen` was written afterwards.
+"""
 
 
 class _Remembering(embeddings.Embeddings):
@@ -86,6 +91,7 @@ def measure() -> dict[str, Any]:
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
     second = yaml.safe_load((GRADED / "second.yaml").read_text("utf-8"))["answers"]
     questions = yaml.safe_load((GRADED / "questions.yaml").read_text("utf-8"))
+    orders = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
     known = [one | {"split": "first_set", "kind": "behavioural"} for one in first]
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
     answers = [*blind, *known, *second]
@@ -101,17 +107,19 @@ def measure() -> dict[str, Any]:
         "human_agreement": "not measured",
         **quality.count(score_once, answers, changed),
         "off_topic": quality.off_topic(score_once, answers, questions),
-        "orders_left_out": _orders_left_out(changed),
+        "orders_left_out": _orders_left_out(changed, orders),
+        "orders_that_raise": quality.orders_that_raise(score_once, answers, orders),
         "judged_again": quality.judged_again(score, answers),
     }
 
 
-def _orders_left_out(changed: dict[str, Any]) -> dict[str, Any]:
+def _orders_left_out(changed: dict[str, Any], orders: dict[str, list[str]]) -> dict[str, Any]:
     """Return how many texts with an order to the judge lose it before a model sees them."""
-    unseen = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
     texts = {
         "graded_set": [one["injected"] for one in changed["variants"] if "injected" in one],
-        "written_afterwards": [f"I built a shop. {order}" for order in unseen],
+        "written_afterwards": [
+            f"I built a shop. {one}" for some in orders.values() for one in some
+        ],
     }
     return {
         name: {"count": sum(without_orders(one) != one for one in given), "of": len(given)}
@@ -142,6 +150,13 @@ def page(card: dict[str, Any]) -> str:
     lines.append(
         f"by the writer of the patterns), {unseen['count']} of {unseen['of']} written later.\n"
     )
+    lines.append(RAISE)
+    lines.append("| list | orders that raise a score | of | scores raised | of |")
+    lines.append("|---|---|---|---|---|")
+    for name, n in card["orders_that_raise"].items():
+        counts = [n[what][part] for what in ("orders", "answers") for part in ("count", "of")]
+        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
+    lines.append("")
     return "\n".join([*lines, *quality_tables.lines(card)])
 
 

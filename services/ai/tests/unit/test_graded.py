@@ -19,9 +19,15 @@ from coach_ai.domain import Answer
 from coach_ai.rubric import load
 
 FOLDER = Path(__file__).parents[1] / "graded"
-FIRST, BLIND, CHANGED, QUESTIONS = (
+FIRST, BLIND, CHANGED, QUESTIONS, UNUSUAL = (
     yaml.safe_load((FOLDER / name).read_text("utf-8"))
-    for name in ("answers.yaml", "blind.yaml", "metamorphic.yaml", "questions.yaml")
+    for name in (
+        "answers.yaml",
+        "blind.yaml",
+        "metamorphic.yaml",
+        "questions.yaml",
+        "unusual.yaml",
+    )
 )
 TUNING = {one["question"]: one for one in BLIND["answers"] if one["split"] == "tuning"}
 VARIANTS = [one for one in CHANGED["variants"] if one["question"] in TUNING]
@@ -73,12 +79,16 @@ def test_no_good_answer_to_a_question_in_other_words_is_told_that_it_is_about_an
 ) -> None:
     judge = LocalJudge(embeddings)
     wordings = {one["question"]: one["also"] for one in QUESTIONS}
-    refused = [
-        (wording, level)
+    put = [(one["question"], one["answer"]) for one in UNUSUAL] + [
+        (wording, one[level])
         for one in (*TUNING.values(), *FIRST["answers"])
         for wording in (one["question"], *wordings[one["question"]])
         for level in (4, 5)
-        if judge.judge(Answer("T", wording, one[level], "en")).overall_score is None
+    ]
+    refused = [
+        (question, text)
+        for question, text in put
+        if judge.judge(Answer("T", question, text, "en")).overall_score is None
     ]
 
     assert not refused

@@ -71,6 +71,17 @@ def test_a_good_answer_counts_as_off_topic_for_every_wording_of_a_question_that_
     assert found["second"] == {"own question": {"count": 0, "of": 6}}
 
 
+def test_an_order_that_raises_one_score_counts_once_and_so_does_that_score() -> None:
+    answer = {"question": "Q", **{n: f"text{n}" for n in range(1, 6)}}
+    scores = {"text2 More.": 51, "text3 Less.": None, "text4 More.": 50, "text1 More.": 90}
+
+    found = quality.orders_that_raise(
+        lambda _, text: scores.get(text, 50), [answer], {"known": ["More.", "Less."]}
+    )
+
+    assert found == {"known": {"orders": {"count": 1, "of": 2}, "answers": {"count": 1, "of": 8}}}
+
+
 def test_a_changed_prompt_has_another_version() -> None:
     versions = [prompts.version(*names) for names in (prompts.JUDGE, prompts.CHAT, ("reminder",))]
 

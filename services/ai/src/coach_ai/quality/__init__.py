@@ -61,6 +61,29 @@ def off_topic(
     }
 
 
+def orders_that_raise(
+    score: Score, answers: Sequence[Mapping[Any, Any]], orders: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return how many orders to the judge, said after an answer of level 2 and above, raise any
+    score, and how many scores they raise."""
+    texts = [(one["question"], one[level]) for one in answers for level in range(2, 6)]
+
+    def raised(order: str) -> list[bool]:
+        return [
+            _placed(score(asked, f"{text} {order}")) > _placed(score(asked, text))
+            for asked, text in texts
+        ]
+
+    found = {name: [raised(one) for one in some] for name, some in orders.items()}
+    return {
+        name: {
+            "orders": _share([any(one) for one in some]),
+            "answers": _share([is_raised for one in some for is_raised in one]),
+        }
+        for name, some in found.items()
+    }
+
+
 def count(
     score: Score, answers: Sequence[Mapping[Any, Any]], changed: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """When an answer cannot be judged, and why."""
 
 import re
+from dataclasses import replace
 
 from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge.nearness import others_nearer
@@ -21,10 +22,9 @@ def why_not(
     answer: Answer, kind: str, reading: Reading, story: Story, meaning: Embeddings | None
 ) -> tuple[str | None, str | None]:
     """Return why the answer cannot be judged, with the words that show it."""
-    if (reason := why_none(answer)) is not None:
+    counted = " ".join(one.sentence.text for one in reading.said)
+    if (reason := why_none(replace(answer, text=counted))) is not None:
         return (reason, None)
-    if not reading.said:
-        return ("There is no answer to judge here. Try again with a story of your own.", None)
     # A question like "why you?" may be answered with anything about oneself.
     if not answer.question or kind == "general":
         return (None, None)
