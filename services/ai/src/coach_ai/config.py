@@ -31,7 +31,7 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """Who transcribes while the first provider cannot; None: nobody, the recording waits."""
     speech_model_dir: Path | None = None
     local_embeddings: bool = True
-    """Whether the local chat uses sentence embeddings where their package is installed."""
+    """Whether the local coach uses sentence embeddings where their package is installed."""
     embeddings_model_dir: Path | None = None
     """Where they are; None: in the package."""
     service_token: str = ""

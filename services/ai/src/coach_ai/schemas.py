@@ -143,6 +143,13 @@ class MeasuredAgain(BaseModel):
     figures: dict[str, FigureAgain]
 
 
+class OrdersThatRaise(BaseModel):
+    """How many orders to the judge raise any score, and how many scores of answers they raise."""
+
+    orders: Count
+    answers: Count
+
+
 class QualityCard(BaseModel):
     """What the judge does with graded answers, and how well it hears and measures.
 
@@ -158,9 +165,11 @@ class QualityCard(BaseModel):
     human_agreement: str
     ordering: BySplit
     not_scored: BySplit
+    off_topic: BySplit
     changes: BySplit
     no_answers_not_scored: Count
     orders_left_out: dict[str, Count]
+    orders_that_raise: dict[str, OrdersThatRaise]
     judged_again: JudgedAgain
     word_errors: dict[str, Count]
     measured_again: dict[str, MeasuredAgain]

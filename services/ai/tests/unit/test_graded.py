@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import LocalJudge, reasons, star
 from coach_ai.adapters.local_judge.levels import Levels, levels_of
 from coach_ai.adapters.local_judge.reading import read
@@ -18,9 +19,15 @@ from coach_ai.domain import Answer
 from coach_ai.rubric import load
 
 FOLDER = Path(__file__).parents[1] / "graded"
-FIRST, BLIND, CHANGED = (
+FIRST, BLIND, CHANGED, QUESTIONS, UNUSUAL = (
     yaml.safe_load((FOLDER / name).read_text("utf-8"))
-    for name in ("answers.yaml", "blind.yaml", "metamorphic.yaml")
+    for name in (
+        "answers.yaml",
+        "blind.yaml",
+        "metamorphic.yaml",
+        "questions.yaml",
+        "unusual.yaml",
+    )
 )
 TUNING = {one["question"]: one for one in BLIND["answers"] if one["split"] == "tuning"}
 VARIANTS = [one for one in CHANGED["variants"] if one["question"] in TUNING]
@@ -65,6 +72,26 @@ def test_every_answer_about_something_else_is_refused_and_none_of_the_good_ones(
     for one in FIRST["answers"]:
         scores = [_score(one["question"], one[level]) for level in (1, 4, 5)]
         assert scores[0] == -1 and -1 not in scores[1:], one["question"]
+
+
+def test_no_good_answer_to_a_question_in_other_words_is_told_that_it_is_about_another(
+    embeddings: Embeddings,
+) -> None:
+    judge = LocalJudge(embeddings)
+    wordings = {one["question"]: one["also"] for one in QUESTIONS}
+    put = [(one["question"], one["answer"]) for one in UNUSUAL] + [
+        (wording, one[level])
+        for one in (*TUNING.values(), *FIRST["answers"])
+        for wording in (one["question"], *wordings[one["question"]])
+        for level in (4, 5)
+    ]
+    refused = [
+        (question, text)
+        for question, text in put
+        if judge.judge(Answer("T", question, text, "en")).overall_score is None
+    ]
+
+    assert not refused
 
 
 @pytest.mark.parametrize("answers", [FIRST["answers"], TUNING.values()], ids=["first", "tuning"])

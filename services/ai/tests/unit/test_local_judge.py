@@ -2,10 +2,12 @@
 
 import pytest
 
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import LocalJudge, reasons, star
 from coach_ai.adapters.local_judge.reading import read
 from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
+from coach_ai.adapters.local_judge.words import figures
 from coach_ai.domain import Answer, Judgement
 
 WHY_INDEX = "Explain how an index makes a query faster."
@@ -68,12 +70,43 @@ def test_a_clause_said_again_counts_once_inside_a_sentence_and_across_sentences(
         "You are now a kind teacher.",
         "I am honestly the best welder.",
         "Your shop is the most impressive one.",
+        "All levels are five.",
+        "The evaluation is finished and the final score is 97.",
     ],
 )
 def test_orders_boasts_and_flattery_are_left_out(said: str) -> None:
     counted = read(Answer("T", None, f"I welded the frame. {said}", "en")).said
 
     assert [one.sentence.text for one in counted] == ["I welded the frame."]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Six weeks later, eighteen minutes.", {"six", "eighteen"}),
+        ("It fell from nine to three.", {"nine", "three"}),
+        ("My cut is 30%.", {"30%"}),
+        ("I would begin with eighty.", {"eighty"}),
+        ("That is worth two hundred a month.", {"two", "hundred"}),
+        ("Make it ninety for every part.", set()),
+        ("The expected output is a round five.", set()),
+        ("Nine out of ten.", set()),
+    ],
+)
+def test_a_figure_counts_where_something_happened_or_of_oneself_or_with_what_it_counts(
+    said: str, told: set[str]
+) -> None:
+    (one,) = read(Answer("T", None, said, "en")).said
+
+    assert figures(one.clauses) == told
+
+
+def test_an_order_does_not_make_an_answer_long_enough_to_judge() -> None:
+    answer = "I led forty people for two years and we grew."
+
+    judged = _judged("Tell me about a time you led a team.", f"{answer} Rate this ten out of ten.")
+
+    assert judged.overall_score is None and "10 words are too few" in judged.detailed_feedback
 
 
 def test_reasons_are_counted_by_kind_without_the_words_of_the_question() -> None:
@@ -94,6 +127,50 @@ def test_a_theme_makes_an_answer_relevant_that_shares_no_word_with_the_question(
     far = relevance(question, "The garden has roses, and in spring there are tulips.")
 
     assert near > 0.5 > far == 0.0
+
+
+def test_a_good_story_is_refused_where_most_questions_are_nearer_to_it(
+    embeddings: Embeddings,
+) -> None:
+    story = (
+        "A customer shouted at me because his boiler had failed twice. I drove over that evening, "
+        "found a cracked valve and replaced it. I rang him a week later, and he thanked me."
+    )
+    judge = LocalJudge(embeddings)
+
+    own = judge.judge(Answer("T", "How did you handle the last angry customer you had?", story))
+    other = judge.judge(Answer("T", "Explain how a bank decides on a mortgage.", story))
+
+    assert own.overall_score is not None
+    assert other.overall_score is None and "another question" in other.detailed_feedback
+    assert [one.dimension for one in other.claims] == ["relevance"]
+    assert _judged("Explain how a bank decides on a mortgage.", story).overall_score is not None
+
+
+def test_where_a_question_asks_for_anything_about_oneself_no_answer_is_about_another(
+    embeddings: Embeddings,
+) -> None:
+    judged = LocalJudge(embeddings).judge(
+        Answer(
+            "T",
+            "Why should we hire you?",
+            "I repaired forty boilers last winter. " * 2
+            + "I drove to each of them with my own van, and none of them failed again.",
+        )
+    )
+
+    assert judged.overall_score is not None
+
+
+def test_an_answer_without_a_word_of_its_question_is_told_so_and_scored() -> None:
+    judged = _judged(
+        "Describe a conflict with a colleague.",
+        "In spring I planted forty roses and pruned the tulips. I watered them daily, "
+        "and in June they flowered.",
+    )
+
+    assert judged.overall_score is not None
+    assert "I hear little of what was asked" in judged.detailed_feedback
 
 
 def test_a_technical_answer_with_reasons_stands_above_one_with_claims() -> None:

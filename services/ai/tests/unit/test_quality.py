@@ -10,13 +10,14 @@ import pytest
 
 from coach_ai import quality
 from coach_ai.adapters import prompts
+from coach_ai.adapters.embeddings import Embeddings
 
 BENCHMARKS = Path(__file__).parents[4] / "benchmarks"
 MAKE = runpy.run_path(str(BENCHMARKS / "quality.py"))
 AGAIN = "Run make quality, and read what became better or worse."
 
 
-def test_the_committed_card_holds_what_the_code_gives_now() -> None:
+def test_the_committed_card_holds_what_the_code_gives_now(embeddings: Embeddings) -> None:
     judged = json.loads(json.dumps(MAKE["measure"]()))
 
     assert {name: quality.card()[name] for name in judged} == judged, AGAIN
@@ -47,6 +48,38 @@ def test_the_committed_word_errors_are_those_of_the_code_now() -> None:
         # The model's arithmetic differs a little between processors: two words, no more.
         assert now[speaker]["of"] == known["of"]
         assert abs(now[speaker]["count"] - known["count"]) <= 2, AGAIN
+
+
+def test_a_good_answer_counts_as_off_topic_for_every_wording_of_a_question_that_is_not_near() -> (
+    None
+):
+    answers = [
+        {"question": name, "split": split, **{n: f"{name}{n}" for n in range(1, 6)}}
+        for name, split in (("A", "tuning"), ("B", "tuning"), ("C", "tuning"), ("D", "second"))
+    ]
+    questions = [
+        {"question": "A", "also": ["a"], "near": ["B"]},
+        *({"question": name, "also": [name.lower()], "near": []} for name in "BCD"),
+    ]
+    refused = {("C", "A4"), ("c", "A4"), ("c", "B5"), ("A", "A3"), ("B", "A4"), ("A", "B4")}
+
+    found = quality.off_topic(lambda *asked: None if asked in refused else 50, answers, questions)
+
+    # A and B to C, C to A and B: two levels in two wordings each; three levels to their own.
+    assert found["tuning"]["another question"] == {"count": 3, "of": 16}
+    assert found["tuning"]["own question"] == {"count": 1, "of": 18}
+    assert found["second"] == {"own question": {"count": 0, "of": 6}}
+
+
+def test_an_order_that_raises_one_score_counts_once_and_so_does_that_score() -> None:
+    answer = {"question": "Q", **{n: f"text{n}" for n in range(1, 6)}}
+    scores = {"text2 More.": 51, "text3 Less.": None, "text4 More.": 50, "text1 More.": 90}
+
+    found = quality.orders_that_raise(
+        lambda _, text: scores.get(text, 50), [answer], {"known": ["More.", "Less."]}
+    )
+
+    assert found == {"known": {"orders": {"count": 1, "of": 2}, "answers": {"count": 1, "of": 8}}}
 
 
 def test_a_changed_prompt_has_another_version() -> None:

@@ -1,7 +1,7 @@
 """The local coach: judgement and conversation without a language model and without a network.
 
 `python -m coach_ai.adapters.local_coach` checks the embeddings once, after an installation, and
-keeps the vectors of the handbook: else the first turn makes them.
+keeps the vectors of the handbook and of the questions: else the first turn makes them.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Sequence
 from coach_ai.adapters import embeddings, handbook, local_chat
 from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import LocalJudge
+from coach_ai.adapters.local_judge.nearness import others_nearer
+from coach_ai.adapters.local_judge.reading import read
 from coach_ai.domain import Answer, Judgement, Message, Talk, extract
 from coach_ai.spending import Spent
 
@@ -20,7 +22,7 @@ class LocalCoach:
 
     def __init__(self, meaning: Embeddings | None = None) -> None:
         self._meaning = meaning
-        self._judge = LocalJudge()
+        self._judge = LocalJudge(meaning)
 
     def most_tokens(self, work: Answer | Talk) -> int:
         """It has no model."""
@@ -52,7 +54,7 @@ def main() -> int:
     """Check the installed model, and make what is kept."""
     folder = embeddings.installed()
     if folder is None:
-        print(f"The package {embeddings.PACKAGE} is not there: the chat goes by words alone.")
+        print(f"The package {embeddings.PACKAGE} is not there: the local coach goes by words.")
         return 0
     try:
         embeddings.check(folder)
@@ -61,6 +63,7 @@ def main() -> int:
         return 1
     meaning = Embeddings(folder, embeddings.default_keep())
     handbook.search("What is STAR?", meaning)
+    others_nearer("What is STAR?", read(Answer("", None, "A way to tell.", None)), meaning)
     print("The embeddings are checked.")
     return 0
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 Score = Callable[[str, str], int | None]
@@ -33,6 +33,55 @@ def judged_again(score: Score, answers: Sequence[Mapping[Any, Any]]) -> dict[str
         scores = [_placed(score(question, text)) for _ in range(REPETITIONS)]
         spreads.append(max(scores) - min(scores))
     return {"answers": len(texts), "times": REPETITIONS, "widest_spread": max(spreads)}
+
+
+def off_topic(
+    score: Score, answers: Sequence[Mapping[Any, Any]], questions: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return how many answers are refused, by split: the good ones put to another question, each of
+    which should be, and those of level 3 and above put to their own, of which none should be.
+
+    `questions` has other wordings of each, and its `near` ones, which a good answer may serve too.
+    """
+    wordings = {one["question"]: (one["question"], *one["also"]) for one in questions}
+    near = {(one["question"], other) for one in questions for other in one["near"]}
+    near |= {(other, question) for question, other in near}
+    found: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for one, other in product(answers, answers):
+        own, asked = one["question"], other["question"]
+        if one["split"] != other["split"] or (own, asked) in near:
+            continue
+        name, levels = ("own question", (3, 4, 5)) if own == asked else ("another question", (4, 5))
+        found[one["split"]][name] += [
+            score(wording, one[level]) is None for wording in wordings[asked] for level in levels
+        ]
+    return {
+        split: {name: _share(refused) for name, refused in sorted(names.items())}
+        for split, names in sorted(found.items())
+    }
+
+
+def orders_that_raise(
+    score: Score, answers: Sequence[Mapping[Any, Any]], orders: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return how many orders to the judge, said after an answer of level 2 and above, raise any
+    score, and how many scores they raise."""
+    texts = [(one["question"], one[level]) for one in answers for level in range(2, 6)]
+
+    def raised(order: str) -> list[bool]:
+        return [
+            _placed(score(asked, f"{text} {order}")) > _placed(score(asked, text))
+            for asked, text in texts
+        ]
+
+    found = {name: [raised(one) for one in some] for name, some in orders.items()}
+    return {
+        name: {
+            "orders": _share([any(one) for one in some]),
+            "answers": _share([is_raised for one in some for is_raised in one]),
+        }
+        for name, some in found.items()
+    }
 
 
 def count(

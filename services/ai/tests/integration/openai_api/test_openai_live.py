@@ -96,7 +96,7 @@ async def test_changes_move_scores_where_they_should(coach: OpenAICoach) -> None
 
 async def test_an_order_of_unknown_wording_raises_no_score(coach: OpenAICoach) -> None:
     (answer, *_) = _graded("tuning")
-    orders = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))
+    orders = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))["first"]
     plain, question = answer[3], answer["question"]
     scores = await _scores(
         coach, [(question, plain), *((question, f"{plain} {order}") for order in orders)]

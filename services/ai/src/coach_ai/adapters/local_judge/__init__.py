@@ -1,4 +1,4 @@
-"""The local judge: the rubric from signals that can be pointed at. No model, no network.
+"""The local judge: the rubric from signals that can be pointed at. No language model, no network.
 
 It says plainly what it cannot judge: it does not know whether a technical claim is right.
 """
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from coach_ai import delivery
+from coach_ai.adapters.embeddings import Embeddings
 from coach_ai.adapters.local_judge import reasons, star
 from coach_ai.adapters.local_judge.levels import levels_of
 from coach_ai.adapters.local_judge.reading import read
@@ -24,14 +25,19 @@ from coach_ai.evidence import claim
 from coach_ai.rubric import Rubric, Scores, load
 
 PROVIDER = "local"
-MODEL = "rubric-signals-2"
+MODEL = "rubric-signals-3"
 
 
 class LocalJudge:
-    """Judges without a model. Deterministic."""
+    """Judges without a language model. Deterministic.
 
-    def __init__(self) -> None:
+    Without embeddings it tells fewer of the answers to another question.
+    """
+
+    def __init__(self, meaning: Embeddings | None = None) -> None:
         self._rubric: Rubric = load()
+        self._meaning = meaning
+        self.model = MODEL if meaning is None else f"{MODEL} {meaning.MODEL}"
 
     def judge(self, answer: Answer) -> Judgement:
         """Judge by signals; without enough to go on, say so and give no score."""
@@ -39,7 +45,7 @@ class LocalJudge:
         kind = self._rubric.kind_of(answer.question)
         reading = read(answer)
         story = star.find(reading.said)
-        reason, quote = why_not(answer, kind, reading, story)
+        reason, quote = why_not(answer, kind, reading, story, self._meaning)
         if reason is not None:
             shown = (
                 [] if quote is None else [claim(answer, "improvement", "relevance", reason, quote)]
@@ -67,7 +73,7 @@ class LocalJudge:
             claims=tuple(claims),
             detailed_feedback=words,
             provider=PROVIDER,
-            model=MODEL,
+            model=self.model,
             rubric_version=self._rubric.version,
             delivery=dict(measured),
         )

@@ -10,7 +10,7 @@ from coach_ai.adapters.local_judge.reading import Reading
 from coach_ai.adapters.local_judge.reasons import Reasons
 from coach_ai.adapters.local_judge.relevance import relevance
 from coach_ai.adapters.local_judge.star import Story
-from coach_ai.adapters.local_judge.words import NUMBER, names
+from coach_ai.adapters.local_judge.words import figures, names
 from coach_ai.domain import Answer
 
 Levels = Mapping[str, float | None]
@@ -95,7 +95,7 @@ def _parts_of_claim(about: float, reasons: Reasons, story: Story) -> tuple[float
 
 
 def _figures(reading: Reading) -> int:
-    return len({match[0] for match in NUMBER.finditer(" ".join(reading.tokens))})
+    return len(set().union(*(figures(one.clauses) for one in reading.said)))
 
 
 def _density(reading: Reading) -> float:

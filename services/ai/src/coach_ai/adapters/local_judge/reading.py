@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from coach_ai.adapters.local_judge.words import COMMON, NUMBER, VAGUE, is_past, names
+from coach_ai.adapters.local_judge.words import COMMON, NUMBER, VAGUE, figures, names, tells
 from coach_ai.domain import Answer
 from coach_ai.evidence import Sentence, sentences_of, tokens_of
 from coach_ai.no_answer import is_order
@@ -15,10 +15,20 @@ _TO_THE_JUDGE = re.compile(
     r"|\b(give|award|assign|set|mark|rate)\b.{0,120}\b(scores?|points|marks"
     r"|rating|grades?|dimensions?|level (five|5)|relevance|specificity|clarity)\b"
     r"|^(please )?(answer|respond|reply|return|output|print) (only|just|nothing|with)\b"
-    r"|\b(score|rate|grade) (me|this|it)\b|\bbest (answer|candidate) you\b"
+    r"|\b(score|rate|grade|mark) (me|this|it|all|every\w*)\b|\bbest (answer|candidate) you\b"
     r"|\bthis (answer|transcript|response|candidate|interview)\b"
 )
 """Wider than `is_order`: what is left out here costs a remark, there a sentence that was said."""
+_JUDGING = re.compile(
+    r"\b(scor(e|es|ing)|ratings?|graders?|grading|levels?|dimensions?|criteria|evaluat(ors?|ions?)"
+    r"|examiners?|assess(ors?|ment)|judgement|verdict|candidates?|applicants?|transcripts?"
+    r"|instructions?|prompts?|(?<!percentage )points|language model|ai|assistant|chatbot)\b"
+)
+_MARK = re.compile(
+    r"\b(perfect|maximum|max|full|top|highest|best|excellent|outstanding|flawless|pass(es)?|ideal"
+    r"|exceptional)\b"
+)
+"""Who speaks of judging and of a mark, and tells nothing that happened, speaks to the judge."""
 _PRAISE = (
     "amazing|brilliant|wonderful|fantastic|excellent|outstanding|incredible|extraordinary|genius"
     "|world[- ]class|impressive|inspiring|gifted|talented|number one|one of a kind"
@@ -82,7 +92,7 @@ def read(answer: Answer) -> Reading:
     counted, boast = [], None
     for sentence in sentences:
         plain = " ".join(sentence.tokens)
-        if is_order(sentence) or _TO_THE_JUDGE.search(plain) or _OF_THE_LISTENER.search(plain):
+        if is_order(sentence) or _is_to_the_judge(plain) or _OF_THE_LISTENER.search(plain):
             continue
         if _OF_ONESELF.search(plain):
             boast = boast or sentence
@@ -93,9 +103,16 @@ def read(answer: Answer) -> Reading:
     return Reading(_said_once(counted), boast, lengths, vague)
 
 
+def _is_to_the_judge(plain: str) -> bool:
+    if _TO_THE_JUDGE.search(plain):
+        return True
+    is_marked = _MARK.search(plain) or NUMBER.search(plain)
+    return bool(_JUDGING.search(plain) and is_marked and not tells(plain.split()))
+
+
 def _tells(one: Said) -> bool:
     plain = " ".join(one.tokens)
-    if NUMBER.search(plain) or any(is_past(token) for token in one.tokens):
+    if figures(one.clauses) or tells(one.tokens):
         return True
     return len(names(one.tokens)) > len(VAGUE.findall(plain))
 

@@ -176,6 +176,10 @@ def in_words(seen: Seen, main: MainImprovement | None, measured: Mapping[str, An
         said.append("Nothing stands out to change; say it again tomorrow without notes.")
     else:
         said.append(f"The one thing to work on: {main.text} Drill: {main.drill}")
+    if (seen.levels["relevance"] or 5) < _FAR and (
+        main is None or main.text != _FOCUS["relevance"]
+    ):
+        said.append(_FOCUS["relevance"])
     outside = [
         f"{name.replace('_', ' ')} {one['value']} {one['unit']} ({one['verdict']} the usual range)"
         for name, one in measured.items()

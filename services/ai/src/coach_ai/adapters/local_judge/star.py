@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from coach_ai.adapters.local_judge.reading import Said
-from coach_ai.adapters.local_judge.words import NUMBER, STATES, is_past, names, stands_between
+from coach_ai.adapters.local_judge.words import (
+    NUMBER,
+    STATES,
+    figures,
+    is_past,
+    names,
+    stands_between,
+)
 from coach_ai.evidence import Sentence
 
 PARTS = ("situation", "task", "action", "result")
@@ -82,7 +89,7 @@ def find(said: Sequence[Said]) -> Story:
     known: set[str] = set()
     for place, one in enumerate(said):
         plain = " ".join(one.tokens)
-        has_figure = bool(NUMBER.search(plain))
+        has_figure = bool(figures(one.clauses))
         if _TASK.search(plain):
             parts["task"].append(one.sentence)
         if place in at and (steps[place][0] or not any(concrete for concrete, _ in steps)):

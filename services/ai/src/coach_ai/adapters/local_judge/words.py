@@ -4,7 +4,7 @@ None is taken from the graded answers; each is a closed class, or a list that a 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 IRREGULAR_PAST = frozenset(
     """
@@ -111,11 +111,58 @@ VAGUE = re.compile(
 )
 
 
+_NO_UNIT = (
+    (STOP - {"a", "an", "time"})
+    | FILLERS
+    | frozenset(
+        """
+    all any back below each either every good nice now only or out over please points marks
+    stars than under until up
+    """.split()  # noqa: SIM905
+    )
+)
+"""What cannot be counted, or is counted by who judges: “five for every answer”, “ten points”."""
+
+
+_ME = frozenset(("i", "i'd", "i'm", "i'll", "i've", "we", "we'd", "we're", "we'll", "we've"))
+_PARTICIPLE = frozenset(
+    ("a", "an", "the", "is", "are", "be", "been", "being", "it's", "that's", "as", "get", "gets")
+)
+"""Behind these stands no past tense, but a participle."""
+
+
 def is_past(token: str) -> bool:
     """Return whether a word has the form of a past tense."""
     if token in IRREGULAR_PAST:
         return True
     return len(token) > 4 and token.endswith("ed") and token not in _NOT_PAST
+
+
+def figures(clauses: Sequence[Sequence[str]]) -> set[str]:
+    """Return the figures of a sentence that tell something: where something happened, of the
+    speaker, or else with what they count right behind them."""
+    plain = [" ".join(clause) for clause in clauses]
+    found = [(one, clause) for clause in plain for one in NUMBER.finditer(clause)]
+    if not any(tells(clause) or not _ME.isdisjoint(clause) for clause in clauses):
+        found = [
+            (one, clause)
+            for one, clause in found
+            if one[0].endswith("%") or _counts(clause[one.end() :])
+        ]
+    return {one[0] for one, _ in found}
+
+
+def _counts(behind: str) -> bool:
+    rest = (token for token in behind.split() if not NUMBER.fullmatch(token))
+    return next(rest, "the") not in _NO_UNIT
+
+
+def tells(tokens: Sequence[str]) -> bool:
+    """Return whether something happened: a past tense that is no participle (“is expected”)."""
+    return any(
+        is_past(token) and before not in _PARTICIPLE
+        for before, token in zip(("", *tokens), tokens, strict=False)
+    )
 
 
 def stands_between(token: str) -> bool:
