@@ -1,48 +1,73 @@
 """Metrics that every service has, and the W3C trace context that events carry along."""
 
+import operator
 import random
 import re
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Iterable
 from contextvars import ContextVar
-from functools import lru_cache
+from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
-_uncounted: list[tuple[tuple[str, str, str, int], float]] = []
-_UNCOUNTED_AT_MOST = 64
 
+class AnsweredRequests(Collector):
+    """How many requests were answered, and in what time.
 
-class _Uncounted(Collector):
-    """Counts what was not counted yet before the metrics below are read: it is registered first."""
+    Added up here, in one list for each kind of answer: prometheus_client's counter and histogram
+    take three locks for each, which is a twelfth of what the gateway does for a request.
+    """
 
-    def describe(self) -> Iterable[Metric]:
-        return ()
+    _LABELS = ("service", "method", "route")
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str, str, int], list[float]] = {}
+        """By labels and status: how many in each bucket, and their seconds in all."""
+
+    def add(self, service: str, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one."""
+        labels = (service, method, route, status)
+        row = self._rows.get(labels)
+        if row is None:
+            row = self._rows[labels] = [0.0] * (len(_LATENCY) + 2)
+        row[bisect_left(_LATENCY, seconds)] += 1
+        row[-1] += seconds
 
     def collect(self) -> Iterable[Metric]:
-        _count()
-        return ()
+        """Return the metrics `coach_http_requests` and `coach_http_request_seconds`."""
+        requests = CounterMetricFamily(
+            "coach_http_requests", "Answered requests.", labels=[*self._LABELS, "status"]
+        )
+        times = HistogramMetricFamily(
+            "coach_http_request_seconds", "Time to answer a request.", labels=self._LABELS
+        )
+        by_route: dict[tuple[str, str, str], list[float]] = {}
+        for (service, method, route, status), row in self._rows.items():
+            requests.add_metric([service, method, route, str(status)], sum(row[:-1]))
+            together = by_route.setdefault((service, method, route), [0.0] * len(row))
+            together[:] = map(operator.add, together, row)
+        for labels, row in by_route.items():
+            buckets = zip([*map(str, _LATENCY), "+Inf"], accumulate(row[:-1]), strict=True)
+            times.add_metric(labels, list(buckets), row[-1])
+        return (requests, times)
 
 
-REGISTRY.register(_Uncounted())
+ANSWERED = AnsweredRequests()
+REGISTRY.register(ANSWERED)
 
-HTTP_REQUESTS = Counter(
-    "coach_http_requests", "Answered requests.", ["service", "method", "route", "status"]
-)
-HTTP_SECONDS = Histogram(
-    "coach_http_request_seconds",
-    "Time to answer a request.",
-    ["service", "method", "route"],
-    buckets=_LATENCY,
-)
 EVENTS_PUBLISHED = Counter(
     "coach_events_published", "Events the transport confirmed.", ["service", "type"]
 )
@@ -79,31 +104,5 @@ def continue_trace(traceparent: str | None) -> str:
 
 
 def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; `route` is a template, "unmatched" where there was none.
-
-    Several are counted at once, at the latest when metrics are read: the processor does the same
-    thing over and over faster than between other things.
-    """
-    method = method if route != "unmatched" else "any"
-    _uncounted.append(((service, method, route, status), seconds))
-    if len(_uncounted) >= _UNCOUNTED_AT_MOST:
-        _count()
-
-
-def _count() -> None:
-    for labels, seconds in _uncounted:
-        count, observe = _of_route(*labels)
-        count()
-        observe(seconds)
-    _uncounted.clear()
-
-
-@lru_cache(maxsize=1024)
-def _of_route(
-    service: str, method: str, route: str, status: int
-) -> tuple[Callable[[], None], Callable[[float], None]]:
-    """Looking a labelled metric up costs more than counting."""
-    return (
-        HTTP_REQUESTS.labels(service, method, route, str(status)).inc,
-        HTTP_SECONDS.labels(service, method, route).observe,
-    )
+    """Count an answered request; `route` is a template, "unmatched" where there was none."""
+    ANSWERED.add(service, method if route != "unmatched" else "any", route, status, seconds)

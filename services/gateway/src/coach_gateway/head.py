@@ -76,7 +76,8 @@ class Head:
 
     def trace(self) -> str:
         """Return a child of their trace, or a new one."""
-        return telemetry.continue_trace(self.obeyed.get(b"traceparent", b"").decode("latin-1"))
+        given = self.obeyed.get(b"traceparent")
+        return telemetry.continue_trace(None if given is None else given.decode("latin-1"))
 
     def body_length(self, limit: int) -> tuple[bool, int | None]:
         """Return whether there is a body, and its announced length in bytes.
