@@ -83,7 +83,7 @@ def bare(model: str, threads: str) -> None:
             )  # fmt: skip
         else:
             segments, _ = BatchedInferencePipeline(whisper).transcribe(
-                path, beam_size=1, batch_size=4, word_timestamps=True, vad_filter=True
+                path, beam_size=1, batch_size=8, word_timestamps=True, vad_filter=True
             )
         print(json.dumps(" ".join(segment.text.strip() for segment in segments)), flush=True)
 

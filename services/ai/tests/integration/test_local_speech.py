@@ -187,10 +187,27 @@ async def test_bombs_are_refused_in_bounded_memory(
         with pytest.raises(CannotTranscribe):
             await transcriber.transcribe(tmp_path / name)
 
+    assert _kilobytes(transcriber, "VmHWM") < 1.5 * 1024**2
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_a_recording_took_of_memory_is_given_back_once_it_was_heard(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
+    file = write(tmp_path / "a.m4a", np.resize(speech(), 60 * RATE), "ipod", "aac")
+
+    await transcriber.transcribe(file)
+
+    async with asyncio.timeout(20):
+        while _kilobytes(transcriber, "VmRSS") > 0.7 * _kilobytes(transcriber, "VmHWM"):
+            await asyncio.sleep(0.05)
+
+
+def _kilobytes(transcriber: LocalTranscriber, figure: str) -> int:
+    """Return what Linux says of the only child's memory."""
     (pid,) = [process.pid for process in transcriber.processes]
     status = Path(f"/proc/{pid}/status").read_text()
-    peak_kilobytes = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
-    assert peak_kilobytes < 1.5 * 1024**2
+    return int(re.search(rf"{figure}:\s+(\d+) kB", status)[1])  # type: ignore[index]
 
 
 def _silent_hours(file: Path) -> bytes:

@@ -110,8 +110,9 @@ def silences(samples: Samples) -> tuple[Silence, ...]:
     count = len(samples) // size
     if count == 0:
         return ()
-    frames = samples[: count * size].reshape(count, size).astype(np.float64)
-    level = 10 * np.log10(np.mean(frames * frames, axis=1) + 1e-10)
+    frames = samples[: count * size].reshape(count, size)
+    power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / size
+    level = 10 * np.log10(power + 1e-10)
     floor, speech = np.percentile(level, [5, 95])
     threshold = max(min(floor + _ABOVE_NOISE_DB, speech - _BELOW_SPEECH_DB / 2), speech - 45.0)
     is_quiet = level < threshold

@@ -61,7 +61,16 @@ def main(folder: str, threads: str, memory: str) -> None:
     hearing = Hearing()
     _say({"ready": True})
     for line in sys.stdin:
-        _say(_answer(model, hearing, json.loads(line)))
+        request = json.loads(line)
+        _say(_answer(model, hearing, request))
+        if "begin" not in request:
+            _give_back_memory()
+
+
+def _give_back_memory() -> None:
+    """Return to the kernel what glibc was told to keep while a recording is heard."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _answer(
