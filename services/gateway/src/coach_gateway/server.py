@@ -71,7 +71,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         super().data_received(data)
         if was_between and self._plain is not None:
-            self._said = Said.once(data, self._plain, self.scope)
+            self._said = Said.once(data, self._plain, {**self.scope})
         if self._is_in_head:
             self._expect_head()
             # A head that began in this piece began after the end of the one before it.

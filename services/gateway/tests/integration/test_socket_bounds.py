@@ -115,20 +115,27 @@ async def test_a_burst_below_the_limit_is_answered_to_the_last(dial: Any, user_i
         assert [await peer.next() for _ in range(90)] == [{"type": "pong"}] * 90
 
 
-async def test_the_101st_socket_that_has_not_signed_in_is_refused_to_its_address_alone(
-    dial: Any,
-) -> None:
-    from contextlib import AsyncExitStack
+class TestNotSignedIn:
+    """Sockets that have not signed in yet; a hundred of them are opened before one is given up."""
 
-    async with AsyncExitStack() as stack:
-        waiting = [await stack.enter_async_context(dial()) for _ in range(101)]
-        refused = await waiting[100].next()
-        elsewhere = await stack.enter_async_context(dial(new_id(), source="127.0.0.2"))
+    @pytest.fixture
+    def changes(self) -> dict[str, Any]:
+        return {"socket_auth_seconds": 5.0}
 
-        assert (refused["type"], refused["code"]) == ("error", "too_many_sockets")
-        assert await waiting[100].closed() == 1008
-        assert await _is_well(elsewhere)
-        assert (await waiting[0].next())["code"] == "auth_timeout"
+    async def test_the_101st_socket_that_has_not_signed_in_is_refused_to_its_address_alone(
+        self, dial: Any
+    ) -> None:
+        from contextlib import AsyncExitStack
+
+        async with AsyncExitStack() as stack:
+            waiting = [await stack.enter_async_context(dial()) for _ in range(101)]
+            refused = await waiting[100].next()
+            elsewhere = await stack.enter_async_context(dial(new_id(), source="127.0.0.2"))
+
+            assert (refused["type"], refused["code"]) == ("error", "too_many_sockets")
+            assert await waiting[100].closed() == 1008
+            assert await _is_well(elsewhere)
+            assert (await waiting[0].next())["code"] == "auth_timeout"
 
 
 class TestPings:
