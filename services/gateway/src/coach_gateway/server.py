@@ -18,6 +18,7 @@ from coach_common.http import problems
 from coach_gateway.config import GatewaySettings
 from coach_gateway.deadline import Deadline
 from coach_gateway.gateway import Gateway, Plain, Seen
+from coach_gateway.head import wire
 from coach_gateway.short_way import Said, ShortWay
 
 _REFUSALS = {
@@ -71,6 +72,7 @@ class GatewayProtocol(HttpToolsProtocol):
             return
         super().data_received(data)
         if was_between and self._plain is not None:
+            # A copy: what is answered by ASGI writes into its own.
             self._said = Said.once(data, self._plain, {**self.scope})
         if self._is_in_head:
             self._expect_head()
@@ -140,17 +142,17 @@ class GatewayProtocol(HttpToolsProtocol):
         telemetry.request_id.set(seen.request_id.decode())
         code, sentence = _REFUSALS[status]
         body = json.dumps(problems.body_of(status, sentence, code=code)).encode()
-        lines = [STATUS_LINE[status]]
-        for name, value in (
-            (b"content-type", problems.MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-            *(((b"retry-after", b"2"),) if status == 503 else ()),
-            *self._gateway.always,
-            (b"x-request-id", seen.request_id),
-        ):
-            lines += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join([*lines, b"\r\n", body]))
+        head = wire(
+            [
+                (b"content-type", problems.MEDIA_TYPE.encode()),
+                (b"content-length", str(len(body)).encode()),
+                (b"connection", b"close"),
+                *([(b"retry-after", b"2")] if status == 503 else []),
+                *self._gateway.always,
+                (b"x-request-id", seen.request_id),
+            ]
+        )
+        self.transport.write(b"".join((STATUS_LINE[status], head, b"\r\n", body)))
         self.transport.close()
         seen.count()
 

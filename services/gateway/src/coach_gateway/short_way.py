@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from coach_gateway.connection import Lost
 from coach_gateway.gateway import REFUSED, Begun, Plain
-from coach_gateway.head import unwire
+from coach_gateway.head import unwire, wire
 from coach_gateway.proxy import RETRIES, answered, relay
 from coach_gateway.upstreams import Replica
 
@@ -118,10 +118,8 @@ class ShortWay:
         connection.unwatch()
         seen, body = begun.seen, connection.taken()
         seen.status = connection.status
-        lines = [STATUS_LINE[seen.status], begun.lines]
-        for headers in (client.server_state.default_headers, answered(connection.headers)):
-            for name, value in headers:
-                lines += (name, b": ", value, b"\r\n")
+        theirs = wire(client.server_state.default_headers + answered(connection.headers))
+        lines = [STATUS_LINE[seen.status], begun.lines, theirs]
         if connection.length is None and seen.status not in _BODILESS:
             lines.append(b"content-length: %d\r\n" % len(body))
         lines += (b"\r\n", body)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import socket
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -125,8 +126,6 @@ class TestNotSignedIn:
     async def test_the_101st_socket_that_has_not_signed_in_is_refused_to_its_address_alone(
         self, dial: Any
     ) -> None:
-        from contextlib import AsyncExitStack
-
         async with AsyncExitStack() as stack:
             waiting = [await stack.enter_async_context(dial()) for _ in range(101)]
             refused = await waiting[100].next()

@@ -10,9 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from coach_ai.adapters import embeddings, handbook, local_chat
 from coach_ai.adapters.embeddings import Embeddings
-from coach_ai.adapters.local_judge import LocalJudge
-from coach_ai.adapters.local_judge.nearness import others_nearer
-from coach_ai.adapters.local_judge.reading import read
+from coach_ai.adapters.local_judge import LocalJudge, nearness
 from coach_ai.domain import Answer, Judgement, Message, Talk, extract
 from coach_ai.spending import Spent
 
@@ -63,7 +61,7 @@ def main() -> int:
         return 1
     meaning = Embeddings(folder, embeddings.default_keep())
     handbook.search("What is STAR?", meaning)
-    others_nearer("What is STAR?", read(Answer("", None, "A way to tell.", None)), meaning)
+    nearness.bank(meaning)
     print("The embeddings are checked.")
     return 0
 

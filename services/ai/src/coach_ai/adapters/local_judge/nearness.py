@@ -5,7 +5,7 @@ from importlib.resources import files
 
 import yaml
 
-from coach_ai.adapters.embeddings import Embeddings
+from coach_ai.adapters.embeddings import Embeddings, Vectors
 from coach_ai.adapters.local_judge.reading import Reading
 
 _ENOUGH = 40
@@ -19,12 +19,17 @@ def others_nearer(question: str, reading: Reading, meaning: Embeddings) -> float
     nearest kin in the bank, whichever is nearer; a kin is near by how it is asked and answered.
     """
     said = meaning.of([one.sentence.text for one in reading.said[:_ENOUGH]]).mean(axis=0)
-    bank = _bank()
-    texts = meaning.kept(tuple(text for one in bank for text in one)).reshape(len(bank), 3, -1)
+    texts = bank(meaning)
     (own,) = meaning.of([question])
     kin = int((texts[:, 0] @ own).argmax())
     near = texts.mean(axis=1) @ said
-    return float((near > max(own @ said, near[kin])).sum() / (len(bank) - 1))
+    return float((near > max(own @ said, near[kin])).sum() / (len(texts) - 1))
+
+
+def bank(meaning: Embeddings) -> Vectors:
+    """Return, for each question of the bank, its vector and those of two sentences of those who
+    answer it; made once and kept."""
+    return meaning.kept(tuple(text for one in _bank() for text in one)).reshape(len(_bank()), 3, -1)
 
 
 @cache
