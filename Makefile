@@ -76,11 +76,11 @@ check: setup  ## format, lint, types, imports, faults, secrets, documents, Docke
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python deploy/compose/check.py docker-compose.yml
 	$(BIN)/python -m coach_embedded.openapi --check
-	$(BIN)/python -m coach_common.events.document --check
+	$(BIN)/python -m coach_common.events.docs --check
 
 docs: setup  ## write what is generated: openapi.json, docs/events.md, docs/asyncapi.json
 	$(BIN)/python -m coach_embedded.openapi
-	$(BIN)/python -m coach_common.events.document
+	$(BIN)/python -m coach_common.events.docs
 
 openapi: docs  ## the same
 

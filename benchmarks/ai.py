@@ -25,14 +25,14 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "services" / "ai" / "tests")]
 
 from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
-from stacks import Stack, embedded  # noqa: E402
+from stacks import RunningStack, embedded  # noqa: E402
 
 from coach_ai.adapters import speech_model  # noqa: E402
 from coach_ai.adapters.audio import RATE, silences  # noqa: E402
 from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
 from coach_ai.evidence import tokens_of  # noqa: E402
+from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket  # noqa: E402
 from coach_embedded.demo import word_error_rate  # noqa: E402
-from coach_embedded.phone import Phone, PhoneError, Socket  # noqa: E402
 
 ROUNDS = {30: 3, 600: 1}
 ANSWERS = 2
@@ -165,7 +165,7 @@ async def compare(folder: Path) -> list[str]:
     return [*lines, "", f"The five recordings one by one: {errors:.1%} word errors.", ""]
 
 
-async def answer_to_judgement(stack: Stack, file: Path) -> list[str]:
+async def answer_to_judgement(stack: RunningStack, file: Path) -> list[str]:
     """Return how long two minutes of speech take to their delivery and to their judgement."""
     times: dict[str, list[float]] = {
         "delivery, by its sound": [],
@@ -173,7 +173,7 @@ async def answer_to_judgement(stack: Stack, file: Path) -> list[str]:
         "delivery, all of it": [],
         "judgement": [],
     }
-    async with Phone(stack.url) as phone:
+    async with ApiClient(stack.url) as phone:
         await phone.register("bench@example.com", "a long bench password")
         async with phone.socket() as socket:
             for number in range(ANSWERS + 1):
@@ -198,7 +198,7 @@ async def answer_to_judgement(stack: Stack, file: Path) -> list[str]:
     return [*lines, ""]
 
 
-async def _pushes(socket: Socket, session_id: str, began: float) -> dict[str, float]:
+async def _pushes(socket: ClientSocket, session_id: str, began: float) -> dict[str, float]:
     """Return when each push about a session came, until its judgement."""
     found: dict[str, float] = {}
     stages = {"transcribing": "delivery, by its sound", "scoring": "delivery, all of it"}
@@ -208,16 +208,16 @@ async def _pushes(socket: Socket, session_id: str, began: float) -> dict[str, fl
                 if push.frame["session_id"] == session_id:
                     name = stages.get(push.frame.get("status"), "judgement")
                     name = "transcript" if kind == "transcript" else name
-                    found.setdefault(name, push.at - began)
+                    found.setdefault(name, push.received_at - began)
         if "judgement" in found:
             return found
         await asyncio.sleep(0.05)
-    raise PhoneError("no judgement on the socket within two minutes")
+    raise ApiClientError("no judgement on the socket within two minutes")
 
 
-async def throughput(stack: Stack, tile: Tile) -> float:
+async def throughput(stack: RunningStack, tile: Tile) -> float:
     """Return how many seconds of speech are transcribed in a second, with six uploads waiting."""
-    async with Phone(stack.url) as phone:
+    async with ApiClient(stack.url) as phone:
         await phone.register("many@example.com", "a long bench password")
         async with phone.socket() as socket:
             keys = {}
@@ -230,7 +230,7 @@ async def throughput(stack: Stack, tile: Tile) -> float:
                 await socket.wait_for("transcript", seconds=300, session_id=session_id)
                 for session_id in keys
             ]
-    return UPLOADS * tile.seconds / (max(push.at for push in pushes) - began)
+    return UPLOADS * tile.seconds / (max(push.received_at for push in pushes) - began)
 
 
 async def measure_speech(folder: Path) -> list[str]:
@@ -258,7 +258,7 @@ async def measure_system(folder: Path) -> list[str]:
 async def measure_live(folder: Path) -> list[str]:
     """Return the third section: sentences spoken in real time, a pause of 1.5 s after each."""
     lags: list[float] = []
-    async with embedded(folder) as stack, Phone(stack.url) as phone:
+    async with embedded(folder) as stack, ApiClient(stack.url) as phone:
         await phone.register("live@example.com", "a long bench password")
         async with phone.socket() as socket:
             for round_number in range(LIVE_ROUNDS + 1):
@@ -280,10 +280,10 @@ async def measure_live(folder: Path) -> list[str]:
     ]
 
 
-async def _spoken(phone: Phone, socket: Socket) -> list[float]:
+async def _spoken(phone: ApiClient, socket: ClientSocket) -> list[float]:
     """Speak the sentences; return how long after each end of speech its last word came."""
     session_id = await phone.open_session("Live", "Why?")
-    await socket.say("audio_start", format="pcm16", sample_rate=RATE, session_id=session_id)
+    await socket.send("audio_start", format="pcm16", sample_rate=RATE, session_id=session_id)
     await socket.wait_for("audio_started", seconds=20, session_id=session_id)
     ends: list[tuple[float, str]] = []
     clock = time.perf_counter()
@@ -295,15 +295,15 @@ async def _spoken(phone: Phone, socket: Socket) -> list[float]:
             piece = samples[begin : begin + RATE // 10]
             clock += len(piece) / RATE
             await asyncio.sleep(max(0.0, clock - time.perf_counter()))
-            await socket.speak((piece * 32767).astype("<i2").tobytes())
+            await socket.send_audio((piece * 32767).astype("<i2").tobytes())
     await asyncio.sleep(2.0)
     lags = []
     for at, word in ends:
         for push in socket.frames("partial"):
-            if push.at > at and tokens_of(push.frame["text"])[-1] == word:
-                lags.append(push.at - at)
+            if push.received_at > at and tokens_of(push.frame["text"])[-1] == word:
+                lags.append(push.received_at - at)
                 break
-    await socket.say("audio_end")
+    await socket.send("audio_end")
     await socket.wait_for("transcript", seconds=120, session_id=session_id)
     return lags
 

@@ -23,7 +23,7 @@ import bcrypt
 import gateway as parts
 import httpx
 
-from coach_auth.keys import Secret
+from coach_auth.keys import KeyDerivation
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.servers import free_port
 
@@ -181,14 +181,14 @@ async def verify(found: Found) -> None:
     from uuid import UUID
 
     issuer = TokenIssuer()
-    reader = issuer.reader
+    reader = issuer.verifier
     tokens = [issuer.issue(UUID(int=number)) for number in range(1500)]
     for name in ("verified", "remembered"):
         began = time.perf_counter()
         for token in tokens:
             await reader.read(token)
         setattr(found, name, len(tokens) / (time.perf_counter() - began))
-    key, claims = Secret("s" * 32).new_signing_key(), issuer.claims(UUID(int=1))
+    key, claims = KeyDerivation("s" * 32).new_signing_key(), issuer.claims(UUID(int=1))
     began = time.perf_counter()
     for _ in range(500):
         key.sign(claims)

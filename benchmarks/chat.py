@@ -14,9 +14,9 @@ import httpx
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from stacks import Stack, embedded  # noqa: E402
+from stacks import RunningStack, embedded  # noqa: E402
 
-from coach_embedded.phone import Phone  # noqa: E402
+from coach_embedded.api_client import ApiClient  # noqa: E402
 
 ROUNDS = 40
 QUESTIONS = (
@@ -28,10 +28,10 @@ QUESTIONS = (
 )
 
 
-async def measure(stack: Stack) -> list[float]:
+async def measure(stack: RunningStack) -> list[float]:
     """Return each round's time to the first words in milliseconds; the first two warm up."""
     found: list[float] = []
-    async with Phone(stack.url) as phone:
+    async with ApiClient(stack.url) as phone:
         await phone.register("bench@example.com", "a long bench password")
         headers = {"authorization": f"Bearer {phone.token}", "accept": "text/event-stream"}
         conversation: dict[str, str] = {}

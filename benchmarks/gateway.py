@@ -84,8 +84,8 @@ class Seen:
 
 async def serve(name: str, port: int, *rest: str) -> None:
     from coach_common import logs, service
-    from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
-    from coach_common.testing.fakes import KeepingTransport
+    from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
+    from coach_common.testing.fakes import FakeTransport
 
     logs.configure(level="INFO", json=True)
     listener = service.listen("127.0.0.1", port)
@@ -95,7 +95,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         from coach_auth.app import build as build_auth
         from coach_auth.config import AuthSettings
 
-        broker = InProcessBroker(f"sqlite:///{folder}/broker-auth.db")
+        broker = SqliteBroker(f"sqlite:///{folder}/broker-auth.db")
         await broker.open()
         built = build_auth(
             AuthSettings(
@@ -103,18 +103,18 @@ async def serve(name: str, port: int, *rest: str) -> None:
                 secret_key=secret_of(Path(folder)),
                 service_token=SERVICE_TOKEN,
             ),
-            InProcessTransport(broker),
+            SqliteTransport(broker),
         )
         await service.upgrade(built)
     elif name == "sessions":
         from coach_sessions.app import build as build_sessions
         from coach_sessions.config import SessionsSettings
 
-        broker = InProcessBroker(f"sqlite:///{folder}/broker-sessions.db")
+        broker = SqliteBroker(f"sqlite:///{folder}/broker-sessions.db")
         await broker.open()
         built = build_sessions(
             SessionsSettings(database_url=f"sqlite:///{folder}/sessions.db", auth_url=rest[1]),
-            InProcessTransport(broker),
+            SqliteTransport(broker),
         )
         await service.upgrade(built)
     elif name == "gateway":
@@ -130,16 +130,16 @@ async def serve(name: str, port: int, *rest: str) -> None:
                 ai_url=rest[2],
                 requests_a_minute=10**9,
             ),
-            KeepingTransport(),
+            FakeTransport(),
         )
     else:
         from coach_common.config import Settings
         from coach_common.service import Service
 
         app = application() if name == "upstream" else verifier(rest[1])
-        built = Service(name, app, Settings(), KeepingTransport())
+        built = Service(name, app, Settings(), FakeTransport())
     async with service.running(built, listener):
-        await service.stopped()
+        await service.wait_for_shutdown()
 
 
 def application() -> Any:
@@ -171,9 +171,9 @@ def verifier(auth_url: str) -> Any:
     """The smallest thing that checks tokens for nginx: pure ASGI, remembers those that passed."""
     from coach_common.config import TokenSettings
     from coach_common.errors import Unauthenticated
-    from coach_common.tokens import TokenReader
+    from coach_common.tokens import AccessTokenVerifier
 
-    reader = TokenReader.of(TokenSettings(auth_url=auth_url))
+    reader = AccessTokenVerifier.from_settings(TokenSettings(auth_url=auth_url))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")

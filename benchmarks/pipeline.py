@@ -19,24 +19,24 @@ import httpx
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-from stacks import Stack, distributed, embedded  # noqa: E402
+from stacks import RunningStack, distributed, embedded  # noqa: E402
 
 from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ  # noqa: E402
-from coach_embedded.phone import Phone  # noqa: E402
+from coach_embedded.api_client import ApiClient  # noqa: E402
 
 ROUNDS = 30
 RECORDING = ROOT / "tests" / "recordings" / "austen-0880.wav"
 _SPENT = re.compile(r"^coach_ai_transcribing_seconds_total (\S+)$", re.MULTILINE)
 
-Open = Callable[[Path], AbstractAsyncContextManager[Stack]]
+Open = Callable[[Path], AbstractAsyncContextManager[RunningStack]]
 
 
-async def measure(stack: Stack) -> list[float]:
+async def measure(stack: RunningStack) -> list[float]:
     """Return the overhead of each round in milliseconds; the first two rounds warm up."""
     ai = stack.processes.get("ai")
     metrics = f"http://127.0.0.1:{ai.env['PORT']}/metrics" if ai else f"{stack.url}/metrics"
     found: list[float] = []
-    async with Phone(stack.url) as phone, httpx.AsyncClient() as client:
+    async with ApiClient(stack.url) as phone, httpx.AsyncClient() as client:
 
         async def spent() -> float:
             match = _SPENT.search((await client.get(metrics)).text)
@@ -51,7 +51,7 @@ async def measure(stack: Stack) -> list[float]:
                 began = time.perf_counter()
                 await phone.confirm(key, session_id=session_id)
                 push = await socket.wait_for("transcript", seconds=60, session_id=session_id)
-                total = push.at - began
+                total = push.received_at - began
                 found.append((total - (await spent() - before)) * 1000)
                 print(f"\r{stack.profile}: {number + 1}/{ROUNDS + 2}", end="", file=sys.stderr)
     print(file=sys.stderr)
@@ -74,7 +74,7 @@ def main() -> None:
         "|---|---|---|---|---|---|",
         asyncio.run(run("embedded", embedded)),
     ]
-    with PrivateMariaDB.started() as mariadb, PrivateRabbitMQ.started() as rabbitmq:
+    with PrivateMariaDB.run() as mariadb, PrivateRabbitMQ.run() as rabbitmq:
         lines.append(
             asyncio.run(run("distributed", lambda folder: distributed(folder, mariadb, rabbitmq)))
         )

@@ -32,8 +32,8 @@ from coach_common.clock import rfc3339, utc_now
 from coach_common.events.base import Envelope
 from coach_common.events.catalog import SessionJudged
 from coach_common.ids import new_id
-from coach_common.messaging.subscriptions import Outgoing
-from coach_common.testing.harness import eventually
+from coach_common.messaging.subscriptions import OutboxMessage
+from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateRabbitMQ, free_port
 
 ROOT = Path(__file__).parents[1]
@@ -51,8 +51,8 @@ SERVICE_TOKEN = "a token between services"
 async def serve(name: str, port: int, folder: Path, *rest: str) -> None:
     from coach_common import logs, service
     from coach_common.config import Settings
-    from coach_common.messaging.rabbit import RabbitTransport
-    from coach_common.testing.fakes import KeepingTransport
+    from coach_common.messaging.rabbitmq import RabbitMQTransport
+    from coach_common.testing.fakes import FakeTransport
 
     logs.configure(level="INFO", json=True)
     listener = service.listen("127.0.0.1", port)
@@ -61,13 +61,13 @@ async def serve(name: str, port: int, folder: Path, *rest: str) -> None:
         from coach_gateway.config import GatewaySettings
 
         settings = GatewaySettings(service_token=SERVICE_TOKEN, auth_url=rest[0])
-        transport = RabbitTransport(rest[1], prefetch=16) if len(rest) > 1 else KeepingTransport()
+        transport = RabbitMQTransport(rest[1], prefetch=16) if len(rest) > 1 else FakeTransport()
         built = build(settings, transport)
     else:
         app = {"sign-in": sign_in, "asgi": asgi, "relay": relay}[name](folder, *rest)
-        built = service.Service(name, app, Settings(), KeepingTransport())
+        built = service.Service(name, app, Settings(), FakeTransport())
     async with service.running(built, listener):
-        await service.stopped()
+        await service.wait_for_shutdown()
 
 
 def sign_in(folder: Path) -> Any:
@@ -358,14 +358,14 @@ async def events(
     run: Processes, folder: Path, auth_url: str, broker_url: str, users: dict[str, list[UUID]]
 ) -> list[Pushed]:
     """Publish feedback over RabbitMQ and see it come out of 1,000 sockets."""
-    from coach_common.messaging.rabbit import RabbitTransport
+    from coach_common.messaging.rabbitmq import RabbitMQTransport
 
     process, port = run.server("gateway", auth_url, broker_url)
-    transport = RabbitTransport(broker_url)
+    transport = RabbitMQTransport(broker_url)
     await transport.start(())
     try:
         found = []
-        await eventually(lambda: _is_ready(port), what="the gateway's broker")
+        await wait_until(lambda: _is_ready(port), description="the gateway's broker")
         for name, whose, times, pause in (
             ("an event to each of 1,000 users, 200 a second", "one", 1, 0.005),
             ("the same, all at once", "one", 1, 0.0),
@@ -405,7 +405,7 @@ async def _publish(transport: Any, users: list[UUID], pause: float) -> dict[str,
         envelope = Envelope.wrap(
             event, id=event_id, source="/bench", time=rfc3339(utc_now()), traceparent=trace
         )
-        batch.append(Outgoing(event_id, event.type, envelope.to_json()))
+        batch.append(OutboxMessage(event_id, event.type, envelope.to_json()))
         if pause:
             await asyncio.sleep(max(0.0, began + number * pause - time.monotonic()))
         if pause or number % 100 == 99:
@@ -475,7 +475,7 @@ def main() -> None:
         _, port = run.server("sign-in")
         auth_url = f"http://127.0.0.1:{port}"
         idle = memory(run, auth_url)
-        with PrivateRabbitMQ.started() as rabbitmq:
+        with PrivateRabbitMQ.run() as rabbitmq:
             pushed = uvloop.run(events(run, folder, auth_url, rabbitmq.url, users))
     text = report(idle, pushed)
     RESULTS.mkdir(exist_ok=True)

@@ -5,13 +5,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from buses import Bus, in_process, rabbitmq
+from transports import TransportHarness, in_process, rabbitmq
 
 from coach_common.testing.servers import PrivateRabbitMQ
 
 
 @pytest.fixture(params=["in process", pytest.param("rabbitmq", marks=pytest.mark.servers)])
-async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bus]:
+async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TransportHarness]:
     async with AsyncExitStack() as stack:
         if request.param == "in process":
             made = await in_process(tmp_path, stack)

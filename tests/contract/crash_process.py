@@ -13,12 +13,12 @@ from sqlalchemy import Column, Integer, String, Table, func, insert, select, upd
 
 from coach_common.db.database import Database
 from coach_common.db.tables import inbox_table, new_metadata, outbox_table
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import SessionCompleted, SessionDeleted
-from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
-from coach_common.messaging.rabbit import RabbitTransport
-from coach_common.messaging.relay import Relay
+from coach_common.messaging.rabbitmq import RabbitMQTransport
+from coach_common.messaging.relay import OutboxRelay
+from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.messaging.subscriptions import Subscription, Transport
 
 METADATA = new_metadata()
@@ -37,14 +37,14 @@ async def main(broker_url: str, database_url: str, emit: bool) -> None:
     async with database.engine.begin() as connection:
         await connection.run_sync(METADATA.create_all)
 
-    async def on_session_completed(event: SessionCompleted, delivery: Delivery) -> None:
-        async with database.transaction(handling=delivery) as tx:
+    async def on_session_completed(event: SessionCompleted, delivery: MessageContext) -> None:
+        async with database.transaction(deduplicate=delivery) as tx:
             await tx.execute(update(APPLIED).values(count=APPLIED.c.count + 1))
             # What follows from it is another event, in the same commit.
             await tx.emit(SessionDeleted(session_id=event.session_id, user_id=event.user_id))
 
-    async def on_session_deleted(event: SessionDeleted, delivery: Delivery) -> None:
-        async with database.transaction(handling=delivery) as tx:
+    async def on_session_deleted(event: SessionDeleted, delivery: MessageContext) -> None:
+        async with database.transaction(deduplicate=delivery) as tx:
             await tx.execute(update(APPLIED).values(count=APPLIED.c.count + 100))
 
     if emit:
@@ -64,7 +64,9 @@ async def main(broker_url: str, database_url: str, emit: bool) -> None:
             Subscription("ai", SessionDeleted, on_session_deleted),
         ]
     )
-    relay = asyncio.create_task(Relay(database, transport, claim_for=timedelta(seconds=1)).run())
+    relay = asyncio.create_task(
+        OutboxRelay(database, transport, claim_duration=timedelta(seconds=1)).run()
+    )
     async with asyncio.timeout(60):
         while not await _is_done(database):
             await asyncio.sleep(0.05)
@@ -77,15 +79,15 @@ async def main(broker_url: str, database_url: str, emit: bool) -> None:
 
 async def _transport(url: str) -> Transport:
     if url.startswith("amqp"):
-        return RabbitTransport(url)
-    broker = InProcessBroker(url)
+        return RabbitMQTransport(url)
+    broker = SqliteBroker(url)
     await broker.open()
-    return InProcessTransport(broker)
+    return SqliteTransport(broker)
 
 
 async def _is_done(database: Database) -> bool:
     try:
-        async with database.read() as tx:
+        async with database.read_only() as tx:
             count = await tx.scalar(select(APPLIED.c.count))
             left = await tx.scalar(select(func.count()).select_from(OUTBOX))
     except Unavailable:

@@ -25,7 +25,7 @@ POINTS = (
 
 
 @dataclass
-class Program:
+class CrashTestProcess:
     """The small service, with a broker and a database that outlive it."""
 
     broker_url: str
@@ -54,7 +54,7 @@ class Program:
         from crash_process import APPLIED, OUTBOX
 
         database = Database(self.database_url, source="test")
-        async with database.read() as tx:
+        async with database.read_only() as tx:
             count = await tx.scalar(select(APPLIED.c.count))
             left = await tx.scalar(select(func.count()).select_from(OUTBOX))
         await database.close()
@@ -62,21 +62,25 @@ class Program:
 
 
 @pytest.fixture(params=["embedded", pytest.param("distributed", marks=pytest.mark.servers)])
-async def program(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Program]:
+async def program(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[CrashTestProcess]:
     with ExitStack() as stack:
         if request.param == "embedded":
-            yield Program(f"sqlite:///{tmp_path}/broker.db", f"sqlite:///{tmp_path}/service.db")
+            yield CrashTestProcess(
+                f"sqlite:///{tmp_path}/broker.db", f"sqlite:///{tmp_path}/service.db"
+            )
         else:
             mariadb: PrivateMariaDB = request.getfixturevalue("mariadb")
             rabbitmq: PrivateRabbitMQ = request.getfixturevalue("rabbitmq")
-            yield Program(
+            yield CrashTestProcess(
                 stack.enter_context(rabbitmq.vhost()), stack.enter_context(mariadb.database())
             )
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_killed_at_any_point_an_event_is_applied_exactly_once(
-    program: Program, point: str
+async def test_event_is_applied_exactly_once_after_crash_at(
+    program: CrashTestProcess, point: str
 ) -> None:
     if point == "broker.kept" and program.broker_url.startswith("amqp"):
         pytest.skip("RabbitMQ keeps it: relay.published is the next step of ours")
@@ -86,7 +90,7 @@ async def test_killed_at_any_point_an_event_is_applied_exactly_once(
     if not has_event:
         # Killed before its first commit there is no event: nothing to lose. Say it again.
         assert (await program.applied())[1] == 0
-        await _forget(program)
+        await _clear_applied(program)
     finished = await program.run(*([] if has_event else ["emit"]))
 
     assert crashed == 137
@@ -94,7 +98,7 @@ async def test_killed_at_any_point_an_event_is_applied_exactly_once(
     assert await program.applied() == (101, 0)
 
 
-async def _forget(program: Program) -> None:
+async def _clear_applied(program: CrashTestProcess) -> None:
     from crash_process import APPLIED
     from sqlalchemy import delete
 

@@ -8,11 +8,11 @@ from sqlalchemy import Column, Integer, String, Table, insert, select, text, upd
 
 from coach_common.db.database import Database, database_now
 from coach_common.db.tables import inbox_table, new_metadata, outbox_table
-from coach_common.db.transaction import AlreadyHandled, Delivery, Transaction
-from coach_common.errors import Contended
+from coach_common.db.transaction import AlreadyProcessed, MessageContext, Transaction
+from coach_common.errors import TransactionConflict
 from coach_common.events.catalog import UserRegistered
 from coach_common.ids import new_id
-from coach_common.testing.harness import published
+from coach_common.testing.harness import emitted_events
 
 METADATA = new_metadata()
 COUNTERS = Table(
@@ -35,12 +35,12 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 async def _value(database: Database) -> int:
-    async with database.read() as tx:
+    async with database.read_only() as tx:
         value: int = await tx.scalar(select(COUNTERS.c.value))
         return value
 
 
-async def test_twenty_concurrent_increments_end_at_twenty(database: Database) -> None:
+async def test_concurrent_updates_are_not_lost(database: Database) -> None:
     async def increment() -> None:
         async with database.transaction() as tx:
             await tx.execute(update(COUNTERS).values(value=COUNTERS.c.value + 1))
@@ -50,7 +50,7 @@ async def test_twenty_concurrent_increments_end_at_twenty(database: Database) ->
     assert await _value(database) == 20
 
 
-async def test_twenty_increments_of_a_held_row_end_at_twenty(database: Database) -> None:
+async def test_concurrent_updates_of_locked_row_are_not_lost(database: Database) -> None:
     async def increment() -> None:
         async with database.transaction() as tx:
             value = await tx.scalar(select(COUNTERS.c.value).with_for_update())
@@ -62,7 +62,7 @@ async def test_twenty_increments_of_a_held_row_end_at_twenty(database: Database)
     assert await _value(database) == 20
 
 
-async def test_what_fails_leaves_nothing_behind(database: Database) -> None:
+async def test_exception_rolls_back_rows_and_events(database: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         async with database.transaction() as tx:
             await tx.execute(update(COUNTERS).values(value=9))
@@ -70,26 +70,26 @@ async def test_what_fails_leaves_nothing_behind(database: Database) -> None:
             raise ZeroDivisionError
 
     assert await _value(database) == 0
-    assert await published(database, UserRegistered) == []
+    assert await emitted_events(database, UserRegistered) == []
 
 
-async def test_a_read_may_not_emit(database: Database) -> None:
-    async with database.read() as tx:
+async def test_read_only_transaction_cannot_emit(database: Database) -> None:
+    async with database.read_only() as tx:
         with pytest.raises(RuntimeError):
             await tx.emit(UserRegistered(user_id=new_id()))
 
 
-async def test_parallel_deliveries_of_one_event_apply_it_once(database: Database) -> None:
-    delivery = Delivery("test.user.deleted", new_id())
+async def test_parallel_deliveries_are_deduplicated(database: Database) -> None:
+    delivery = MessageContext("test.user.deleted", new_id())
 
     async def apply() -> str:
         try:
-            async with database.transaction(handling=delivery) as tx:
+            async with database.transaction(deduplicate=delivery) as tx:
                 await tx.execute(update(COUNTERS).values(value=COUNTERS.c.value + 1))
                 await tx.emit(UserRegistered(user_id=new_id()))
-        except AlreadyHandled:
+        except AlreadyProcessed:
             return "again"
-        except Contended:
+        except TransactionConflict:
             return "contended"
         return "applied"
 
@@ -97,25 +97,25 @@ async def test_parallel_deliveries_of_one_event_apply_it_once(database: Database
 
     assert outcomes.count("applied") == 1
     assert await _value(database) == 1
-    assert len(await published(database, UserRegistered)) == 1
+    assert len(await emitted_events(database, UserRegistered)) == 1
 
 
-async def test_a_delivery_that_failed_may_be_applied_later(database: Database) -> None:
-    delivery = Delivery("test.user.deleted", new_id())
+async def test_failed_delivery_can_be_retried(database: Database) -> None:
+    delivery = MessageContext("test.user.deleted", new_id())
     with pytest.raises(ZeroDivisionError):
-        async with database.transaction(handling=delivery):
+        async with database.transaction(deduplicate=delivery):
             raise ZeroDivisionError
 
-    async with database.transaction(handling=delivery) as tx:
+    async with database.transaction(deduplicate=delivery) as tx:
         await tx.execute(update(COUNTERS).values(value=1))
 
     assert await _value(database) == 1
 
 
-async def test_the_databases_clock_is_utc_and_goes_on(database: Database) -> None:
-    async with database.read() as tx:
+async def test_database_clock_is_utc_and_monotonic(database: Database) -> None:
+    async with database.read_only() as tx:
         one = await database_now(tx)
-    async with database.read() as tx:
+    async with database.read_only() as tx:
         two = await database_now(tx)
 
     assert one.tzinfo is not None
@@ -124,7 +124,7 @@ async def test_the_databases_clock_is_utc_and_goes_on(database: Database) -> Non
 
 
 @pytest.mark.servers
-async def test_a_deadlock_is_contended_and_nothing_else(database: Database) -> None:
+async def test_deadlock_raises_transaction_conflict(database: Database) -> None:
     if database.is_sqlite:
         pytest.skip("one writer cannot deadlock")
     async with database.transaction() as tx:
@@ -137,7 +137,7 @@ async def test_a_deadlock_is_contended_and_nothing_else(database: Database) -> N
                 await tx.execute(update(COUNTERS).where(COUNTERS.c.name == first).values(value=1))
                 await met.wait()
                 await tx.execute(update(COUNTERS).where(COUNTERS.c.name == second).values(value=1))
-        except Contended:
+        except TransactionConflict:
             return "contended"
         return "done"
 
@@ -145,7 +145,7 @@ async def test_a_deadlock_is_contended_and_nothing_else(database: Database) -> N
 
 
 @pytest.mark.servers
-async def test_a_page_deep_in_a_list_reads_no_more_rows_than_it_shows(
+async def test_keyset_pagination_reads_only_the_page(
     database_url: str, request: pytest.FixtureRequest
 ) -> None:
     if database_url.startswith("sqlite"):
@@ -172,7 +172,7 @@ async def test_a_page_deep_in_a_list_reads_no_more_rows_than_it_shows(
     async with database.transaction() as tx:
         before = await _rows_read(tx)
         page = await store.list_sessions(
-            tx, user_id, limit=20, before=(middle["created_at"], middle["id"])
+            tx, user_id, limit=20, position=(middle["created_at"], middle["id"])
         )
         read = await _rows_read(tx) - before
     await database.close()
@@ -182,7 +182,7 @@ async def test_a_page_deep_in_a_list_reads_no_more_rows_than_it_shows(
 
 
 async def _rows_read(tx: Transaction) -> int:
-    status = await tx.rows(
+    status = await tx.fetch_all(
         text(
             "SELECT VARIABLE_VALUE AS value FROM information_schema.SESSION_STATUS"
             " WHERE VARIABLE_NAME IN ('HANDLER_READ_NEXT', 'HANDLER_READ_PREV',"

@@ -6,9 +6,9 @@ from itertools import pairwise
 from uuid import UUID
 
 import pytest
-from buses import DELAYS, Bus
+from transports import DELAYS, TransportHarness
 
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.errors import Conflict, Unavailable
 from coach_common.events.base import Envelope, Event
 from coach_common.events.catalog import (
@@ -19,13 +19,13 @@ from coach_common.events.catalog import (
     UserRegistered,
 )
 from coach_common.ids import new_id
-from coach_common.messaging.subscriptions import UNROUTED, Outgoing, Subscription
-from coach_common.testing.harness import eventually
+from coach_common.messaging.subscriptions import UNROUTED_QUEUE, OutboxMessage, Subscription
+from coach_common.testing.harness import wait_until
 
 USER = new_id()
 
 
-def _out(event: Event, event_id: UUID | None = None) -> Outgoing:
+def _out(event: Event, event_id: UUID | None = None) -> OutboxMessage:
     made = event_id or new_id()
     envelope = Envelope.wrap(
         event,
@@ -34,14 +34,14 @@ def _out(event: Event, event_id: UUID | None = None) -> Outgoing:
         time="2026-11-24T12:00:00.000000Z",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
-    return Outgoing(made, event.type, envelope.to_json())
+    return OutboxMessage(made, event.type, envelope.to_json())
 
 
-def _deleted() -> Outgoing:
+def _deleted() -> OutboxMessage:
     return _out(UserDeleted(user_id=USER))
 
 
-def _completed() -> Outgoing:
+def _completed() -> OutboxMessage:
     return _out(
         SessionCompleted(
             session_id=new_id(), user_id=USER, title="T", question=None, duration_seconds=None
@@ -49,15 +49,15 @@ def _completed() -> Outgoing:
     )
 
 
-class Seen:
+class RecordingConsumer:
     """A consumer that keeps what it is handed, and raises what it is told to."""
 
     def __init__(self, *failures: Exception) -> None:
-        self.deliveries: list[Delivery] = []
+        self.deliveries: list[MessageContext] = []
         self.times: list[float] = []
         self.failures = list(failures)
 
-    async def __call__(self, event: Event, delivery: Delivery) -> None:
+    async def __call__(self, event: Event, delivery: MessageContext) -> None:
         self.deliveries.append(delivery)
         self.times.append(time.monotonic())
         if self.failures:
@@ -67,12 +67,12 @@ class Seen:
         async def has_seen() -> bool:
             return len(self.deliveries) >= count
 
-        await eventually(has_seen, what=f"{count} deliveries")
+        await wait_until(has_seen, description=f"{count} deliveries")
 
 
-async def test_an_event_reaches_every_service_that_listens_once(bus: Bus) -> None:
-    sessions, ai = Seen(), Seen()
-    transport = await bus.listen(
+async def test_event_is_delivered_once_to_each_subscribed_service(bus: TransportHarness) -> None:
+    sessions, ai = RecordingConsumer(), RecordingConsumer()
+    transport = await bus.start_transport(
         Subscription("sessions", UserDeleted, sessions), Subscription("ai", UserDeleted, ai)
     )
     event = _deleted()
@@ -81,68 +81,74 @@ async def test_an_event_reaches_every_service_that_listens_once(bus: Bus) -> Non
     await sessions.until(1)
     await ai.until(1)
 
-    assert sessions.deliveries == [Delivery("sessions.user.deleted", event.id)]
-    assert ai.deliveries == [Delivery("ai.user.deleted", event.id)]
+    assert sessions.deliveries == [MessageContext("sessions.user.deleted", event.id)]
+    assert ai.deliveries == [MessageContext("ai.user.deleted", event.id)]
 
     async def is_empty() -> bool:
-        waiting = await bus.waiting()
+        waiting = await bus.queue_depths()
         return set(waiting) <= {"media.user.deleted"}
 
-    await eventually(is_empty, what="the acknowledgement")
+    await wait_until(is_empty, description="the acknowledgement")
 
 
-async def test_an_event_waits_for_a_consumer_that_starts_later(bus: Bus) -> None:
-    publisher = await bus.listen()
+async def test_event_is_kept_for_a_consumer_that_starts_later(bus: TransportHarness) -> None:
+    publisher = await bus.start_transport()
     event = _completed()
     await publisher.publish([event])
     await bus.stop(publisher)
 
-    late = Seen()
-    await bus.listen(Subscription("ai", SessionCompleted, late))
+    late = RecordingConsumer()
+    await bus.start_transport(Subscription("ai", SessionCompleted, late))
     await late.until(1)
 
     assert late.deliveries[0].event_id == event.id
 
 
-async def test_unavailable_is_tried_again_with_growing_pauses_then_dead(bus: Bus) -> None:
-    consumer = Seen(*[Unavailable("away")] * 9)
-    transport = await bus.listen(Subscription("ai", SessionCompleted, consumer))
+async def test_unavailable_is_retried_with_backoff_then_dead_lettered(
+    bus: TransportHarness,
+) -> None:
+    consumer = RecordingConsumer(*[Unavailable("away")] * 9)
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 
     await transport.publish([_completed()])
 
     async def is_dead() -> bool:
-        return await bus.dead() == {"ai.session.completed": 1}
+        return await bus.dead_letter_counts() == {"ai.session.completed": 1}
 
-    await eventually(is_dead, what="the dead letter")
+    await wait_until(is_dead, description="the dead letter")
     assert [one.attempt for one in consumer.deliveries] == [1, 2, 3]
     pauses = [later - earlier for earlier, later in pairwise(consumer.times)]
     assert pauses[0] >= DELAYS[0]
     assert pauses[1] >= DELAYS[1]
 
 
-async def test_unavailable_that_passes_is_done(bus: Bus) -> None:
-    consumer = Seen(Unavailable("away"), RuntimeError("a bug"))
-    transport = await bus.listen(Subscription("ai", SessionCompleted, consumer))
+async def test_retry_succeeds_after_transient_failure(bus: TransportHarness) -> None:
+    consumer = RecordingConsumer(Unavailable("away"), RuntimeError("a bug"))
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 
     await transport.publish([_completed()])
     await consumer.until(3)
 
     async def is_empty() -> bool:
-        return not await bus.waiting()
+        return not await bus.queue_depths()
 
-    await eventually(is_empty, what="the acknowledgement")
-    assert await bus.dead() == {}
+    await wait_until(is_empty, description="the acknowledgement")
+    assert await bus.dead_letter_counts() == {}
 
 
-async def test_what_will_not_get_better_is_dead_at_once_and_the_queue_moves_on(bus: Bus) -> None:
-    consumer = Seen(Conflict("no"))
-    transport = await bus.listen(Subscription("ai", SessionCompleted, consumer))
+async def test_permanent_failures_are_dead_lettered_without_blocking_the_queue(
+    bus: TransportHarness,
+) -> None:
+    consumer = RecordingConsumer(Conflict("no"))
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
     good = _completed()
     malformed = [
-        Outgoing(new_id(), "session.completed", b"not json"),
-        Outgoing(new_id(), "session.completed", b'{"specversion": "0.3", "id": "x"}'),
-        Outgoing(new_id(), "session.completed", good.body.replace(b'"title"', b'"tittle"')),
-        Outgoing(new_id(), "session.completed", good.body.replace(b"session.completed", b"x.y")),
+        OutboxMessage(new_id(), "session.completed", b"not json"),
+        OutboxMessage(new_id(), "session.completed", b'{"specversion": "0.3", "id": "x"}'),
+        OutboxMessage(new_id(), "session.completed", good.body.replace(b'"title"', b'"tittle"')),
+        OutboxMessage(
+            new_id(), "session.completed", good.body.replace(b"session.completed", b"x.y")
+        ),
     ]
 
     await transport.publish([_completed()])
@@ -152,20 +158,20 @@ async def test_what_will_not_get_better_is_dead_at_once_and_the_queue_moves_on(b
     await consumer.until(2)
 
     async def are_dead() -> bool:
-        return await bus.dead() == {"ai.session.completed": 5}
+        return await bus.dead_letter_counts() == {"ai.session.completed": 5}
 
-    await eventually(are_dead, what="five dead letters")
+    await wait_until(are_dead, description="five dead letters")
     assert [one.attempt for one in consumer.deliveries] == [1, 1]
 
 
-async def test_a_slow_consumer_of_one_type_delays_no_other(bus: Bus) -> None:
+async def test_slow_consumer_does_not_block_other_event_types(bus: TransportHarness) -> None:
     release = asyncio.Event()
 
-    async def slow(event: Event, delivery: Delivery) -> None:
+    async def slow(event: Event, delivery: MessageContext) -> None:
         await release.wait()
 
-    quick = Seen()
-    transport = await bus.listen(
+    quick = RecordingConsumer()
+    transport = await bus.start_transport(
         Subscription("ai", SessionCompleted, slow), Subscription("ai", UserDeleted, quick)
     )
     await transport.publish([_completed() for _ in range(50)])
@@ -176,23 +182,29 @@ async def test_a_slow_consumer_of_one_type_delays_no_other(bus: Bus) -> None:
     release.set()
 
 
-async def test_an_event_nobody_listens_to_is_kept(bus: Bus) -> None:
-    transport = await bus.listen()
+async def test_unrouted_event_is_kept(bus: TransportHarness) -> None:
+    transport = await bus.start_transport()
     event = _out(UserRegistered(user_id=USER))
 
     assert await transport.publish([event]) == {event.id}
 
     async def is_kept() -> bool:
-        return (await bus.waiting()).get(UNROUTED) == 1
+        return (await bus.queue_depths()).get(UNROUTED_QUEUE) == 1
 
-    await eventually(is_kept, what="the unrouted event")
+    await wait_until(is_kept, description="the unrouted event")
 
 
-async def test_a_volatile_subscription_is_told_what_happens_while_it_listens(bus: Bus) -> None:
+async def test_transient_subscription_receives_events_only_while_connected(
+    bus: TransportHarness,
+) -> None:
     event = _out(SessionJudged(session_id=new_id(), user_id=USER, feedback={}))
-    one, two = Seen(), Seen(Unavailable("never retried"))
-    first = await bus.listen(Subscription("gateway", SessionJudged, one, is_volatile=True))
-    second = await bus.listen(Subscription("gateway", SessionJudged, two, is_volatile=True))
+    one, two = RecordingConsumer(), RecordingConsumer(Unavailable("never retried"))
+    first = await bus.start_transport(
+        Subscription("gateway", SessionJudged, one, is_transient=True)
+    )
+    second = await bus.start_transport(
+        Subscription("gateway", SessionJudged, two, is_transient=True)
+    )
 
     await first.publish([event])
     await one.until(1)
@@ -204,9 +216,9 @@ async def test_a_volatile_subscription_is_told_what_happens_while_it_listens(bus
     assert len(two.deliveries) == 1
 
 
-async def test_many_events_are_published_with_one_wait_and_all_arrive(bus: Bus) -> None:
-    consumer = Seen()
-    transport = await bus.listen(Subscription("ai", SessionCompleted, consumer))
+async def test_batch_publish_confirms_and_delivers_all(bus: TransportHarness) -> None:
+    consumer = RecordingConsumer()
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
     events = [_completed() for _ in range(200)]
 
     assert await transport.publish(events) == {event.id for event in events}
@@ -215,15 +227,15 @@ async def test_many_events_are_published_with_one_wait_and_all_arrive(bus: Bus) 
     assert {one.event_id for one in consumer.deliveries} == {event.id for event in events}
 
 
-async def test_a_stop_lets_a_handler_finish(bus: Bus) -> None:
+async def test_stop_waits_for_running_handlers(bus: TransportHarness) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
-    async def handle(event: Event, delivery: Delivery) -> None:
+    async def handle(event: Event, delivery: MessageContext) -> None:
         begun.set()
         await asyncio.sleep(0.3)
         ended.set()
 
-    transport = await bus.listen(Subscription("ai", SessionCompleted, handle))
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, handle))
     await transport.publish([_completed()])
     await begun.wait()
     await bus.stop(transport)
@@ -231,28 +243,28 @@ async def test_a_stop_lets_a_handler_finish(bus: Bus) -> None:
     assert ended.is_set()
 
 
-async def test_what_was_published_outlives_the_broker(bus: Bus) -> None:
-    publisher = await bus.listen()
+async def test_published_events_survive_broker_restart(bus: TransportHarness) -> None:
+    publisher = await bus.start_transport()
     events = [_completed() for _ in range(20)]
     await publisher.publish(events)
     await bus.stop(publisher)
 
     await bus.restart()
 
-    consumer = Seen()
-    await bus.listen(Subscription("ai", SessionCompleted, consumer))
+    consumer = RecordingConsumer()
+    await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
     await consumer.until(20)
     assert {one.event_id for one in consumer.deliveries} == {event.id for event in events}
 
 
 @pytest.mark.servers
-async def test_consumers_come_back_when_rabbitmq_does(
-    bus: Bus, request: pytest.FixtureRequest
+async def test_consumers_reconnect_after_rabbitmq_restart(
+    bus: TransportHarness, request: pytest.FixtureRequest
 ) -> None:
     if "in process" in request.node.name:
         pytest.skip("the in-process broker does not go away on its own")
-    consumer = Seen()
-    transport = await bus.listen(Subscription("ai", SessionCompleted, consumer))
+    consumer = RecordingConsumer()
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 
     restarting = asyncio.create_task(bus.restart())
     refused = await _publish(transport, _completed())
@@ -262,27 +274,29 @@ async def test_consumers_come_back_when_rabbitmq_does(
     async def is_published() -> bool:
         return event.id in await _publish(transport, event)
 
-    await eventually(is_published, what="publishing again", seconds=60, every_seconds=0.5)
+    await wait_until(
+        is_published, description="publishing again", timeout_seconds=60, interval_seconds=0.5
+    )
     await consumer.until(1)
 
     async def has_come() -> bool:
         return event.id in {one.event_id for one in consumer.deliveries}
 
-    await eventually(has_come, what="the delivery", seconds=60)
+    await wait_until(has_come, description="the delivery", timeout_seconds=60)
     assert refused == set() or len(refused) == 1
     await transport.check()
 
 
-async def _publish(transport: object, event: Outgoing) -> set[UUID]:
+async def _publish(transport: object, event: OutboxMessage) -> set[UUID]:
     try:
         return await transport.publish([event])  # type: ignore[attr-defined, no-any-return]
     except Unavailable:
         return set()
 
 
-async def test_an_event_for_another_service_is_not_taken(bus: Bus) -> None:
-    consumer = Seen()
-    transport = await bus.listen(Subscription("ai", SessionCompleted, consumer))
+async def test_consumer_ignores_events_of_other_queues(bus: TransportHarness) -> None:
+    consumer = RecordingConsumer()
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
     confirmed = _out(
         UploadConfirmed(
             upload_id=new_id(), user_id=USER, key="k", content_type="audio/m4a", size=1, etag="e"
@@ -293,5 +307,5 @@ async def test_an_event_for_another_service_is_not_taken(bus: Bus) -> None:
     await consumer.until(1)
 
     assert len(consumer.deliveries) == 1
-    waiting = await bus.waiting()
+    waiting = await bus.queue_depths()
     assert waiting["ai.upload.confirmed"] == waiting["sessions.upload.confirmed"] == 1

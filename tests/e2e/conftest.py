@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 import pytest_asyncio
-from stacks import Stack, distributed, embedded
+from stacks import RunningStack, distributed, embedded
 
-from coach_embedded.phone import Phone
+from coach_embedded.api_client import ApiClient
 
 _people = count(1)
 
@@ -19,7 +19,7 @@ _people = count(1)
 )
 async def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
+) -> AsyncIterator[RunningStack]:
     """A running system of the module's own."""
     folder = tmp_path_factory.mktemp("stack")
     if request.param == "embedded":
@@ -33,8 +33,8 @@ async def stack(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def phone(stack: Stack) -> AsyncIterator[Phone]:
+async def phone(stack: RunningStack) -> AsyncIterator[ApiClient]:
     """Somebody who has just registered."""
-    async with Phone(stack.url, stack.socket_url) as phone:
+    async with ApiClient(stack.url, stack.socket_url) as phone:
         await phone.register(f"person{next(_people)}@example.com", "a long test password")
         yield phone

@@ -60,35 +60,35 @@ class Process:
                 status = await self.running.wait()
         except TimeoutError:
             await self.kill()
-            raise AssertionError(f"{self.name} did not stop:\n{self.tail()}") from None
+            raise AssertionError(f"{self.name} did not stop:\n{self.log_tail()}") from None
         self.running = None
         return status
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         """All that it logged, before a restart too."""
         return self.log.read_text(errors="replace")
 
-    def tail(self) -> str:
-        return self.said()[-3000:]
+    def log_tail(self) -> str:
+        return self.log_text()[-3000:]
 
 
 @dataclass
-class Stack:
+class RunningStack:
     """A running system: where its doors are, and its processes."""
 
     profile: str
-    doors: tuple[str, ...]
+    gateway_urls: tuple[str, ...]
     processes: dict[str, Process] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         """The door that phones call."""
-        return self.doors[0]
+        return self.gateway_urls[0]
 
     @property
     def socket_url(self) -> str:
         """The door that holds their sockets: another replica, where there is one."""
-        return self.doors[-1]
+        return self.gateway_urls[-1]
 
     @property
     def ai(self) -> Process:
@@ -104,7 +104,7 @@ class Stack:
     async def until_ready(self) -> None:
         """Wait until every gateway and everything behind it says that it is ready."""
         last = "no answer"
-        waiting = list(self.doors)
+        waiting = list(self.gateway_urls)
         try:
             async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient() as client:
                 while True:
@@ -118,13 +118,13 @@ class Stack:
                             continue
                     for process in self.processes.values():
                         if process.running is not None and process.running.returncode is not None:
-                            raise AssertionError(f"{process.name} ended:\n{process.tail()}")
+                            raise AssertionError(f"{process.name} ended:\n{process.log_tail()}")
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            tails = "\n".join(f"{one.name}: {one.tail()}" for one in self.processes.values())
+            tails = "\n".join(f"{one.name}: {one.log_tail()}" for one in self.processes.values())
             raise AssertionError(f"not ready: {last}\n{tails}") from None
 
-    async def end(self) -> None:
+    async def stop_all(self) -> None:
         for process in self.processes.values():
             if process.running is not None:
                 with suppress(ProcessLookupError):
@@ -139,7 +139,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def embedded(folder: Path, **env: str) -> AsyncIterator[Stack]:
+async def embedded(folder: Path, **env: str) -> AsyncIterator[RunningStack]:
     """All in one process, as `make run` starts it."""
     port, store_port = _free_ports(2)
     process = Process(
@@ -154,18 +154,18 @@ async def embedded(folder: Path, **env: str) -> AsyncIterator[Stack]:
         | env,
         folder / "embedded.log",
     )
-    stack = Stack("embedded", (f"http://127.0.0.1:{port}",), {"embedded": process})
+    stack = RunningStack("embedded", (f"http://127.0.0.1:{port}",), {"embedded": process})
     try:
         await stack.start()
         yield stack
     finally:
-        await stack.end()
+        await stack.stop_all()
 
 
 @asynccontextmanager
 async def distributed(
     folder: Path, mariadb: PrivateMariaDB, rabbitmq: PrivateRabbitMQ, **env: str
-) -> AsyncIterator[Stack]:
+) -> AsyncIterator[RunningStack]:
     """A process a service, over MariaDB, RabbitMQ and an object store, as in production."""
     ports = dict(zip((*_SERVICES, "store"), _free_ports(7), strict=True))
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
@@ -205,12 +205,12 @@ async def distributed(
                 folder / f"{name}.log",
             )
         await asyncio.gather(*migrations)
-        stack = Stack("distributed", (urls["gateway"], urls["gateway2"]), processes)
+        stack = RunningStack("distributed", (urls["gateway"], urls["gateway2"]), processes)
         try:
             await stack.start()
             yield stack
         finally:
-            await stack.end()
+            await stack.stop_all()
 
 
 async def _migrate(name: str, env: dict[str, str]) -> None:

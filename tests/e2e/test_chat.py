@@ -4,14 +4,16 @@ import json
 
 import httpx
 import pytest
-from stacks import Stack
+from stacks import RunningStack
 
-from coach_embedded.phone import Phone
+from coach_embedded.api_client import ApiClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_conversation_streams_goes_on_and_is_deleted(stack: Stack, phone: Phone) -> None:
+async def test_conversation_streams_continues_and_can_be_deleted(
+    stack: RunningStack, phone: ApiClient
+) -> None:
     first = await phone.call("POST", "/v1/ai/chat", message="How do I tell a story?")
     headers = {"authorization": f"Bearer {phone.token}", "accept": "text/event-stream"}
     follow_up = {

@@ -12,8 +12,8 @@ import pytest
 from sounds import speech
 
 from coach_ai.adapters.audio import RATE, decode
+from coach_embedded.api_client import ApiClient, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
-from coach_embedded.phone import Phone, Socket
 
 pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
@@ -27,29 +27,29 @@ def _raw(samples: np.ndarray) -> bytes:
     return (samples * 32767).astype("<i2").tobytes()
 
 
-async def _begin(socket: Socket, **fields: Any) -> dict[str, Any]:
-    await socket.say("audio_start", format="pcm16", sample_rate=RATE, **fields)
+async def _start_audio(socket: ClientSocket, **fields: Any) -> dict[str, Any]:
+    await socket.send("audio_start", format="pcm16", sample_rate=RATE, **fields)
     return (await socket.wait_for("audio_started", seconds=20)).frame
 
 
-async def _speak(socket: Socket, content: bytes) -> None:
+async def _send_audio(socket: ClientSocket, content: bytes) -> None:
     """Speak ten times as fast as anybody does."""
     for begin in range(0, len(content), _FRAME):
-        await socket.speak(content[begin : begin + _FRAME])
+        await socket.send_audio(content[begin : begin + _FRAME])
         await asyncio.sleep(0.025)
 
 
-async def test_a_live_answer_is_heard_at_once_and_ends_as_an_upload_would(phone: Phone) -> None:
+async def test_live_audio_yields_partials_and_same_result_as_upload(phone: ApiClient) -> None:
     content = _raw(decode(ANSWER))
     async with phone.socket() as socket:
-        await socket.say("session_start", question=QUESTION)
-        await socket.say("audio_start", format="pcm16", sample_rate=RATE)
-        await _speak(socket, content)
+        await socket.send("session_start", question=QUESTION)
+        await socket.send("audio_start", format="pcm16", sample_rate=RATE)
+        await _send_audio(socket, content)
         await socket.wait_for("partial", seconds=60)
-        await socket.say("audio_end")
+        await socket.send("audio_end")
         session_id = (await socket.wait_for("session_started", seconds=5)).frame["session_id"]
         transcript = await socket.wait_for("transcript", seconds=120, session_id=session_id)
-        await socket.say("complete", duration_seconds=60)
+        await socket.send("complete", duration_seconds=60)
         feedback = await socket.wait_for(
             "feedback", seconds=60, session_id=session_id, status="ready"
         )
@@ -65,16 +65,16 @@ async def test_a_live_answer_is_heard_at_once_and_ends_as_an_upload_would(phone:
     assert session["audio_s3_key"] == transcript.frame["key"]
 
 
-async def test_a_phone_that_loses_the_network_goes_on_and_nothing_is_lost(phone: Phone) -> None:
+async def test_live_audio_resumes_after_disconnect_without_loss(phone: ApiClient) -> None:
     content = _raw(speech())
     session_id = await phone.open_session("Live", QUESTION)
     async with phone.socket() as socket:
-        key = (await _begin(socket, session_id=session_id))["key"]
-        await _speak(socket, content[:300_000])
+        key = (await _start_audio(socket, session_id=session_id))["key"]
+        await _send_audio(socket, content[:300_000])
     async with phone.socket() as socket:
-        started = await _begin(socket, session_id=session_id, key=key)
-        await _speak(socket, content[started["received"] :])
-        await socket.say("audio_end")
+        started = await _start_audio(socket, session_id=session_id, key=key)
+        await _send_audio(socket, content[started["received"] :])
+        await socket.send("audio_end")
         await socket.wait_for("transcript", seconds=120, session_id=session_id)
     upload = await phone.confirm(key, session_id=session_id)
     place = await phone.call("GET", f"/upload/{upload['upload_id']}/url")

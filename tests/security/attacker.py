@@ -15,18 +15,18 @@ from uuid import UUID
 
 import httpx
 import jwt
-from stacks import Stack
+from stacks import RunningStack
 from websockets.asyncio.client import ClientConnection, connect
 
-from coach_auth.keys import Secret
+from coach_auth.keys import KeyDerivation
 
 PASSWORD = "seven violet walrus umbrellas"
 """Everybody's, and in no log."""
 
-SPOKEN = "The violet walrus answered in Lisbon that the migration took two days."
+VICTIM_TRANSCRIPT = "The violet walrus answered in Lisbon that the migration took two days."
 """What the victim said: in no log, and in nobody else's hands."""
 
-PROBLEM = "application/problem+json"
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 _SERVICES = ("auth", "sessions", "media", "ai")
 _numbers = count(2)
 
@@ -36,7 +36,7 @@ def check_answer(status: int, headers: Any, body: bytes) -> None:
     told = f"{status} {dict(headers)} {body[:300]!r}"
     assert status < 500 or status in (501, 503), told
     if status >= 400:
-        assert headers.get("content-type") == PROBLEM, told
+        assert headers.get("content-type") == PROBLEM_MEDIA_TYPE, told
         assert body == b"" or json.loads(body)["request_id"], told
     if status == 401:
         assert headers.get("www-authenticate", "").startswith("Bearer"), told
@@ -45,7 +45,7 @@ def check_answer(status: int, headers: Any, body: bytes) -> None:
 
 
 @dataclass
-class Canary:
+class SsrfCanary:
     """A listener that nobody should ever call."""
 
     url: str = ""
@@ -57,12 +57,12 @@ class Canary:
 
 
 @dataclass
-class Target:
+class SystemUnderTest:
     """The running system: its door, its files, its log, and what may stand in no log."""
 
-    stack: Stack
+    stack: RunningStack
     folder: Path
-    canary: Canary
+    canary: SsrfCanary
     secrets: set[str] = field(default_factory=set)
 
     @property
@@ -80,7 +80,7 @@ class Target:
         found = {}
         for name, process in self.stack.processes.items():
             assert process.running is not None, name
-            assert process.running.returncode is None, process.tail()
+            assert process.running.returncode is None, process.log_tail()
             found[name] = process.running.pid
         return found
 
@@ -90,7 +90,7 @@ class Target:
             process.log.read_text(errors="replace") for process in self.stack.processes.values()
         )
 
-    def leaked(self) -> set[str]:
+    def leaked_secrets(self) -> set[str]:
         """Return the secrets that stand in a log."""
         text = self.log_text()
         return {secret for secret in self.secrets if secret in text}
@@ -105,45 +105,45 @@ class Target:
         """Return how many files and sockets the door's process holds."""
         return len(list(Path(f"/proc/{self.pids['embedded']}/fd").iterdir()))
 
-    def rows(self, service: str, query: str, *values: object) -> list[tuple[Any, ...]]:
+    def query(self, service: str, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Read a service's database, as only somebody on the machine could."""
         uri = f"file:{self.folder}/data/{service}.db?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             return database.execute(query, values).fetchall()
 
-    def signed(self, header: dict[str, Any], payload: dict[str, Any]) -> str:
+    def sign_token(self, header: dict[str, Any], payload: dict[str, Any]) -> str:
         """Sign a token with the system's very own key: what if one of ours were bent?"""
         query = "SELECT private_key FROM signing_keys WHERE kid = ?"
-        wrapped = self.rows("auth", query, header["kid"])
+        wrapped = self.query("auth", query, header["kid"])
         secret_key = json.loads((self.folder / "data" / "secrets.json").read_text())["secret_key"]
-        key = Secret(secret_key).unwrap(header["kid"], wrapped[0][0]).private_key
-        said = joined(header, payload)
+        key = KeyDerivation(secret_key).unwrap(header["kid"], wrapped[0][0]).private_key
+        said = signing_input(header, payload)
         return f"{said}.{b64(jwt.get_algorithm_by_name('RS256').sign(said.encode(), key))}"
 
-    def change(self, service: str, statement: str, *values: object) -> None:
+    def execute_sql(self, service: str, statement: str, *values: object) -> None:
         """Write to a service's database: time that has passed, for one."""
         file = f"{self.folder}/data/{service}.db"
         with closing(sqlite3.connect(file, timeout=10)) as database, database:
             assert database.execute(statement, values).rowcount > 0
 
-    def belongings(self, user_id: str) -> str:
+    def user_rows_digest(self, user_id: str) -> str:
         """Return a digest of this user's rows in every table, but for what the relays move on."""
         digest = hashlib.sha256()
         for service in _SERVICES:
-            tables = self.rows(service, "SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = self.query(service, "SELECT name FROM sqlite_master WHERE type = 'table'")
             for (table,) in sorted(tables):
-                columns = [row[1] for row in self.rows(service, f"PRAGMA table_info({table})")]
+                columns = [row[1] for row in self.query(service, f"PRAGMA table_info({table})")]
                 owner = "user_id" if "user_id" in columns else "id" if table == "users" else None
                 if owner is not None and table not in ("outbox", "jobs"):
                     query = f"SELECT * FROM {table} WHERE {owner} = ? ORDER BY 1"
-                    digest.update(repr(self.rows(service, query, UUID(user_id).bytes)).encode())
+                    digest.update(repr(self.query(service, query, UUID(user_id).bytes)).encode())
         return digest.hexdigest()
 
 
-class Person:
+class ApiUser:
     """Somebody with an account, calling from an address of their own (127.x.y.z)."""
 
-    def __init__(self, target: Target, url: str | None = None) -> None:
+    def __init__(self, target: SystemUnderTest, url: str | None = None) -> None:
         number = next(_numbers)
         self.target = target
         self.name = f"person{number}"
@@ -226,7 +226,7 @@ class Person:
         return connect(url, proxy=None, compression=None, **(local | options))
 
 
-async def said(socket: ClientConnection, kind: str, *, seconds: float = 15) -> dict[str, Any]:
+async def next_frame(socket: ClientConnection, kind: str, *, seconds: float = 15) -> dict[str, Any]:
     """Return the next frame of this type, whatever comes before it."""
     async with asyncio.timeout(seconds):
         while True:
@@ -235,14 +235,14 @@ async def said(socket: ClientConnection, kind: str, *, seconds: float = 15) -> d
                 return frame
 
 
-async def sign_in(socket: ClientConnection, person: Person) -> None:
+async def authenticate_socket(socket: ClientConnection, person: ApiUser) -> None:
     """Authenticate by the first frame."""
     await socket.send(json.dumps({"type": "auth", "token": person.token}))
-    await said(socket, "auth_success")
+    await next_frame(socket, "auth_success")
 
 
 @dataclass(frozen=True)
-class Raw:
+class RawResponse:
     """An answer to bytes that no client library would send; status 0: none came."""
 
     status: int
@@ -251,7 +251,9 @@ class Raw:
     is_closed: bool
 
 
-async def raw(target: Target, request: bytes, *, seconds: float = 10, checked: bool = True) -> Raw:
+async def send_raw_request(
+    target: SystemUnderTest, request: bytes, *, seconds: float = 10, checked: bool = True
+) -> RawResponse:
     """Send bytes as they are, and read one answer; `checked` as every other answer."""
     reader, writer = await asyncio.open_connection(*target.address)
     said, is_closed = b"", False
@@ -277,7 +279,7 @@ async def raw(target: Target, request: bytes, *, seconds: float = 10, checked: b
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}
     status = int(first.split(" ")[1]) if first else 0
-    answer = Raw(status, headers, body, is_closed or headers.get("connection") == "close")
+    answer = RawResponse(status, headers, body, is_closed or headers.get("connection") == "close")
     if checked and status:
         check_answer(status, httpx.Headers(headers), body)
     return answer
@@ -294,14 +296,14 @@ def b64(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
-def parts_of(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def decode_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the header and the claims of a token."""
     header, payload, _ = token.split(".")
     one, other = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, payload))
     return one, other
 
 
-def joined(header: dict[str, Any], payload: dict[str, Any]) -> str:
+def signing_input(header: dict[str, Any], payload: dict[str, Any]) -> str:
     """Return what is signed of a token."""
     return f"{b64(json.dumps(header).encode())}.{b64(json.dumps(payload).encode())}"
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from attacker import PASSWORD, SPOKEN, Canary, Person, Target
+from attacker import PASSWORD, VICTIM_TRANSCRIPT, ApiUser, SsrfCanary, SystemUnderTest
 from stacks import embedded
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
-_ROOMY = {
+_RELAXED_LIMITS = {
     "BCRYPT_COST": "4",
     "OPEN_REQUESTS_A_MINUTE": "100000",
     "REQUESTS_A_MINUTE": "100000",
@@ -26,54 +26,56 @@ _ROOMY = {
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Target]:
+async def target(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SystemUnderTest]:
     """The system under attack: everything in one process, as `make run` starts it."""
     folder = tmp_path_factory.mktemp("attacked")
-    canary = Canary()
+    canary = SsrfCanary()
     listener = await asyncio.start_server(canary.hit, "127.0.0.1", 0)
     canary.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    async with listener, embedded(folder, **_ROOMY) as stack:
-        yield Target(stack, folder, canary, {PASSWORD, SPOKEN})
+    async with listener, embedded(folder, **_RELAXED_LIMITS) as stack:
+        yield SystemUnderTest(stack, folder, canary, {PASSWORD, VICTIM_TRANSCRIPT})
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def bob(target: Target) -> AsyncIterator[Person]:
+async def bob(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
     """The victim, whom every attack leaves as he was: a judged session, and a conversation."""
-    async with Person(target) as bob:
+    async with ApiUser(target) as bob:
         await bob.register()
         session_id = await bob.session(title="Bob's secret plan")
-        await bob.call("POST", f"/sessions/{session_id}/complete", json={"transcript": SPOKEN})
+        await bob.call(
+            "POST", f"/sessions/{session_id}/complete", json={"transcript": VICTIM_TRANSCRIPT}
+        )
         await bob.call("POST", "/ai/chat", json={"message": "I am Bob and nervous."})
 
         async def judged() -> bool:
             feedback = await bob.call("GET", f"/sessions/{session_id}/feedback")
             return bool(feedback.json()["status"] == "ready")
 
-        await eventually(judged, what="Bob's feedback")
+        await wait_until(judged, description="Bob's feedback")
         yield bob
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def alice(target: Target) -> AsyncIterator[Person]:
+async def alice(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
     """The attacker, with an account of her own for each attack."""
-    async with Person(target) as alice:
+    async with ApiUser(target) as alice:
         await alice.register()
         yield alice
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def nobody(target: Target) -> AsyncIterator[Person]:
+async def nobody(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
     """Somebody without an account, at an address of their own."""
-    async with Person(target) as nobody:
+    async with ApiUser(target) as nobody:
         yield nobody
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)
-async def unharmed(target: Target, bob: Person) -> AsyncIterator[None]:
+async def unharmed(target: SystemUnderTest, bob: ApiUser) -> AsyncIterator[None]:
     """After every attack: same processes, the victim's rows as before, no secret in any log."""
-    pids, belongings = target.pids, target.belongings(bob.user_id)
+    pids, belongings = target.pids, target.user_rows_digest(bob.user_id)
     yield
     assert target.pids == pids
-    assert target.belongings(bob.user_id) == belongings
-    assert target.leaked() == set()
+    assert target.user_rows_digest(bob.user_id) == belongings
+    assert target.leaked_secrets() == set()
     assert target.canary.hits == 0

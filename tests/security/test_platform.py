@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import pytest
-from attacker import PASSWORD, PROBLEM, SPOKEN, Person, Target
+from attacker import PASSWORD, PROBLEM_MEDIA_TYPE, VICTIM_TRANSCRIPT, ApiUser, SystemUnderTest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a79_no_secret_stands_where_it_does_not_belong(
-    target: Target, alice: Person, bob: Person
+async def test_a79_secrets_do_not_leak_into_responses_or_logs(
+    target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
     place = await alice.presign()
     await alice.put(place, b"no recording")
@@ -25,26 +25,26 @@ async def test_a79_no_secret_stands_where_it_does_not_belong(
         answer = await alice.http.post("/auth/login", json=body)
         assert answer.status_code == 422
         told.append(answer.text)
-    dead = target.rows("broker", "SELECT reason FROM messages WHERE dead_at IS NOT NULL")
+    dead = target.query("broker", "SELECT reason FROM messages WHERE dead_at IS NOT NULL")
     told += [str(row) for row in dead]
 
     keys = (target.folder / "data" / "secrets.json").read_text()
     secrets = target.secrets | set(re.findall(r'"([^"]{16,})"', keys)) | {alice.email, bob.email}
     assert {secret for secret in secrets for text in told if secret in text} == set()
     log = target.log_text()
-    everywhere = secrets | {SPOKEN, alice.email, bob.email}
+    everywhere = secrets | {VICTIM_TRANSCRIPT, alice.email, bob.email}
     assert {secret for secret in everywhere if secret in log} == set()
     assert "X-Amz-Signature" not in log and "?" not in re.sub(r"\?…", "", log).replace("?'", "")
 
 
-async def test_a79_the_data_is_its_owners_alone(target: Target) -> None:
+async def test_a79_data_dir_permissions(target: SystemUnderTest) -> None:
     data = target.folder / "data"
 
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
     assert stat.S_IMODE((data / "secrets.json").stat().st_mode) == 0o600
-    keys = target.rows("auth", "SELECT private_key FROM signing_keys")
+    keys = target.query("auth", "SELECT private_key FROM signing_keys")
     assert keys and all("PRIVATE KEY" not in key for (key,) in keys)
-    for (password_hash,) in target.rows("auth", "SELECT password_hash FROM users"):
+    for (password_hash,) in target.query("auth", "SELECT password_hash FROM users"):
         assert password_hash.startswith("$2b$")
 
 
@@ -76,7 +76,7 @@ _NEEDED = {
     ],
     ids=str,
 )
-async def test_a80_a_service_with_an_unusable_setting_does_not_start(
+async def test_a80_invalid_setting_prevents_startup(
     service: str, changed: dict[str, str | None]
 ) -> None:
     env = {name: value for name, value in os.environ.items() if name not in _NEEDED}
@@ -102,7 +102,9 @@ async def test_a80_a_service_with_an_unusable_setting_does_not_start(
     assert all(other not in told for other in _NEEDED.values())
 
 
-async def test_a83_through_the_door_one_sees_the_door_alone(target: Target, alice: Person) -> None:
+async def test_a83_gateway_exposes_no_internal_routes(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     for path in (
         "/internal/revocations", "/v1/health", "/v1/metrics", "/auth/health", "/auth/metrics",
         "/sessions/metrics", "/redoc", "/swagger", "/auth/docs", "/auth/openapi.json", "/debug",
@@ -110,12 +112,14 @@ async def test_a83_through_the_door_one_sees_the_door_alone(target: Target, alic
     ):  # fmt: skip
         answer = await alice.call("GET", path)
         assert answer.status_code == 404, path
-        assert answer.headers["content-type"] == PROBLEM
+        assert answer.headers["content-type"] == PROBLEM_MEDIA_TYPE
     health = (await alice.http.get("/health")).text
     assert not re.search(r"sqlite|mysql|amqp|127\.0\.0\.1|/tmp|:\d{4}", health)
 
 
-async def test_a83_labels_are_templates_and_so_bounded(target: Target, alice: Person) -> None:
+async def test_a83_metric_labels_have_bounded_cardinality(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     marks = [f"mark{number}xyzzy" for number in range(30)]
     for mark in marks:
         await alice.call("GET", f"/sessions/{mark}")

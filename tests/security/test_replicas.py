@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 import pytest_asyncio
-from attacker import PASSWORD, Person, Target, said, sign_in
+from attacker import PASSWORD, ApiUser, SystemUnderTest, authenticate_socket, next_frame
 from stacks import distributed
 from websockets.exceptions import ConnectionClosed
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.servers]
@@ -20,41 +20,41 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.servers]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def doubled(
     tmp_path_factory: pytest.TempPathFactory,
-    target: Target,
+    target: SystemUnderTest,
     mariadb: PrivateMariaDB,
     rabbitmq: PrivateRabbitMQ,
-) -> AsyncIterator[Target]:
+) -> AsyncIterator[SystemUnderTest]:
     """The distributed system with its two gateways, after which no secret stands in any log."""
     folder = tmp_path_factory.mktemp("doubled")
     async with distributed(folder, mariadb, rabbitmq, BCRYPT_COST="4") as stack:
-        doubled = Target(stack, folder, target.canary)
+        doubled = SystemUnderTest(stack, folder, target.canary)
         pids = doubled.pids
         yield doubled
         assert doubled.pids == pids
-        assert doubled.leaked() == set()
+        assert doubled.leaked_secrets() == set()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def carol(doubled: Target) -> AsyncIterator[Person]:
+async def carol(doubled: SystemUnderTest) -> AsyncIterator[ApiUser]:
     """Somebody who calls the first gateway."""
-    async with Person(doubled) as carol:
+    async with ApiUser(doubled) as carol:
         await carol.register()
         yield carol
 
 
-def _at_the_other(carol: Person) -> Person:
-    other = Person(carol.target, carol.target.stack.socket_url)
+def _at_the_other(carol: ApiUser) -> ApiUser:
+    other = ApiUser(carol.target, carol.target.stack.socket_url)
     other.token, other.refresh_token = carol.token, carol.refresh_token
     other.email, other.user_id = carol.email, carol.user_id
     return other
 
 
 @pytest.mark.parametrize("end", ["logout", "password", "deletion", "reuse"])
-async def test_a12_a_login_that_ended_is_over_at_the_other_replica_within_a_second(
-    carol: Person, end: str
+async def test_a12_revocation_reaches_other_replica_within_one_second(
+    carol: ApiUser, end: str
 ) -> None:
     async with _at_the_other(carol) as other, other.socket() as socket:
-        await sign_in(socket, other)
+        await authenticate_socket(socket, other)
         assert (await other.call("GET", "/auth/me")).status_code == 200
         if end == "logout":
             answer = await carol.call("POST", "/auth/logout")
@@ -79,7 +79,9 @@ async def test_a12_a_login_that_ended_is_over_at_the_other_replica_within_a_seco
         async def over() -> bool:
             return (await other.call("GET", "/auth/me")).status_code == 401
 
-        await eventually(over, what="the end of the login at the other gateway", seconds=1.0)
+        await wait_until(
+            over, description="the end of the login at the other gateway", timeout_seconds=1.0
+        )
         with pytest.raises(ConnectionClosed) as closed:
             async with asyncio.timeout(5):
                 while True:
@@ -88,8 +90,8 @@ async def test_a12_a_login_that_ended_is_over_at_the_other_replica_within_a_seco
 
 
 @pytest.mark.parametrize("kept", range(5))
-async def test_a14_five_refreshes_over_two_replicas_give_one_successor(
-    carol: Person, kept: int
+async def test_a14_parallel_refreshes_on_two_replicas_share_successor(
+    carol: ApiUser, kept: int
 ) -> None:
     async with _at_the_other(carol) as other:
         doors = (carol, other, carol, other, carol)
@@ -104,7 +106,7 @@ async def test_a14_five_refreshes_over_two_replicas_give_one_successor(
     assert renewed.status_code == 200
 
 
-async def test_a44_the_limits_of_two_replicas_are_at_most_twice_one(carol: Person) -> None:
+async def test_a44_unshared_rate_limit_is_at_most_doubled(carol: ApiUser) -> None:
     """Without REDIS_URL each replica counts what it serves: 2 x 60 chats a minute."""
     async with _at_the_other(carol) as other:
         statuses = []
@@ -118,10 +120,10 @@ async def test_a44_the_limits_of_two_replicas_are_at_most_twice_one(carol: Perso
     assert statuses.count(429) == 160 - statuses.count(200)
 
 
-async def test_a68_what_is_pushed_reaches_its_user_everywhere_and_nobody_else(
-    doubled: Target, carol: Person
+async def test_a68_pushes_reach_only_their_user_on_all_replicas(
+    doubled: SystemUnderTest, carol: ApiUser
 ) -> None:
-    async with Person(doubled) as dave:
+    async with ApiUser(doubled) as dave:
         await dave.register()
         async with (
             _at_the_other(carol) as carol2,
@@ -129,7 +131,7 @@ async def test_a68_what_is_pushed_reaches_its_user_everywhere_and_nobody_else(
             carol.socket() as c1, carol2.socket() as c2, dave.socket() as d1, dave2.socket() as d2,
         ):  # fmt: skip
             for socket, person in ((c1, carol), (c2, carol2), (d1, dave), (d2, dave2)):
-                await sign_in(socket, person)
+                await authenticate_socket(socket, person)
             for number in range(10):
                 for person in (carol, dave):
                     session_id = await person.session(title=f"{person.name}: {number}")
@@ -153,14 +155,16 @@ async def test_a68_what_is_pushed_reaches_its_user_everywhere_and_nobody_else(
 async def _feedbacks(socket: object, count: int) -> dict[str, str]:
     found: dict[str, str] = {}
     while len(found) < count:
-        frame = await said(socket, "feedback", seconds=60)  # type: ignore[arg-type]
+        frame = await next_frame(socket, "feedback", seconds=60)  # type: ignore[arg-type]
         found[frame["session_id"]] = json.dumps(frame)
     return found
 
 
-async def test_a31_no_replica_opens_what_is_inside(doubled: Target, carol: Person) -> None:
+async def test_a31_internal_routes_are_not_exposed_by_any_replica(
+    doubled: SystemUnderTest, carol: ApiUser
+) -> None:
     async with httpx.AsyncClient() as client:
-        for door in doubled.stack.doors:
+        for door in doubled.stack.gateway_urls:
             for path in ("/internal/revocations", "/v1/internal/revocations"):
                 answer = await client.get(
                     door + path, headers={"authorization": f"Bearer {carol.token}"}

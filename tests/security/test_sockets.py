@@ -8,12 +8,19 @@ import time
 from contextlib import suppress
 
 import pytest
-from attacker import PASSWORD, Person, Target, parts_of, said, sign_in
+from attacker import (
+    PASSWORD,
+    ApiUser,
+    SystemUnderTest,
+    authenticate_socket,
+    decode_token,
+    next_frame,
+)
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -28,7 +35,9 @@ async def _closed(socket: ClientConnection, *, seconds: float = 15) -> int | Non
             return closed.rcvd.code if closed.rcvd else None
 
 
-async def test_a61_a_token_in_the_address_is_refused(target: Target, alice: Person) -> None:
+async def test_a61_token_in_query_string_is_rejected(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     for query in ("token=", "access_token=", "x=1&token="):
         url = target.url.replace("http", "ws", 1) + f"/ws/transcribe?{query}{alice.token}"
         with pytest.raises(InvalidStatus) as refused:
@@ -37,7 +46,7 @@ async def test_a61_a_token_in_the_address_is_refused(target: Target, alice: Pers
         assert refused.value.response.status_code == 400
 
 
-async def test_a62_an_origin_is_ours_or_none(alice: Person) -> None:
+async def test_a62_origin_must_be_allowed_or_absent(alice: ApiUser) -> None:
     subprotocols = ["bearer", alice.token]
     for origin in ("https://evil.example", "null", "http://localhost:8081.evil"):
         with pytest.raises(InvalidStatus) as refused:
@@ -47,15 +56,15 @@ async def test_a62_an_origin_is_ours_or_none(alice: Person) -> None:
     for origin in ("http://localhost:8081", None):
         async with alice.socket(origin=origin, subprotocols=subprotocols) as socket:
             assert socket.subprotocol == "bearer"
-            assert (await said(socket, "auth_success"))["user_id"] == alice.user_id
+            assert (await next_frame(socket, "auth_success"))["user_id"] == alice.user_id
 
 
-async def test_a62_the_answer_never_says_the_token(alice: Person) -> None:
+async def test_a62_handshake_does_not_echo_the_token(alice: ApiUser) -> None:
     async with alice.socket(subprotocols=["bearer", alice.token]) as socket:
         assert socket.response is not None
         assert alice.token not in str(socket.response.headers)
     async with alice.socket(subprotocols=["bearer"]) as socket:
-        assert (await said(socket, "error"))["code"] == "auth_timeout"
+        assert (await next_frame(socket, "error"))["code"] == "auth_timeout"
         assert await _closed(socket) == 1008
     async with alice.socket(subprotocols=["chat", "x"]) as socket:
         assert socket.subprotocol is None
@@ -66,49 +75,51 @@ async def test_a62_the_answer_never_says_the_token(alice: Person) -> None:
     ["", "a.b.c", None, 7, ["x"], {"a": 1}, "x" * 9_000, "\udfff"],
     ids=lambda token: repr(token)[:12],
 )
-async def test_a62_a_bad_token_ends_the_socket(alice: Person, token: object) -> None:
+async def test_a62_invalid_token_closes_the_socket(alice: ApiUser, token: object) -> None:
     async with alice.socket() as socket:
         await socket.send(json.dumps({"type": "auth", "token": token}))
-        assert (await said(socket, "error"))["code"].startswith("token_")
+        assert (await next_frame(socket, "error"))["code"].startswith("token_")
         assert await _closed(socket) == 1008
 
 
-async def test_a63_nothing_is_done_before_one_has_signed_in(target: Target, alice: Person) -> None:
-    before = target.belongings(alice.user_id)
+async def test_a63_frames_before_authentication_are_rejected(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
+    before = target.user_rows_digest(alice.user_id)
     for frame in (
         b"\0" * 100, json.dumps({"type": "session_start", "question": "Why?"}),
         json.dumps({"type": "ping"}), json.dumps({"type": "audio_start", "format": "wav"}),
     ):  # fmt: skip
         async with alice.socket() as socket:
             await socket.send(frame)
-            assert (await said(socket, "error"))["code"] == "auth_required"
+            assert (await next_frame(socket, "error"))["code"] == "auth_required"
             assert await _closed(socket) == 1008
-    assert target.belongings(alice.user_id) == before
+    assert target.user_rows_digest(alice.user_id) == before
 
 
-async def test_a63_sockets_that_never_sign_in_are_bounded_and_end(
-    target: Target, alice: Person, bob: Person
+async def test_a63_unauthenticated_sockets_are_limited_and_time_out(
+    target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
-    async with Person(target) as crowd:
+    async with ApiUser(target) as crowd:
         sockets = await asyncio.gather(
             *(_opened(crowd) for _ in range(120)), return_exceptions=True
         )
         opened = [one for one in sockets if not isinstance(one, BaseException)]
         async with alice.socket() as mine:
-            await sign_in(mine, alice)
+            await authenticate_socket(mine, alice)
         codes = await asyncio.gather(*(_closed(socket) for socket in opened))
 
     assert set(codes) == {1008}
     assert len(opened) >= 100
 
 
-async def _opened(person: Person) -> ClientConnection:
+async def _opened(person: ApiUser) -> ClientConnection:
     return await person.socket(ping_interval=None)
 
 
-async def test_a64_a_login_that_ends_elsewhere_ends_its_sockets(alice: Person) -> None:
+async def test_a64_logout_closes_open_sockets(alice: ApiUser) -> None:
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         loop = asyncio.get_running_loop()
         began = loop.time()
         await alice.call("POST", "/auth/logout")
@@ -116,12 +127,12 @@ async def test_a64_a_login_that_ends_elsewhere_ends_its_sockets(alice: Person) -
         assert loop.time() - began < 1.5, "one second, and the closing handshake"
 
 
-async def test_a64_a_password_change_ends_the_other_sockets_alone(alice: Person) -> None:
+async def test_a64_password_change_closes_other_sockets_only(alice: ApiUser) -> None:
     async with alice.socket() as first:
-        await sign_in(first, alice)
+        await authenticate_socket(first, alice)
         await alice.login()
         async with alice.socket() as second:
-            await sign_in(second, alice)
+            await authenticate_socket(second, alice)
             new = "nine violet walrus umbrellas"
             alice.target.secrets.add(new)
             changed = await alice.call(
@@ -130,32 +141,32 @@ async def test_a64_a_password_change_ends_the_other_sockets_alone(alice: Person)
             assert changed.status_code == 200
             assert await _closed(first, seconds=5) == 1008
             await second.send(json.dumps({"type": "ping"}))
-            await said(second, "pong")
+            await next_frame(second, "pong")
 
 
-async def test_a64_a_socket_stays_its_users(alice: Person, bob: Person) -> None:
+async def test_a64_socket_cannot_switch_user(alice: ApiUser, bob: ApiUser) -> None:
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
+        await authenticate_socket(socket, alice)
         await socket.send(json.dumps({"type": "auth", "token": bob.token}))
-        assert (await said(socket, "error"))["code"] == "wrong_user"
+        assert (await next_frame(socket, "error"))["code"] == "wrong_user"
         assert await _closed(socket) == 1008
 
 
-async def test_a64_a_socket_ends_with_its_token_unless_a_fresh_one_came(
-    target: Target, alice: Person
+async def test_a64_socket_closes_at_token_expiry_unless_reauthenticated(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
-    header, payload = parts_of(alice.token)
-    short = target.signed(header, payload | {"exp": int(time.time()) + 2})
+    header, payload = decode_token(alice.token)
+    short = target.sign_token(header, payload | {"exp": int(time.time()) + 2})
     async with alice.socket() as first, alice.socket() as second:
         for socket in (first, second):
             await socket.send(json.dumps({"type": "auth", "token": short}))
-            await said(socket, "auth_success")
-        await sign_in(second, alice)
-        assert (await said(first, "error"))["code"] == "token_expired"
+            await next_frame(socket, "auth_success")
+        await authenticate_socket(second, alice)
+        assert (await next_frame(first, "error"))["code"] == "token_expired"
         assert await _closed(first, seconds=5) == 1008
         await second.send(json.dumps({"type": "ping"}))
-        await said(second, "pong")
+        await next_frame(second, "pong")
 
 
 _DEEP = "[" * 100_000
@@ -170,23 +181,23 @@ _DEEP = "[" * 100_000
     ],
     ids=range(17),
 )  # fmt: skip
-async def test_a66_a_frame_that_is_none_is_told_so_and_the_socket_stays(
-    alice: Person, frame: str
+async def test_a66_invalid_frame_returns_error_and_keeps_socket_open(
+    alice: ApiUser, frame: str
 ) -> None:
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         await socket.send(frame)
-        await said(socket, "error")
+        await next_frame(socket, "error")
         await socket.send(json.dumps({"type": "ping"}))
-        await said(socket, "pong")
+        await next_frame(socket, "pong")
 
 
-async def test_a66_a_frame_beyond_the_servers_cap_ends_the_socket(
-    target: Target, alice: Person
+async def test_a66_oversized_frame_closes_the_socket(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
     before = target.memory_kib()
     async with alice.socket(max_size=None) as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         with suppress(ConnectionClosed):
             await socket.send("x" * (17 * 2**20))
         assert await _closed(socket) in (1009, None)
@@ -219,8 +230,8 @@ def _masked(opcode: int, payload: bytes, *, fin: bool = True, mask: bool = True)
     ],
     ids=["utf8", "unmasked", "reserved", "continued", "long ping", "deflated", "2^62", "close"],
 )
-async def test_a66_bytes_outside_the_protocol_end_the_socket(
-    target: Target, alice: Person, sent: bytes, codes: set[int]
+async def test_a66_protocol_violation_closes_the_socket(
+    target: SystemUnderTest, alice: ApiUser, sent: bytes, codes: set[int]
 ) -> None:
     reader, writer = await _upgraded(target, alice)
     writer.write(sent)
@@ -240,7 +251,7 @@ async def test_a66_bytes_outside_the_protocol_end_the_socket(
 
 
 async def _upgraded(
-    target: Target, person: Person
+    target: SystemUnderTest, person: ApiUser
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection(*target.address)
     writer.write(
@@ -256,18 +267,16 @@ async def _upgraded(
     return reader, writer
 
 
-async def test_a66_a_flood_ends_the_socket(alice: Person) -> None:
+async def test_a66_frame_flood_closes_the_socket(alice: ApiUser) -> None:
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         with suppress(ConnectionClosed):
             for _ in range(1_000):
                 await socket.send(json.dumps({"type": "ping"}))
         assert await _closed(socket) == 1008
 
 
-async def test_a66_ten_thousand_fragments_are_one_frame_or_the_end(
-    target: Target, alice: Person
-) -> None:
+async def test_a66_fragment_flood_is_bounded(target: SystemUnderTest, alice: ApiUser) -> None:
     before = target.memory_kib()
     reader, writer = await _upgraded(target, alice)
     tiny = _masked(Opcode.CONT, b" ", fin=False)
@@ -284,8 +293,8 @@ async def test_a66_ten_thousand_fragments_are_one_frame_or_the_end(
     assert target.memory_kib() - before < 32 * 1024
 
 
-async def test_a67_a_phone_that_does_not_read_is_closed_and_nobody_waits_for_it(
-    target: Target, alice: Person
+async def test_a67_slow_reader_is_disconnected_without_blocking_others(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
     _, writer = await _upgraded(target, alice)
     writer.transport.pause_reading()
@@ -297,12 +306,12 @@ async def test_a67_a_phone_that_does_not_read_is_closed_and_nobody_waits_for_it(
             await asyncio.sleep(0.001)
     except ConnectionError:
         pass
-    async with Person(target) as carol:
+    async with ApiUser(target) as carol:
         await carol.register()
         async with carol.socket() as socket:
-            await sign_in(socket, carol)
+            await authenticate_socket(socket, carol)
             await socket.send(json.dumps({"type": "ping"}))
-            await said(socket, "pong")
+            await next_frame(socket, "pong")
     writer.close()
 
     assert target.memory_kib() - before < 32 * 1024
@@ -320,33 +329,33 @@ async def test_a67_a_phone_that_does_not_read_is_closed_and_nobody_waits_for_it(
     ],
     ids=str,
 )
-async def test_a70_live_audio_out_of_order_is_an_error(
-    alice: Person, frame: dict[str, object]
+async def test_a70_invalid_audio_frame_order_returns_error(
+    alice: ApiUser, frame: dict[str, object]
 ) -> None:
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         await socket.send(json.dumps(frame))
-        assert (await said(socket, "error"))["message"]
+        assert (await next_frame(socket, "error"))["message"]
         await socket.send(json.dumps({"type": "ping"}))
-        await said(socket, "pong")
+        await next_frame(socket, "pong")
 
 
-async def test_a70_sound_without_a_beginning_is_an_error(alice: Person) -> None:
+async def test_a70_binary_frame_before_audio_start_returns_error(alice: ApiUser) -> None:
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         await socket.send(bytes(3_200))
-        assert (await said(socket, "error"))["message"]
+        assert (await next_frame(socket, "error"))["message"]
         await socket.send(json.dumps({"type": "ping"}))
-        await said(socket, "pong")
+        await next_frame(socket, "pong")
 
 
-async def test_a64_a_person_has_so_many_sockets_and_no_more(alice: Person) -> None:
+async def test_a64_sockets_per_user_are_limited(alice: ApiUser) -> None:
     sockets = [await alice.socket() for _ in range(21)]
     try:
         for socket in sockets[:20]:
-            await sign_in(socket, alice)
+            await authenticate_socket(socket, alice)
         await sockets[20].send(json.dumps({"type": "auth", "token": alice.token}))
-        assert (await said(sockets[20], "error"))["code"] == "too_many_sockets"
+        assert (await next_frame(sockets[20], "error"))["code"] == "too_many_sockets"
         assert await _closed(sockets[20]) == 1008
     finally:
         for socket in sockets:
@@ -357,4 +366,4 @@ async def test_a64_a_person_has_so_many_sockets_and_no_more(alice: Person) -> No
             await again.send(json.dumps({"type": "auth", "token": alice.token}))
             return json.loads(await again.recv())["type"] == "auth_success"
 
-    await eventually(free, what="room for another socket")
+    await wait_until(free, description="room for another socket")

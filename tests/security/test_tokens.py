@@ -10,12 +10,12 @@ from typing import Any
 
 import jwt
 import pytest
-from attacker import Person, Target, b64, joined, parts_of
+from attacker import ApiUser, SystemUnderTest, b64, decode_token, signing_input
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from coach_common.ids import new_id
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,25 +25,27 @@ _MINE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 def _signed(header: dict[str, Any], payload: dict[str, Any]) -> str:
     """Sign with the attacker's own key, whatever the header says."""
     algorithm = jwt.get_algorithm_by_name("RS256")
-    signed = joined(header, payload)
+    signed = signing_input(header, payload)
     return f"{signed}.{b64(algorithm.sign(signed.encode(), _MINE))}"
 
 
-async def _refused(person: Person, token: str) -> None:
+async def _assert_rejected(person: ApiUser, token: str) -> None:
     answer = await person.http.get("/auth/me", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 401, answer.text
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "", None])
-async def test_a01_unsigned_tokens_are_refused(alice: Person, algorithm: str | None) -> None:
-    header, payload = parts_of(alice.token)
+async def test_a01_unsigned_tokens_are_refused(alice: ApiUser, algorithm: str | None) -> None:
+    header, payload = decode_token(alice.token)
     for signature in ("", alice.token.split(".")[2]):
-        await _refused(alice, f"{joined(header | {'alg': algorithm}, payload)}.{signature}")
+        await _assert_rejected(
+            alice, f"{signing_input(header | {'alg': algorithm}, payload)}.{signature}"
+        )
 
 
 @pytest.mark.parametrize("form", ["pem", "der", "n"])
-async def test_a02_the_public_key_is_no_shared_secret(alice: Person, form: str) -> None:
-    header, payload = parts_of(alice.token)
+async def test_a02_public_key_is_not_accepted_as_hmac_secret(alice: ApiUser, form: str) -> None:
+    header, payload = decode_token(alice.token)
     jwks = (await alice.http.get("/.well-known/jwks.json")).json()
     (jwk,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
     key = jwt.PyJWK(jwk).key
@@ -56,25 +58,25 @@ async def test_a02_the_public_key_is_no_shared_secret(alice: Person, form: str) 
         ),
         "n": jwk["n"].encode(),
     }[form]
-    signed = joined(header | {"alg": "HS256"}, payload)
+    signed = signing_input(header | {"alg": "HS256"}, payload)
     signature = b64(hmac.digest(secret, signed.encode(), hashlib.sha256))
 
-    await _refused(alice, f"{signed}.{signature}")
+    await _assert_rejected(alice, f"{signed}.{signature}")
 
 
-async def test_a03_a_genuine_key_id_over_a_foreign_signature_is_refused(
-    alice: Person, bob: Person
+async def test_a03_valid_kid_with_foreign_signature_is_rejected(
+    alice: ApiUser, bob: ApiUser
 ) -> None:
-    header, payload = parts_of(alice.token)
+    header, payload = decode_token(alice.token)
 
-    await _refused(alice, _signed(header, payload))
-    await _refused(alice, _signed(header, payload | {"sub": bob.user_id}))
+    await _assert_rejected(alice, _signed(header, payload))
+    await _assert_rejected(alice, _signed(header, payload | {"sub": bob.user_id}))
 
 
-async def test_a04_keys_that_a_token_brings_along_are_not_looked_at(
-    target: Target, alice: Person
+async def test_a04_keys_embedded_in_token_header_are_ignored(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
-    header, payload = parts_of(alice.token)
+    header, payload = decode_token(alice.token)
     public = json.loads(jwt.get_algorithm_by_name("RS256").to_jwk(_MINE.public_key()))
     for brought in (
         {"jwk": public},
@@ -88,7 +90,7 @@ async def test_a04_keys_that_a_token_brings_along_are_not_looked_at(
         {"kid": "' UNION SELECT 'x"},
         {"kid": 1},
     ):
-        await _refused(alice, _signed(header | brought, payload))
+        await _assert_rejected(alice, _signed(header | brought, payload))
 
 
 _NOW = int(time.time())
@@ -106,48 +108,48 @@ _LEFT_OUT: Any = object()
     ],
     ids=lambda changed: "-".join(f"{name}" for name in changed),
 )  # fmt: skip
-async def test_a06_a07_a08_a_claim_bent_in_a_token_breaks_it(
-    target: Target, alice: Person, changed: dict[str, Any]
+async def test_a06_a07_a08_modified_claims_are_rejected(
+    target: SystemUnderTest, alice: ApiUser, changed: dict[str, Any]
 ) -> None:
     """Under the old signature, under the attacker's, and even under our own."""
-    header, payload = parts_of(alice.token)
+    header, payload = decode_token(alice.token)
     bent = {name: value for name, value in (payload | changed).items() if value is not _LEFT_OUT}
     kept = alice.token.split(".")[2]
 
-    await _refused(alice, f"{joined(header, bent)}.{kept}")
-    await _refused(alice, _signed(header, bent))
-    await _refused(alice, target.signed(header, bent))
-    unbent = target.signed(header, payload | {"jti": "another"})
+    await _assert_rejected(alice, f"{signing_input(header, bent)}.{kept}")
+    await _assert_rejected(alice, _signed(header, bent))
+    await _assert_rejected(alice, target.sign_token(header, bent))
+    unbent = target.sign_token(header, payload | {"jti": "another"})
     proof = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {unbent}"})
     assert proof.status_code == 200
 
 
 @pytest.mark.parametrize("kind", [None, "JWT", "rt+jwt", "at+JWT "])
-async def test_a08_another_type_of_token_is_no_access_token(
-    target: Target, alice: Person, kind: str | None
+async def test_a08_wrong_typ_header_is_rejected(
+    target: SystemUnderTest, alice: ApiUser, kind: str | None
 ) -> None:
-    header, payload = parts_of(alice.token)
+    header, payload = decode_token(alice.token)
 
-    await _refused(alice, target.signed(header | {"typ": kind}, payload))
+    await _assert_rejected(alice, target.sign_token(header | {"typ": kind}, payload))
 
 
-async def test_a08_a_token_of_one_kind_does_not_do_the_others_work(alice: Person) -> None:
-    await _refused(alice, alice.refresh_token)
+async def test_a08_access_and_refresh_tokens_are_not_interchangeable(alice: ApiUser) -> None:
+    await _assert_rejected(alice, alice.refresh_token)
     refreshed = await alice.http.post("/auth/refresh", json={"refresh_token": alice.token})
 
     assert refreshed.status_code == 401
     assert (await alice.call("GET", "/auth/me")).status_code == 200
 
 
-async def test_a09_shapes_that_are_no_token_are_refused(target: Target, alice: Person) -> None:
-    header, payload = parts_of(alice.token)
+async def test_a09_malformed_tokens_are_rejected(target: SystemUnderTest, alice: ApiUser) -> None:
+    header, payload = decode_token(alice.token)
     head, body, signature = alice.token.split(".")
     # The last character carries padding bits: another one may decode to the same bytes.
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     flipped = signature[:-1] + alphabet[alphabet.index(signature[-1]) ^ 1]
     for token in (
-        target.signed(header | {"crit": ["x"], "x": 1}, payload),
-        target.signed(header | {"b64": False, "crit": ["b64"]}, payload),
+        target.sign_token(header | {"crit": ["x"], "x": 1}, payload),
+        target.sign_token(header | {"b64": False, "crit": ["b64"]}, payload),
         f"{head}.{body}.{signature}.{signature}",
         f"{head}.{body}.{signature}.{signature}.{signature}",
         f"{head}.{body}",
@@ -159,10 +161,10 @@ async def test_a09_shapes_that_are_no_token_are_refused(target: Target, alice: P
         "..",
         "null",
     ):
-        await _refused(alice, token)
+        await _assert_rejected(alice, token)
 
 
-async def test_a11_a_token_counts_in_its_header_alone(alice: Person) -> None:
+async def test_a11_token_is_accepted_only_in_authorization_header(alice: ApiUser) -> None:
     token = alice.token
     for answer in (
         await alice.http.get("/auth/me", params={"token": token}),
@@ -173,17 +175,17 @@ async def test_a11_a_token_counts_in_its_header_alone(alice: Person) -> None:
         assert answer.status_code == 401
 
 
-async def test_a12_a_login_that_ended_is_over_within_a_second(alice: Person) -> None:
+async def test_a12_logout_takes_effect_within_one_second(alice: ApiUser) -> None:
     """The same over two replicas and open sockets stands in test_replicas."""
     assert (await alice.call("POST", "/auth/logout")).status_code == 200
 
     async def over() -> bool:
         return (await alice.call("GET", "/auth/me")).status_code == 401
 
-    await eventually(over, what="the end of the login", seconds=1.0)
+    await wait_until(over, description="the end of the login", timeout_seconds=1.0)
 
 
-async def test_a29_the_published_keys_are_public(nobody: Person) -> None:
+async def test_a29_jwks_contains_only_public_keys(nobody: ApiUser) -> None:
     keys = (await nobody.http.get("/.well-known/jwks.json")).json()["keys"]
 
     assert keys
@@ -193,7 +195,7 @@ async def test_a29_the_published_keys_are_public(nobody: Person) -> None:
         assert int.from_bytes(base64.urlsafe_b64decode(key["n"] + "=="), "big").bit_length() >= 2048
 
 
-async def test_a03_a_token_of_a_stranger_names_nobody(alice: Person) -> None:
-    header, payload = parts_of(alice.token)
+async def test_a03_unknown_kid_is_rejected(alice: ApiUser) -> None:
+    header, payload = decode_token(alice.token)
 
-    await _refused(alice, _signed(header | {"kid": str(new_id())}, payload))
+    await _assert_rejected(alice, _signed(header | {"kid": str(new_id())}, payload))

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import httpx
 import pytest
-from attacker import Person, Target
+from attacker import ApiUser, SystemUnderTest
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -30,7 +30,7 @@ def _wav(*, seconds: float = 1.0, claims: int | None = None, channels: int = 1) 
     )  # fmt: skip
 
 
-def _is_there(target: Target, key: str) -> bool:
+def _object_exists(target: SystemUnderTest, key: str) -> bool:
     return (target.folder / "data" / "objects" / "genai-coach" / key).exists()
 
 
@@ -41,8 +41,8 @@ async def _put(place: dict[str, Any], content: bytes, **changed: Any) -> httpx.R
         return await store.request(method, url, content=content, headers=headers)
 
 
-async def test_a53_a_presigned_url_takes_its_one_put_and_nothing_else(
-    target: Target, alice: Person
+async def test_a53_presigned_url_accepts_only_the_signed_put(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
     content = _wav()
     place = await alice.presign(size=len(content))
@@ -68,7 +68,7 @@ async def test_a53_a_presigned_url_takes_its_one_put_and_nothing_else(
         await _put(place, content, url=url + "&partNumber=1&uploadId=x"),
         await _put(place, content, url=url.partition("?")[0]),
     ]
-    was_stored = [_is_there(target, one["key"]) for one in (place, other)]
+    was_stored = [_object_exists(target, one["key"]) for one in (place, other)]
     taken = await _put(place, content)
 
     assert [answer.status_code for answer in refused] == [403] * len(refused)
@@ -76,7 +76,7 @@ async def test_a53_a_presigned_url_takes_its_one_put_and_nothing_else(
     assert taken.status_code == 200
 
 
-async def test_a53_the_store_lists_nothing_and_serves_nobody(target: Target, alice: Person) -> None:
+async def test_a53_store_denies_anonymous_access(target: SystemUnderTest, alice: ApiUser) -> None:
     place = await alice.presign()
     await alice.put(place, _wav())
     base = str(httpx.URL(place["url"]).copy_with(path="/", query=None))
@@ -87,7 +87,7 @@ async def test_a53_the_store_lists_nothing_and_serves_nobody(target: Target, ali
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**63, 2**70, 1.5, "5", True, [1], 1e20])
-async def test_a54_a_size_that_is_none_is_refused(alice: Person, size: object) -> None:
+async def test_a54_invalid_size_is_rejected(alice: ApiUser, size: object) -> None:
     answer = await alice.call(
         "POST",
         "/upload/s3-presign",
@@ -97,7 +97,7 @@ async def test_a54_a_size_that_is_none_is_refused(alice: Person, size: object) -
     assert answer.status_code == 422
 
 
-async def test_a54_a_size_above_the_limit_is_refused(alice: Person) -> None:
+async def test_a54_a_size_above_the_limit_is_refused(alice: ApiUser) -> None:
     for kind, extension, size in (("audio/wav", "wav", 101), ("video/mp4", "mp4", 501)):
         answer = await alice.call(
             "POST",
@@ -108,7 +108,7 @@ async def test_a54_a_size_above_the_limit_is_refused(alice: Person) -> None:
 
 
 async def test_a54_an_object_above_the_limit_is_refused_and_removed(
-    target: Target, alice: Person
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
     """MAX_AUDIO_BYTES is 4 MiB here; the URL itself bounds a size only where one was said."""
     place = await alice.presign()
@@ -119,9 +119,9 @@ async def test_a54_an_object_above_the_limit_is_refused_and_removed(
     assert answer.status_code in (413, 404), "or the sweep was faster"
 
     async def removed() -> bool:
-        return not _is_there(target, place["key"])
+        return not _object_exists(target, place["key"])
 
-    await eventually(removed, what="the removal of the object", seconds=60)
+    await wait_until(removed, description="the removal of the object", timeout_seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ async def test_a54_an_object_above_the_limit_is_refused_and_removed(
         ("audio/wav\u212a", "wav"), (["audio/wav"], "wav"), (None, "wav"),
     ],
 )  # fmt: skip
-async def test_a56_types_and_extensions_that_are_not_ours_are_refused(
-    alice: Person, content_type: object, extension: str
+async def test_a56_unsupported_types_and_extensions_are_rejected(
+    alice: ApiUser, content_type: object, extension: str
 ) -> None:
     answer = await alice.call(
         "POST",
@@ -147,7 +147,7 @@ async def test_a56_types_and_extensions_that_are_not_ours_are_refused(
     assert answer.status_code in (415, 422), answer.text
 
 
-async def test_a56_keys_are_made_by_the_service_alone(alice: Person) -> None:
+async def test_a56_object_keys_are_generated_by_the_service(alice: ApiUser) -> None:
     for content_type, extension in (
         ("audio/webm;codecs=opus", "webm"), ("AUDIO/MP4", "m4a"), ("audio/ogg", "opus"),
     ):  # fmt: skip
@@ -172,8 +172,8 @@ async def test_a56_keys_are_made_by_the_service_alone(alice: Person) -> None:
         ("audio/ogg", "ogg", b"O"),
     ],
 )
-async def test_a57_what_is_no_recording_is_refused_and_removed(
-    target: Target, alice: Person, content_type: str, extension: str, content: bytes
+async def test_a57_non_media_upload_is_rejected_and_deleted(
+    target: SystemUnderTest, alice: ApiUser, content_type: str, extension: str, content: bytes
 ) -> None:
     place = await alice.presign(content_type=content_type, extension=extension)
     await alice.put(place, content)
@@ -184,15 +184,15 @@ async def test_a57_what_is_no_recording_is_refused_and_removed(
     assert again.status_code >= 400
 
     async def removed() -> bool:
-        return not _is_there(target, place["key"])
+        return not _object_exists(target, place["key"])
 
-    await eventually(removed, what="the removal of the object", seconds=60)
+    await wait_until(removed, description="the removal of the object", timeout_seconds=60)
     query = "SELECT status FROM uploads WHERE key = ?"
-    assert target.rows("media", query, place["key"]) == [("rejected",)]
-    assert target.rows("ai", "SELECT 1 FROM recordings WHERE key = ?", place["key"]) == []
+    assert target.query("media", query, place["key"]) == [("rejected",)]
+    assert target.query("ai", "SELECT 1 FROM recordings WHERE key = ?", place["key"]) == []
 
 
-async def _announced(target: Target) -> int:
+async def _announced(target: SystemUnderTest) -> int:
     """Return how many `upload.confirmed` were published so far."""
     async with httpx.AsyncClient() as client:
         told = (await client.get(f"{target.url}/metrics")).text
@@ -200,32 +200,36 @@ async def _announced(target: Target) -> int:
     return 0 if found is None else int(found[1])
 
 
-async def _is_settled(target: Target) -> bool:
+async def _is_settled(target: SystemUnderTest) -> bool:
     """Tell whether no upload but the newest waits for the sweep to find its object."""
-    pending = target.rows(
+    pending = target.query(
         "media", "SELECT key FROM uploads WHERE status = 'pending' ORDER BY id DESC"
     )
-    return not any(_is_there(target, key) for (key,) in pending[1:]) and await _is_published(target)
+    return not any(_object_exists(target, key) for (key,) in pending[1:]) and await _is_published(
+        target
+    )
 
 
-async def _is_published(target: Target) -> bool:
-    return target.rows("media", "SELECT 1 FROM outbox") == []
+async def _is_published(target: SystemUnderTest) -> bool:
+    return target.query("media", "SELECT 1 FROM outbox") == []
 
 
-async def test_a58_a_hundred_confirms_announce_one_upload(target: Target, alice: Person) -> None:
+async def test_a58_concurrent_confirms_emit_one_event(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     place = await alice.presign()
     await alice.put(place, _wav())
-    await eventually(partial(_is_settled, target), what="the end of other sweeps")
+    await wait_until(partial(_is_settled, target), description="the end of other sweeps")
     before = await _announced(target)
     answers = await asyncio.gather(*(alice.confirm(place["key"]) for _ in range(100)))
 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.text for answer in answers}) == 1
-    await eventually(partial(_is_published, target), what="the publishing")
+    await wait_until(partial(_is_published, target), description="the publishing")
     assert await _announced(target) == before + 1
 
 
-async def test_a59_uploads_that_never_come_are_bounded(target: Target, alice: Person) -> None:
+async def test_a59_pending_uploads_are_limited(target: SystemUnderTest, alice: ApiUser) -> None:
     """At most 40 may be pending here (MAX_PENDING_UPLOADS; by default 1,000)."""
     body = {"content_type": "audio/wav", "extension": "wav"}
     answers = await asyncio.gather(
@@ -234,17 +238,17 @@ async def test_a59_uploads_that_never_come_are_bounded(target: Target, alice: Pe
 
     assert sorted(answer.status_code for answer in answers) == [200] * 40 + [429] * 20
     query = "SELECT count(*) FROM uploads WHERE user_id = ?"
-    assert target.rows("media", query, UUID(alice.user_id).bytes) == [(40,)]
+    assert target.query("media", query, UUID(alice.user_id).bytes) == [(40,)]
 
 
-def _playlist(target: Target) -> bytes:
+def _playlist(target: SystemUnderTest) -> bytes:
     lines = ("#EXTM3U", "#EXTINF:1,", f"{target.canary.url}/a.ts", "file:///etc/passwd")
     return bytes(4) + b"ftypM4A " + "\n".join(lines).encode()
 
 
 @pytest.mark.parametrize("bomb", ["claims", "channels", "playlist", "atoms", "reference"])
-async def test_a60_a_media_bomb_ends_in_a_failure_that_is_told(
-    target: Target, alice: Person, bomb: str
+async def test_a60_media_bomb_ends_in_reported_failure(
+    target: SystemUnderTest, alice: ApiUser, bomb: str
 ) -> None:
     content, kind, extension = {
         "claims": (_wav(claims=2**32 - 40), "audio/wav", "wav"),
@@ -271,7 +275,7 @@ async def test_a60_a_media_bomb_ends_in_a_failure_that_is_told(
         upload: dict[str, Any] = (await alice.call("GET", path)).json()
         return upload if upload["status"] in ("failed", "transcribed") else None
 
-    upload = await eventually(ended, what="the end of the transcription", seconds=60)
+    upload = await wait_until(ended, description="the end of the transcription", timeout_seconds=60)
     assert upload["status"] == "failed"
     assert upload["reason"] and "Traceback" not in upload["reason"]
     assert "/" not in upload["reason"].replace("and/or", "")

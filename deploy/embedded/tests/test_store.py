@@ -11,8 +11,8 @@ from coach_common.config import Settings, StorageSettings
 from coach_common.errors import Conflict, NotFound
 from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
-from coach_common.testing.fakes import KeepingTransport
-from coach_common.testing.harness import eventually
+from coach_common.testing.fakes import FakeTransport
+from coach_common.testing.harness import wait_until
 from coach_embedded.store import create_store_app
 
 KEY = "uploads/u/1764000000000_00000000.m4a"
@@ -35,7 +35,7 @@ async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
         s3_bucket_name="coach",
         s3_endpoint_url=endpoint,
     )
-    async with running(Service("store", app, Settings(), KeepingTransport()), listener):
+    async with running(Service("store", app, Settings(), FakeTransport()), listener):
         objects = ObjectStore(settings)
         yield objects
         await objects.close()
@@ -61,11 +61,11 @@ async def _put(url: str, body: bytes = b"hello", **headers: str) -> int:
         return (await phone.put(url, content=body, headers=sent)).status_code
 
 
-async def test_a_presigned_put_stores_what_was_said(store: ObjectStore) -> None:
+async def test_presigned_put_stores_the_object(store: ObjectStore) -> None:
     assert await _put(await _place(store)) == 200
 
-    stored = await store.stat(KEY)
-    start, same = await store.read_start(KEY, length=3)
+    stored = await store.head(KEY)
+    start, same = await store.read_prefix(KEY, length=3)
 
     assert (stored.size_bytes, stored.content_type) == (5, "audio/m4a")
     assert start == b"hel"
@@ -81,15 +81,15 @@ async def test_a_presigned_put_stores_what_was_said(store: ObjectStore) -> None:
         (b"hello", {"x_amz_meta_owner": "me"}),
     ],
 )
-async def test_a_put_that_is_not_what_was_signed_is_refused(
+async def test_put_with_unsigned_changes_is_rejected(
     store: ObjectStore, body: bytes, headers: dict[str, str]
 ) -> None:
     assert await _put(await _place(store), body, **headers) == 403
     with pytest.raises(NotFound):
-        await store.stat(KEY)
+        await store.head(KEY)
 
 
-async def test_a_url_for_one_key_is_none_for_another(store: ObjectStore) -> None:
+async def test_presigned_url_is_bound_to_key_and_method(store: ObjectStore) -> None:
     url = await _place(store)
 
     assert await _put(url.replace("00000000.m4a", "00000001.m4a")) == 403
@@ -99,16 +99,16 @@ async def test_a_url_for_one_key_is_none_for_another(store: ObjectStore) -> None
         assert (await phone.delete(url)).status_code == 403
 
 
-async def test_an_expired_url_is_refused(store: ObjectStore) -> None:
+async def test_expired_url_is_rejected(store: ObjectStore) -> None:
     url = await _place(store, seconds=1)
 
     async def is_refused() -> bool:
         return await _put(url) == 403
 
-    assert await eventually(is_refused, what="the refusal of an expired URL")
+    assert await wait_until(is_refused, description="the refusal of an expired URL")
 
 
-async def test_a_recording_can_be_played_back_in_parts(store: ObjectStore) -> None:
+async def test_range_requests_are_supported(store: ObjectStore) -> None:
     await store.put(KEY, b"hello", content_type="audio/m4a")
     url = await store.presign_get(KEY, expires_seconds=60)
 
@@ -118,7 +118,7 @@ async def test_a_recording_can_be_played_back_in_parts(store: ObjectStore) -> No
     assert (part.status_code, part.content) == (206, b"el")
 
 
-async def test_a_browser_of_an_allowed_origin_may_upload(store: ObjectStore) -> None:
+async def test_cors_allows_configured_origin_only(store: ObjectStore) -> None:
     url = await _place(store)
     asked = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
     async with httpx.AsyncClient() as browser:
@@ -130,27 +130,25 @@ async def test_a_browser_of_an_allowed_origin_may_upload(store: ObjectStore) -> 
     assert "access-control-allow-origin" not in bad.headers
 
 
-async def test_a_download_is_bound_to_the_etag_and_the_size(
-    store: ObjectStore, tmp_path: Path
-) -> None:
+async def test_download_checks_etag_and_size(store: ObjectStore, tmp_path: Path) -> None:
     await store.put(KEY, b"hello", content_type="audio/m4a")
-    etag = (await store.stat(KEY)).etag
+    etag = (await store.head(KEY)).etag
 
-    file = await store.download(KEY, etag=etag, max_bytes=5, folder=tmp_path)
+    file = await store.download(KEY, etag=etag, max_bytes=5, directory=tmp_path)
 
     assert file.read_bytes() == b"hello"
     with pytest.raises(Conflict):
-        await store.download(KEY, etag="other", max_bytes=5, folder=tmp_path)
+        await store.download(KEY, etag="other", max_bytes=5, directory=tmp_path)
     with pytest.raises(Conflict):
-        await store.download(KEY, etag=etag, max_bytes=4, folder=tmp_path)
+        await store.download(KEY, etag=etag, max_bytes=4, directory=tmp_path)
 
 
-async def test_objects_outlive_a_restart(tmp_path: Path) -> None:
+async def test_objects_survive_restart(tmp_path: Path) -> None:
     async with _store(tmp_path) as store:
         await store.put(KEY, b"hello", content_type="audio/m4a")
     async with _store(tmp_path) as store:
-        assert (await store.stat(KEY)).size_bytes == 5
+        assert (await store.head(KEY)).size_bytes == 5
         await store.delete(KEY)
         await store.delete(KEY)
         with pytest.raises(NotFound):
-            await store.stat(KEY)
+            await store.head(KEY)

@@ -2,21 +2,21 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from coach_common.telemetry import AnsweredRequests
+from coach_common.telemetry import RequestMetrics
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-def test_answered_requests_are_told_as_a_counter_and_a_histogram_would() -> None:
+def test_request_metrics_match_prometheus_counter_and_histogram() -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    answered = AnsweredRequests()
+    answered = RequestMetrics()
     ours.register(answered)
     labels = ["service", "method", "route"]
     counter = Counter(
         "coach_http_requests", "Answered requests.", [*labels, "status"], registry=theirs
     )
     histogram = Histogram(
-        "coach_http_request_seconds", "Time to answer a request.", labels,
+        "coach_http_request_duration_seconds", "Time to answer a request.", labels,
         buckets=_BUCKETS, registry=theirs,
     )  # fmt: skip
 
@@ -26,7 +26,7 @@ def test_answered_requests_are_told_as_a_counter_and_a_histogram_would() -> None
         ("POST", "/sessions", 201, 10.0), ("POST", "/sessions", 201, 60.0),
         ("any", "unmatched", 404, 0.03125),
     ]:  # fmt: skip
-        answered.add("gateway", method, route, status, seconds)
+        answered.observe("gateway", method, route, status, seconds)
         counter.labels("gateway", method, route, str(status)).inc()
         histogram.labels("gateway", method, route).observe(seconds)
 

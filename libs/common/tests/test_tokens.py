@@ -9,110 +9,114 @@ from jwt.algorithms import RSAAlgorithm
 from coach_common.errors import Unauthenticated, Unavailable
 from coach_common.ids import new_id
 from coach_common.testing.fakes import AUDIENCE, ISSUER, TokenIssuer
-from coach_common.tokens import JwksKeys, TokenReader, digest_of
+from coach_common.tokens import AccessTokenVerifier, JwksCache, token_cache_key
 
 
-class Auth:
+class FakeJwksEndpoint:
     """A JWKS that changes, and may be away."""
 
     def __init__(self, issuer: TokenIssuer) -> None:
         jwk = RSAAlgorithm.to_jwk(issuer.private_key.public_key(), as_dict=True)
         self.keys = [jwk | {"kid": issuer.kid, "alg": "RS256"}]
-        self.is_away = False
-        self.asked = 0
-        self.answers = asyncio.Event()
-        self.answers.set()
+        self.is_down = False
+        self.fetch_count = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
     async def fetch(self) -> Any:
-        self.asked += 1
-        await self.answers.wait()
-        if self.is_away:
+        self.fetch_count += 1
+        await self.may_answer.wait()
+        if self.is_down:
             raise Unavailable("away")
         return {"keys": self.keys}
 
 
 @pytest.fixture
-def auth(issuer: TokenIssuer) -> Auth:
-    return Auth(issuer)
+def auth(issuer: TokenIssuer) -> FakeJwksEndpoint:
+    return FakeJwksEndpoint(issuer)
 
 
 def _reader(
-    auth: Auth,
+    auth: FakeJwksEndpoint,
     *,
     fresh_seconds: float = 0.0,
     pause_seconds: float = 0.0,
     remembered_seconds: float = 0.0,
-) -> TokenReader:
-    keys = JwksKeys(auth.fetch, fresh_seconds=fresh_seconds, pause_seconds=pause_seconds)
-    return TokenReader(
-        keys, issuer=ISSUER, audience=AUDIENCE, remembered_seconds=remembered_seconds
+) -> AccessTokenVerifier:
+    keys = JwksCache(
+        auth.fetch, max_age_seconds=fresh_seconds, min_refresh_interval_seconds=pause_seconds
+    )
+    return AccessTokenVerifier(
+        keys, issuer=ISSUER, audience=AUDIENCE, cache_seconds=remembered_seconds
     )
 
 
-async def test_a_remembered_token_is_refused_once_its_key_has_left(
-    auth: Auth, issuer: TokenIssuer
+async def test_cached_token_is_rejected_after_its_key_is_removed(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
     reader, user_id = _reader(auth), new_id()
     token = issuer.issue(user_id)
-    passed = [await reader.read(token), await reader.read(token)]
+    passed = [await reader.verify(token), await reader.verify(token)]
     auth.keys = [auth.keys[0] | {"kid": "the next one"}]
 
     assert [identity.user_id for identity in passed] == [user_id, user_id]
     with pytest.raises(Unauthenticated):
-        await reader.read(token)
+        await reader.verify(token)
 
 
-async def test_a_token_that_passed_is_known_without_waiting_while_it_is_remembered(
-    auth: Auth, issuer: TokenIssuer
+async def test_verified_token_is_served_from_cache_until_it_expires(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
     remembering, forgetting = _reader(auth, remembered_seconds=600), _reader(auth)
     token = issuer.issue(new_id())
 
-    assert remembering.known(digest_of(token)) is None
-    read = [await remembering.read(token), await forgetting.read(token)]
-    assert remembering.known(digest_of(token)) == read[0] == read[1]
-    assert forgetting.known(digest_of(token)) is None
+    assert remembering.get_cached(token_cache_key(token)) is None
+    read = [await remembering.verify(token), await forgetting.verify(token)]
+    assert remembering.get_cached(token_cache_key(token)) == read[0] == read[1]
+    assert forgetting.get_cached(token_cache_key(token)) is None
 
 
-async def test_tokens_pass_while_auth_is_away_with_the_keys_it_told_last(
-    auth: Auth, issuer: TokenIssuer
+async def test_last_known_keys_are_used_while_auth_is_down(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
     reader = _reader(auth)
     token = issuer.issue(new_id())
-    await reader.read(token)
-    auth.is_away = True
+    await reader.verify(token)
+    auth.is_down = True
 
-    assert await reader.read(token)
-    assert await reader.read(issuer.issue(new_id()))
+    assert await reader.verify(token)
+    assert await reader.verify(issuer.issue(new_id()))
 
 
-async def test_without_any_keys_nobody_is_refused_as_if_the_token_were_bad(
-    auth: Auth, issuer: TokenIssuer
+async def test_no_keys_raises_unavailable_not_unauthenticated(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
-    auth.is_away = True
+    auth.is_down = True
 
     with pytest.raises(Unavailable):
-        await _reader(auth).read(issuer.issue(new_id()))
+        await _reader(auth).verify(issuer.issue(new_id()))
 
 
-async def test_many_callers_have_the_keys_fetched_once(auth: Auth, issuer: TokenIssuer) -> None:
-    reader = _reader(auth, fresh_seconds=600, pause_seconds=600)
-    auth.answers.clear()
-    reading = [asyncio.create_task(reader.read(issuer.issue(new_id()))) for _ in range(20)]
-    await asyncio.sleep(0)
-    auth.answers.set()
-    await asyncio.gather(*reading)
-
-    assert auth.asked == 1
-
-
-async def test_an_unknown_key_id_asks_again_and_not_for_every_token(
-    auth: Auth, issuer: TokenIssuer
+async def test_concurrent_verifications_fetch_jwks_once(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
     reader = _reader(auth, fresh_seconds=600, pause_seconds=600)
-    await reader.read(issuer.issue(new_id()))
+    auth.may_answer.clear()
+    reading = [asyncio.create_task(reader.verify(issuer.issue(new_id()))) for _ in range(20)]
+    await asyncio.sleep(0)
+    auth.may_answer.set()
+    await asyncio.gather(*reading)
+
+    assert auth.fetch_count == 1
+
+
+async def test_unknown_kid_refetches_jwks_at_most_once_per_interval(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
+) -> None:
+    reader = _reader(auth, fresh_seconds=600, pause_seconds=600)
+    await reader.verify(issuer.issue(new_id()))
     for number in range(5):
         with pytest.raises(Unauthenticated):
-            await reader.read(issuer.issue(new_id(), headers={"kid": f"unknown {number}"}))
+            await reader.verify(issuer.issue(new_id(), headers={"kid": f"unknown {number}"}))
 
-    assert auth.asked == 1
+    assert auth.fetch_count == 1

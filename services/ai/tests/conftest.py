@@ -32,8 +32,8 @@ from coach_ai.spending import Spent
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
-from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
-from coach_common.testing.harness import client_for, migrated
+from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
+from coach_common.testing.harness import client_for, migrated_service
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
 
@@ -136,10 +136,10 @@ class DiskStore:
 
     missing: set[str] = field(default_factory=set)
 
-    async def download(self, key: str, *, etag: str, max_bytes: int, folder: Path) -> Path:
+    async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         if key in self.missing:
             raise NotFound("gone")
-        file = folder / f"{new_id()}"
+        file = directory / f"{new_id()}"
         file.write_bytes(key.encode())
         return file
 
@@ -193,7 +193,7 @@ def settings(database_url: str) -> AiSettings:
 @pytest.fixture
 async def service(
     settings: AiSettings,
-    transport: KeepingTransport,
+    transport: FakeTransport,
     clock: FakeClock,
     issuer: TokenIssuer,
     transcriber: ScriptedTranscriber,
@@ -204,12 +204,12 @@ async def service(
         settings,
         transport,
         clock=clock,
-        tokens=issuer.reader,
+        tokens=issuer.verifier,
         objects=objects,  # type: ignore[arg-type]
         transcriber=transcriber,
         coach=coach,
     )
-    async with migrated(built):
+    async with migrated_service(built):
         yield built
 
 

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from coach_common.config import Settings
 from coach_common.service import Service, listen, running
-from coach_common.testing.fakes import KeepingTransport
+from coach_common.testing.fakes import FakeTransport
 
 
 @dataclass
@@ -71,7 +71,7 @@ class OpenAIServer:
         listener = listen("127.0.0.1", 0)
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         settings = Settings(shutdown_seconds=1)
-        async with running(Service("openai", server.app(), settings, KeepingTransport()), listener):
+        async with running(Service("openai", server.app(), settings, FakeTransport()), listener):
             yield server
 
 

@@ -12,8 +12,8 @@ from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_common.service import Service
-from coach_common.testing.fakes import FakeClock, KeepingTransport
-from coach_common.testing.harness import client_for, migrated
+from coach_common.testing.fakes import FakeClock, FakeTransport
+from coach_common.testing.harness import client_for, migrated_service
 
 SECRET = "a secret key of more than thirty-two characters"
 SERVICE_TOKEN = "a token between services"
@@ -35,9 +35,9 @@ def settings(database_url: str) -> AuthSettings:
 
 @pytest.fixture
 async def service(
-    settings: AuthSettings, transport: KeepingTransport, clock: FakeClock
+    settings: AuthSettings, transport: FakeTransport, clock: FakeClock
 ) -> AsyncIterator[Service]:
-    async with migrated(build(settings, transport, clock=clock)) as built:
+    async with migrated_service(build(settings, transport, clock=clock)) as built:
         yield built
 
 
@@ -53,7 +53,7 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @dataclass
-class Phone:
+class SignedInClient:
     """Somebody signed in."""
 
     client: httpx.AsyncClient
@@ -76,9 +76,9 @@ class Phone:
 
 
 @pytest.fixture
-async def phone(client: httpx.AsyncClient) -> Phone:
+async def phone(client: httpx.AsyncClient) -> SignedInClient:
     answer = await client.post(
         "/auth/register", json={"email": "alice@example.com", "password": PASSWORD}
     )
     body = answer.json()
-    return Phone(client, body["token"], body["refresh_token"], body["user"])
+    return SignedInClient(client, body["token"], body["refresh_token"], body["user"])

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from coach_common.config import Settings
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
-from coach_common.testing.fakes import KeepingTransport, TokenIssuer
+from coach_common.testing.fakes import FakeTransport, TokenIssuer
 from coach_gateway.app import build
 from coach_gateway.config import GatewaySettings
 
@@ -117,14 +117,14 @@ async def gateway(
     upstreams: Upstreams,
     issuer: TokenIssuer,
     changes: dict[str, Any],
-    transport: KeepingTransport,
+    transport: FakeTransport,
 ) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         urls, parts = {}, {}
         for name in ("auth", "sessions", "media", "ai"):
             listener = listen("127.0.0.1", 0)
             app = upstreams.app(name, issuer)
-            part = Service(name, app, Settings(), KeepingTransport())
+            part = Service(name, app, Settings(), FakeTransport())
             parts[name] = await stack.enter_async_context(AsyncExitStack())
             await parts[name].enter_async_context(running(part, listener))
             urls[f"{name}_url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"

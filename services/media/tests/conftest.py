@@ -12,24 +12,24 @@ from coach_common.config import Settings
 from coach_common.errors import NotFound, Unavailable
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
-from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
-from coach_common.testing.harness import client_for, migrated
+from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
+from coach_common.testing.harness import client_for, migrated_service
 from coach_embedded.store import create_store_app
 from coach_media.app import build
 from coach_media.config import MediaSettings
 
 
 @dataclass
-class KnownSessions:
+class FakeSessionOwnership:
     """A SessionDirectory that is told whose sessions exist."""
 
-    mine: set[UUID] = field(default_factory=set)
-    is_away: bool = False
+    owned: set[UUID] = field(default_factory=set)
+    is_down: bool = False
 
-    async def check(self, session_id: UUID, *, bearer: str) -> None:
-        if self.is_away:
+    async def require_owner(self, session_id: UUID, *, bearer: str) -> None:
+        if self.is_down:
             raise Unavailable("sessions is away")
-        if session_id not in self.mine:
+        if session_id not in self.owned:
             raise NotFound("Session not found")
 
     async def close(self) -> None:
@@ -37,18 +37,18 @@ class KnownSessions:
 
 
 @pytest.fixture
-def sessions() -> KnownSessions:
-    return KnownSessions()
+def sessions() -> FakeSessionOwnership:
+    return FakeSessionOwnership()
 
 
 @pytest.fixture
 async def service(
     database_url: str,
     tmp_path: Path,
-    transport: KeepingTransport,
+    transport: FakeTransport,
     clock: FakeClock,
     issuer: TokenIssuer,
-    sessions: KnownSessions,
+    sessions: FakeSessionOwnership,
 ) -> AsyncIterator[Service]:
     app = create_store_app(
         tmp_path / "objects",
@@ -68,10 +68,10 @@ async def service(
         max_pending_uploads=3,
         presign_host_from_request=True,
     )
-    built = build(settings, transport, clock=clock, tokens=issuer.reader, sessions=sessions)
+    built = build(settings, transport, clock=clock, tokens=issuer.verifier, sessions=sessions)
     async with (
-        running(Service("store", app, Settings(), KeepingTransport()), listener),
-        migrated(built),
+        running(Service("store", app, Settings(), FakeTransport()), listener),
+        migrated_service(built),
     ):
         yield built
 

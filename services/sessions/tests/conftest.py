@@ -8,18 +8,20 @@ import pytest
 
 from coach_common.ids import new_id
 from coach_common.service import Service
-from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
-from coach_common.testing.harness import client_for, migrated
+from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
+from coach_common.testing.harness import client_for, migrated_service
 from coach_sessions.app import build
 from coach_sessions.config import SessionsSettings
 
 
 @pytest.fixture
 async def service(
-    database_url: str, transport: KeepingTransport, clock: FakeClock, issuer: TokenIssuer
+    database_url: str, transport: FakeTransport, clock: FakeClock, issuer: TokenIssuer
 ) -> AsyncIterator[Service]:
     settings = SessionsSettings(database_url=database_url)
-    async with migrated(build(settings, transport, clock=clock, tokens=issuer.reader)) as built:
+    async with migrated_service(
+        build(settings, transport, clock=clock, tokens=issuer.verifier)
+    ) as built:
         yield built
 
 

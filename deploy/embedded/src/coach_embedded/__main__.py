@@ -8,9 +8,9 @@ from pathlib import Path
 import uvloop
 
 from coach_common import logs
-from coach_common.service import stopped
-from coach_embedded.config import EmbeddedSettings, data_folder
-from coach_embedded.topology import system
+from coach_common.service import wait_for_shutdown
+from coach_embedded.config import EmbeddedSettings, locked_data_dir
+from coach_embedded.topology import run_system
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,19 +21,19 @@ def main(argv: Sequence[str]) -> int:
     settings = EmbeddedSettings.load()
     logs.configure(level=settings.log_level, json=False)
     began = time.perf_counter()
-    with data_folder(settings.data_dir) as folder:
+    with locked_data_dir(settings.data_dir) as folder:
         uvloop.run(_serve(settings, folder, began))
     return 0
 
 
 async def _serve(settings: EmbeddedSettings, folder: Path, began: float) -> None:
-    async with system(settings, folder) as running:
+    async with run_system(settings, folder) as running:
         seconds = time.perf_counter() - began
         print(
             f"GenAI Coach is ready at {running.url} ({seconds:.1f} s); its API: {running.url}/docs",
             flush=True,
         )
-        await stopped()
+        await wait_for_shutdown()
         print("Stopping.", flush=True)
 
 

@@ -36,38 +36,38 @@ class Secrets:
     store_secret_key: str
 
     @classmethod
-    def kept_in(cls, folder: Path) -> "Secrets":
+    def load_or_create(cls, folder: Path) -> "Secrets":
         """Read the file, or make it, readable by its owner alone."""
         file = folder / "secrets.json"
         if not file.exists():
-            made = cls(
+            generated = cls(
                 secret_key=secrets.token_urlsafe(48),
                 service_token=secrets.token_urlsafe(32),
                 store_access_key=secrets.token_hex(10).upper(),
                 store_secret_key=secrets.token_urlsafe(30),
             )
-            draft = folder / "secrets.json.new"
-            with open(draft, "w", opener=_owner_only) as stream:
-                json.dump(asdict(made), stream)
+            temporary = folder / "secrets.json.new"
+            with open(temporary, "w", opener=_owner_only) as stream:
+                json.dump(asdict(generated), stream)
                 stream.flush()
                 os.fsync(stream.fileno())
-            draft.replace(file)
+            temporary.replace(file)
         return cls(**json.loads(file.read_text()))
 
 
 @contextmanager
-def data_folder(folder: Path) -> Iterator[Path]:
+def locked_data_dir(path: Path) -> Iterator[Path]:
     """Make the folder and hold it: two servers on the same files would take each other's events."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (path / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SettingsError(f"DATA_DIR {folder}: another server is running on it") from None
-            yield folder.resolve()
+                raise SettingsError(f"DATA_DIR {path}: in use by another running server") from None
+            yield path.resolve()
     except PermissionError as error:
-        raise SettingsError(f"DATA_DIR {folder}: {error.strerror}") from None
+        raise SettingsError(f"DATA_DIR {path}: {error.strerror}") from None
 
 
 def _owner_only(path: str, flags: int) -> int:

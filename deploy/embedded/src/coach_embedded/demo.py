@@ -19,7 +19,7 @@ from typing import Any
 
 import jiwer
 
-from coach_embedded.phone import Phone, PhoneError, Socket
+from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket
 
 QUESTION = "Tell me about a time you solved a hard problem."
 _START_SECONDS = 60.0
@@ -27,7 +27,7 @@ _TRANSCRIPT_SECONDS = 180.0
 _FEEDBACK_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 
-_WORDS = jiwer.Compose(
+_WER_TRANSFORM = jiwer.Compose(
     [
         jiwer.ToLowerCase(),
         jiwer.SubstituteRegexes({r"[’']": "'", r"[-–—]": " ", r"\bmr\.?(?=\s)": "mister"}),
@@ -50,8 +50,8 @@ class Recording:
     name: str
     file: Path
     content_type: str
-    words: str
-    worst_error_rate: float
+    reference_text: str
+    max_error_rate: float
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     try:
         asyncio.run(_demo())
-    except (DemoFailed, PhoneError) as error:
+    except (DemoFailed, ApiClientError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 0
@@ -70,16 +70,16 @@ def main(argv: Sequence[str]) -> int:
 async def _demo() -> None:
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="coach-demo-") as folder:
-        async with _server(Path(folder)) as url, Phone(url) as phone:
+        async with _server(Path(folder)) as url, ApiClient(url) as phone:
             async with _step("Register"):
                 await phone.register("demo@example.com", "a long demo password")
             async with phone.socket() as socket:
                 for recording in _recordings():
-                    await _practise(phone, socket, recording)
-    print(f"\nAll of it real, in {time.perf_counter() - began:.1f} s.")
+                    await _run_session(phone, socket, recording)
+    print(f"\nDemo completed in{time.perf_counter() - began:.1f} s.")
 
 
-async def _practise(phone: Phone, socket: Socket, recording: Recording) -> None:
+async def _run_session(phone: ApiClient, socket: ClientSocket, recording: Recording) -> None:
     print(f"\n── {recording.name} ── “{QUESTION}”")
     async with _step("Open a session"):
         session_id = await phone.open_session(recording.name, QUESTION)
@@ -93,37 +93,38 @@ async def _practise(phone: Phone, socket: Socket, recording: Recording) -> None:
         )
     text = str(pushed.frame["text"])
     _show("Transcript", text)
-    rate = word_error_rate(recording.words, text)
+    rate = word_error_rate(recording.reference_text, text)
     print(f"  Word error rate: {rate:.1%} against the known text")
     async with _step("Complete"):
         await phone.complete(session_id)
-    async with _step("Judge"):
-        judged = await socket.wait_for(
+    async with _step("Score"):
+        pushed_feedback_frame = await socket.wait_for(
             "feedback", seconds=_FEEDBACK_SECONDS, session_id=session_id, status="ready"
         )
     feedback = await phone.feedback(session_id)
     upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
     show_feedback(feedback)
-    _must(feedback["status"] == "ready", f"the feedback is {feedback['status']}")
-    _must(
-        upload["transcript"] == feedback["transcript"] == text, "two transcripts of one recording"
+    _require(feedback["status"] == "ready", f"the feedback is {feedback['status']}")
+    _require(
+        upload["transcript"] == feedback["transcript"] == text,
+        "transcripts of the upload and the feedback differ",
     )
-    pushed_feedback = {name: judged.frame.get(name) for name in feedback}
-    _must(pushed_feedback == feedback, "what was pushed is not what the API shows")
-    _must(rate <= recording.worst_error_rate, f"a word error rate of {rate:.1%}")
+    pushed_feedback = {name: pushed_feedback_frame.frame.get(name) for name in feedback}
+    _require(pushed_feedback == feedback, "the pushed feedback differs from the API response")
+    _require(rate <= recording.max_error_rate, f"a word error rate of {rate:.1%}")
     for claim in feedback["evidence"]:
-        _must(claim["quote"] in text, f"a quote that was never said: {claim['quote']!r}")
-    _must_fit(recording, feedback)
+        _require(claim["quote"] in text, f"quote not found in transcript: {claim['quote']!r}")
+    _require_expected_outcome(recording, feedback)
 
 
-def _must_fit(recording: Recording, feedback: dict[str, Any]) -> None:
+def _require_expected_outcome(recording: Recording, feedback: dict[str, Any]) -> None:
     """The answer must have been judged on evidence, the novel found to be no answer."""
     if recording.name == "A spoken answer":
-        _must(feedback["overall_score"] is not None, "the answer was not scored")
-        _must(bool(feedback["evidence"]), "a score without evidence")
+        _require(feedback["overall_score"] is not None, "the answer was not scored")
+        _require(bool(feedback["evidence"]), "a score without evidence")
     else:
-        _must(feedback["overall_score"] is None, "a page of a novel was scored")
-        _must(bool(feedback["detailed_feedback"]), "no reason in words")
+        _require(feedback["overall_score"] is None, "an off-topic reading was scored")
+        _require(bool(feedback["detailed_feedback"]), "no reason given")
 
 
 def show_feedback(feedback: dict[str, Any]) -> None:
@@ -141,7 +142,7 @@ def show_feedback(feedback: dict[str, Any]) -> None:
         print(f"    delivery not measurable: {why}")
     for title, remarks in (
         ("Strengths", feedback["strengths"]),
-        ("To work on", feedback["improvements"]),
+        ("Improvements", feedback["improvements"]),
     ):
         for remark in remarks:
             _show(title, remark)
@@ -149,12 +150,19 @@ def show_feedback(feedback: dict[str, Any]) -> None:
         begin, end = claim.get("start_seconds"), claim.get("end_seconds")
         when = "" if begin is None or end is None else f" ({begin:.1f}–{end:.1f} s)"
         _show(f"Evidence, {claim['dimension']}", f"“{claim['quote']}”{when}")
-    _show("In words", feedback["detailed_feedback"])
+    _show("Summary", feedback["detailed_feedback"])
 
 
-def word_error_rate(known: str, heard: str) -> float:
+def word_error_rate(reference: str, hypothesis: str) -> float:
     """Return the word error rate, case and punctuation apart (`Mr.` is read `mister`)."""
-    return float(jiwer.wer(known, heard, reference_transform=_WORDS, hypothesis_transform=_WORDS))
+    return float(
+        jiwer.wer(
+            reference,
+            hypothesis,
+            reference_transform=_WER_TRANSFORM,
+            hypothesis_transform=_WER_TRANSFORM,
+        )
+    )
 
 
 def _recordings() -> list[Recording]:
@@ -165,14 +173,14 @@ def _recordings() -> list[Recording]:
             folder / "answer.m4a",
             "audio/m4a",
             (folder / "answer.txt").read_text(),
-            worst_error_rate=0.10,
+            max_error_rate=0.10,
         ),
         Recording(
-            "A reader of a novel",
+            "Off-topic reading",
             folder / "reading.wav",
             "audio/wav",
             (folder / "reading.txt").read_text(),
-            worst_error_rate=0.05,
+            max_error_rate=0.05,
         ),
     ]
 
@@ -198,13 +206,13 @@ async def _server(folder: Path) -> AsyncIterator[str]:
         )
         try:
             async with _step("Start a fresh server"):
-                url = await _address(process, log)
+                url = await _read_url(process, log)
             yield url
             async with _step("Stop it"):
                 process.send_signal(signal.SIGINT)
                 async with asyncio.timeout(_STOP_SECONDS):
                     status = await process.wait()
-            _must(status == 0, f"the server stopped with status {status}")
+            _require(status == 0, f"the server stopped with status {status}")
         except TimeoutError:
             raise DemoFailed("the server did not stop") from None
         finally:
@@ -213,7 +221,7 @@ async def _server(folder: Path) -> AsyncIterator[str]:
             await process.wait()
 
 
-async def _address(process: asyncio.subprocess.Process, log: Path) -> str:
+async def _read_url(process: asyncio.subprocess.Process, log: Path) -> str:
     assert process.stdout is not None  # noqa: S101 # nosec B101 # it is a pipe
     try:
         async with asyncio.timeout(_START_SECONDS):
@@ -231,17 +239,17 @@ async def _step(name: str) -> AsyncIterator[None]:
     """Print a step with its seconds; where it takes long, show that it goes on."""
     began = time.perf_counter()
 
-    async def go_on() -> None:
+    async def print_progress() -> None:
         while True:
             await asyncio.sleep(2)
             print(f"  {name} … {time.perf_counter() - began:.0f} s", flush=True)
 
-    ticking = asyncio.create_task(go_on())
+    progress_task = asyncio.create_task(print_progress())
     try:
         yield
     finally:
-        ticking.cancel()
-        await asyncio.gather(ticking, return_exceptions=True)
+        progress_task.cancel()
+        await asyncio.gather(progress_task, return_exceptions=True)
     print(f"  {name:<32} {time.perf_counter() - began:6.2f} s", flush=True)
 
 
@@ -250,9 +258,9 @@ def _show(title: str, text: str) -> None:
 
 
 def _score(value: int | None) -> str:
-    return "not judged" if value is None else str(value)
+    return "not scored" if value is None else str(value)
 
 
-def _must(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise DemoFailed(otherwise)
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise DemoFailed(message)

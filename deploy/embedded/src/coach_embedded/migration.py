@@ -11,13 +11,13 @@ from coach_common.db.database import Database
 _SERVICES = ("auth", "sessions", "media", "ai")
 
 
-async def write(service: str, message: str, folder: str) -> None:
+async def write_revision(service: str, message: str, folder: str) -> None:
     """Bring a scratch database to the newest revision, and write the one that is missing."""
     package = f"coach_{service}"
     database = Database(f"sqlite:///{folder}/scratch.db", source=service)
     await migrate.upgrade(database, package)
     metadata = import_module(f"{package}.tables").METADATA
-    await migrate.revision(database, package, metadata, message)
+    await migrate.create_revision(database, package, metadata, message)
     await database.close()
 
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) != 3 or argv[0] not in _SERVICES or not argv[1]:
         print(f"usage: make migration SERVICE={{{','.join(_SERVICES)}}} MESSAGE=…", file=sys.stderr)
         return 2
-    asyncio.run(write(*argv))
+    asyncio.run(write_revision(*argv))
     return 0
 
 

@@ -16,7 +16,7 @@ from coach_ai.config import AiSettings
 from coach_auth.config import AuthSettings
 from coach_common import logs
 from coach_common.config import SettingsError
-from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
+from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import Service, listen, running, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
 from coach_embedded.store import create_store_app
@@ -24,28 +24,28 @@ from coach_gateway.config import GatewaySettings
 from coach_media.config import MediaSettings
 from coach_sessions.config import SessionsSettings
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _BUCKET = "genai-coach"
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class RunningSystem:
     """Where a running system listens, and its queue."""
 
     url: str
     store_url: str
-    broker: InProcessBroker
+    broker: SqliteBroker
 
 
 @asynccontextmanager
-async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[System]:
+async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[RunningSystem]:
     """Run everything in this process, on the files in `folder`, while the block lasts."""
-    secrets = Secrets.kept_in(folder)
-    broker = InProcessBroker(sqlite_url(folder, "broker"))
-    door = _listen_as_asked(settings)
-    store_door = _listen_for_store(settings, door)
+    secrets = Secrets.load_or_create(folder)
+    broker = SqliteBroker(sqlite_url(folder, "broker"))
+    gateway_listener = _bind_gateway(settings)
+    store_listener = _bind_store(settings, gateway_listener)
     auth, sessions, media, ai = (listen(_LOOPBACK, 0) for _ in range(4))
 
     shared = {
@@ -59,7 +59,7 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         "aws_secret_access_key": secrets.store_secret_key,
         "aws_region": "us-east-1",
         "s3_bucket_name": _BUCKET,
-        "s3_endpoint_url": _url(store_door),
+        "s3_endpoint_url": _url(store_listener),
         "s3_public_endpoint_url": None,
     }
     urls = {"sessions_url": _url(sessions), "media_url": _url(media), "ai_url": _url(ai)}
@@ -76,23 +76,23 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
                     cors_origins=settings.cors_origins,
                 ),
                 settings=settings,
-                transport=InProcessTransport(broker),
+                transport=SqliteTransport(broker),
             ),
-            store_door,
+            store_listener,
         ),
         (
             coach_auth.app.build(
                 AuthSettings.load(
                     **shared, database_url=sqlite_url(folder, "auth"), secret_key=secrets.secret_key
                 ),
-                InProcessTransport(broker),
+                SqliteTransport(broker),
             ),
             auth,
         ),
         (
             coach_sessions.app.build(
                 SessionsSettings.load(**shared, database_url=sqlite_url(folder, "sessions")),
-                InProcessTransport(broker),
+                SqliteTransport(broker),
             ),
             sessions,
         ),
@@ -105,23 +105,23 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
                     database_url=sqlite_url(folder, "media"),
                     presign_host_from_request=True,
                 ),
-                InProcessTransport(broker),
+                SqliteTransport(broker),
             ),
             media,
         ),
         (
             coach_ai.app.build(
                 AiSettings.load(**shared, **store, database_url=sqlite_url(folder, "ai")),
-                InProcessTransport(broker),
+                SqliteTransport(broker),
             ),
             ai,
         ),
         (
             coach_gateway.app.build(
                 GatewaySettings.load(**shared, **urls, cors_origins=settings.cors_origins),
-                InProcessTransport(broker),
+                SqliteTransport(broker),
             ),
-            door,
+            gateway_listener,
         ),
     ]
 
@@ -132,30 +132,30 @@ async def system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[Syst
         stack.push_async_callback(broker.close)
         for service, listener in services:
             await stack.enter_async_context(running(service, listener))
-        yield System(_url(door), _url(store_door), broker)
+        yield RunningSystem(_url(gateway_listener), _url(store_listener), broker)
 
 
-def _listen_as_asked(settings: EmbeddedSettings) -> socket.socket:
+def _bind_gateway(settings: EmbeddedSettings) -> socket.socket:
     try:
         return listen(settings.host, settings.port)
     except OSError as error:
         raise SettingsError(f"PORT {settings.port}: {error.strerror}") from None
 
 
-def _listen_for_store(settings: EmbeddedSettings, door: socket.socket) -> socket.socket:
+def _bind_store(settings: EmbeddedSettings, gateway_listener: socket.socket) -> socket.socket:
     """Listen on STORE_PORT; by default 1000 above the door's, else a free one, with a warning."""
     if settings.store_port is not None:
         try:
             return listen(settings.host, settings.store_port)
         except OSError as error:
             raise SettingsError(f"STORE_PORT {settings.store_port}: {error.strerror}") from None
-    wanted = door.getsockname()[1] + 1000
+    preferred_port = gateway_listener.getsockname()[1] + 1000
     try:
-        return listen(settings.host, wanted)
+        return listen(settings.host, preferred_port)
     except (OSError, OverflowError):
-        free = listen(settings.host, 0)
-        log.warning("store.port_taken", wanted=wanted, port=free.getsockname()[1])
-        return free
+        listener = listen(settings.host, 0)
+        log.warning("store.port_taken", wanted=preferred_port, port=listener.getsockname()[1])
+        return listener
 
 
 def _url(listener: socket.socket) -> str:

@@ -13,42 +13,45 @@ import uvloop
 from sqlalchemy import MetaData
 
 from coach_common import logs, service
-from coach_common.config import RabbitSettings, Settings
+from coach_common.config import RabbitMQSettings, Settings
 from coach_common.db import migrate
 from coach_common.errors import CoachError
-from coach_common.messaging.rabbit import RabbitTransport
-from coach_common.messaging.subscriptions import NoTransport, Transport
+from coach_common.messaging.rabbitmq import RabbitMQTransport
+from coach_common.messaging.subscriptions import NullTransport, Transport
 from coach_common.service import Service
 
 Command = Callable[[Sequence[str]], int]
-Build = Callable[[Any, Transport], Service]
+ServiceFactory = Callable[[Any, Transport], Service]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `coach NAME …`: the command that an installed package registered under NAME."""
     commands = {point.name: point for point in entry_points(group="coach.commands")}
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] not in commands:
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] not in commands:
         print(f"usage: coach {{{','.join(sorted(commands))}}} …", file=sys.stderr)
         return 2
-    command: Command = commands[words[0]].load()
-    return command(words[1:])
+    command: Command = commands[args[0]].load()
+    return command(args[1:])
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class Subcommand:
     """One verb of an operator command; the first line of its docstring is its help.
 
     It gets the built, not running service, and what was given for `arguments` by name; what it
     returns is printed. CoachError ends the command with its sentence and 1.
     """
 
-    run: Callable[..., Awaitable[str]]
+    handler: Callable[..., Awaitable[str]]
     arguments: Sequence[str] = ()
 
 
-def operator_command(
-    name: str, settings: type[Settings], build: Build, operations: Mapping[str, Operation]
+def admin_command(
+    name: str,
+    settings: type[Settings],
+    build: ServiceFactory,
+    subcommands: Mapping[str, Subcommand],
 ) -> Command:
     """Return a command that works on a service's tables beside the running service.
 
@@ -59,18 +62,18 @@ def operator_command(
 
     def command(argv: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"coach {name}")
-        verbs = parser.add_subparsers(dest="verb", required=True)
-        for verb, operation in operations.items():
-            summary = (operation.run.__doc__ or "").splitlines()[0]
-            adding = verbs.add_parser(verb, help=summary)
-            for argument in operation.arguments:
-                adding.add_argument(argument)
-        chosen = vars(parser.parse_args(argv))
-        operation = operations[chosen.pop("verb")]
+        subparsers = parser.add_subparsers(dest="subcommand", required=True)
+        for name_, subcommand in subcommands.items():
+            summary = (subcommand.handler.__doc__ or "").splitlines()[0]
+            subparser = subparsers.add_parser(name_, help=summary)
+            for argument in subcommand.arguments:
+                subparser.add_argument(argument)
+        parsed = vars(parser.parse_args(argv))
+        subcommand = subcommands[parsed.pop("subcommand")]
         logs.configure(level="ERROR", json=False)
-        loaded = settings.load(**_kept_settings(build))
+        loaded_settings = settings.load(**_local_settings(build))
         try:
-            print(uvloop.run(_operate(build, loaded, operation, chosen)))
+            print(uvloop.run(_run_subcommand(build, loaded_settings, subcommand, parsed)))
         except CoachError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
@@ -79,7 +82,7 @@ def operator_command(
     return command
 
 
-def _kept_settings(build: Build) -> dict[str, Any]:
+def _local_settings(build: ServiceFactory) -> dict[str, Any]:
     if os.environ.get("DATABASE_URL"):
         return {}
     package = build.__module__.partition(".")[0]
@@ -89,58 +92,63 @@ def _kept_settings(build: Build) -> dict[str, Any]:
     return found
 
 
-async def _operate(
-    build: Build, settings: Settings, operation: Operation, arguments: Mapping[str, Any]
+async def _run_subcommand(
+    build: ServiceFactory, settings: Settings, subcommand: Subcommand, arguments: Mapping[str, Any]
 ) -> str:
-    built = build(settings, NoTransport())
+    built = build(settings, NullTransport())
     try:
-        return await operation.run(built, **arguments)
+        return await subcommand.handler(built, **arguments)
     finally:
         await service.close(built)
 
 
 def service_command(
     name: str,
-    settings: type[RabbitSettings],
-    build: Build,
+    settings: type[RabbitMQSettings],
+    build: ServiceFactory,
     metadata: MetaData | None = None,
     *,
-    more: Mapping[str, Command] = MappingProxyType({}),
+    extra_commands: Mapping[str, Command] = MappingProxyType({}),
 ) -> Command:
     """Return `serve`, with tables `migrate` and `revision` too, and `more`, as one command."""
 
     def command(argv: Sequence[str]) -> int:
-        if argv and argv[0] in more:
-            return more[argv[0]](argv[1:])
+        if argv and argv[0] in extra_commands:
+            return extra_commands[argv[0]](argv[1:])
         parser = argparse.ArgumentParser(prog=f"coach {name}")
-        verbs = parser.add_subparsers(dest="verb", required=True)
-        verbs.add_parser("serve", help="serve HTTP and events until stopped")
+        subparsers = parser.add_subparsers(dest="subcommand", required=True)
+        subparsers.add_parser("serve", help="serve HTTP and consume events until stopped")
         if metadata is not None:
-            verbs.add_parser("migrate", help="bring the tables to the newest revision")
-            revision = verbs.add_parser("revision", help="write a migration from the difference")
+            subparsers.add_parser("migrate", help="migrate the database to the latest revision")
+            revision = subparsers.add_parser(
+                "revision", help="generate a migration from changes in tables.py"
+            )
             revision.add_argument("message")
-        for verb in more:
-            verbs.add_parser(verb, help="for operators; says more by itself")
-        chosen = parser.parse_args(argv)
-        loaded = settings.load()
-        logs.configure(level=loaded.log_level, json=not loaded.debug)
-        uvloop.run(_run(chosen, loaded, build, metadata))
+        for name_ in extra_commands:
+            subparsers.add_parser(name_, help="administration commands; see --help")
+        parsed = parser.parse_args(argv)
+        loaded_settings = settings.load()
+        logs.configure(level=loaded_settings.log_level, json=not loaded_settings.debug)
+        uvloop.run(_run_service(parsed, loaded_settings, build, metadata))
         return 0
 
     return command
 
 
-async def _run(
-    chosen: argparse.Namespace, settings: RabbitSettings, build: Build, metadata: MetaData | None
+async def _run_service(
+    parsed: argparse.Namespace,
+    settings: RabbitMQSettings,
+    build: ServiceFactory,
+    metadata: MetaData | None,
 ) -> None:
-    transport = RabbitTransport(settings.rabbitmq_url, prefetch=settings.rabbitmq_prefetch)
+    transport = RabbitMQTransport(settings.rabbitmq_url, prefetch=settings.rabbitmq_prefetch)
     built = build(settings, transport)
-    if chosen.verb == "migrate":
+    if parsed.subcommand == "migrate":
         await service.upgrade(built)
-    elif chosen.verb == "revision":
+    elif parsed.subcommand == "revision":
         if built.database is None or built.package is None or metadata is None:
-            raise TypeError("a service without tables has no revisions")
-        await migrate.revision(built.database, built.package, metadata, chosen.message)
+            raise TypeError("this service has no database and no migrations")
+        await migrate.create_revision(built.database, built.package, metadata, parsed.message)
     else:
         async with service.running(built, service.listen(settings.host, settings.port)):
-            await service.stopped()
+            await service.wait_for_shutdown()

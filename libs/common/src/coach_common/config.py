@@ -11,16 +11,18 @@ class SettingsError(SystemExit):
     """A setting is missing or unusable; its message is one line that names it, with no value."""
 
 
-_SAMPLE = re.compile(r"change.?(me|it|this)|your.?secret|placeholder|(.)\2*\Z", re.IGNORECASE)
+_PLACEHOLDER_PATTERN = re.compile(
+    r"change.?(me|it|this)|your.?secret|placeholder|(.)\2*\Z", re.IGNORECASE
+)
 
 
-def _made_by_somebody(value: str) -> str:
-    if _SAMPLE.match(value) or "change-in-production" in value.lower():
-        raise ValueError("is a sample, which everybody knows")
+def _reject_placeholder(value: str) -> str:
+    if _PLACEHOLDER_PATTERN.match(value) or "change-in-production" in value.lower():
+        raise ValueError("is a placeholder; generate a value of your own")
     return value
 
 
-Secret = Annotated[str, AfterValidator(_made_by_somebody)]
+SecretSetting = Annotated[str, AfterValidator(_reject_placeholder)]
 """Text that must not be what some example or template says."""
 
 
@@ -41,9 +43,9 @@ class Settings(BaseSettings):
 
     @field_validator("debug")
     @classmethod
-    def _not_in_production(cls, debug: bool, info: ValidationInfo) -> bool:
+    def _forbid_debug_in_production(cls, debug: bool, info: ValidationInfo) -> bool:
         if debug and info.data.get("environment") == "production":
-            raise ValueError("is not for ENVIRONMENT=production")
+            raise ValueError("must be off when ENVIRONMENT=production")
         return debug
 
     @classmethod
@@ -54,8 +56,8 @@ class Settings(BaseSettings):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"]).upper()
-            wrong = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"setting {name}: {wrong}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"setting {name}: {message}") from None
 
 
 class DatabaseSettings(Settings):
@@ -74,14 +76,14 @@ class TokenSettings(Settings):
     token_audience: str = "genai-coach-api"  # noqa: S105 - a name
 
 
-class RabbitSettings(Settings):
+class RabbitMQSettings(Settings):
     """Of a service that runs over RabbitMQ."""
 
     rabbitmq_url: str
     rabbitmq_prefetch: int = Field(default=16, ge=1, le=1000)
 
 
-class CountsSettings(Settings):
+class RedisSettings(Settings):
     """Of a service that counts; without `redis_url` each replica counts what it saw."""
 
     redis_url: str | None = Field(default=None, pattern=r"^(rediss?://.*)?$")

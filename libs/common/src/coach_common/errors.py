@@ -29,7 +29,7 @@ class CoachError(Exception):
             self.code = code
 
 
-class Invalid(CoachError):
+class InvalidInput(CoachError):
     """The input is malformed."""
 
     code = "invalid"
@@ -65,19 +65,19 @@ class Conflict(CoachError):
     code = "conflict"
 
 
-class TooLarge(CoachError):
+class PayloadTooLarge(CoachError):
     """Over a limit of size."""
 
     code = "too_large"
 
 
-class UnsupportedType(CoachError):
+class UnsupportedMediaType(CoachError):
     """A media type that is not accepted."""
 
     code = "unsupported_type"
 
 
-class TooMany(CoachError):
+class TooManyRequests(CoachError):
     """Over a limit of rate or count."""
 
     code = "too_many"
@@ -101,7 +101,7 @@ class Unavailable(CoachError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class Contended(Unavailable):
+class TransactionConflict(Unavailable):
     """A transaction lost against another one (deadlock, lock time-out, "locked")."""
 
     code = "contended"

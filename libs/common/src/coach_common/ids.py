@@ -12,17 +12,17 @@ def new_id() -> UUID:
     return uuid_utils.uuid7()
 
 
-def parse_id(text: str, *, what: str) -> UUID:
+def parse_id(text: str, *, resource: str) -> UUID:
     """Return the id in `text`, or raise NotFound: an id that does not parse does not exist.
 
     Only the canonical form counts, so that one thing has one name. The error is the very one
     that somebody else's thing gives.
     """
-    missing = NotFound(f"{what} not found", code=f"{what.lower()}_not_found")
+    not_found = NotFound(f"{resource} not found", code=f"{resource.lower()}_not_found")
     try:
         parsed = UUID(text)
     except ValueError:
-        raise missing from None
+        raise not_found from None
     if str(parsed) != text:
-        raise missing
+        raise not_found
     return parsed

@@ -16,18 +16,18 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-_lines: TextIO | None = None
+_request_log: TextIO | None = None
 """Where request lines go as JSON; None: to `structlog`, for people to read."""
 
-_waiting: list[tuple[int, str, str, str, int, float, str]] = []
+_buffer: list[tuple[int, str, str, str, int, float, str]] = []
 """Answered requests that are not written yet: when, in ns, and what `request` was told."""
-_WAIT_SECONDS = 0.05
-_WAITING_AT_MOST = 64
+_FLUSH_INTERVAL_SECONDS = 0.05
+_MAX_BUFFERED_LINES = 64
 
-_QUERY = re.compile(r"(?<=[\w/])\?[^\s\"']+")
+_QUERY_STRING = re.compile(r"(?<=[\w/])\?[^\s\"']+")
 
 
-def get(name: str) -> FilteringBoundLogger:
+def get_logger(name: str) -> FilteringBoundLogger:
     """Return the logger of a module; configured or not, it can be made at import."""
     return structlog.get_logger(module=name)  # type: ignore[no-any-return]
 
@@ -37,13 +37,13 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
 
     Ours go there straight: by way of `logging` a line costs three times as much.
     """
-    ours: list[structlog.typing.Processor] = [
+    own_processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _without_queries,
+        _strip_query_strings,
     ]
-    rendered: list[structlog.typing.Processor] = (
+    renderers: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if json
         else [
@@ -56,7 +56,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
         ]
     )
     structlog.configure(
-        processors=[*ours, *rendered],
+        processors=[*own_processors, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
@@ -64,18 +64,18 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *ours],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *own_processors],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     global _lines
     flush()
-    _lines = stream if json and logging.getLevelName(level) <= logging.INFO else None
+    _request_log = stream if json and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     # Libraries that print URLs, payloads or statements at INFO.
-    for noisy in (
+    for library in (
         "httpx",
         "httpx2",
         "httpcore",
@@ -86,7 +86,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
         "alembic",
         "asyncmy",
     ):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger(library).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers[:] = []
@@ -94,7 +94,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def request(
+def log_request(
     *, service: str, method: str, route: str, status: int, ms: float, request_id: str
 ) -> None:
     """Write the line of an answered request.
@@ -104,48 +104,48 @@ def request(
     escaping: methods are the parser's, routes are templates, request ids are letters, digits, dots
     and dashes.
     """
-    if _lines is None:
+    if _request_log is None:
         structlog.get_logger().info(
             "request", service=service, method=method, route=route, status=status,
             ms=round(ms, 1), request_id=request_id,
         )  # fmt: skip
         return
-    _waiting.append((time.time_ns(), service, method, route, status, ms, request_id))
-    if len(_waiting) == 1:
-        asyncio.get_running_loop().call_later(_WAIT_SECONDS, flush)
-    elif len(_waiting) >= _WAITING_AT_MOST:
+    _buffer.append((time.time_ns(), service, method, route, status, ms, request_id))
+    if len(_buffer) == 1:
+        asyncio.get_running_loop().call_later(_FLUSH_INTERVAL_SECONDS, flush)
+    elif len(_buffer) >= _MAX_BUFFERED_LINES:
         flush()
 
 
 @lru_cache(maxsize=2)
-def _second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def flush() -> None:
     """Write the request lines that wait."""
-    if _lines is not None and _waiting:
-        _lines.write("".join([_line(*one) for one in _waiting]))
-    _waiting.clear()
+    if _request_log is not None and _buffer:
+        _request_log.write("".join([_format_request_line(*entry) for entry in _buffer]))
+    _buffer.clear()
 
 
-def _line(
+def _format_request_line(
     at_ns: int, service: str, method: str, route: str, status: int, ms: float, request_id: str
 ) -> str:
     seconds, rest = divmod(at_ns, 1_000_000_000)
     return (
         f'{{"service": "{service}", "method": "{method}", "route": "{route}", "status": {status},'
         f' "ms": {ms:.1f}, "request_id": "{request_id}", "event": "request", "level": "info",'
-        f' "timestamp": "{_second(seconds)}.{rest // 1000:06d}Z"}}\n'
+        f' "timestamp": "{_format_second(seconds)}.{rest // 1000:06d}Z"}}\n'
     )
 
 
 atexit.register(flush)
 
 
-def _without_queries(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _strip_query_strings(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Cut query strings: refused URLs in uvicorn's lines may carry tokens or signatures."""
     text = event.get("event")
     if isinstance(text, str) and "?" in text:
-        event["event"] = _QUERY.sub("?…", text)
+        event["event"] = _QUERY_STRING.sub("?…", text)
     return event

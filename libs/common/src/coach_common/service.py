@@ -19,13 +19,13 @@ from coach_common.config import Settings
 from coach_common.db import migrate
 from coach_common.db.database import Database
 from coach_common.errors import Unavailable
-from coach_common.messaging.relay import Relay
+from coach_common.messaging.relay import OutboxRelay
 from coach_common.messaging.subscriptions import Subscription, Transport
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
-_RESTART_SECONDS = 1.0
-_PURGE_SECONDS = 3600.0
+_RESTART_DELAY_SECONDS = 1.0
+_PURGE_INTERVAL_SECONDS = 3600.0
 
 Worker = Callable[[], Awaitable[None]]
 """Runs until cancelled."""
@@ -44,7 +44,7 @@ class Service:
     """Where its `migrations` are."""
     subscriptions: Sequence[Subscription] = ()
     workers: Mapping[str, Worker] = field(default_factory=dict)
-    purged: Sequence[Table] = ()
+    retention_tables: Sequence[Table] = ()
     """Tables whose rows are kept 30 days."""
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
     """Done before anything is served; a part that is away does not stop the start."""
@@ -73,25 +73,27 @@ async def running(service: Service, listener: socket.socket) -> AsyncIterator[No
             stack.push_async_callback(close)
         if service.database is not None:
             stack.push_async_callback(service.database.close)
-            work: dict[str, Worker] = {"purge": lambda: _purge(service)}
+            background_tasks: dict[str, Worker] = {"purge": lambda: _purge_old_rows(service)}
             if service.database.outbox is not None:
-                work["relay"] = Relay(service.database, service.transport).run
-            await stack.enter_async_context(_tasks(service.name, work))
+                background_tasks["relay"] = OutboxRelay(service.database, service.transport).run
+            await stack.enter_async_context(_background_tasks(service.name, background_tasks))
         stack.push_async_callback(service.transport.stop)
         await service.transport.start(service.subscriptions)
-        for prepare in service.on_start:
+        for start_hook in service.on_start:
             try:
-                await prepare()
+                await start_hook()
             except Unavailable as error:
-                log.warning("service.starts_without", service=service.name, reason=str(error))
-        await stack.enter_async_context(_tasks(service.name, service.workers))
-        await stack.enter_async_context(_serving(service, listener))
+                log.warning(
+                    "service.dependency_unavailable", service=service.name, reason=str(error)
+                )
+        await stack.enter_async_context(_background_tasks(service.name, service.workers))
+        await stack.enter_async_context(_http_server(service, listener))
         log.info("service.started", service=service.name, port=listener.getsockname()[1])
         yield
         log.info("service.stopping", service=service.name)
 
 
-async def stopped() -> None:
+async def wait_for_shutdown() -> None:
     """Return once the process is asked to stop.
 
     What the start made stays for good and is taken from the garbage collector, whose full rounds
@@ -99,11 +101,11 @@ async def stopped() -> None:
     """
     gc.collect()
     gc.freeze()
-    asked = asyncio.Event()
+    stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
-    await asked.wait()
+        loop.add_signal_handler(number, stop_requested.set)
+    await stop_requested.wait()
 
 
 async def upgrade(service: Service) -> None:
@@ -114,14 +116,14 @@ async def upgrade(service: Service) -> None:
 
 async def close(service: Service) -> None:
     """Close a service that was built and never ran."""
-    for end in service.on_close:
-        await end()
+    for close_hook in service.on_close:
+        await close_hook()
     if service.database is not None:
         await service.database.close()
 
 
 @asynccontextmanager
-async def _serving(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+async def _http_server(service: Service, listener: socket.socket) -> AsyncIterator[None]:
     options: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
@@ -155,10 +157,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _tasks(service: str, work: Mapping[str, Worker]) -> AsyncIterator[None]:
+async def _background_tasks(service: str, workers: Mapping[str, Worker]) -> AsyncIterator[None]:
     tasks = [
-        asyncio.create_task(_supervised(service, name, worker), name=f"{service}.{name}")
-        for name, worker in work.items()
+        asyncio.create_task(_run_with_restarts(service, name, worker), name=f"{service}.{name}")
+        for name, worker in workers.items()
     ]
     try:
         yield
@@ -168,17 +170,17 @@ async def _tasks(service: str, work: Mapping[str, Worker]) -> AsyncIterator[None
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _supervised(service: str, name: str, worker: Worker) -> None:
+async def _run_with_restarts(service: str, name: str, worker: Worker) -> None:
     while True:
         try:
             await worker()
         except Exception:
             log.exception("worker.crashed", service=service, worker=name)
-        await asyncio.sleep(_RESTART_SECONDS)
+        await asyncio.sleep(_RESTART_DELAY_SECONDS)
 
 
-async def _purge(service: Service) -> None:
+async def _purge_old_rows(service: Service) -> None:
     while True:
         if service.database is not None:
-            await service.database.purge(*service.purged)
-        await asyncio.sleep(_PURGE_SECONDS)
+            await service.database.purge(*service.retention_tables)
+        await asyncio.sleep(_PURGE_INTERVAL_SECONDS)

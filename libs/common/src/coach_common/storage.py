@@ -22,9 +22,9 @@ from coach_common.errors import Conflict, NotFound, Unavailable
 
 T = TypeVar("T")
 
-_THREADS = 8
-_CHUNK = 256 * 1024
-_MISSING = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
+_MAX_THREADS = 8
+_CHUNK_BYTES = 256 * 1024
+_NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,50 +44,50 @@ class ObjectStore:
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
         self._bucket = settings.s3_bucket_name
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
-        self._client = self._connect(settings.s3_endpoint_url)
+        self._executor = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="store")
+        self._client = self._create_client(settings.s3_endpoint_url)
         self._signers: dict[str | None, Any] = {}
 
-    async def stat(self, key: str) -> StoredObject:
+    async def head(self, key: str) -> StoredObject:
         """Return what is stored under `key`."""
-        answer = await self._call(self._client.head_object, Bucket=self._bucket, Key=key)
-        return _stored(key, answer)
+        response = await self._call(self._client.head_object, Bucket=self._bucket, Key=key)
+        return _to_stored_object(key, response)
 
-    async def read_start(self, key: str, *, length: int) -> tuple[bytes, StoredObject]:
+    async def read_prefix(self, key: str, *, length: int) -> tuple[bytes, StoredObject]:
         """Return the first bytes, and what the very same response says of the object."""
 
         def read() -> tuple[bytes, StoredObject]:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            response = self._client.get_object(Bucket=self._bucket, Key=key)
             try:
-                return answer["Body"].read(length), _stored(key, answer)
+                return response["Body"].read(length), _to_stored_object(key, response)
             finally:
-                answer["Body"].close()
+                response["Body"].close()
 
         return await self._run(read)
 
-    async def download(self, key: str, *, etag: str, max_bytes: int, folder: Path) -> Path:
+    async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         """Write the object to a new file in `folder` and return it.
 
         Raises Conflict where the response carries another etag than `etag`, or is larger.
         """
 
         def read() -> Path:
-            answer = self._client.get_object(Bucket=self._bucket, Key=key)
-            body = answer["Body"]
+            response = self._client.get_object(Bucket=self._bucket, Key=key)
+            body = response["Body"]
             try:
-                if answer["ETag"].strip('"') != etag:
+                if response["ETag"].strip('"') != etag:
                     raise Conflict("The recording was changed after it was confirmed.")
-                if answer["ContentLength"] > max_bytes:
-                    raise Conflict("The recording is larger than it was.")
-                with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-                    for chunk in body.iter_chunks(_CHUNK):
+                if response["ContentLength"] > max_bytes:
+                    raise Conflict("The recording is larger than when it was confirmed.")
+                with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+                    for chunk in body.iter_chunks(_CHUNK_BYTES):
                         file.write(chunk)
             finally:
                 body.close()
             path = Path(file.name)
-            if path.stat().st_size != answer["ContentLength"]:
+            if path.stat().st_size != response["ContentLength"]:
                 path.unlink()
-                raise Unavailable("The recording arrived incomplete from the store.")
+                raise Unavailable("The recording could not be downloaded completely.")
             return path
 
         return await self._run(read)
@@ -140,7 +140,7 @@ class ObjectStore:
 
     async def close(self) -> None:
         """Give back the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _presign(
         self, operation: str, params: dict[str, Any], expires: int, endpoint_url: str | None
@@ -148,7 +148,7 @@ class ObjectStore:
         settings = self._settings
         endpoint = endpoint_url or settings.s3_public_endpoint_url or settings.s3_endpoint_url
         if endpoint not in self._signers:
-            self._signers[endpoint] = await self._run(partial(self._connect, endpoint))
+            self._signers[endpoint] = await self._run(partial(self._create_client, endpoint))
         url: str = self._signers[endpoint].generate_presigned_url(
             operation, Params=params, ExpiresIn=expires
         )
@@ -160,15 +160,15 @@ class ObjectStore:
     async def _run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, work)
+            return await loop.run_in_executor(self._executor, work)
         except ClientError as error:
-            if error.response["Error"]["Code"] in _MISSING:
-                raise NotFound("There is no such object in the store.") from None
-            raise Unavailable("The object store refused. Please try again.") from error
+            if error.response["Error"]["Code"] in _NOT_FOUND_CODES:
+                raise NotFound("Object not found in storage.") from None
+            raise Unavailable("Storage rejected the request. Please try again.") from error
         except (BotoCoreError, OSError) as error:
-            raise Unavailable("The object store is away. Please try again.") from error
+            raise Unavailable("Storage is temporarily unavailable. Please try again.") from error
 
-    def _connect(self, endpoint_url: str | None) -> Any:
+    def _create_client(self, endpoint_url: str | None) -> Any:
         settings = self._settings
         return boto3.client(
             "s3",
@@ -182,7 +182,7 @@ class ObjectStore:
                 connect_timeout=3,
                 read_timeout=20,
                 retries={"max_attempts": 2, "mode": "standard"},
-                max_pool_connections=_THREADS,
+                max_pool_connections=_MAX_THREADS,
                 proxies={},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -190,11 +190,11 @@ class ObjectStore:
         )
 
 
-def _stored(key: str, answer: dict[str, Any]) -> StoredObject:
+def _to_stored_object(key: str, response: dict[str, Any]) -> StoredObject:
     return StoredObject(
         key=key,
-        size_bytes=answer["ContentLength"],
-        content_type=answer.get("ContentType", ""),
-        etag=answer["ETag"].strip('"'),
-        stored_at=answer["LastModified"],
+        size_bytes=response["ContentLength"],
+        content_type=response.get("ContentType", ""),
+        etag=response["ETag"].strip('"'),
+        stored_at=response["LastModified"],
     )

@@ -18,13 +18,13 @@ from prometheus_client.registry import Collector
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
-request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+current_traceparent: ContextVar[str | None] = ContextVar("traceparent", default=None)
+current_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
-class AnsweredRequests(Collector):
+class RequestMetrics(Collector):
     """How many requests were answered, and in what time.
 
     Added up here, in one list for each kind of answer: prometheus_client's counter and histogram
@@ -37,56 +37,59 @@ class AnsweredRequests(Collector):
         self._rows: dict[tuple[str, str, str, int], list[float]] = {}
         """By labels and status: how many in each bucket, and their seconds in all."""
 
-    def add(self, service: str, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, service: str, method: str, route: str, status: int, seconds: float) -> None:
         """Count one."""
         labels = (service, method, route, status)
         row = self._rows.get(labels)
         if row is None:
-            row = self._rows[labels] = [0.0] * (len(_LATENCY) + 2)
-        row[bisect_left(_LATENCY, seconds)] += 1
+            row = self._rows[labels] = [0.0] * (len(_LATENCY_BUCKETS) + 2)
+        row[bisect_left(_LATENCY_BUCKETS, seconds)] += 1
         row[-1] += seconds
 
     def collect(self) -> Iterable[Metric]:
-        """Return the metrics `coach_http_requests` and `coach_http_request_seconds`."""
+        """Return the metrics `coach_http_requests` and `coach_http_request_duration_seconds`."""
         requests = CounterMetricFamily(
             "coach_http_requests", "Answered requests.", labels=[*self._LABELS, "status"]
         )
         times = HistogramMetricFamily(
-            "coach_http_request_seconds", "Time to answer a request.", labels=self._LABELS
+            "coach_http_request_duration_seconds", "Time to answer a request.", labels=self._LABELS
         )
         by_route: dict[tuple[str, str, str], list[float]] = {}
         for (service, method, route, status), row in self._rows.items():
             requests.add_metric([service, method, route, str(status)], sum(row[:-1]))
-            together = by_route.setdefault((service, method, route), [0.0] * len(row))
-            together[:] = map(operator.add, together, row)
+            totals = by_route.setdefault((service, method, route), [0.0] * len(row))
+            totals[:] = map(operator.add, totals, row)
         for labels, row in by_route.items():
-            buckets = zip([*map(str, _LATENCY), "+Inf"], accumulate(row[:-1]), strict=True)
+            buckets = zip([*map(str, _LATENCY_BUCKETS), "+Inf"], accumulate(row[:-1]), strict=True)
             times.add_metric(labels, list(buckets), row[-1])
         return (requests, times)
 
 
-ANSWERED = AnsweredRequests()
-REGISTRY.register(ANSWERED)
+REQUEST_METRICS = RequestMetrics()
+REGISTRY.register(REQUEST_METRICS)
 
 EVENTS_PUBLISHED = Counter(
-    "coach_events_published", "Events the transport confirmed.", ["service", "type"]
+    "coach_events_published", "Events confirmed by the broker.", ["service", "type"]
 )
 EVENTS_HANDLED = Counter("coach_events_handled", "Deliveries by outcome.", ["consumer", "outcome"])
-EVENT_SECONDS = Histogram(
-    "coach_event_handling_seconds", "Time to handle a delivery.", ["consumer"], buckets=_LATENCY
+EVENT_HANDLING_SECONDS = Histogram(
+    "coach_event_handling_duration_seconds",
+    "Time to handle a delivery.",
+    ["consumer"],
+    buckets=_LATENCY_BUCKETS,
 )
-OUTBOX_ROWS = Gauge("coach_outbox_rows", "Rows that the last relay pass left.", ["service"])
+OUTBOX_ROWS = Gauge("coach_outbox_rows", "Outbox rows waiting to be published.", ["service"])
 
 
-def random_hex(size: int) -> str:
+def random_hex(size_bytes: int) -> str:
     """Return `size` random bytes in hex, to tell things apart: nothing to keep a secret with."""
-    bits = random.getrandbits(8 * size)  # nosec B311 # an id, no secret
-    return bits.to_bytes(size).hex()
+    bits = random.getrandbits(8 * size_bytes)  # nosec B311 # an id, no secret
+    return bits.to_bytes(size_bytes).hex()
 
 
-def fit_request_id(given: bytes) -> str:
+def sanitize_request_id(requested: bytes) -> str:
     """Return a client's request id where it is fit to be logged, else a new one."""
-    return given.decode() if given and _REQUEST_ID.fullmatch(given) else random_hex(8)
+    return requested.decode() if requested and _REQUEST_ID.fullmatch(requested) else random_hex(8)
 
 
 def new_traceparent() -> str:
@@ -103,6 +106,8 @@ def continue_trace(traceparent: str | None) -> str:
     return f"{version}-{trace_id}-{random_hex(8)}-{flags}"
 
 
-def count_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
+def record_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
     """Count an answered request; `route` is a template, "unmatched" where there was none."""
-    ANSWERED.add(service, method if route != "unmatched" else "any", route, status, seconds)
+    REQUEST_METRICS.observe(
+        service, method if route != "unmatched" else "any", route, status, seconds
+    )

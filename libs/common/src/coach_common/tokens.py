@@ -22,7 +22,7 @@ from coach_common.errors import CoachError, Unauthenticated, Unavailable
 from coach_common.http.client import fetch_json
 from coach_common.identity import Identity
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 PublicKeys = Mapping[str, Any]
 """`kid` to an RSA public key."""
@@ -33,16 +33,16 @@ JWKS_PATH = "/.well-known/jwks.json"
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "exp", "type")
 
 _LEEWAY_SECONDS = 10
-_LONGEST = 8 * 1024
-_TRUSTED_HEADERS = frozenset({"alg", "kid", "typ"})
-_CACHED = 10_000
-_REMEMBERED_SECONDS = 30.0
-_FRESH_SECONDS = 60.0
-_PAUSE_SECONDS = 5.0
-_NOBODY = (0.0, None)
+_MAX_TOKEN_LENGTH = 8 * 1024
+_ALLOWED_HEADERS = frozenset({"alg", "kid", "typ"})
+_MAX_CACHED_TOKENS = 10_000
+_TOKEN_CACHE_SECONDS = 30.0
+_JWKS_MAX_AGE_SECONDS = 60.0
+_JWKS_MIN_REFRESH_INTERVAL_SECONDS = 5.0
+_CACHE_MISS = (0.0, None)
 
 
-class TokenReader:
+class AccessTokenVerifier:
     """Turns an access token into an Identity, or refuses it.
 
     A token that passed is remembered by its digest for half a minute: verifying RS256 costs 67
@@ -57,62 +57,62 @@ class TokenReader:
         issuer: str,
         audience: str,
         clock: Clock = utc_now,
-        remembered_seconds: float = _REMEMBERED_SECONDS,
+        cache_seconds: float = _TOKEN_CACHE_SECONDS,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._clock = clock
-        self._remembered_seconds = remembered_seconds
-        self._passed: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
+        self._cache_seconds = cache_seconds
+        self._verified: OrderedDict[bytes, tuple[float, Identity]] = OrderedDict()
 
     @classmethod
-    def of(
+    def from_settings(
         cls,
         settings: TokenSettings,
         keys: Callable[[str], Awaitable[PublicKeys]] | None = None,
         *,
-        remembered_seconds: float = _REMEMBERED_SECONDS,
+        cache_seconds: float = _TOKEN_CACHE_SECONDS,
     ) -> Self:
         """Return a reader as the settings name issuer and audience; keys from auth's JWKS."""
         return cls(
-            keys or JwksKeys(partial(fetch_json, f"{settings.auth_url}{JWKS_PATH}")),
+            keys or JwksCache(partial(fetch_json, f"{settings.auth_url}{JWKS_PATH}")),
             issuer=settings.token_issuer,
             audience=settings.token_audience,
-            remembered_seconds=remembered_seconds,
+            cache_seconds=cache_seconds,
         )
 
-    async def read(self, token: str) -> Identity:
+    async def verify(self, token: str) -> Identity:
         """Return who the token speaks for.
 
         Raises Unauthenticated for anything but a valid access token, Unavailable where the
         keys to check it with cannot be had.
         """
-        digest = digest_of(token)
-        identity = self.known(digest)
+        digest = token_cache_key(token)
+        identity = self.get_cached(digest)
         if identity is None:
             identity = await self._verify(token)
-            self._check_time(identity)
-            until = time.monotonic() + self._remembered_seconds
-            self._passed[digest] = (until, identity)
-            if len(self._passed) > _CACHED:
-                self._passed.popitem(last=False)
+            self._check_expiry(identity)
+            until = time.monotonic() + self._cache_seconds
+            self._verified[digest] = (until, identity)
+            if len(self._verified) > _MAX_CACHED_TOKENS:
+                self._verified.popitem(last=False)
         return identity
 
-    def known(self, digest: bytes) -> Identity | None:
+    def get_cached(self, digest: bytes) -> Identity | None:
         """Return who a token speaks for that passed just now; Unauthenticated once it expired."""
-        until, identity = self._passed.get(digest, _NOBODY)
+        until, identity = self._verified.get(digest, _CACHE_MISS)
         if identity is None or time.monotonic() >= until:
             return None
-        self._check_time(identity)
+        self._check_expiry(identity)
         return identity
 
-    def _check_time(self, identity: Identity) -> None:
+    def _check_expiry(self, identity: Identity) -> None:
         if self._clock() >= identity.expires_at:
             raise Unauthenticated("The access token has expired.", code="token_expired")
 
     async def _verify(self, token: str) -> Identity:
-        key = await self._key(token)
+        key = await self._find_key(token)
         try:
             claims = jwt.decode(
                 token,
@@ -127,31 +127,31 @@ class TokenReader:
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("The access token has expired.", code="token_expired") from None
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
-            raise _refused() from None
+            raise _invalid_token() from None
 
-    async def _key(self, token: str) -> Any:
-        if len(token) > _LONGEST or token.count(".") != 2 or not token.isascii():
-            raise _refused()
+    async def _find_key(self, token: str) -> Any:
+        if len(token) > _MAX_TOKEN_LENGTH or token.count(".") != 2 or not token.isascii():
+            raise _invalid_token()
         try:
             header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError:
-            raise _refused() from None
+            raise _invalid_token() from None
         kid = header.get("kid")
         # Nothing else in a header is obeyed: jku, jwk, x5u, crit and b64 have no place here.
         if (
-            set(header) != _TRUSTED_HEADERS
+            set(header) != _ALLOWED_HEADERS
             or header["typ"] != TOKEN_TYPE
             or header["alg"] != ALGORITHM
             or not isinstance(kid, str)
         ):
-            raise _refused()
+            raise _invalid_token()
         key = (await self._keys(kid)).get(kid)
         if key is None:
-            raise _refused()
+            raise _invalid_token()
         return key
 
 
-class JwksKeys:
+class JwksCache:
     """Auth's public keys as its JWKS tells them, and as it told them last while it is away.
 
     After a minute the first caller has them fetched again and does not wait; 20 s later every
@@ -162,45 +162,49 @@ class JwksKeys:
         self,
         fetch: Callable[[], Awaitable[Any]],
         *,
-        fresh_seconds: float = _FRESH_SECONDS,
-        pause_seconds: float = _PAUSE_SECONDS,
+        max_age_seconds: float = _JWKS_MAX_AGE_SECONDS,
+        min_refresh_interval_seconds: float = _JWKS_MIN_REFRESH_INTERVAL_SECONDS,
     ) -> None:
         self._fetch = fetch
-        self._fresh_seconds = fresh_seconds
-        self._pause_seconds = pause_seconds
+        self._max_age_seconds = max_age_seconds
+        self._min_refresh_interval_seconds = min_refresh_interval_seconds
         self._keys: PublicKeys = {}
-        self._loaded_at = self._asked_at = float("-inf")
-        self._loading: asyncio.Task[None] | None = None
+        self._refreshed_at = self._last_attempt_at = float("-inf")
+        self._refresh_task: asyncio.Task[None] | None = None
 
     async def __call__(self, kid: str) -> PublicKeys:
         """Return the keys; an unknown `kid` asks again, at most once in 5 s."""
         now = time.monotonic()
-        age = now - self._loaded_at
-        if kid in self._keys and age < self._fresh_seconds:
+        age = now - self._refreshed_at
+        if kid in self._keys and age < self._max_age_seconds:
             return self._keys
-        if self._loading is None and now - self._asked_at > self._pause_seconds:
-            self._loading = asyncio.create_task(self._load(), name="jwks")
-        if self._loading is not None and (
-            kid not in self._keys or age > self._fresh_seconds + 4 * self._pause_seconds
+        if (
+            self._refresh_task is None
+            and now - self._last_attempt_at > self._min_refresh_interval_seconds
         ):
-            await asyncio.shield(self._loading)
+            self._refresh_task = asyncio.create_task(self._refresh(), name="jwks")
+        if self._refresh_task is not None and (
+            kid not in self._keys
+            or age > self._max_age_seconds + 4 * self._min_refresh_interval_seconds
+        ):
+            await asyncio.shield(self._refresh_task)
         if not self._keys:
-            raise Unavailable("Sign-in is away. Please try again.")
+            raise Unavailable("Sign-in is temporarily unavailable. Please try again.")
         return self._keys
 
-    async def _load(self) -> None:
-        self._asked_at = time.monotonic()
+    async def _refresh(self) -> None:
+        self._last_attempt_at = time.monotonic()
         try:
             document = await self._fetch()
             self._keys = {jwk["kid"]: jwt.PyJWK(jwk).key for jwk in document["keys"]}
-            self._loaded_at = time.monotonic()
+            self._refreshed_at = time.monotonic()
         except (CoachError, ValueError, KeyError, TypeError, jwt.PyJWTError):
-            log.warning("jwks.not_read")
+            log.warning("jwks.fetch_failed")
         finally:
-            self._loading = None
+            self._refresh_task = None
 
 
-def digest_of(token: str) -> bytes:
+def token_cache_key(token: str) -> bytes:
     """Return what a token that passed is remembered by: SHA-256."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
@@ -208,9 +212,9 @@ def digest_of(token: str) -> bytes:
 def _identity(claims: Mapping[str, Any]) -> Identity:
     for name in ("exp", "iat"):
         if type(claims[name]) is not int:
-            raise _refused()
+            raise _invalid_token()
     if claims["type"] != "access" or not isinstance(claims["jti"], str):
-        raise _refused()
+        raise _invalid_token()
     return Identity(
         user_id=UUID(claims["sub"]),
         login_id=UUID(claims["sid"]),
@@ -219,5 +223,5 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     )
 
 
-def _refused() -> Unauthenticated:
+def _invalid_token() -> Unauthenticated:
     return Unauthenticated("The access token is not valid.", code="token_invalid")

@@ -23,7 +23,7 @@ from coach_common.http.app import create_app
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service, Worker
 from coach_common.storage import ObjectStore
-from coach_common.tokens import TokenReader
+from coach_common.tokens import AccessTokenVerifier
 
 
 def build(
@@ -31,14 +31,14 @@ def build(
     transport: Transport,
     *,
     clock: Clock = utc_now,
-    tokens: TokenReader | None = None,
+    tokens: AccessTokenVerifier | None = None,
     objects: ObjectStore | None = None,
     transcriber: Transcriber | None = None,
     coach: Coach | None = None,
     live_speech: LocalLiveSpeech | None = None,
 ) -> Service:
     """Put the service together; nothing runs yet."""
-    database = Database.of(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
+    database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     store = objects or ObjectStore(settings)
     listener, judge = transcriber or _transcriber(settings), coach or _coach(settings)
     deps = Deps(
@@ -56,7 +56,7 @@ def build(
     app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})
     app.state.deps = deps
     app.state.provider = "openai" if settings.uses_openai else "local"
-    app.state.tokens = tokens or TokenReader.of(settings)
+    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
     speaking = live_speech or LocalLiveSpeech(settings.speech_model_dir)
     app.state.live = live.Live(
@@ -76,7 +76,7 @@ def build(
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
         workers=_workers(settings, deps) | {"live": app.state.live.sweep},
-        purged=(tables.INBOX, tables.TOMBSTONES),
+        retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_close=(speaking.close, listener.close, judge.close, store.close),
     )
 

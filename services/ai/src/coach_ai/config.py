@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from coach_common.config import DatabaseSettings, RabbitSettings, StorageSettings, TokenSettings
+from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
 
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
@@ -56,5 +56,5 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
         return self.ai_provider == "openai"
 
 
-class DistributedAiSettings(AiSettings, RabbitSettings):
+class DistributedAiSettings(AiSettings, RabbitMQSettings):
     """The same, over RabbitMQ."""

@@ -3,7 +3,7 @@
 from coach_ai.deps import Deps
 from coach_ai.domain import CompletedSession, Recording
 from coach_ai.use_cases import facts
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionCompleted,
     SessionDeleted,
@@ -14,7 +14,7 @@ from coach_common.events.catalog import (
 from coach_common.messaging.subscriptions import Handlers
 
 
-async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, delivery: Delivery) -> None:
+async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, delivery: MessageContext) -> None:
     """Queue the recording."""
     recording = Recording(
         upload_id=event.upload_id,
@@ -27,12 +27,14 @@ async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, delivery: Deli
     await facts.take_recording(deps, recording, delivery)
 
 
-async def on_upload_linked(deps: Deps, event: UploadLinked, delivery: Delivery) -> None:
+async def on_upload_linked(deps: Deps, event: UploadLinked, delivery: MessageContext) -> None:
     """Note the session."""
     await facts.link_recording(deps, event.upload_id, event.session_id, delivery)
 
 
-async def on_session_completed(deps: Deps, event: SessionCompleted, delivery: Delivery) -> None:
+async def on_session_completed(
+    deps: Deps, event: SessionCompleted, delivery: MessageContext
+) -> None:
     """Have it judged as soon as its words are known."""
     session = CompletedSession(
         session_id=event.session_id,
@@ -46,12 +48,12 @@ async def on_session_completed(deps: Deps, event: SessionCompleted, delivery: De
     await facts.take_session(deps, session, delivery)
 
 
-async def on_session_deleted(deps: Deps, event: SessionDeleted, delivery: Delivery) -> None:
+async def on_session_deleted(deps: Deps, event: SessionDeleted, delivery: MessageContext) -> None:
     """Erase it."""
     await facts.erase_session(deps, event.session_id, event.user_id, event.keys, delivery)
 
 
-async def on_user_deleted(deps: Deps, event: UserDeleted, delivery: Delivery) -> None:
+async def on_user_deleted(deps: Deps, event: UserDeleted, delivery: MessageContext) -> None:
     """Erase everything the person had here."""
     await facts.erase_user(deps, event.user_id, delivery)
 

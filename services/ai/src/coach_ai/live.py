@@ -25,10 +25,10 @@ from coach_ai.deps import Deps
 from coach_ai.domain import CannotTranscribe
 from coach_ai.spool import CONTENT_TYPES, Recorded, Spool
 from coach_common import logs
-from coach_common.errors import CoachError, NotFound, TooMany, Unavailable
-from coach_common.tokens import TokenReader
+from coach_common.errors import CoachError, NotFound, TooManyRequests, Unavailable
+from coach_common.tokens import AccessTokenVerifier
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 LIVE = Gauge("coach_ai_live_recordings", "Recordings that are being spoken.")
 PARTIALS = Counter("coach_ai_live_partials", "Partial texts that were sent.")
@@ -60,7 +60,7 @@ class Live:
 
     deps: Deps
     speech: LiveSpeech
-    tokens: TokenReader
+    tokens: AccessTokenVerifier
     service_token: str
     folder: Path
     abandoned_seconds: float = ABANDONED_SECONDS
@@ -115,12 +115,12 @@ class Live:
             frame = None
         if not isinstance(frame, dict) or frame.get("type") != "start":
             raise CannotTranscribe("Live audio begins with a start.")
-        identity = await self.tokens.read(str(frame.get("token")))
+        identity = await self.tokens.verify(str(frame.get("token")))
         recorded = Recorded.of(frame.get("key"), frame.get("format"), frame.get("sample_rate"))
         if not recorded.key.startswith(f"uploads/{identity.user_id}/"):
             raise NotFound("Recording not found")
         if len(self._open) >= _MOST:
-            raise TooMany("Too many people speak at once.")
+            raise TooManyRequests("Too many people speak at once.")
         return recorded
 
     async def _take_over(self, key: str) -> None:

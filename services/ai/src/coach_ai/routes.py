@@ -22,16 +22,16 @@ from coach_ai.use_cases import chat as chatting
 from coach_common import logs
 from coach_common.errors import CoachError
 from coach_common.http import problems
-from coach_common.http.app import RetryingRoute
-from coach_common.http.caller import Caller, FromApp
-from coach_common.http.cursor import read_cursor
+from coach_common.http.app import RetryOnConflictRoute
+from coach_common.http.cursor import decode_cursor
+from coach_common.http.dependencies import CurrentUser, InjectDeps
 from coach_common.ids import parse_id
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
-router = APIRouter(tags=["ai"], route_class=RetryingRoute)
+router = APIRouter(tags=["ai"], route_class=RetryOnConflictRoute)
 
-AiDeps = Annotated[Deps, FromApp]
+AiDeps = Annotated[Deps, InjectDeps]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=100)]
 
@@ -60,7 +60,7 @@ async def read_quality() -> QualityCard:
 @router.post("/ai/chat", response_model=ChatReply, responses=_STREAMED | {404: {}})
 async def chat(
     body: ChatMessage,
-    caller: Caller,
+    caller: CurrentUser,
     deps: AiDeps,
     request: Request,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
@@ -75,7 +75,7 @@ async def chat(
         deps,
         caller,
         message=body.message,
-        conversation_id=None if known is None else parse_id(known, what="Conversation"),
+        conversation_id=None if known is None else parse_id(known, resource="Conversation"),
     )
     provider = request.app.state.provider
     if _wants_stream(accept):
@@ -88,33 +88,39 @@ async def chat(
 
 @router.get("/ai/conversations")
 async def list_conversations(
-    caller: Caller, deps: AiDeps, limit: Limit = 50, cursor: Cursor = None
+    caller: CurrentUser, deps: AiDeps, limit: Limit = 50, cursor: Cursor = None
 ) -> ConversationsOut:
     """List the caller's conversations with the coach, the one used last first."""
-    before = None if cursor is None else read_cursor(cursor, caller.user_id, of=CURSOR)
+    before = None if cursor is None else decode_cursor(cursor, caller.user_id, list_name=CURSOR)
     page = await chatting.list_conversations(deps, caller, limit=limit, before=before)
     return ConversationsOut.of(page, caller.user_id)
 
 
 @router.get("/ai/conversations/{conversation_id}")
 async def read_conversation(
-    conversation_id: str, caller: Caller, deps: AiDeps, limit: Limit = 100, cursor: Cursor = None
+    conversation_id: str,
+    caller: CurrentUser,
+    deps: AiDeps,
+    limit: Limit = 100,
+    cursor: Cursor = None,
 ) -> ConversationOut:
     """Return what was said, oldest first: the newest page, and `next_cursor` to go back."""
     said = await chatting.read_conversation(
         deps,
         caller,
-        parse_id(conversation_id, what="Conversation"),
+        parse_id(conversation_id, resource="Conversation"),
         limit=limit,
-        before=None if cursor is None else parse_id(cursor, what="Page"),
+        before=None if cursor is None else parse_id(cursor, resource="Page"),
     )
     return ConversationOut.with_messages(said)
 
 
 @router.delete("/ai/conversations/{conversation_id}", status_code=204)
-async def delete_conversation(conversation_id: str, caller: Caller, deps: AiDeps) -> Response:
+async def delete_conversation(conversation_id: str, caller: CurrentUser, deps: AiDeps) -> Response:
     """Erase a conversation with all that was said in it."""
-    await chatting.delete_conversation(deps, caller, parse_id(conversation_id, what="Conversation"))
+    await chatting.delete_conversation(
+        deps, caller, parse_id(conversation_id, resource="Conversation")
+    )
     return Response(status_code=204)
 
 
@@ -129,9 +135,9 @@ async def _frames(turn: chatting.Turn, provider: str) -> AsyncIterator[bytes]:
             async for piece in turn.pieces:
                 yield _frame("delta", {"text": piece})
     except CoachError as error:
-        status = problems.status_of(error)
+        status = problems.http_status(error)
         log.warning("chat.broke_off", code=error.code)
-        yield _frame("error", problems.body_of(status, str(error), code=error.code))
+        yield _frame("error", problems.problem_body(status, str(error), code=error.code))
         return
     done = {"conversation_id": str(turn.conversation_id), "provider": provider}
     yield _frame("done", done)

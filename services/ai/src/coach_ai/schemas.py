@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from coach_ai.domain import Conversation, ConversationPage, MessagePage
-from coach_common.http.cursor import write_cursor
+from coach_common.http.cursor import encode_cursor
 
 CURSOR = "conversations"
 
@@ -58,7 +58,7 @@ class ConversationsOut(BaseModel):
             conversations=[ConversationListed.of(one) for one in page.conversations],
             next_cursor=None
             if page.next_before is None
-            else write_cursor(page.next_before, user_id, of=CURSOR),
+            else encode_cursor(page.next_before, user_id, list_name=CURSOR),
         )
 
 

@@ -10,7 +10,7 @@ from coach_ai.use_cases.transcription import fail_transcription, transcribe_reco
 from coach_common import logs
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _POLL_SECONDS = 1.0
 _COLD_SECONDS = 30.0

@@ -18,12 +18,12 @@ from coach_ai.store import usage
 from coach_ai.tables import USAGE
 from coach_ai.use_cases import budget, jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
-from coach_common.errors import CoachError, TooMany, Unavailable
+from coach_common.errors import CoachError, TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackGenerated, SessionCompleted
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import deliver, eventually, published
+from coach_common.testing.harness import deliver_event, emitted_events, wait_until
 
 WORK = Answer("T", "Q", "Words.")
 
@@ -43,13 +43,13 @@ def served(service: Service, deps: Deps) -> Service:
 
 
 async def _counted(deps: Deps, user_id: UUID) -> int:
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         return await usage.tokens_on(tx, user_id, deps.clock().date())
 
 
 async def _judge(service: Service, deps: Deps, user_id: UUID) -> UUID:
     session_id = new_id()
-    await deliver(
+    await deliver_event(
         service,
         SessionCompleted(
             session_id=session_id, user_id=user_id, title="T", question="Q?",
@@ -74,7 +74,7 @@ async def test_of_many_at_once_only_as_many_pass_as_the_day_has_room_for(
                 outcomes.append("passed")
                 await everybody_asked.wait()
                 spent.add("s1", 10, 2)
-        except TooMany:
+        except TooManyRequests:
             outcomes.append("refused")
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
@@ -94,7 +94,7 @@ async def test_what_was_held_and_not_spent_is_given_back(deps: Deps, user_id: UU
             spent.add("s1", 10, 2)
 
     # 72 are spent: no room for 30 more, though there would be for 12.
-    with pytest.raises(TooMany) as refused:
+    with pytest.raises(TooManyRequests) as refused:
         async with budget.held(deps, user_id, "judge", WORK):
             raise AssertionError("it was let through")
 
@@ -137,7 +137,7 @@ async def test_at_midnight_the_day_is_whole_again_and_the_old_one_takes_nothing_
 
 
 async def test_more_than_a_whole_day_is_never_asked_for(deps: Deps, user_id: UUID) -> None:
-    with pytest.raises(TooMany):
+    with pytest.raises(TooManyRequests):
         async with budget.held(replace(deps, daily_tokens=29), user_id, "judge", WORK):
             raise AssertionError("it was let through")
 
@@ -147,8 +147,8 @@ async def test_each_judgement_keeps_its_tokens_its_seconds_and_its_cost(
 ) -> None:
     session_id = await _judge(served, deps, user_id)
 
-    async with deps.db.read() as tx:
-        (row,) = await tx.rows(select(USAGE))
+    async with deps.db.read_only() as tx:
+        (row,) = await tx.fetch_all(select(USAGE))
     assert (row["session_id"], row["model"], row["tokens"]) == (session_id, "s1", 12)
     assert (row["tokens_in"], row["tokens_out"], row["cost_microdollars"]) == (12, 0, 3)
     assert row["seconds"] > 0
@@ -159,8 +159,8 @@ async def test_a_model_without_a_known_price_costs_nobody_knows_what(
 ) -> None:
     await _judge(served, replace(deps, prices={"s2": (1.0, 1.0)}), user_id)
 
-    async with deps.db.read() as tx:
-        (row,) = await tx.rows(select(USAGE))
+    async with deps.db.read_only() as tx:
+        (row,) = await tx.fetch_all(select(USAGE))
     assert (row["tokens"], row["cost_microdollars"]) == (12, None)
 
 
@@ -188,7 +188,7 @@ async def test_chat_and_judgements_spend_the_same_day(
     assert int(refused.headers["retry-after"]) > 0
     assert await _counted(deps, user_id) == 72
     assert REGISTRY.get_sample_value("coach_ai_model_tokens_total", labels) == before + 72
-    assert await published(served.database, FeedbackGenerated) == []
+    assert await emitted_events(served.database, FeedbackGenerated) == []
 
 
 async def test_whoever_leaves_a_reply_has_spent_what_it_took(
@@ -209,7 +209,7 @@ async def test_whoever_leaves_a_reply_has_spent_what_it_took(
         async def is_settled() -> bool:
             return await _counted(deps, user_id) == 12
 
-        await eventually(is_settled, what="the tokens that were given back")
+        await wait_until(is_settled, description="the tokens that were given back")
     assert held == 30
 
 

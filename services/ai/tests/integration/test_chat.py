@@ -15,7 +15,7 @@ from coach_common.events.catalog import UserDeleted
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import client_for, deliver, eventually
+from coach_common.testing.harness import client_for, deliver_event, wait_until
 
 STREAM = {"accept": "text/event-stream"}
 
@@ -150,7 +150,7 @@ async def test_leaving_in_the_middle_ends_the_work_and_leaves_nothing_behind(
         async def is_over() -> bool:
             return coach.finished == 1 and _turns("left") == left + 1
 
-        await eventually(is_over, what="the end of the work")
+        await wait_until(is_over, description="the end of the work")
         assert (await client.get("/ai/conversations")).json()["conversations"] == []
 
 
@@ -249,7 +249,7 @@ async def test_what_is_deleted_while_the_coach_speaks_stays_deleted(
     async def has_begun() -> bool:
         return len(coach.asked) == 2
 
-    await eventually(has_begun, what="the second turn")
+    await wait_until(has_begun, description="the second turn")
     where = f"/ai/conversations/{first['conversation_id']}"
     assert (await client.delete(where)).status_code == 204
     gate.set()
@@ -263,7 +263,7 @@ async def test_a_deleted_person_leaves_no_conversation(
 ) -> None:
     first = await _say(client, "Hello")
 
-    await deliver(service, UserDeleted(user_id=user_id))
+    await deliver_event(service, UserDeleted(user_id=user_id))
 
     assert (await client.get("/ai/conversations")).json()["conversations"] == []
     where = f"/ai/conversations/{first['conversation_id']}"

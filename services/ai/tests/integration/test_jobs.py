@@ -28,7 +28,7 @@ from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, USAGE
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
-from coach_common.db.migrate import differences
+from coach_common.db.migrate import schema_differences
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     DeliveryMeasured,
@@ -47,7 +47,7 @@ from coach_common.ids import new_id
 from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
-from coach_common.testing.harness import deliver, published
+from coach_common.testing.harness import deliver_event, emitted_events
 
 WORK = {
     JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
@@ -113,7 +113,7 @@ async def _later(deps: Deps) -> None:
 
 async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
     assert service.database is not None
-    assert await differences(service.database, "coach_ai", METADATA) == []
+    assert await schema_differences(service.database, "coach_ai", METADATA) == []
 
 
 @pytest.mark.parametrize("is_linked", [True, False])
@@ -133,13 +133,13 @@ async def test_every_order_ends_in_one_transcript_and_one_feedback(
                 continue
             event_id = new_id()
             for _ in range(2):
-                verdict = await deliver(service, events[name], event_id=event_id)
+                verdict = await deliver_event(service, events[name], event_id=event_id)
                 assert verdict.outcome is Outcome.DONE
-            await deliver(service, events[name])
+            await deliver_event(service, events[name])
         await _work(deps)
 
-        transcribed = await published(service.database, TranscriptionCompleted)
-        judged = await published(service.database, FeedbackGenerated)
+        transcribed = await emitted_events(service.database, TranscriptionCompleted)
+        judged = await emitted_events(service.database, FeedbackGenerated)
         assert [one.key for one in transcribed].count(told.key) == 1, order
         assert [one.session_id for one in judged].count(told.session_id) == 1, order
 
@@ -148,7 +148,7 @@ async def test_a_clients_words_are_judged_where_no_recording_is_named(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
     told = Told(user_id)
-    await deliver(service, told.completed(key=False, transcript="My own words."))
+    await deliver_event(service, told.completed(key=False, transcript="My own words."))
 
     await _work(deps)
 
@@ -160,8 +160,8 @@ async def test_what_is_heard_reaches_the_judge_with_its_times(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
     told = Told(user_id)
-    await deliver(service, told.confirmed())
-    await deliver(service, told.completed())
+    await deliver_event(service, told.confirmed())
+    await deliver_event(service, told.completed())
 
     await _work(deps)
 
@@ -175,12 +175,12 @@ async def test_delivery_is_told_with_the_words_and_the_judge_finds_the_same(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
     told = Told(user_id)
-    await deliver(service, told.confirmed())
-    await deliver(service, told.completed())
+    await deliver_event(service, told.confirmed())
+    await deliver_event(service, told.completed())
 
     await _work(deps)
 
-    (measured,) = await published(service.database, DeliveryMeasured)
+    (measured,) = await emitted_events(service.database, DeliveryMeasured)
     assert (measured.key, measured.session_id) == (told.key, told.session_id)
     assert measured.delivery["status"] == "not_measurable"
     assert measure(coach.judged[0]) == measured.delivery
@@ -196,30 +196,30 @@ async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
     transcriber.news = [TRACK, Progress(40.0, 61.0)]
     transcriber.failures = [Unavailable("Away.")]
     told = Told(user_id)
-    await deliver(service, told.confirmed())
+    await deliver_event(service, told.confirmed())
 
     await _work(deps)
 
-    (early,) = await published(service.database, DeliveryMeasured)
+    (early,) = await emitted_events(service.database, DeliveryMeasured)
     assert (early.key, early.session_id, early.is_complete) == (told.key, told.session_id, False)
     assert early.delivery == measure_sound(TRACK)
-    (progress,) = await published(service.database, TranscriptionProgressed)
+    (progress,) = await emitted_events(service.database, TranscriptionProgressed)
     assert (progress.key, progress.done_seconds, progress.duration_seconds) == (
         told.key, 40.0, 61.0,
     )  # fmt: skip
-    assert await published(service.database, TranscriptionCompleted) == []
+    assert await emitted_events(service.database, TranscriptionCompleted) == []
 
     await _later(deps)
     await _work(deps)
 
-    *_, whole = await published(service.database, DeliveryMeasured)
+    *_, whole = await emitted_events(service.database, DeliveryMeasured)
     assert whole.is_complete
 
 
 async def test_a_late_worker_tells_nothing_of_what_it_hears(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    await deliver(service, Told(user_id).confirmed())
+    await deliver_event(service, Told(user_id).confirmed())
     late = await _claim(deps)
     await _later(deps)
     await _work(deps)
@@ -227,23 +227,23 @@ async def test_a_late_worker_tells_nothing_of_what_it_hears(
 
     await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
-    assert [one.is_complete for one in await published(service.database, DeliveryMeasured)] == [
-        True
-    ]
-    assert await published(service.database, TranscriptionProgressed) == []
+    assert [
+        one.is_complete for one in await emitted_events(service.database, DeliveryMeasured)
+    ] == [True]
+    assert await emitted_events(service.database, TranscriptionProgressed) == []
 
 
 async def test_a_recording_that_was_heard_before_its_sound_was_measured_is_still_judged(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
     told = Told(user_id)
-    await deliver(service, told.confirmed())
+    await deliver_event(service, told.confirmed())
     await _work(deps)
     async with deps.db.transaction() as tx:
         kept = json.loads(await tx.scalar(select(RECORDINGS.c.transcript)))
         del kept["sound"]
         await tx.execute(update(RECORDINGS).values(transcript=json.dumps(kept)))
-    await deliver(service, told.completed())
+    await deliver_event(service, told.completed())
 
     await _work(deps)
 
@@ -257,15 +257,15 @@ async def test_a_provider_that_is_down_is_told_once_and_tried_until_it_is_up(
 ) -> None:
     told = Told(user_id)
     transcriber.failures = [Unavailable("The AI provider is away.")] * 3
-    await deliver(service, told.confirmed())
+    await deliver_event(service, told.confirmed())
 
     for _ in range(4):
         await _work(deps)
         await _later(deps)
 
-    (failed,) = await published(service.database, TranscriptionFailed)
+    (failed,) = await emitted_events(service.database, TranscriptionFailed)
     assert (failed.reason, failed.retryable) == ("The AI provider is away.", True)
-    assert len(await published(service.database, TranscriptionCompleted)) == 1
+    assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
 async def test_pauses_grow_and_end_after_a_day(
@@ -273,18 +273,18 @@ async def test_pauses_grow_and_end_after_a_day(
 ) -> None:
     told = Told(user_id)
     coach.failures = [Unavailable("Away.")] * 3
-    await deliver(service, told.completed(key=False, transcript="Words."))
+    await deliver_event(service, told.completed(key=False, transcript="Words."))
     pauses = []
     for hours in (0, 0, 24):
         clock.advance(hours * 3600)
         await _work(deps)
-        async with deps.db.read() as tx:
-            rows = await tx.rows(select(JOBS.c.run_after))
+        async with deps.db.read_only() as tx:
+            rows = await tx.fetch_all(select(JOBS.c.run_after))
         pauses += [(row["run_after"] - clock()).total_seconds() for row in rows]
         await _later(deps)
 
     assert 1.4 <= pauses[0] <= 2 < 2.9 <= pauses[1] <= 4
-    failures = await published(service.database, FeedbackFailed)
+    failures = await emitted_events(service.database, FeedbackFailed)
     assert [failure.retryable for failure in failures] == [True, False]
     assert await _work(deps) == 0
 
@@ -294,22 +294,22 @@ async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
 ) -> None:
     coach.tokens = coach.most = deps.daily_tokens
     first, second, anothers = Told(user_id), Told(user_id), Told(new_id())
-    await deliver(service, first.completed(key=False, transcript="Words."))
+    await deliver_event(service, first.completed(key=False, transcript="Words."))
     await _work(deps)
-    await deliver(service, second.completed(key=False, transcript="More words."))
-    await deliver(service, anothers.completed(key=False, transcript="Other words."))
+    await deliver_event(service, second.completed(key=False, transcript="More words."))
+    await deliver_event(service, anothers.completed(key=False, transcript="Other words."))
 
     await _work(deps)
-    today = [one.session_id for one in await published(service.database, FeedbackGenerated)]
+    today = [one.session_id for one in await emitted_events(service.database, FeedbackGenerated)]
     clock.advance(24 * 3600)
     await _later(deps)
     await _work(deps)
 
     assert today == [first.session_id, anothers.session_id]
-    (told,) = await published(service.database, FeedbackFailed)
+    (told,) = await emitted_events(service.database, FeedbackFailed)
     assert (told.session_id, told.retryable) == (second.session_id, True)
     assert "budget" in told.reason
-    generated = await published(service.database, FeedbackGenerated)
+    generated = await emitted_events(service.database, FeedbackGenerated)
     assert [one.session_id for one in generated] == [*today, second.session_id]
 
 
@@ -318,17 +318,17 @@ async def test_deleting_a_session_gives_no_budget_back_and_deleting_the_person_l
 ) -> None:
     coach.tokens = coach.most = 7
     told = Told(user_id)
-    await deliver(service, told.completed(key=False, transcript="Words."))
+    await deliver_event(service, told.completed(key=False, transcript="Words."))
     await _work(deps)
 
-    await deliver(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
-    async with deps.db.read() as tx:
+    await deliver_event(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
+    async with deps.db.read_only() as tx:
         kept = await usage.tokens_on(tx, user_id, deps.clock().date())
-    await deliver(service, UserDeleted(user_id=user_id))
+    await deliver_event(service, UserDeleted(user_id=user_id))
 
     assert kept == 7
-    async with deps.db.read() as tx:
-        assert await tx.rows(select(USAGE)) == await tx.rows(select(BUDGETS)) == []
+    async with deps.db.read_only() as tx:
+        assert await tx.fetch_all(select(USAGE)) == await tx.fetch_all(select(BUDGETS)) == []
 
 
 async def test_completing_again_tries_at_once(
@@ -336,14 +336,14 @@ async def test_completing_again_tries_at_once(
 ) -> None:
     told = Told(user_id)
     coach.failures = [Unavailable("Away.")]
-    await deliver(service, told.completed(key=False, transcript="Words."))
+    await deliver_event(service, told.completed(key=False, transcript="Words."))
     await _work(deps)
     assert await _work(deps) == 0
 
-    await deliver(service, told.completed(key=False, transcript="Words."))
+    await deliver_event(service, told.completed(key=False, transcript="Words."))
 
     assert await _work(deps) == 1
-    assert len(await published(service.database, FeedbackGenerated)) == 1
+    assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
 
 
 @pytest.mark.parametrize("kind", ["transcription", "feedback"])
@@ -353,19 +353,19 @@ async def test_what_can_never_work_fails_at_once_with_its_reason(
     told = Told(user_id)
     transcriber.failures = [CannotTranscribe("No speech.")] if kind == "transcription" else []
     coach.failures = [CannotJudge("Declined.")]
-    await deliver(service, told.confirmed())
-    await deliver(service, told.completed())
+    await deliver_event(service, told.confirmed())
+    await deliver_event(service, told.completed())
 
     await _work(deps)
 
     if kind == "transcription":
-        (failed,) = await published(service.database, TranscriptionFailed)
+        (failed,) = await emitted_events(service.database, TranscriptionFailed)
         assert (failed.reason, failed.retryable) == ("No speech.", False)
         assert coach.judged == []
     else:
-        (refused,) = await published(service.database, FeedbackFailed)
+        (refused,) = await emitted_events(service.database, FeedbackFailed)
         assert (refused.reason, refused.retryable) == ("Declined.", False)
-    assert await published(service.database, FeedbackGenerated) == []
+    assert await emitted_events(service.database, FeedbackGenerated) == []
 
 
 async def test_a_missing_object_fails_with_its_reason(
@@ -373,11 +373,11 @@ async def test_a_missing_object_fails_with_its_reason(
 ) -> None:
     told = Told(user_id)
     objects.missing.add(told.key)
-    await deliver(service, told.confirmed())
+    await deliver_event(service, told.confirmed())
 
     await _work(deps)
 
-    (failed,) = await published(service.database, TranscriptionFailed)
+    (failed,) = await emitted_events(service.database, TranscriptionFailed)
     assert not failed.retryable
 
 
@@ -386,8 +386,8 @@ async def test_a_recording_without_speech_leaves_the_clients_words(
 ) -> None:
     told = Told(user_id)
     transcriber.failures = [CannotTranscribe("No speech.")]
-    await deliver(service, told.completed(transcript="My own words."))
-    await deliver(service, told.confirmed())
+    await deliver_event(service, told.completed(transcript="My own words."))
+    await deliver_event(service, told.confirmed())
 
     await _work(deps)
 
@@ -397,27 +397,27 @@ async def test_a_recording_without_speech_leaves_the_clients_words(
 async def test_a_worker_that_died_is_replaced_after_its_lease(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
-    await deliver(service, Told(user_id).confirmed())
+    await deliver_event(service, Told(user_id).confirmed())
     await _claim(deps)
 
     assert await _work(deps) == 0
     await _later(deps)
 
     assert await _work(deps) == 1
-    assert len(await published(service.database, TranscriptionCompleted)) == 1
+    assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
 async def test_a_late_workers_result_is_dropped(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
-    await deliver(service, Told(user_id).confirmed())
+    await deliver_event(service, Told(user_id).confirmed())
     late = await _claim(deps)
     await _later(deps)
     await _work(deps)
 
     await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
-    assert len(await published(service.database, TranscriptionCompleted)) == 1
+    assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
     async with deps.db.transaction() as tx:
         assert not await renew_lease(tx, late)
 
@@ -425,14 +425,14 @@ async def test_a_late_workers_result_is_dropped(
 async def test_three_claims_without_an_outcome_are_given_up(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
-    await deliver(service, Told(user_id).confirmed())
+    await deliver_event(service, Told(user_id).confirmed())
     for _ in range(3):
         await _claim(deps)
         await _later(deps)
 
     await _work(deps)
 
-    (failed,) = await published(service.database, TranscriptionFailed)
+    (failed,) = await emitted_events(service.database, TranscriptionFailed)
     assert (failed.reason, failed.retryable) == (jobs.GIVEN_UP, False)
 
 
@@ -445,7 +445,7 @@ async def test_a_stop_gives_the_job_back_at_once(
         begun.set()
         await never.wait()
 
-    await deliver(service, Told(user_id).confirmed())
+    await deliver_event(service, Told(user_id).confirmed())
     running = asyncio.create_task(jobs.run(deps, await _claim(deps), hang, fail_transcription))
     await begun.wait()
     running.cancel()
@@ -457,7 +457,7 @@ async def test_a_stop_gives_the_job_back_at_once(
 
 async def test_twenty_workers_claim_each_job_once(service: Service, deps: Deps) -> None:
     for _ in range(5):
-        await deliver(service, Told(new_id()).confirmed())
+        await deliver_event(service, Told(new_id()).confirmed())
 
     claimed = await asyncio.gather(
         *(jobs.Turns().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
@@ -472,8 +472,8 @@ async def test_ten_uploads_of_one_do_not_stand_before_anothers_first(
 ) -> None:
     busy, patient = new_id(), new_id()
     for _ in range(10):
-        await deliver(service, Told(busy).confirmed())
-    await deliver(service, Told(patient).confirmed())
+        await deliver_event(service, Told(busy).confirmed())
+    await deliver_event(service, Told(patient).confirmed())
     turns = jobs.Turns()
     order = []
     for _ in range(4):
@@ -490,10 +490,10 @@ async def test_replicas_together_let_nobody_wait_for_anothers_ten(
 ) -> None:
     busy, patient = new_id(), new_id()
     for _ in range(10):
-        await deliver(service, Told(busy).confirmed())
+        await deliver_event(service, Told(busy).confirmed())
     replicas = [jobs.Turns() for _ in range(3)]
     first = [await turns.claim(deps, JobKind.TRANSCRIPTION) for turns in replicas]
-    await deliver(service, Told(patient).confirmed())
+    await deliver_event(service, Told(patient).confirmed())
 
     # The first replica that is free takes the newcomer, and so would one that has just started.
     assert first[2] is not None
@@ -503,7 +503,7 @@ async def test_replicas_together_let_nobody_wait_for_anothers_ten(
     assert job is not None and job.user_id == patient
     assert {one.user_id for one in first if one} == {busy}
     newcomer = Told(new_id())
-    await deliver(service, newcomer.confirmed())
+    await deliver_event(service, newcomer.confirmed())
     started = await jobs.Turns().claim(deps, JobKind.TRANSCRIPTION)
     assert started is not None and started.user_id == newcomer.user_id
 
@@ -513,8 +513,8 @@ async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
     service: Service, deps: Deps, user_id: UUID, by: str
 ) -> None:
     told = Told(user_id)
-    await deliver(service, told.confirmed(is_linked=by != "key"))
-    await deliver(service, told.completed())
+    await deliver_event(service, told.confirmed(is_linked=by != "key"))
+    await deliver_event(service, told.completed())
     gone = {
         "session": SessionDeleted(session_id=told.session_id, user_id=user_id),
         "key": SessionDeleted(session_id=told.session_id, user_id=user_id, keys=[told.key]),
@@ -522,14 +522,14 @@ async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
     }[by]
     running = await _claim(deps)
 
-    await deliver(service, gone)
+    await deliver_event(service, gone)
     await jobs.run(deps, running, *WORK[JobKind.TRANSCRIPTION])
-    await deliver(service, told.completed())
+    await deliver_event(service, told.completed())
 
-    assert await published(service.database, TranscriptionCompleted) == []
-    async with deps.db.read() as tx:
+    assert await emitted_events(service.database, TranscriptionCompleted) == []
+    async with deps.db.read_only() as tx:
         for table in (RECORDINGS, ANSWERS, JOBS):
-            assert await tx.rows(select(table)) == []
+            assert await tx.fetch_all(select(table)) == []
 
 
 async def test_the_temporary_file_is_removed_whatever_happens(
@@ -537,7 +537,7 @@ async def test_the_temporary_file_is_removed_whatever_happens(
 ) -> None:
     transcriber.failures = [CannotTranscribe("No.")]
     told = Told(user_id)
-    await deliver(service, told.confirmed())
+    await deliver_event(service, told.confirmed())
     await _work(deps)
 
     assert transcriber.heard == [told.key.encode()]

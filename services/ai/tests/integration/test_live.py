@@ -24,7 +24,7 @@ from coach_ai.ports import Coach, Transcriber
 from coach_common.config import Settings
 from coach_common.errors import Unavailable
 from coach_common.service import Service, listen, running
-from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
+from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_embedded.demo import word_error_rate
 
 SERVICE_TOKEN = "a token that only the gateway knows"
@@ -55,7 +55,7 @@ def store() -> Objects:
 @pytest.fixture
 async def live(
     settings: AiSettings,
-    transport: KeepingTransport,
+    transport: FakeTransport,
     clock: FakeClock,
     issuer: TokenIssuer,
     transcriber: Transcriber,
@@ -67,12 +67,12 @@ async def live(
         update={"service_token": SERVICE_TOKEN, "live_dir": tmp_path / "live"}
     )
     built = build(
-        chosen, transport, clock=clock, tokens=issuer.reader, objects=store,  # type: ignore[arg-type]
+        chosen, transport, clock=clock, tokens=issuer.verifier, objects=store,  # type: ignore[arg-type]
         transcriber=transcriber, coach=coach,
     )  # fmt: skip
     listener = listen("127.0.0.1", 0)
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}/internal/live"
-    bare = Service("live", built.app, Settings(shutdown_seconds=1), KeepingTransport())
+    bare = Service("live", built.app, Settings(shutdown_seconds=1), FakeTransport())
     async with running(bare, listener):
         yield Line(url, built.app.state.live, issuer)  # type: ignore[attr-defined]
     await built.app.state.live.speech.close()  # type: ignore[attr-defined]

@@ -2,15 +2,17 @@
 
 import sys
 
-from coach_auth import operators
+from coach_auth import admin_cli
 from coach_auth.app import build
 from coach_auth.config import AuthSettings, DistributedAuthSettings
 from coach_auth.tables import METADATA
-from coach_common.cli import operator_command, service_command
+from coach_common.cli import admin_command, service_command
 
-keys = operator_command("auth keys", AuthSettings, build, operators.KEYS)
-users = operator_command("users", AuthSettings, build, operators.USERS)
-main = service_command("auth", DistributedAuthSettings, build, METADATA, more={"keys": keys})
+keys = admin_command("auth keys", AuthSettings, build, admin_cli.KEY_SUBCOMMANDS)
+users = admin_command("users", AuthSettings, build, admin_cli.USER_SUBCOMMANDS)
+main = service_command(
+    "auth", DistributedAuthSettings, build, METADATA, extra_commands={"keys": keys}
+)
 
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:]))

@@ -5,44 +5,53 @@ from functools import partial
 
 from coach_auth import routes, tables, workers
 from coach_auth.config import AuthSettings
-from coach_auth.deps import Deps, KeyRing, KeyTerms, TokenTerms
-from coach_auth.keys import Secret
-from coach_auth.limits import FailedLogins
-from coach_auth.passwords import Passwords
-from coach_auth.use_cases import signing
+from coach_auth.deps import Deps, KeyRotationPolicy, SigningKeyCache, TokenPolicy
+from coach_auth.keys import KeyDerivation
+from coach_auth.login_throttle import LoginThrottle
+from coach_auth.passwords import PasswordHasher
+from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
-from coach_common.counts import Counts
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
 from coach_common.messaging.subscriptions import Transport
 from coach_common.service import Service
-from coach_common.tokens import TokenReader
+from coach_common.sliding_window import SlidingWindowCounter
+from coach_common.tokens import AccessTokenVerifier
 
 
 def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
     """Put the service together; nothing runs yet."""
-    database = Database.of(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
-    passwords = Passwords(settings.bcrypt_cost)
-    terms = TokenTerms(
+    database = Database.from_settings(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
+    passwords = PasswordHasher(settings.bcrypt_cost)
+    token_policy = TokenPolicy(
         settings.token_issuer,
         settings.token_audience,
         timedelta(minutes=settings.access_token_expire_minutes),
         timedelta(days=settings.refresh_token_expire_days),
     )
-    keys = KeyTerms(
+    key_policy = KeyRotationPolicy(
         timedelta(days=settings.signing_key_days),
         timedelta(seconds=settings.signing_key_lead_seconds),
     )
-    secret = Secret(settings.secret_key)
-    ring = KeyRing(keys.look_seconds)
-    counts = Counts.of(settings.redis_url, lambda: clock().timestamp())
-    deps = Deps(database, clock, passwords, secret, terms, FailedLogins(counts), keys, ring)
+    key_derivation = KeyDerivation(settings.secret_key)
+    key_cache = SigningKeyCache(key_policy.poll_seconds)
+    counts = SlidingWindowCounter.from_redis_url(settings.redis_url, lambda: clock().timestamp())
+    deps = Deps(
+        database,
+        clock,
+        passwords,
+        key_derivation,
+        token_policy,
+        LoginThrottle(counts),
+        key_policy,
+        key_cache,
+    )
     app = create_app("auth", checks={"database": database.check, "broker": transport.check})
     app.state.deps = deps
-    app.state.tokens = TokenReader.of(
+    app.state.tokens = AccessTokenVerifier.from_settings(
         settings,
-        partial(signing.get_public_keys, deps),
-        remembered_seconds=keys.look_seconds,
+        partial(signing_keys.get_public_keys, deps),
+        cache_seconds=key_policy.poll_seconds,
     )
     app.state.service_token = settings.service_token
     app.include_router(routes.router)
@@ -54,10 +63,10 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         database=database,
         package="coach_auth",
         workers={
-            "purge": partial(workers.purge, deps),
+            "purge": partial(workers.purge_expired_logins, deps),
             "signing keys": partial(workers.rotate_keys, deps),
         },
-        purged=(tables.INBOX,),
-        on_start=(partial(signing.get_signing_key, deps),),
+        retention_tables=(tables.INBOX,),
+        on_start=(partial(signing_keys.get_signing_key, deps),),
         on_close=(passwords.close, counts.close),
     )

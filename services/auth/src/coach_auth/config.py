@@ -3,18 +3,18 @@
 from pydantic import Field
 
 from coach_common.config import (
-    CountsSettings,
     DatabaseSettings,
-    RabbitSettings,
-    Secret,
+    RabbitMQSettings,
+    RedisSettings,
+    SecretSetting,
     TokenSettings,
 )
 
 
-class AuthSettings(DatabaseSettings, TokenSettings, CountsSettings):
+class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
     """What auth reads."""
 
-    secret_key: Secret = Field(min_length=32)
+    secret_key: SecretSetting = Field(min_length=32)
     service_token: str = Field(min_length=16)
     access_token_expire_minutes: int = Field(default=30, ge=1)
     refresh_token_expire_days: int = Field(default=7, ge=1)
@@ -24,5 +24,5 @@ class AuthSettings(DatabaseSettings, TokenSettings, CountsSettings):
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
 
 
-class DistributedAuthSettings(AuthSettings, RabbitSettings):
+class DistributedAuthSettings(AuthSettings, RabbitMQSettings):
     """The same, over RabbitMQ."""

@@ -3,44 +3,44 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from coach_auth.keys import Secret, SigningKey
-from coach_auth.limits import FailedLogins
-from coach_auth.passwords import Passwords
+from coach_auth.keys import KeyDerivation, SigningKey
+from coach_auth.login_throttle import LoginThrottle
+from coach_auth.passwords import PasswordHasher
 from coach_common.clock import Clock
 from coach_common.db.database import Database
 from coach_common.tokens import PublicKeys
 
 
 @dataclass(frozen=True, slots=True)
-class TokenTerms:
+class TokenPolicy:
     """What tokens say and how long they live."""
 
     issuer: str
     audience: str
-    access: timedelta
-    refresh: timedelta
+    access_lifetime: timedelta
+    refresh_lifetime: timedelta
 
 
 @dataclass(frozen=True, slots=True)
-class KeyTerms:
+class KeyRotationPolicy:
     """How long a key signs, and how long it is published before it does."""
 
-    period: timedelta
-    lead: timedelta
+    rotation_period: timedelta
+    publication_lead: timedelta
 
     @property
-    def look_seconds(self) -> float:
+    def poll_seconds(self) -> float:
         """How often a replica looks at the table: well within the lead."""
-        return min(5.0, self.lead.total_seconds() / 8)
+        return min(5.0, self.publication_lead.total_seconds() / 8)
 
 
 @dataclass(slots=True)
-class KeyRing:
+class SigningKeyCache:
     """The signing keys as last read from the table."""
 
-    fresh_seconds: float
+    max_age_seconds: float
     keys: list[SigningKey] = field(default_factory=list)
-    public: PublicKeys = field(default_factory=dict)
+    public_keys: PublicKeys = field(default_factory=dict)
     jwks: list[dict[str, str]] = field(default_factory=list)
     active: SigningKey | None = None
     read_at: float = float("-inf")
@@ -52,9 +52,9 @@ class Deps:
 
     db: Database
     clock: Clock
-    passwords: Passwords
-    secret: Secret
-    terms: TokenTerms
-    failed_logins: FailedLogins
-    key_terms: KeyTerms
-    key_ring: KeyRing
+    password_hasher: PasswordHasher
+    key_derivation: KeyDerivation
+    token_policy: TokenPolicy
+    login_throttle: LoginThrottle
+    key_policy: KeyRotationPolicy
+    key_cache: SigningKeyCache

@@ -9,16 +9,16 @@ from uuid import UUID
 
 from coach_common.errors import BadRequest, NotFound, Unauthenticated
 
-GRACE = timedelta(seconds=10)
+REUSE_GRACE_PERIOD = timedelta(seconds=10)
 """How long a rotated refresh token may come back while its successor is unused: a phone whose
 parallel calls all met a 401 refreshes several times with the same token."""
-FAMILY_LIFE = timedelta(days=90)
+LOGIN_MAX_AGE = timedelta(days=90)
 """A family ends for good this long after its login, however often it was refreshed."""
 
-AGENT_LENGTH = 200
+MAX_USER_AGENT_LENGTH = 200
 
 
-class EmailTaken(BadRequest):
+class EmailAlreadyRegistered(BadRequest):
     """Somebody has an account with this e-mail."""
 
     code = "email_taken"
@@ -27,7 +27,7 @@ class EmailTaken(BadRequest):
         super().__init__("Email already registered")
 
 
-class WrongCredentials(Unauthenticated):
+class InvalidCredentials(Unauthenticated):
     """The same words whether or not the account exists."""
 
     code = "wrong_credentials"
@@ -42,19 +42,19 @@ class LoginEnded(Unauthenticated):
     code = "login_ended"
 
     def __init__(self) -> None:
-        super().__init__("Your sign-in has ended. Please sign in again.")
+        super().__init__("You have been signed out. Please sign in again.")
 
 
-class NoSuchKey(NotFound):
+class SigningKeyNotFound(NotFound):
     """There is no signing key with this id."""
 
     code = "no_such_key"
 
     def __init__(self, kid: str) -> None:
-        super().__init__(f"There is no signing key {kid}.")
+        super().__init__(f"Signing key not found: {kid}")
 
 
-class NoSuchUser(NotFound):
+class UserNotFound(NotFound):
     """There is no account with this e-mail."""
 
     code = "no_such_user"
@@ -63,13 +63,13 @@ class NoSuchUser(NotFound):
         super().__init__("There is no account with this e-mail.")
 
 
-class NoSuchLogin(NotFound):
+class LoginNotFound(NotFound):
     """It is not there, has ended, or is somebody else's."""
 
     code = "no_such_login"
 
     def __init__(self) -> None:
-        super().__init__("There is no such sign-in.")
+        super().__init__("Device not found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class RefreshToken:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedIn:
+class LoginResult:
     """Tokens for a person."""
 
     user: User
@@ -121,18 +121,18 @@ class SignedIn:
     expires_in: int
 
 
-class Refresh(StrEnum):
+class RefreshDecision(StrEnum):
     """What presenting a refresh token means."""
 
     ROTATE = "rotate"
-    REPEAT = "repeat"
+    REPLAY_IN_GRACE = "repeat"
     REFUSE = "refuse"
     REUSE = "reuse"
 
 
-def judge_refresh(
+def decide_refresh(
     login: Login, token: RefreshToken, successor: RefreshToken | None, now: datetime
-) -> Refresh:
+) -> RefreshDecision:
     """Tell what presenting `token` means (RFC 9700 §4.14.2, with a grace window).
 
     `rotate`: its first use. `repeat`: used just now, its successor unused: say the successor
@@ -140,13 +140,13 @@ def judge_refresh(
     or ended.
     """
     if not login.is_live(now):
-        return Refresh.REFUSE
+        return RefreshDecision.REFUSE
     if token.used_at is None:
-        return Refresh.ROTATE if now < token.expires_at else Refresh.REFUSE
+        return RefreshDecision.ROTATE if now < token.expires_at else RefreshDecision.REFUSE
     is_unused = successor is not None and successor.used_at is None
-    if is_unused and now - token.used_at <= GRACE:
-        return Refresh.REPEAT
-    return Refresh.REUSE
+    if is_unused and now - token.used_at <= REUSE_GRACE_PERIOD:
+        return RefreshDecision.REPLAY_IN_GRACE
+    return RefreshDecision.REUSE
 
 
 class KeyState(StrEnum):
@@ -158,7 +158,7 @@ class KeyState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRecord:
+class SigningKeyInfo:
     """What operators may know of a signing key; `trusted_until` is set once it is retired."""
 
     kid: str
@@ -168,7 +168,7 @@ class KeyRecord:
     trusted_until: datetime | None
 
 
-class KeyStep(StrEnum):
+class RotationStep(StrEnum):
     """What may be due for the signing keys."""
 
     NONE = "none"
@@ -176,17 +176,28 @@ class KeyStep(StrEnum):
     ACTIVATE = "activate"
 
 
-def next_key_step(
-    keys: Sequence[KeyRecord], now: datetime, *, period: timedelta, lead: timedelta
-) -> KeyStep:
+def next_rotation_step(
+    keys: Sequence[SigningKeyInfo],
+    now: datetime,
+    *,
+    rotation_period: timedelta,
+    publication_lead: timedelta,
+) -> RotationStep:
     """Tell what is due: a successor for a key that has signed for `period`, or its turn to sign."""
     for key in keys:
         if key.state is KeyState.PUBLISHED:
-            return KeyStep.ACTIVATE if now >= key.created_at + lead else KeyStep.NONE
+            return (
+                RotationStep.ACTIVATE
+                if now >= key.created_at + publication_lead
+                else RotationStep.NONE
+            )
     for key in keys:
-        if key.state is KeyState.ACTIVE and now >= (key.activated_at or key.created_at) + period:
-            return KeyStep.PUBLISH
-    return KeyStep.NONE
+        if (
+            key.state is KeyState.ACTIVE
+            and now >= (key.activated_at or key.created_at) + rotation_period
+        ):
+            return RotationStep.PUBLISH
+    return RotationStep.NONE
 
 
 def email_digest(email: str) -> str:
@@ -194,12 +205,12 @@ def email_digest(email: str) -> str:
     return hashlib.sha256(email.casefold().encode()).hexdigest()
 
 
-def clean_agent(agent: str | None) -> str | None:
+def sanitize_user_agent(user_agent: str | None) -> str | None:
     """Return what a device says it is, as one may show it: printable, at most 200 characters."""
-    printable = "".join(c for c in agent or "" if c.isprintable()).strip()
-    return printable[:AGENT_LENGTH] or None
+    printable = "".join(c for c in user_agent or "" if c.isprintable()).strip()
+    return printable[:MAX_USER_AGENT_LENGTH] or None
 
 
-def token_digest(token: str) -> bytes:
+def refresh_token_digest(token: str) -> bytes:
     """Return what is stored of a refresh token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

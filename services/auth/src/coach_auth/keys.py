@@ -19,7 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 from coach_common.config import SettingsError
 from coach_common.tokens import ALGORITHM, TOKEN_TYPE
 
-_BITS = 2048
+_RSA_KEY_BITS = 2048
 _NONCE_BYTES = 12
 _JWK_FIELDS = ("kty", "n", "e")
 
@@ -46,17 +46,17 @@ class SigningKey:
         }
 
 
-class Secret:
+class KeyDerivation:
     """SECRET_KEY, never used itself: each use has a key derived under its own label (HKDF)."""
 
     def __init__(self, secret_key: str) -> None:
         self._secret = secret_key.encode()
-        self._wrapping = AESGCM(self._derive("signing keys at rest"))
-        self._successors = self._derive("refresh token successors")
+        self._wrapping_cipher = AESGCM(self._derive("signing keys at rest"))
+        self._successor_key = self._derive("refresh token successors")
 
     def new_signing_key(self) -> SigningKey:
         """Make a key; takes a tenth of a second or more."""
-        private_key = generate_private_key(public_exponent=65537, key_size=_BITS)
+        private_key = generate_private_key(public_exponent=65537, key_size=_RSA_KEY_BITS)
         der = private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -71,27 +71,29 @@ class Secret:
         )
         nonce = os.urandom(_NONCE_BYTES)
         return base64.b64encode(
-            nonce + self._wrapping.encrypt(nonce, der, key.kid.encode())
+            nonce + self._wrapping_cipher.encrypt(nonce, der, key.kid.encode())
         ).decode()
 
     def unwrap(self, kid: str, wrapped: str) -> SigningKey:
         """Return the key; SettingsError where SECRET_KEY is not the one it was wrapped with."""
         data = base64.b64decode(wrapped)
         try:
-            der = self._wrapping.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], kid.encode())
+            der = self._wrapping_cipher.decrypt(
+                data[:_NONCE_BYTES], data[_NONCE_BYTES:], kid.encode()
+            )
         except InvalidTag:
             raise SettingsError(
-                "setting SECRET_KEY: it is not the one the signing keys were encrypted with"
+                "setting SECRET_KEY: does not match the key that encrypted the signing keys"
             ) from None
         private_key = serialization.load_der_private_key(der, None)
         if not isinstance(private_key, RSAPrivateKey):
             raise SettingsError(f"signing key {kid} is not an RSA key")
         return SigningKey(kid, private_key)
 
-    def successor(self, refresh_token: str) -> str:
+    def derive_successor(self, refresh_token: str) -> str:
         """Return the one token that follows this one: any replica can say it again."""
         digest = hmac.digest(
-            self._successors, refresh_token.encode("utf-8", "surrogatepass"), hashlib.sha256
+            self._successor_key, refresh_token.encode("utf-8", "surrogatepass"), hashlib.sha256
         )
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

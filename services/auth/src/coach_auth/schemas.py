@@ -17,49 +17,51 @@ from pydantic import (
     model_validator,
 )
 
-from coach_auth.domain import Login, SignedIn, User
-from coach_auth.passwords import is_common
+from coach_auth.domain import Login, LoginResult, User
+from coach_auth.passwords import is_common_password
 
 
-def _email(text: str) -> str:
+def _normalize_email(text: str) -> str:
     try:
         return validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError:
         raise ValueError("is not a valid e-mail address") from None
 
 
-def _stripped(value: object) -> object:
+def _strip(value: object) -> object:
     return value.strip(" \t") if isinstance(value, str) else value
 
 
-def _printable(text: str) -> str:
+def _reject_control_characters(text: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise ValueError("has control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
-def _uncommon(password: str) -> str:
-    if is_common(password):
+def _reject_common_password(password: str) -> str:
+    if is_common_password(password):
         raise ValueError("is one of the most common passwords; please choose another one")
     return password
 
 
 Email = Annotated[
     str,
-    BeforeValidator(_stripped),
+    BeforeValidator(_strip),
     StringConstraints(min_length=3, max_length=254),
-    AfterValidator(_email),
+    AfterValidator(_normalize_email),
 ]
 NewPassword = Annotated[
-    str, StringConstraints(min_length=6, max_length=128), AfterValidator(_uncommon)
+    str, StringConstraints(min_length=6, max_length=128), AfterValidator(_reject_common_password)
 ]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=100), AfterValidator(_printable)
+    str,
+    StringConstraints(strip_whitespace=True, max_length=100),
+    AfterValidator(_reject_control_characters),
 ]
 
 
-class Registration(BaseModel):
+class RegisterRequest(BaseModel):
     """A new account."""
 
     model_config = ConfigDict(extra="ignore")
@@ -69,12 +71,12 @@ class Registration(BaseModel):
     name: Name | None = None
 
 
-class Credentials(BaseModel):
+class LoginRequest(BaseModel):
     """What a person signs in with."""
 
     model_config = ConfigDict(extra="ignore")
 
-    email: Annotated[str, BeforeValidator(_stripped), StringConstraints(max_length=254)]
+    email: Annotated[str, BeforeValidator(_strip), StringConstraints(max_length=254)]
     password: Annotated[str, StringConstraints(max_length=128)]
 
 
@@ -94,7 +96,7 @@ class LogoutRequest(BaseModel):
     everywhere: bool = False
 
 
-class Change(BaseModel):
+class UpdateAccountRequest(BaseModel):
     """What to change of the account; a new password needs the current one."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
@@ -107,29 +109,29 @@ class Change(BaseModel):
     current_password: Password | None = None
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _check_aliases(self) -> Self:
         for one, other, name in (
             (self.newPassword, self.new_password, "newPassword"),
             (self.currentPassword, self.current_password, "currentPassword"),
         ):
             if one is not None and other is not None and one != other:
-                raise ValueError(f"{name} is given twice and differs")
-        if self.wanted_password is not None and self.given_password is None:
-            raise ValueError("currentPassword is needed to change the password")
+                raise ValueError(f"{name} was sent twice with different values")
+        if self.new_password_value is not None and self.current_password_value is None:
+            raise ValueError("currentPassword is required to change the password")
         return self
 
     @property
-    def wanted_password(self) -> str | None:
+    def new_password_value(self) -> str | None:
         """The new password under either name."""
         return self.new_password if self.newPassword is None else self.newPassword
 
     @property
-    def given_password(self) -> str | None:
+    def current_password_value(self) -> str | None:
         """The current password under either name."""
         return self.current_password if self.currentPassword is None else self.currentPassword
 
 
-class Deletion(BaseModel):
+class DeleteAccountRequest(BaseModel):
     """The password that proves who deletes."""
 
     model_config = ConfigDict(extra="ignore")
@@ -137,7 +139,7 @@ class Deletion(BaseModel):
     password: Password
 
 
-class UserOut(BaseModel):
+class UserResponse(BaseModel):
     """An account."""
 
     id: str
@@ -147,7 +149,7 @@ class UserOut(BaseModel):
     created_at: datetime
 
     @classmethod
-    def of(cls, user: User) -> "UserOut":
+    def from_domain(cls, user: User) -> "UserResponse":
         """Shape an account."""
         return cls(
             id=str(user.id),
@@ -158,27 +160,27 @@ class UserOut(BaseModel):
         )
 
 
-class SignedInOut(BaseModel):
+class LoginResponse(BaseModel):
     """The account with its tokens."""
 
-    user: UserOut
+    user: UserResponse
     token: str
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
     expires_in: int = Field(description="seconds")
 
     @classmethod
-    def of(cls, signed_in: SignedIn) -> "SignedInOut":
+    def from_domain(cls, signed_in: LoginResult) -> "LoginResponse":
         """Shape a sign-in."""
         return cls(
-            user=UserOut.of(signed_in.user),
+            user=UserResponse.from_domain(signed_in.user),
             token=signed_in.access_token,
             refresh_token=signed_in.refresh_token,
             expires_in=signed_in.expires_in,
         )
 
 
-class Refreshed(BaseModel):
+class TokenResponse(BaseModel):
     """New tokens."""
 
     access_token: str
@@ -188,7 +190,7 @@ class Refreshed(BaseModel):
     expires_in: int = Field(description="seconds")
 
     @classmethod
-    def of(cls, signed_in: SignedIn) -> "Refreshed":
+    def from_domain(cls, signed_in: LoginResult) -> "TokenResponse":
         """Shape a refresh."""
         return cls(
             access_token=signed_in.access_token,
@@ -198,7 +200,7 @@ class Refreshed(BaseModel):
         )
 
 
-class LoginOut(BaseModel):
+class DeviceResponse(BaseModel):
     """A device that is signed in."""
 
     id: str
@@ -208,17 +210,17 @@ class LoginOut(BaseModel):
     current: bool = Field(description="the one that asks")
 
 
-class LoginsOut(BaseModel):
+class DeviceListResponse(BaseModel):
     """The devices that are signed in."""
 
-    logins: list[LoginOut]
+    logins: list[DeviceResponse]
 
     @classmethod
-    def of(cls, logins: Sequence[Login], *, current: UUID) -> "LoginsOut":
+    def from_domain(cls, logins: Sequence[Login], *, current: UUID) -> "DeviceListResponse":
         """Shape a person's logins."""
         return cls(
             logins=[
-                LoginOut(
+                DeviceResponse(
                     id=str(login.id),
                     created_at=login.created_at,
                     last_used_at=login.last_used_at,
@@ -230,13 +232,13 @@ class LoginsOut(BaseModel):
         )
 
 
-class Said(BaseModel):
+class MessageResponse(BaseModel):
     """That it was done."""
 
     message: str
 
 
-class Jwks(BaseModel):
+class JsonWebKeySet(BaseModel):
     """The public keys, RFC 7517."""
 
     keys: list[dict[str, str]]

@@ -7,12 +7,12 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, insert, or_, select, update
 
 from coach_auth.domain import (
-    EmailTaken,
-    KeyRecord,
+    EmailAlreadyRegistered,
     KeyState,
     Login,
     LoginEnded,
     RefreshToken,
+    SigningKeyInfo,
     User,
     email_digest,
 )
@@ -28,8 +28,8 @@ from coach_auth.tables import (
 from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id
 
-_OVERLAP = timedelta(seconds=5)
-_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
+_VISIBILITY_OVERLAP = timedelta(seconds=5)
+_UNIQUE_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
 
 
 async def add_user(tx: Transaction, user: User) -> None:
@@ -46,27 +46,27 @@ async def add_user(tx: Transaction, user: User) -> None:
         )
     )
     if added.rowcount == 0:
-        raise EmailTaken
+        raise EmailAlreadyRegistered
 
 
 async def find_user_by_email(tx: Transaction, email: str) -> User | None:
     """Return the account with this e-mail, whatever its case."""
-    row = await tx.row(select(USERS).where(USERS.c.email_digest == email_digest(email)))
+    row = await tx.fetch_one(select(USERS).where(USERS.c.email_digest == email_digest(email)))
     return None if row is None else _user(row)
 
 
 async def get_user(tx: Transaction, user_id: UUID) -> User:
     """Return an account that is there and active; LoginEnded otherwise."""
-    row = await tx.row(select(USERS).where(USERS.c.id == user_id, USERS.c.is_active))
+    row = await tx.fetch_one(select(USERS).where(USERS.c.id == user_id, USERS.c.is_active))
     if row is None:
         raise LoginEnded
     return _user(row)
 
 
-async def hold_user(tx: Transaction, user_id: UUID) -> User:
+async def lock_user(tx: Transaction, user_id: UUID) -> User:
     """Return the account and keep others from changing it until the commit; LoginEnded as above."""
-    query = select(USERS).where(USERS.c.id == user_id, USERS.c.is_active)
-    row = await tx.row(query.with_for_update())
+    statement = select(USERS).where(USERS.c.id == user_id, USERS.c.is_active)
+    row = await tx.fetch_one(statement.with_for_update())
     if row is None:
         raise LoginEnded
     return _user(row)
@@ -98,8 +98,8 @@ async def update_user(tx: Transaction, user: User) -> None:
 
 async def delete_user(tx: Transaction, user_id: UUID) -> bool:
     """Remove an account and what hangs on it; tell whether it was there."""
-    mine = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
-    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(mine)))
+    login_ids = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
+    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(login_ids)))
     for table in (LOGINS, AUDIT, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
     gone = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
@@ -122,7 +122,7 @@ async def add_login(tx: Transaction, login: Login) -> None:
 
 async def get_login(tx: Transaction, login_id: UUID) -> Login:
     """Return a login; LoginEnded where there is none."""
-    row = await tx.row(select(LOGINS).where(LOGINS.c.id == login_id))
+    row = await tx.fetch_one(select(LOGINS).where(LOGINS.c.id == login_id))
     if row is None:
         raise LoginEnded
     return _login(row)
@@ -132,7 +132,7 @@ async def list_logins(
     tx: Transaction, user_id: UUID, *, now: datetime, unused_since: datetime, limit: int = 100
 ) -> list[Login]:
     """Return a person's logins that can still go on, the one used last first."""
-    rows = await tx.rows(
+    rows = await tx.fetch_all(
         select(LOGINS)
         .where(
             LOGINS.c.user_id == user_id,
@@ -156,22 +156,22 @@ async def revoke_logins(
     *,
     user_id: UUID,
     now: datetime,
-    keep_until: datetime,
-    only: UUID | None = None,
-    but: UUID | None = None,
+    expires_at: datetime,
+    only_login_id: UUID | None = None,
+    except_login_id: UUID | None = None,
 ) -> int:
     """End a person's logins (only one, or all but one); return how many lived until now."""
     which = [LOGINS.c.user_id == user_id, LOGINS.c.revoked_at.is_(None)]
-    if only is not None:
-        which.append(LOGINS.c.id == only)
-    if but is not None:
-        which.append(LOGINS.c.id != but)
-    rows = await tx.rows(select(LOGINS.c.id).where(*which).with_for_update())
+    if only_login_id is not None:
+        which.append(LOGINS.c.id == only_login_id)
+    if except_login_id is not None:
+        which.append(LOGINS.c.id != except_login_id)
+    rows = await tx.fetch_all(select(LOGINS.c.id).where(*which).with_for_update())
     for row in rows:
         await tx.execute(update(LOGINS).where(LOGINS.c.id == row["id"]).values(revoked_at=now))
         await tx.execute(
             insert(REVOCATIONS).values(
-                id=new_id(), login_id=row["id"], revoked_at=now, expires_at=keep_until
+                id=new_id(), login_id=row["id"], revoked_at=now, expires_at=expires_at
             )
         )
     return len(rows)
@@ -187,9 +187,9 @@ async def list_revocations(
     query = select(REVOCATIONS).where(REVOCATIONS.c.expires_at > now)
     if after is not None:
         query = query.where(
-            or_(REVOCATIONS.c.id > after, REVOCATIONS.c.revoked_at > now - _OVERLAP)
+            or_(REVOCATIONS.c.id > after, REVOCATIONS.c.revoked_at > now - _VISIBILITY_OVERLAP)
         )
-    return await tx.rows(query.order_by(REVOCATIONS.c.id).limit(limit))
+    return await tx.fetch_all(query.order_by(REVOCATIONS.c.id).limit(limit))
 
 
 async def add_refresh_token(tx: Transaction, token: RefreshToken) -> None:
@@ -203,14 +203,14 @@ async def add_refresh_token(tx: Transaction, token: RefreshToken) -> None:
 
 async def find_refresh_token(tx: Transaction, digest: bytes) -> RefreshToken | None:
     """Return the generation with this digest."""
-    row = await tx.row(select(REFRESH_TOKENS).where(REFRESH_TOKENS.c.digest == digest))
+    row = await tx.fetch_one(select(REFRESH_TOKENS).where(REFRESH_TOKENS.c.digest == digest))
     if row is None:
         return None
     values = {name: row[name] for name in RefreshToken.__slots__}
     return RefreshToken(**values | {"digest": bytes(row["digest"])})
 
 
-async def mark_used(tx: Transaction, token: RefreshToken, *, at: datetime) -> bool:
+async def mark_refresh_token_used(tx: Transaction, token: RefreshToken, *, at: datetime) -> bool:
     """Use a generation up; tell whether this call was the first."""
     used = await tx.execute(
         update(REFRESH_TOKENS)
@@ -220,20 +220,20 @@ async def mark_used(tx: Transaction, token: RefreshToken, *, at: datetime) -> bo
     return used.rowcount == 1
 
 
-async def add_audit(
-    tx: Transaction, *, user_id: UUID, login_id: UUID | None, what: str, at: datetime
+async def add_audit_entry(
+    tx: Transaction, *, user_id: UUID, login_id: UUID | None, action: str, at: datetime
 ) -> None:
     """Leave a record of something that should not have happened, or that an operator did."""
     await tx.execute(
-        insert(AUDIT).values(id=new_id(), user_id=user_id, login_id=login_id, what=what, at=at)
+        insert(AUDIT).values(id=new_id(), user_id=user_id, login_id=login_id, what=action, at=at)
     )
 
 
-async def list_keys(tx: Transaction) -> list[KeyRecord]:
+async def list_keys(tx: Transaction) -> list[SigningKeyInfo]:
     """Return all signing keys without their private parts, oldest first."""
-    rows = await tx.rows(select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at))
+    rows = await tx.fetch_all(select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at))
     return [
-        KeyRecord(
+        SigningKeyInfo(
             row["kid"],
             KeyState(row["state"]),
             row["created_at"],
@@ -247,7 +247,7 @@ async def list_keys(tx: Transaction) -> list[KeyRecord]:
 async def list_wrapped_keys(tx: Transaction, *, now: datetime) -> list[RowMapping]:
     """Return (kid, state, wrapped) of the keys that are trusted, oldest first."""
     keys = SIGNING_KEYS.c
-    return await tx.rows(
+    return await tx.fetch_all(
         select(keys.kid, keys.state, keys.private_key.label("wrapped"))
         .where(or_(keys.trusted_until.is_(None), keys.trusted_until > now))
         .order_by(keys.created_at)
@@ -262,7 +262,7 @@ async def add_key(
         tx.database.insert_ignore(SIGNING_KEYS).values(
             kid=kid,
             state=state,
-            active_slot=_SLOTS[state],
+            active_slot=_UNIQUE_SLOTS[state],
             private_key=private_key,
             created_at=at,
             activated_at=at if state is KeyState.ACTIVE else None,
@@ -278,7 +278,7 @@ async def mark_key_active(tx: Transaction, kid: str, *, at: datetime) -> bool:
         kid,
         KeyState.PUBLISHED,
         state=KeyState.ACTIVE,
-        active_slot=_SLOTS[KeyState.ACTIVE],
+        active_slot=_UNIQUE_SLOTS[KeyState.ACTIVE],
         activated_at=at,
     )
 
@@ -298,7 +298,7 @@ async def mark_key_retired(tx: Transaction, kid: str, *, trusted_until: datetime
 async def delete_key(tx: Transaction, kid: str) -> KeyState | None:
     """Remove a key; return what it was, None where there was none."""
     which = SIGNING_KEYS.c.kid == kid
-    row = await tx.row(select(SIGNING_KEYS.c.state).where(which).with_for_update())
+    row = await tx.fetch_one(select(SIGNING_KEYS.c.state).where(which).with_for_update())
     await tx.execute(delete(SIGNING_KEYS).where(which))
     return None if row is None else KeyState(row["state"])
 
@@ -309,11 +309,11 @@ async def delete_expired_keys(tx: Transaction, *, now: datetime) -> int:
     return gone.rowcount
 
 
-async def purge(tx: Transaction, *, now: datetime) -> None:
+async def delete_expired(tx: Transaction, *, now: datetime) -> None:
     """Remove logins that ended long ago and revocations no token can still meet."""
     ended: Sequence[UUID] = [
         row["id"]
-        for row in await tx.rows(select(LOGINS.c.id).where(LOGINS.c.ends_at < now).limit(500))
+        for row in await tx.fetch_all(select(LOGINS.c.id).where(LOGINS.c.ends_at < now).limit(500))
     ]
     await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(ended)))
     await tx.execute(delete(LOGINS).where(LOGINS.c.id.in_(ended)))
@@ -328,10 +328,12 @@ def _login(row: RowMapping) -> Login:
     return Login(**{name: row[name] for name in Login.__slots__})
 
 
-async def _change_key(tx: Transaction, kid: str, was: KeyState, **values: object) -> bool:
+async def _change_key(
+    tx: Transaction, kid: str, expected_state: KeyState, **values: object
+) -> bool:
     changed = await tx.execute(
         update(SIGNING_KEYS)
-        .where(SIGNING_KEYS.c.kid == kid, SIGNING_KEYS.c.state == was)
+        .where(SIGNING_KEYS.c.kid == kid, SIGNING_KEYS.c.state == expected_state)
         .values(**values)
     )
     return changed.rowcount == 1

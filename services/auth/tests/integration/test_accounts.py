@@ -11,13 +11,13 @@ from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.tables import AUDIT, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
-from coach_auth.use_cases import signing
+from coach_auth.use_cases import signing_keys
 from coach_common.config import SettingsError
-from coach_common.db.migrate import differences
+from coach_common.db.migrate import schema_differences
 from coach_common.events.catalog import UserDeleted, UserRegistered
 from coach_common.service import Service
-from coach_common.testing.fakes import FakeClock, KeepingTransport
-from coach_common.testing.harness import client_for, migrated, published
+from coach_common.testing.fakes import FakeClock, FakeTransport
+from coach_common.testing.harness import client_for, emitted_events, migrated_service
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse"
 
@@ -37,22 +37,22 @@ async def _revoked(client: httpx.AsyncClient, after: str = "") -> dict[str, Any]
     return body
 
 
-async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
+async def test_migrations_match_metadata(service: Service) -> None:
     assert service.database is not None
-    assert await differences(service.database, "coach_auth", METADATA) == []
+    assert await schema_differences(service.database, "coach_auth", METADATA) == []
 
 
-async def test_registering_signs_in_and_says_so(service: Service, phone: Any) -> None:
+async def test_register_signs_in_and_emits_user_registered(service: Service, phone: Any) -> None:
     me = await phone.call("GET", "/auth/me")
 
     assert me.status_code == 200
     assert me.json() == phone.user
     assert set(phone.user) == {"id", "email", "name", "is_active", "created_at"}
-    (event,) = await published(service.database, UserRegistered)
+    (event,) = await emitted_events(service.database, UserRegistered)
     assert str(event.user_id) == phone.user["id"]
 
 
-async def test_parallel_registrations_of_one_email_make_one_account(
+async def test_concurrent_registration_creates_one_account(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     emails = ["A@x-mail.io", "a@X-mail.io", " a@x-mail.io "] * 7
@@ -68,22 +68,22 @@ async def test_parallel_registrations_of_one_email_make_one_account(
     assert {a.json()["detail"] for a in answers if a.status_code == 400} == {
         "Email already registered"
     }
-    async with service.database.read() as tx:
-        assert len(await tx.rows(select(USERS))) == 1
+    async with service.database.read_only() as tx:
+        assert len(await tx.fetch_all(select(USERS))) == 1
 
 
 @pytest.mark.parametrize(
     "email",
     ["x", "a" * 10_000 + "@example.com", "a@" * 5000, "a@x\r\nBcc: b@x.io", "a\0@x.io", "a@"],
 )
-async def test_an_email_that_is_none_is_refused(client: httpx.AsyncClient, email: str) -> None:
+async def test_invalid_email_is_rejected(client: httpx.AsyncClient, email: str) -> None:
     answer = await client.post("/auth/register", json={"email": email, "password": PASSWORD})
 
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("email: ")
 
 
-async def test_what_is_not_ones_own_to_set_is_ignored(client: httpx.AsyncClient) -> None:
+async def test_protected_fields_are_ignored_on_register(client: httpx.AsyncClient) -> None:
     body = {
         "email": EMAIL,
         "password": PASSWORD,
@@ -101,7 +101,7 @@ async def test_what_is_not_ones_own_to_set_is_ignored(client: httpx.AsyncClient)
     assert not user["created_at"].startswith("2000")
 
 
-async def test_all_of_a_long_password_counts(client: httpx.AsyncClient) -> None:
+async def test_long_passwords_are_not_truncated(client: httpx.AsyncClient) -> None:
     long = "x" * 127
     await client.post("/auth/register", json={"email": EMAIL, "password": long + "a"})
 
@@ -110,24 +110,24 @@ async def test_all_of_a_long_password_counts(client: httpx.AsyncClient) -> None:
     assert (await _login(client, long)).status_code == 401
 
 
-async def test_an_unknown_account_gets_the_same_words_for_the_same_work(
+async def test_unknown_account_gets_same_error_and_hash_cost(
     client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
-    before = deps.passwords.checks
+    before = deps.password_hasher.check_count
     wrong = await _login(client, "wrong password")
     unknown = await _login(client, "wrong password", "nobody@example.com")
 
     assert (wrong.status_code, unknown.status_code) == (401, 401)
     assert wrong.json()["detail"] == unknown.json()["detail"] == "Incorrect email or password"
-    assert deps.passwords.checks == before + 2
+    assert deps.password_hasher.check_count == before + 2
     assert wrong.headers["www-authenticate"]
 
 
-async def test_an_email_signs_in_whatever_its_case(client: httpx.AsyncClient, phone: Any) -> None:
+async def test_email_is_case_insensitive(client: httpx.AsyncClient, phone: Any) -> None:
     assert (await _login(client, email="ALICE@Example.COM")).status_code == 200
 
 
-async def test_failed_logins_are_paused_and_the_owner_elsewhere_is_not(
+async def test_failed_logins_are_throttled_per_ip_not_per_owner(
     client: httpx.AsyncClient, phone: Any
 ) -> None:
     gateway = {"x-gateway-token": "a token between services"}
@@ -158,7 +158,7 @@ async def test_failed_logins_are_paused_and_the_owner_elsewhere_is_not(
     assert forged.status_code == 401
 
 
-async def test_five_parallel_refreshes_get_one_successor_and_tokens_of_their_own(
+async def test_parallel_refreshes_share_refresh_token_not_access_token(
     phone: Any,
 ) -> None:
     answers = await asyncio.gather(*(phone.refresh() for _ in range(5)))
@@ -171,7 +171,7 @@ async def test_five_parallel_refreshes_get_one_successor_and_tokens_of_their_own
     assert (await phone.refresh(bodies[4]["refresh_token"])).status_code == 200
 
 
-async def test_a_rotated_token_whose_successor_was_used_ends_the_family(
+async def test_reuse_after_successor_was_used_revokes_login(
     phone: Any, client: httpx.AsyncClient, deps: Deps
 ) -> None:
     second = (await phone.refresh()).json()["refresh_token"]
@@ -184,13 +184,13 @@ async def test_a_rotated_token_whose_successor_was_used_ends_the_family(
     phone.token = third["token"]
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert len((await _revoked(client))["revoked"]) == 1
-    async with deps.db.read() as tx:
-        assert [row["what"] for row in await tx.rows(select(AUDIT))] == ["refresh token reused"]
+    async with deps.db.read_only() as tx:
+        assert [row["what"] for row in await tx.fetch_all(select(AUDIT))] == [
+            "refresh token reused"
+        ]
 
 
-async def test_outside_the_grace_window_a_rotated_token_ends_the_family(
-    phone: Any, clock: FakeClock
-) -> None:
+async def test_reuse_after_grace_period_revokes_login(phone: Any, clock: FakeClock) -> None:
     second = (await phone.refresh()).json()["refresh_token"]
     clock.advance(11)
 
@@ -198,9 +198,7 @@ async def test_outside_the_grace_window_a_rotated_token_ends_the_family(
     assert (await phone.refresh(second)).status_code == 401
 
 
-async def test_a_refresh_token_lives_seven_days_and_a_family_ninety(
-    phone: Any, clock: FakeClock
-) -> None:
+async def test_refresh_token_lifetime_and_login_max_age(phone: Any, clock: FakeClock) -> None:
     for _ in range(14):
         clock.advance(6 * 86_400)
         answer = await phone.refresh()
@@ -210,23 +208,21 @@ async def test_a_refresh_token_lives_seven_days_and_a_family_ninety(
     assert (await phone.refresh()).status_code == 401
 
 
-async def test_a_refresh_token_unused_for_a_week_is_refused(phone: Any, clock: FakeClock) -> None:
+async def test_expired_refresh_token_is_rejected(phone: Any, clock: FakeClock) -> None:
     clock.advance(7 * 86_400)
 
     assert (await phone.refresh()).status_code == 401
 
 
-async def test_only_digests_of_refresh_tokens_are_stored(phone: Any, deps: Deps) -> None:
-    async with deps.db.read() as tx:
-        (row,) = await tx.rows(select(REFRESH_TOKENS))
+async def test_refresh_tokens_are_stored_as_digests(phone: Any, deps: Deps) -> None:
+    async with deps.db.read_only() as tx:
+        (row,) = await tx.fetch_all(select(REFRESH_TOKENS))
 
     assert phone.refresh_token.encode() not in bytes(row["digest"])
     assert (await phone.refresh(bytes(row["digest"]).hex())).status_code == 401
 
 
-async def test_logging_out_ends_this_login_and_everywhere_ends_all(
-    client: httpx.AsyncClient, phone: Any
-) -> None:
+async def test_logout_revokes_one_login_or_all(client: httpx.AsyncClient, phone: Any) -> None:
     other = (await _login(client)).json()
 
     assert (await phone.call("POST", "/auth/logout")).status_code == 200
@@ -239,7 +235,7 @@ async def test_logging_out_ends_this_login_and_everywhere_ends_all(
     assert len((await _revoked(client))["revoked"]) == 2
 
 
-async def test_a_new_password_ends_all_other_logins(client: httpx.AsyncClient, phone: Any) -> None:
+async def test_password_change_revokes_other_logins(client: httpx.AsyncClient, phone: Any) -> None:
     other = (await _login(client)).json()
 
     changed = await phone.call(
@@ -264,7 +260,7 @@ async def test_a_new_password_ends_all_other_logins(client: httpx.AsyncClient, p
         ({"newPassword": "short", "currentPassword": PASSWORD}, 422),
     ],
 )
-async def test_a_change_that_cannot_be_changes_nothing(
+async def test_invalid_account_update_changes_nothing(
     client: httpx.AsyncClient, phone: Any, body: dict[str, Any], status: int
 ) -> None:
     await client.post("/auth/register", json={"email": "bob@example.com", "password": PASSWORD})
@@ -277,7 +273,7 @@ async def test_a_change_that_cannot_be_changes_nothing(
     assert (await _login(client)).status_code == 200
 
 
-async def test_deleting_an_account_needs_its_password_and_leaves_nothing(
+async def test_account_deletion_requires_password_and_removes_data(
     service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
     wrong = await phone.call("DELETE", "/auth/me", password="wrong")
@@ -287,17 +283,17 @@ async def test_deleting_an_account_needs_its_password_and_leaves_nothing(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await phone.refresh()).status_code == 401
     assert (await _login(client)).status_code == 401
-    (event,) = await published(service.database, UserDeleted)
+    (event,) = await emitted_events(service.database, UserDeleted)
     assert str(event.user_id) == phone.user["id"]
-    assert await published(service.database, UserRegistered) == []
+    assert await emitted_events(service.database, UserRegistered) == []
     again = await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
     assert again.status_code == 201
     assert again.json()["user"]["id"] != phone.user["id"]
-    async with deps.db.read() as tx:
-        assert len(await tx.rows(select(REFRESH_TOKENS))) == 1
+    async with deps.db.read_only() as tx:
+        assert len(await tx.fetch_all(select(REFRESH_TOKENS))) == 1
 
 
-async def test_revocations_are_told_to_services_alone_and_from_a_cursor_on(
+async def test_revocations_require_service_token_and_support_cursor(
     client: httpx.AsyncClient, phone: Any, clock: FakeClock
 ) -> None:
     refused = await client.get("/internal/revocations")
@@ -315,40 +311,45 @@ async def test_revocations_are_told_to_services_alone_and_from_a_cursor_on(
     assert (await _revoked(client))["revoked"] == []
 
 
-async def test_the_jwks_holds_public_parts_alone(client: httpx.AsyncClient) -> None:
+async def test_jwks_contains_only_public_fields(client: httpx.AsyncClient) -> None:
     (key,) = (await client.get("/.well-known/jwks.json")).json()["keys"]
 
     assert set(key) == {"kty", "use", "alg", "kid", "n", "e"}
     assert key["alg"] == "RS256"
 
 
-async def test_replicas_that_start_together_end_with_one_key(
+async def test_concurrent_startup_creates_one_signing_key(
     service: Service, settings: AuthSettings, deps: Deps
 ) -> None:
-    replicas = [build(settings, KeepingTransport()) for _ in range(3)]
-    keys = await asyncio.gather(*(signing.get_signing_key(one.app.state.deps) for one in replicas))
+    replicas = [build(settings, FakeTransport()) for _ in range(3)]
+    keys = await asyncio.gather(
+        *(signing_keys.get_signing_key(one.app.state.deps) for one in replicas)
+    )
     for one in replicas:
         await one.database.close()
 
     assert len({key.kid for key in keys}) == 1
-    async with deps.db.read() as tx:
-        (row,) = await tx.rows(select(SIGNING_KEYS))
+    async with deps.db.read_only() as tx:
+        (row,) = await tx.fetch_all(select(SIGNING_KEYS))
     assert "PRIVATE" not in row["private_key"]
 
 
-async def test_tokens_outlive_a_restart_and_a_wrong_secret_is_named(
+async def test_tokens_survive_restart_and_wrong_secret_key_is_reported(
     service: Service, settings: AuthSettings, phone: Any
 ) -> None:
-    async with migrated(build(settings, KeepingTransport())) as again, client_for(again) as client:
+    async with (
+        migrated_service(build(settings, FakeTransport())) as again,
+        client_for(again) as client,
+    ):
         phone.client = client
         assert (await phone.call("GET", "/auth/me")).status_code == 200
     changed = AuthSettings.load(**settings.model_dump() | {"secret_key": "another secret " * 4})
-    async with migrated(build(changed, KeepingTransport())) as wrong:
+    async with migrated_service(build(changed, FakeTransport())) as wrong:
         with pytest.raises(SettingsError, match="SECRET_KEY"):
-            await signing.get_signing_key(wrong.app.state.deps)
+            await signing_keys.get_signing_key(wrong.app.state.deps)
 
 
-def test_a_short_secret_stops_the_start_with_one_line_without_its_value() -> None:
+def test_short_secret_key_fails_startup_without_leaking_it() -> None:
     with pytest.raises(SettingsError) as refused:
         AuthSettings.load(database_url="sqlite://", secret_key="hush", service_token="x" * 20)
 

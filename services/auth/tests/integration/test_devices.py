@@ -28,7 +28,7 @@ async def _devices(phone: Any) -> list[dict[str, Any]]:
     return devices
 
 
-async def test_devices_are_listed_with_the_one_used_last_first(
+async def test_devices_are_listed_by_last_use(
     client: httpx.AsyncClient, phone: Any, clock: FakeClock
 ) -> None:
     clock.advance(1)
@@ -46,16 +46,14 @@ async def test_devices_are_listed_with_the_one_used_last_first(
     assert mine["created_at"] < other["created_at"] < mine["last_used_at"]
 
 
-async def test_what_a_device_says_it_is_comes_back_bounded_and_printable(
-    client: httpx.AsyncClient, phone: Any
-) -> None:
+async def test_user_agent_is_truncated_and_sanitized(client: httpx.AsyncClient, phone: Any) -> None:
     await _sign_in(client, b"Evil\x1b[31m\x7f\x9b" + b"x" * 500)
 
     shown = {device["agent"] for device in await _devices(phone) if not device["current"]}
     assert shown == {("Evil[31m" + "x" * 500)[:200]}
 
 
-async def test_a_device_that_is_ended_is_out_and_the_others_stay(
+async def test_revoking_a_device_keeps_the_others_signed_in(
     client: httpx.AsyncClient, phone: Any
 ) -> None:
     lost = await _sign_in(client, "a lost phone")
@@ -71,7 +69,7 @@ async def test_a_device_that_is_ended_is_out_and_the_others_stay(
     assert (await phone.call("DELETE", f"/auth/logins/{lost_id}")).status_code == 404
 
 
-async def test_the_devices_of_others_are_not_found(client: httpx.AsyncClient, phone: Any) -> None:
+async def test_other_users_devices_return_404(client: httpx.AsyncClient, phone: Any) -> None:
     bob = {"email": "bob@example.com", "password": "battery staple"}
     answer = (await client.post("/auth/register", json=bob)).json()
     (mine,) = await _devices(phone)
@@ -83,7 +81,7 @@ async def test_the_devices_of_others_are_not_found(client: httpx.AsyncClient, ph
     assert (await client.get("/auth/logins")).status_code == 401
 
 
-async def test_a_device_that_can_no_longer_go_on_is_not_listed(
+async def test_expired_device_is_not_listed(
     client: httpx.AsyncClient, phone: Any, deps: Deps, clock: FakeClock
 ) -> None:
     caller = await _identity(phone)

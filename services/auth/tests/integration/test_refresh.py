@@ -13,11 +13,11 @@ from coach_auth import store
 from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
-from coach_auth.domain import LoginEnded, WrongCredentials
+from coach_auth.domain import InvalidCredentials, LoginEnded
 from coach_auth.tables import AUDIT, LOGINS, REFRESH_TOKENS
-from coach_auth.use_cases import accounts, logins, signing
-from coach_common.testing.fakes import FakeClock, KeepingTransport
-from coach_common.testing.harness import client_for, migrated
+from coach_auth.use_cases import accounts, logins, signing_keys
+from coach_common.testing.fakes import FakeClock, FakeTransport
+from coach_common.testing.harness import client_for, migrated_service
 
 ACCOUNT = {"email": "alice@example.com", "password": "correct horse"}
 DAY = 86_400
@@ -38,14 +38,14 @@ async def replicas(
     client: httpx.AsyncClient, settings: AuthSettings, clock: FakeClock
 ) -> AsyncIterator[Replicas]:
     async with (
-        migrated(build(settings, KeepingTransport(), clock=clock)) as other,
+        migrated_service(build(settings, FakeTransport(), clock=clock)) as other,
         client_for(other) as second,
     ):
         yield Replicas([client, second])
 
 
 @pytest.mark.parametrize("kept", range(5))
-async def test_whichever_of_five_parallel_answers_the_phone_keeps_works_next_time(
+async def test_any_of_five_parallel_refresh_results_can_be_refreshed_next(
     replicas: Replicas, phone: Any, deps: Deps, clock: FakeClock, kept: int
 ) -> None:
     answers = await asyncio.gather(
@@ -58,14 +58,14 @@ async def test_whichever_of_five_parallel_answers_the_phone_keeps_works_next_tim
     assert [answer.status_code for answer in answers] == [200] * 5
     assert len(set(tokens)) == 1
     assert following.status_code == 200
-    async with deps.db.read() as tx:
-        (login,) = await tx.rows(select(LOGINS))
-        generations = await tx.rows(select(REFRESH_TOKENS))
+    async with deps.db.read_only() as tx:
+        (login,) = await tx.fetch_all(select(LOGINS))
+        generations = await tx.fetch_all(select(REFRESH_TOKENS))
     assert login["revoked_at"] is None
     assert len(generations) == 3
 
 
-async def test_within_the_grace_window_any_replica_says_the_same_successor_again(
+async def test_replay_in_grace_period_returns_same_successor_on_any_replica(
     replicas: Replicas, phone: Any, clock: FakeClock
 ) -> None:
     first = await replicas.refresh(phone.refresh_token, at=0)
@@ -77,7 +77,7 @@ async def test_within_the_grace_window_any_replica_says_the_same_successor_again
 
 
 @pytest.mark.parametrize("is_successor_used", [True, False])
-async def test_reuse_ends_the_family_and_leaves_a_record_and_other_logins_alone(
+async def test_token_reuse_revokes_only_that_login_and_is_audited(
     replicas: Replicas, phone: Any, deps: Deps, clock: FakeClock, is_successor_used: bool
 ) -> None:
     other = (await phone.client.post("/auth/login", json=ACCOUNT)).json()["refresh_token"]
@@ -94,14 +94,14 @@ async def test_reuse_ends_the_family_and_leaves_a_record_and_other_logins_alone(
     assert (await replicas.refresh(newest)).status_code == 401
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await replicas.refresh(other)).status_code == 200
-    async with deps.db.read() as tx:
-        (record,) = await tx.rows(select(AUDIT))
-        ended = [row["id"] for row in await tx.rows(select(LOGINS)) if row["revoked_at"]]
+    async with deps.db.read_only() as tx:
+        (record,) = await tx.fetch_all(select(AUDIT))
+        ended = [row["id"] for row in await tx.fetch_all(select(LOGINS)) if row["revoked_at"]]
     assert record["what"] == "refresh token reused"
     assert [record["login_id"]] == ended
 
 
-async def test_parallel_reuse_ends_the_family_once(
+async def test_parallel_reuse_revokes_the_login_once(
     replicas: Replicas, phone: Any, deps: Deps, clock: FakeClock
 ) -> None:
     newest = (await replicas.refresh(phone.refresh_token)).json()["refresh_token"]
@@ -117,7 +117,7 @@ async def test_parallel_reuse_ends_the_family_once(
     assert len(told.json()["revoked"]) == 1
 
 
-async def test_each_refresh_starts_seven_new_days_until_the_ninetieth_day(
+async def test_refresh_extends_seven_days_up_to_ninety_days(
     replicas: Replicas, phone: Any, clock: FakeClock
 ) -> None:
     token = phone.refresh_token
@@ -132,7 +132,7 @@ async def test_each_refresh_starts_seven_new_days_until_the_ninetieth_day(
 
 
 @pytest.mark.parametrize("body", [{}, {"everywhere": True}])
-async def test_after_a_logout_no_replica_refreshes(
+async def test_refresh_is_rejected_on_all_replicas_after_logout(
     replicas: Replicas, phone: Any, body: dict[str, bool]
 ) -> None:
     await phone.call("POST", "/auth/logout", **body)
@@ -141,27 +141,23 @@ async def test_after_a_logout_no_replica_refreshes(
         assert (await replicas.refresh(phone.refresh_token, at=at)).status_code == 401
 
 
-async def test_a_login_whose_password_was_changed_while_it_was_checked_does_not_begin(
-    phone: Any, deps: Deps
-) -> None:
-    async with deps.db.read() as tx:
+async def test_login_fails_if_password_changed_during_verification(phone: Any, deps: Deps) -> None:
+    async with deps.db.read_only() as tx:
         checked = await store.find_user_by_email(tx, ACCOUNT["email"])
     assert checked is not None
-    key = await signing.get_signing_key(deps)
+    key = await signing_keys.get_signing_key(deps)
     change = {"newPassword": "better horse", "currentPassword": ACCOUNT["password"]}
     assert (await phone.call("PUT", "/auth/me", **change)).status_code == 200
 
-    with pytest.raises(WrongCredentials):
-        await logins.sign_in(deps, checked, key)
+    with pytest.raises(InvalidCredentials):
+        await logins.create_login(deps, checked, key)
 
 
-async def test_a_login_of_somebody_disabled_while_it_was_checked_does_not_begin(
-    phone: Any, deps: Deps
-) -> None:
-    async with deps.db.read() as tx:
+async def test_login_fails_if_account_disabled_during_verification(phone: Any, deps: Deps) -> None:
+    async with deps.db.read_only() as tx:
         checked = await store.find_user_by_email(tx, ACCOUNT["email"])
     assert checked is not None
     await accounts.set_user_active(deps, ACCOUNT["email"], is_active=False)
 
     with pytest.raises(LoginEnded):
-        await logins.sign_in(deps, checked, await signing.get_signing_key(deps))
+        await logins.create_login(deps, checked, await signing_keys.get_signing_key(deps))

@@ -14,9 +14,9 @@ from coach_common import logs
 from coach_common.clock import Clock
 from coach_common.errors import CoachError, Unauthenticated, Unavailable
 from coach_common.identity import Identity
-from coach_common.tokens import TokenReader
+from coach_common.tokens import AccessTokenVerifier
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 ENDED_LOGINS = Gauge("coach_gateway_ended_logins", "Ended logins that are remembered.")
 
@@ -79,10 +79,12 @@ class EndedLogins:
         """Raise Unauthenticated for an ended login, Unavailable where that is not known."""
         if login_id in self._ended:
             raise Unauthenticated(
-                "Your sign-in has ended. Please sign in again.", code="login_ended"
+                "You have been signed out. Please sign in again.", code="login_ended"
             )
         if self._failures >= 2 or time.monotonic() - self._asked_at > _STALE_SECONDS * 2:
-            raise Unavailable("Sign-in is away. Please try again.", retry_after_seconds=1)
+            raise Unavailable(
+                "Sign-in is temporarily unavailable. Please try again.", retry_after_seconds=1
+            )
 
     async def ready(self) -> None:
         """What readiness asks."""
@@ -93,20 +95,20 @@ class EndedLogins:
 class Access:
     """Turns a token into an Identity that may pass."""
 
-    def __init__(self, tokens: TokenReader, ended: EndedLogins) -> None:
+    def __init__(self, tokens: AccessTokenVerifier, ended: EndedLogins) -> None:
         self._tokens = tokens
         self._ended = ended
 
     def known(self, digest: bytes) -> Identity | None:
         """Return a caller whose token passed before and may pass now, without waiting."""
-        identity = self._tokens.known(digest)
+        identity = self._tokens.get_cached(digest)
         if identity is not None:
             self._ended.check(identity.login_id)
         return identity
 
     async def authenticate(self, token: str) -> Identity:
         """Return the caller; Unauthenticated or Unavailable where it may not pass."""
-        identity = await self._tokens.read(token)
+        identity = await self._tokens.verify(token)
         self._ended.check(identity.login_id)
         return identity
 

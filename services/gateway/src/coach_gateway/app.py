@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from coach_common.clock import Clock, utc_now
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
-from coach_common.tokens import JWKS_PATH, JwksKeys, TokenReader
+from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
 from coach_gateway import server, sockets
 from coach_gateway.access import Access, EndedLogins
 from coach_gateway.config import GatewaySettings
@@ -25,8 +25,8 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
     """Put the gateway together; nothing runs yet."""
     proxy, hub = Proxy(settings), Hub()
     ended = EndedLogins(proxy.ask_auth, clock)
-    keys = JwksKeys(partial(proxy.ask_auth, JWKS_PATH))
-    access = Access(TokenReader.of(settings, keys), ended)
+    keys = JwksCache(partial(proxy.ask_auth, JWKS_PATH))
+    access = Access(AccessTokenVerifier.from_settings(settings, keys), ended)
     ended.on_ended = hub.end_logins
     limits = RateLimits(
         {
@@ -55,7 +55,7 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         ),
         settings=settings,
         transport=transport,
-        subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_volatile=True),
+        subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_transient=True),
         workers={
             "ended logins": ended.follow,
             "shared limits": limits.share,

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from coach_common.config import CountsSettings, RabbitSettings, TokenSettings
+from coach_common.config import RabbitMQSettings, RedisSettings, TokenSettings
 
 MIB = 1024 * 1024
 
 
-class GatewaySettings(TokenSettings, CountsSettings):
+class GatewaySettings(TokenSettings, RedisSettings):
     """What the gateway reads."""
 
     service_token: str = Field(min_length=16)
@@ -60,5 +60,5 @@ class GatewaySettings(TokenSettings, CountsSettings):
         return self.docs_enabled
 
 
-class DistributedGatewaySettings(GatewaySettings, RabbitSettings):
+class DistributedGatewaySettings(GatewaySettings, RabbitMQSettings):
     """The same, over RabbitMQ."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coach_common import logs, telemetry
-from coach_common.errors import CoachError, TooLarge
+from coach_common.errors import CoachError, PayloadTooLarge
 from coach_common.http import problems
-from coach_common.tokens import digest_of
+from coach_common.tokens import token_cache_key
 from coach_gateway import sockets
 from coach_gateway.access import Access, TrustedProxies, bearer_of
 from coach_gateway.config import GatewaySettings
@@ -24,7 +24,7 @@ from coach_gateway.limits import OverLimit, RateLimits
 from coach_gateway.proxy import SAFE, Asked, Forwarded, Proxy
 from coach_gateway.routing import SOCKET, Match, Route, Router, WrongMethod, canonical
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 REFUSED = "coach.refused"
 """In a scope: the replica that was asked already, in vain."""
@@ -57,9 +57,9 @@ class Seen:
     def count(self) -> None:
         """Count and log it, now that it is answered."""
         seconds = time.perf_counter() - self.began
-        telemetry.count_request("gateway", self.method, self.route, self.status, seconds)
+        telemetry.record_request("gateway", self.method, self.route, self.status, seconds)
         if not self.route.startswith(("/health", "/metrics")):
-            logs.request(
+            logs.log_request(
                 service="gateway",
                 method=self.method,
                 route=self.route,
@@ -129,7 +129,7 @@ class Gateway:
             if head.get(b"origin") is not None or head.body_length(0)[0]:
                 return None
             token = head.get(b"authorization")
-            digest = None if token is None else digest_of(bearer_of(token))
+            digest = None if token is None else token_cache_key(bearer_of(token))
         except CoachError:
             return None
         return Plain(head, self._address(peer, head), digest)
@@ -166,7 +166,7 @@ class Gateway:
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = Head.of(scope["headers"])
         seen = Seen(scope["method"], head.request_id())
-        telemetry.request_id.set(seen.request_id.decode())
+        telemetry.current_request_id.set(seen.request_id.decode())
         always = [*self.always, (b"x-request-id", seen.request_id)]
 
         async def answer(message: Message) -> None:
@@ -181,14 +181,14 @@ class Gateway:
                 await self._own(scope, receive, answer)
             else:
                 await self._forward(scope, receive, answer, head, seen)
-        except TooLarge as error:
+        except PayloadTooLarge as error:
             # A client that is still sending would not read the answer before a closed connection.
             await _drain(receive, self._settings.max_body_bytes * _DRAINED)
             await _problem(answer, error, seen)
         except CoachError as error:
             await _problem(answer, error, seen)
         except Exception:
-            log.exception("request.crashed", request_id=seen.request_id.decode())
+            log.exception("request.unhandled_exception", request_id=seen.request_id.decode())
             await _problem(answer, CoachError("Something went wrong on our side."), seen)
         finally:
             seen.count()
@@ -267,14 +267,16 @@ async def _drain(receive: Receive, limit: int) -> None:
 async def _problem(send: Send, error: CoachError, seen: Seen) -> None:
     if seen.has_started:
         return
-    status = 405 if isinstance(error, WrongMethod) else problems.status_of(error)
-    more = [(name.encode(), value.encode()) for name, value in problems.headers_of(error).items()]
+    status = 405 if isinstance(error, WrongMethod) else problems.http_status(error)
+    more = [(name.encode(), value.encode()) for name, value in problems.http_headers(error).items()]
     if isinstance(error, WrongMethod):
         more.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, OverLimit):
         more += error.allowance.headers()
     code = "internal" if status == 500 else error.code
-    body = json.dumps(problems.body_of(status, str(error), code=code), ensure_ascii=False).encode()
+    body = json.dumps(
+        problems.problem_body(status, str(error), code=code), ensure_ascii=False
+    ).encode()
     headers = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from coach_common import telemetry
-from coach_common.errors import BadRequest, TooLarge, UnsupportedType
+from coach_common.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -72,7 +72,7 @@ class Head:
 
     def request_id(self) -> bytes:
         """Return theirs where it is fit to be logged, else a new one."""
-        return telemetry.fit_request_id(self.obeyed.get(b"x-request-id", b"")).encode()
+        return telemetry.sanitize_request_id(self.obeyed.get(b"x-request-id", b"")).encode()
 
     def trace(self) -> str:
         """Return a child of their trace, or a new one."""
@@ -90,7 +90,9 @@ class Head:
             name = self.repeated.decode()
             raise BadRequest(f"The header {name} comes twice.", code="ambiguous_request")
         if obeyed.get(b"content-encoding", b"identity") != b"identity":
-            raise UnsupportedType("Compressed requests are not taken.", code="content_encoding")
+            raise UnsupportedMediaType(
+                "Compressed requests are not taken.", code="content_encoding"
+            )
         coding, announced = obeyed.get(b"transfer-encoding"), obeyed.get(b"content-length")
         if coding is not None and (announced is not None or coding.lower() != b"chunked"):
             raise BadRequest("The request's length is ambiguous.", code="ambiguous_framing")
@@ -123,9 +125,9 @@ def named_in(connection: bytes) -> set[bytes]:
     return {part.strip().lower() for part in connection.split(b",")} - _NEVER_NAMED
 
 
-def too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> PayloadTooLarge:
     """Return the error for a body over the limit."""
-    return TooLarge(f"A request may have up to {limit // 1024} KiB.")
+    return PayloadTooLarge(f"A request may have up to {limit // 1024} KiB.")
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from uuid import UUID
 from prometheus_client import Counter, Gauge
 
 from coach_common import logs
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     SessionJudged,
@@ -23,7 +23,7 @@ from coach_common.events.catalog import (
 )
 from coach_common.messaging.subscriptions import Handlers
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 OPEN_SOCKETS = Gauge("coach_gateway_sockets", "Open, authenticated sockets.")
 PUSHES = Counter("coach_gateway_pushes", "Frames pushed to sockets.", ["type"])
@@ -194,13 +194,15 @@ class Hub:
         KEPT_BYTES.set(self._size)
 
 
-async def on_session_transcribed(hub: Hub, event: SessionTranscribed, delivery: Delivery) -> None:
+async def on_session_transcribed(
+    hub: Hub, event: SessionTranscribed, delivery: MessageContext
+) -> None:
     """Push the transcript of a session."""
     _push_transcript(hub, event.user_id, delivery, str(event.session_id), event.key, event.text)
 
 
 async def on_transcription_completed(
-    hub: Hub, event: TranscriptionCompleted, delivery: Delivery
+    hub: Hub, event: TranscriptionCompleted, delivery: MessageContext
 ) -> None:
     """Push the transcript of a recording without a session; sessions tells of the others."""
     if event.session_id is None:
@@ -208,7 +210,7 @@ async def on_transcription_completed(
 
 
 async def on_transcription_progressed(
-    hub: Hub, event: TranscriptionProgressed, delivery: Delivery
+    hub: Hub, event: TranscriptionProgressed, delivery: MessageContext
 ) -> None:
     """Push how far a long recording has come; nothing where its transcript was faster."""
     if not hub.pushed(event.user_id, "transcript", "key", event.key):
@@ -216,7 +218,7 @@ async def on_transcription_progressed(
         hub.push(event.user_id, {"type": "progress", "event_id": str(delivery.event_id)} | frame)
 
 
-async def on_session_measured(hub: Hub, event: SessionMeasured, delivery: Delivery) -> None:
+async def on_session_measured(hub: Hub, event: SessionMeasured, delivery: MessageContext) -> None:
     """Push what is known ahead of the judgement; nothing where what comes later was faster."""
     told = hub.pushed(event.user_id, "feedback", "session_id", str(event.session_id))
     if all(_stage(frame) <= _stage(event.feedback) for frame in told):
@@ -224,7 +226,7 @@ async def on_session_measured(hub: Hub, event: SessionMeasured, delivery: Delive
 
 
 async def on_session_judged(
-    hub: Hub, event: SessionJudged | SessionMeasured, delivery: Delivery
+    hub: Hub, event: SessionJudged | SessionMeasured, delivery: MessageContext
 ) -> None:
     """Push the feedback."""
     frame = {"type": "feedback", "event_id": str(delivery.event_id)} | event.feedback
@@ -237,7 +239,7 @@ def _stage(feedback: dict[str, Any]) -> int:
 
 
 def _push_transcript(
-    hub: Hub, user_id: UUID, delivery: Delivery, session_id: str | None, key: str, text: str
+    hub: Hub, user_id: UUID, delivery: MessageContext, session_id: str | None, key: str, text: str
 ) -> None:
     hub.push(
         user_id,

@@ -18,10 +18,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from coach_common import logs
-from coach_common.errors import TooMany
+from coach_common.errors import TooManyRequests
 from coach_gateway.head import Headers, unwire
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 REFUSED = Counter("coach_gateway_rate_limited", "Requests over a limit.", ["kind"])
 ALONE = Counter("coach_gateway_limits_unshared", "Rounds in which Redis did not answer.")
@@ -53,7 +53,7 @@ class Allowance:
         return unwire(self.lines())
 
 
-class OverLimit(TooMany):
+class OverLimit(TooManyRequests):
     """The window is used up."""
 
     code = "rate_limited"

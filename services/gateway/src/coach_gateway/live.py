@@ -16,10 +16,10 @@ from websockets.exceptions import WebSocketException
 
 from coach_common import logs
 from coach_common.clock import Clock
-from coach_common.errors import CoachError, Conflict, Invalid, Unavailable
+from coach_common.errors import CoachError, Conflict, InvalidInput, Unavailable
 from coach_gateway.config import GatewaySettings
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 """(upstream, method, path, **body), in the user's name; raises a CoachError that can be said."""
@@ -111,7 +111,7 @@ class LiveAudio:
     ) -> dict[str, Any]:
         kind, key = frame.get("format"), frame.get("key")
         if not isinstance(kind, str) or kind not in _KINDS:
-            raise Invalid(f"format: live audio is one of {', '.join(_KINDS)}")
+            raise InvalidInput(f"format: live audio is one of {', '.join(_KINDS)}")
         if not isinstance(key, str):
             content_type, extension = _KINDS[kind]
             place = await self._ask(
@@ -143,7 +143,7 @@ class LiveAudio:
             raise Unavailable("Live audio is away.", code="live_unavailable") from error
         if said.get("type") != "started":
             await connection.close()
-            raise Invalid(str(said.get("message")), code=str(said.get("code", "live_refused")))
+            raise InvalidInput(str(said.get("message")), code=str(said.get("code", "live_refused")))
         return connection, int(said["received"])
 
     async def _hand_on(self, connection: ClientConnection) -> bool:
@@ -157,7 +157,7 @@ class LiveAudio:
                 elif said["type"] == "stored":
                     return True
                 else:
-                    raise Invalid(str(said.get("message")), code=str(said.get("code")))
+                    raise InvalidInput(str(said.get("message")), code=str(said.get("code")))
         except WebSocketException as error:
             log.warning("live.broken", why=type(error).__name__)
         finally:

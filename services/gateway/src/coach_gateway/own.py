@@ -9,15 +9,15 @@ from fastapi import FastAPI, Response
 from fastapi.responses import HTMLResponse
 
 from coach_common.http import problems
-from coach_common.http.app import VERSION, Check, health_router
+from coach_common.http.app import VERSION, HealthCheck, health_router
 from coach_gateway.config import GatewaySettings
 from coach_gateway.reference import render
 
 
-def own_app(settings: GatewaySettings, checks: Mapping[str, Check]) -> FastAPI:
+def own_app(settings: GatewaySettings, checks: Mapping[str, HealthCheck]) -> FastAPI:
     """Return the small app behind the gateway's own paths."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    problems.install(app)
+    problems.install_error_handlers(app)
     app.include_router(health_router("gateway", checks))
 
     @app.get("/")

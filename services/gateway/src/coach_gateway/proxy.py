@@ -18,7 +18,7 @@ from coach_gateway.head import HOP_BY_HOP, Headers, named_in, too_large, wire
 from coach_gateway.nesting import Nesting
 from coach_gateway.upstreams import Replica, Upstream
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 UPSTREAM_ERRORS = Counter("coach_gateway_upstream_errors", "Failed calls.", ["upstream", "why"])
 RETRIES = Counter("coach_gateway_upstream_retries", "Calls that were made again.", ["upstream"])
@@ -179,7 +179,7 @@ class Proxy:
         headers = {"authorization": f"Bearer {self._settings.service_token}"}
         status, body = await self.call("auth", "GET", path, headers=headers)
         if status != 200:
-            raise Unavailable("Sign-in is away. Please try again.")
+            raise Unavailable("Sign-in is temporarily unavailable. Please try again.")
         return json.loads(body)
 
     async def close(self) -> None:
@@ -296,4 +296,4 @@ async def _until_gone(receive: Receive) -> None:
 def _away(upstream: str, error: Lost) -> Unavailable:
     UPSTREAM_ERRORS.labels(upstream, type(error).__name__).inc()
     log.warning("upstream.failed", upstream=upstream, why=str(error))
-    return Unavailable("A part of the service is away. Please try again.")
+    return Unavailable("The service is temporarily unavailable. Please try again.")

@@ -139,9 +139,9 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         seen = Seen("any", telemetry.random_hex(8).encode(), status=status)
-        telemetry.request_id.set(seen.request_id.decode())
+        telemetry.current_request_id.set(seen.request_id.decode())
         code, sentence = _REFUSALS[status]
-        body = json.dumps(problems.body_of(status, sentence, code=code)).encode()
+        body = json.dumps(problems.problem_body(status, sentence, code=code)).encode()
         head = wire(
             [
                 (b"content-type", problems.MEDIA_TYPE.encode()),

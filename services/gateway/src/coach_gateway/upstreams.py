@@ -19,7 +19,7 @@ from coach_common.config import SettingsError
 from coach_common.errors import Unavailable
 from coach_gateway.connection import Connection, Lost
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 IN_FLIGHT = Gauge("coach_gateway_upstream_requests", "Requests under way.", ["upstream"])
 EJECTIONS = Counter("coach_gateway_upstream_ejections", "Replicas left out.", ["upstream"])

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.events.base import Event
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
@@ -133,7 +133,7 @@ def happen(gateway: Any) -> Callable[[Event], Any]:
         event_id = new_id()
         for subscription in gateway.service.subscriptions:
             if subscription.event is type(event):
-                await subscription.handle(event, Delivery(subscription.queue, event_id))
+                await subscription.handle(event, MessageContext(subscription.queue, event_id))
         return str(event_id)
 
     return happened

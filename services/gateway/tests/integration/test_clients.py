@@ -10,8 +10,8 @@ import pytest
 from coach_common.config import Settings
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
-from coach_common.testing.fakes import KeepingTransport, TokenIssuer
-from coach_common.testing.harness import eventually
+from coach_common.testing.fakes import FakeTransport, TokenIssuer
+from coach_common.testing.harness import wait_until
 from coach_gateway.app import build
 from coach_gateway.config import GatewaySettings
 
@@ -62,10 +62,10 @@ async def door(upstreams: Any, issuer: TokenIssuer) -> AsyncIterator[Door]:
             head_seconds=0.5, body_seconds=0.5, unread_seconds=0.5,
             max_head_bytes=4_000, max_url_bytes=1_000, max_headers=20, max_connections=50,
         ),
-        KeepingTransport(),
+        FakeTransport(),
     )  # fmt: skip
     async with (
-        running(Service("all", behind, Settings(shutdown_seconds=1), KeepingTransport()), part),
+        running(Service("all", behind, Settings(shutdown_seconds=1), FakeTransport()), part),
         running(built, front),
     ):
         found = Door(front.getsockname()[1], issuer.issue(new_id()))
@@ -75,7 +75,7 @@ async def door(upstreams: Any, issuer: TokenIssuer) -> AsyncIterator[Door]:
                 b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )
 
-        await eventually(is_ready, what="the gateway", seconds=10)
+        await wait_until(is_ready, description="the gateway", timeout_seconds=10)
         upstreams.asked.clear()
         yield found
 
@@ -226,7 +226,7 @@ async def test_beyond_the_bound_a_connection_is_told_so_and_others_go_on(door: D
         said = await door.say(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         return said.startswith(b"HTTP/1.1 503") and b"retry-after" in said
 
-    await eventually(is_full, what="the bound", seconds=10)
+    await wait_until(is_full, description="the bound", timeout_seconds=10)
     for _, writer in held:
         writer.close()
 
@@ -234,4 +234,4 @@ async def test_beyond_the_bound_a_connection_is_told_so_and_others_go_on(door: D
         said = await door.say(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         return said.startswith(b"HTTP/1.1 200")
 
-    await eventually(has_room, what="room", seconds=10)
+    await wait_until(has_room, description="room", timeout_seconds=10)

@@ -10,7 +10,7 @@ import pytest
 
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 
 async def _raw(port: int, request: bytes) -> bytes:
@@ -136,7 +136,7 @@ async def test_an_ended_login_is_refused_within_a_second(gateway: Any, issuer: T
         async def is_refused() -> bool:
             return (await client.get("/sessions")).status_code == 401
 
-        await eventually(is_refused, what="the refusal", seconds=5)
+        await wait_until(is_refused, description="the refusal", timeout_seconds=5)
 
 
 async def test_a_gateway_that_cannot_learn_of_ended_logins_lets_nobody_in(
@@ -148,7 +148,7 @@ async def test_a_gateway_that_cannot_learn_of_ended_logins_lets_nobody_in(
         answer = await client.get("/sessions")
         return answer if answer.status_code == 503 else None
 
-    answer = await eventually(is_closed, what="failing closed", seconds=10)
+    answer = await wait_until(is_closed, description="failing closed", timeout_seconds=10)
     assert answer.headers["retry-after"]
     assert (await client.get("/health/ready")).status_code == 503
     gateway.upstreams.is_auth_broken = False
@@ -156,7 +156,7 @@ async def test_a_gateway_that_cannot_learn_of_ended_logins_lets_nobody_in(
     async def is_open() -> bool:
         return (await client.get("/sessions")).status_code == 200
 
-    await eventually(is_open, what="the return", seconds=10)
+    await wait_until(is_open, description="the return", timeout_seconds=10)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import RedisError
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateRedis
 from coach_gateway.limits import OverLimit, RateLimits
 
@@ -29,7 +29,7 @@ async def test_what_one_replica_counts_another_knows(redis: PrivateRedis) -> Non
 
 
 async def test_without_redis_each_replica_counts_alone_and_shares_once_it_is_back() -> None:
-    with PrivateRedis.started() as redis:
+    with PrivateRedis.run() as redis:
         one, other = (RateLimits({"user": 10}, redis.url) for _ in range(2))
         one.take("user", "somebody")
         redis.stop()
@@ -44,6 +44,6 @@ async def test_without_redis_each_replica_counts_alone_and_shares_once_it_is_bac
             await other.exchange()
             return other.take("user", "somebody").remaining <= 6
 
-        await eventually(is_known, what="the exchange", seconds=10)
+        await wait_until(is_known, description="the exchange", timeout_seconds=10)
         await one.close()
         await other.close()

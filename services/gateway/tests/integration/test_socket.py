@@ -10,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.events.base import Event
 from coach_common.events.catalog import (
     SessionJudged,
@@ -21,7 +21,7 @@ from coach_common.events.catalog import (
 )
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
@@ -56,7 +56,7 @@ async def _happen(gateway: Any, event: Event) -> UUID:
     event_id = new_id()
     for subscription in gateway.service.subscriptions:
         if subscription.event is type(event):
-            await subscription.handle(event, Delivery(subscription.queue, event_id))
+            await subscription.handle(event, MessageContext(subscription.queue, event_id))
     return event_id
 
 
@@ -157,7 +157,7 @@ async def test_frames_become_calls_in_the_persons_name(
         async def has_asked() -> bool:
             return len(gateway.upstreams.asked) == 3
 
-        await eventually(has_asked, what="three calls")
+        await wait_until(has_asked, description="three calls")
 
     opened, confirmed, completed = gateway.upstreams.asked
     session_id = started["session_id"]

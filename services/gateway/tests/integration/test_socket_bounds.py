@@ -12,7 +12,7 @@ import pytest
 
 from coach_common.events.catalog import SessionJudged
 from coach_common.ids import new_id
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 TEXT, CONT, PING = 1, 0, 9
 MIB = 1024 * 1024
@@ -181,7 +181,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_others_get_their_pushes(
 
         assert got == sent
         assert await _closes(gateway, "not_reading") == before + 1
-        await eventually(is_cut_off, what="the end of the connection", seconds=10)
+        await wait_until(is_cut_off, description="the end of the connection", timeout_seconds=10)
 
 
 async def test_what_a_client_asked_for_is_done_though_it_left_at_once(
@@ -194,7 +194,7 @@ async def test_what_a_client_asked_for_is_done_though_it_left_at_once(
     async def has_asked() -> bool:
         return len(gateway.upstreams.asked) == 2
 
-    await eventually(has_asked, what="both calls")
+    await wait_until(has_asked, description="both calls")
     assert gateway.upstreams.asked[1]["path"].endswith("/complete")
 
 
@@ -208,7 +208,7 @@ async def test_a_call_while_nobody_knows_which_logins_ended_is_refused(
             await peer.say(type="session_start", question="Why?")
             return bool((await peer.next()).get("code") == "unavailable")
 
-        await eventually(is_refused, what="a refusal", seconds=10)
+        await wait_until(is_refused, description="a refusal", timeout_seconds=10)
         assert await _is_well(peer)
 
 

@@ -11,11 +11,11 @@ from coach_common.errors import Unavailable
 from coach_common.events.base import Envelope
 from coach_common.events.catalog import SessionJudged
 from coach_common.ids import new_id
-from coach_common.messaging.rabbit import RabbitTransport
-from coach_common.messaging.subscriptions import Outgoing, Transport
+from coach_common.messaging.rabbitmq import RabbitMQTransport
+from coach_common.messaging.subscriptions import OutboxMessage, Transport
 from coach_common.service import listen, running
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateRabbitMQ
 from coach_gateway.app import build
 
@@ -31,25 +31,27 @@ def vhost(rabbitmq: PrivateRabbitMQ) -> Iterator[str]:
 
 
 @pytest.fixture
-def transport(vhost: str) -> RabbitTransport:
-    return RabbitTransport(vhost)
+def transport(vhost: str) -> RabbitMQTransport:
+    return RabbitMQTransport(vhost)
 
 
 @pytest.fixture
 async def second_port(gateway: Any, vhost: str) -> AsyncIterator[int]:
     """Another replica of the gateway, with the same settings."""
     door = listen("127.0.0.1", 0)
-    other = build(gateway.service.settings, RabbitTransport(vhost))
+    other = build(gateway.service.settings, RabbitMQTransport(vhost))
     async with running(other, door):
-        await eventually(lambda: _is_there(other.transport), what="the second replica's broker")
+        await wait_until(
+            lambda: _is_there(other.transport), description="the second replica's broker"
+        )
         yield door.getsockname()[1]
 
 
 @pytest.fixture
-async def publisher(vhost: str) -> AsyncIterator[RabbitTransport]:
-    transport = RabbitTransport(vhost)
+async def publisher(vhost: str) -> AsyncIterator[RabbitMQTransport]:
+    transport = RabbitMQTransport(vhost)
     await transport.start(())
-    await eventually(lambda: _is_there(transport), what="the publisher's broker")
+    await wait_until(lambda: _is_there(transport), description="the publisher's broker")
     yield transport
     await transport.stop()
 
@@ -62,7 +64,7 @@ async def _is_there(transport: Transport) -> bool:
     return True
 
 
-async def _publish(transport: RabbitTransport, user_id: UUID) -> str:
+async def _publish(transport: RabbitMQTransport, user_id: UUID) -> str:
     """Publish feedback that only `user_id` may see; return the event's id."""
     event = SessionJudged(
         session_id=new_id(), user_id=user_id, feedback={"session_id": "s", "canary": str(user_id)}
@@ -72,12 +74,12 @@ async def _publish(transport: RabbitTransport, user_id: UUID) -> str:
         event, id=event_id, source="/services/sessions", time="2026-11-24T12:00:00.000000Z",
         traceparent=TRACE,
     )  # fmt: skip
-    assert await transport.publish([Outgoing(event_id, event.type, envelope.to_json())])
+    assert await transport.publish([OutboxMessage(event_id, event.type, envelope.to_json())])
     return str(event_id)
 
 
 async def test_every_socket_gets_all_that_is_its_users_on_every_replica_and_nothing_else(
-    gateway: Any, second_port: int, publisher: RabbitTransport, dial: Any
+    gateway: Any, second_port: int, publisher: RabbitMQTransport, dial: Any
 ) -> None:
     users = [new_id(), new_id()]
     async with AsyncExitStack() as stack:
@@ -98,7 +100,7 @@ async def test_every_socket_gets_all_that_is_its_users_on_every_replica_and_noth
 
 
 async def test_a_phone_may_come_back_to_the_other_replica(
-    gateway: Any, second_port: int, publisher: RabbitTransport, dial: Any, issuer: TokenIssuer
+    gateway: Any, second_port: int, publisher: RabbitMQTransport, dial: Any, issuer: TokenIssuer
 ) -> None:
     user_id = new_id()
     async with dial(user_id) as peer, dial(user_id, port=second_port) as other:

@@ -9,8 +9,8 @@ import pytest
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import SessionJudged
 from coach_common.ids import new_id
-from coach_common.testing.fakes import KeepingTransport, TokenIssuer
-from coach_common.testing.harness import eventually
+from coach_common.testing.fakes import FakeTransport, TokenIssuer
+from coach_common.testing.harness import wait_until
 
 
 def _judged(user_id: UUID) -> SessionJudged:
@@ -18,7 +18,7 @@ def _judged(user_id: UUID) -> SessionJudged:
     return SessionJudged(session_id=new_id(), user_id=user_id, feedback=feedback)
 
 
-class Flaky(KeepingTransport):
+class Flaky(FakeTransport):
     """A broker that can be away, and knows how often it was looked for."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Flaky(KeepingTransport):
     async def check(self) -> None:
         self.looks[self.is_away] += 1
         if self.is_away:
-            raise Unavailable("The message broker is away.")
+            raise Unavailable("The message broker is not connected.")
 
 
 @pytest.fixture
@@ -99,9 +99,9 @@ async def test_after_the_broker_was_away_phones_are_sent_away_and_told_to_ask(
         last = await happen(_judged(user_id))
         await peer.next()
         looked = transport.looks[False]
-        await eventually(was_there, what="the hub's first looks", seconds=10)
+        await wait_until(was_there, description="the hub's first looks", timeout_seconds=10)
         transport.is_away = True
-        await eventually(was_missed, what="a look in vain", seconds=10)
+        await wait_until(was_missed, description="a look in vain", timeout_seconds=10)
         transport.is_away = False
 
         assert await peer.closed() == 1012

@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 from coach_common.config import Settings
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
-from coach_common.testing.fakes import KeepingTransport, TokenIssuer
-from coach_common.testing.harness import eventually
+from coach_common.testing.fakes import FakeTransport, TokenIssuer
+from coach_common.testing.harness import wait_until
 from coach_gateway.app import build
 from coach_gateway.config import GatewaySettings
 
@@ -88,7 +88,7 @@ def opened(upstreams: Any, issuer: TokenIssuer) -> Opened:
     async def open_door(*sessions: Replica, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
         async with AsyncExitStack() as stack:
             auth, door = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
-            part = Service("auth", upstreams.app("auth", issuer), Settings(), KeepingTransport())
+            part = Service("auth", upstreams.app("auth", issuer), Settings(), FakeTransport())
             await stack.enter_async_context(running(part, auth))
             auth_url = f"http://127.0.0.1:{auth.getsockname()[1]}"
             built = build(
@@ -101,7 +101,7 @@ def opened(upstreams: Any, issuer: TokenIssuer) -> Opened:
                     environment="development",
                     **settings,
                 ),
-                KeepingTransport(),
+                FakeTransport(),
             )
             await stack.enter_async_context(running(built, door))
             url = f"http://127.0.0.1:{door.getsockname()[1]}"
@@ -112,7 +112,7 @@ def opened(upstreams: Any, issuer: TokenIssuer) -> Opened:
             async def knows_who_ended() -> bool:
                 return (await client.get("/auth/me")).status_code == 200
 
-            await eventually(knows_who_ended, what="the gateway", seconds=10)
+            await wait_until(knows_who_ended, description="the gateway", timeout_seconds=10)
             yield client
 
     return open_door
@@ -128,7 +128,7 @@ async def test_replicas_share_the_work(opened: Opened, replicas: list[Replica]) 
         async def all_arrived() -> bool:
             return len(one.asked) + len(other.asked) == 8
 
-        await eventually(all_arrived, what="eight requests", seconds=10)
+        await wait_until(all_arrived, description="eight requests", timeout_seconds=10)
         one.hold.set()
         other.hold.set()
         answers = await asyncio.gather(*calls)
@@ -152,7 +152,7 @@ async def test_a_replica_that_is_gone_costs_nobody_an_error_and_comes_back(
             assert (await client.get("/sessions")).status_code == 200
             return bool(one.asked)
 
-        await eventually(is_back, what="the replica's return", seconds=20)
+        await wait_until(is_back, description="the replica's return", timeout_seconds=20)
 
     assert during == [200] * 20
 
@@ -197,7 +197,7 @@ async def test_beyond_its_bound_an_upstream_is_busy_and_others_are_not(
         async def three_wait() -> bool:
             return len(one.asked) == 3
 
-        await eventually(three_wait, what="three requests", seconds=10)
+        await wait_until(three_wait, description="three requests", timeout_seconds=10)
         refused = await client.get("/sessions")
         elsewhere = await client.get("/auth/me")
         one.hold.set()
@@ -218,7 +218,7 @@ async def test_an_upstream_that_says_nothing_is_given_up(
         answer = await client.get("/sessions")
 
     assert answer.status_code == 503
-    assert answer.json()["detail"] == "A part of the service is away. Please try again."
+    assert answer.json()["detail"] == "The service is temporarily unavailable. Please try again."
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ async def test_an_answer_without_a_length_ends_with_its_connection(
     one.answer = b"HTTP/1.1 200 OK\r\n\r\nuntil the end"
     async with opened(one) as client:
         call = asyncio.create_task(client.get("/sessions"))
-        await eventually(_asked(one, 1), what="the request", seconds=10)
+        await wait_until(_asked(one, 1), description="the request", timeout_seconds=10)
         await one.stop()
 
         assert (await call).content == b"until the end"
@@ -270,7 +270,7 @@ async def test_an_answer_that_breaks_off_ends_the_connection_and_invents_nothing
         assert (await client.get("/sessions")).status_code == 200
         one.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nonly this"
         call = asyncio.create_task(client.get("/sessions"))
-        await eventually(_asked(one, 2), what="the request", seconds=10)
+        await wait_until(_asked(one, 2), description="the request", timeout_seconds=10)
         await one.stop()
         with pytest.raises(httpx.RemoteProtocolError):
             await call

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coach_common.errors import BadRequest, TooLarge, TooMany, UnsupportedType
+from coach_common.errors import BadRequest, PayloadTooLarge, TooManyRequests, UnsupportedMediaType
 from coach_gateway.access import TrustedProxies
 from coach_gateway.head import Head
 from coach_gateway.limits import RateLimits
@@ -44,8 +44,8 @@ def test_only_harmless_headers_pass() -> None:
         ([(b"content-length", b"1"), (b"content-length", b"2")], BadRequest),
         ([(b"content-length", b"1"), (b"transfer-encoding", b"chunked")], BadRequest),
         ([(b"content-length", b"-1")], BadRequest),
-        ([(b"content-length", b"11")], TooLarge),
-        ([(b"content-encoding", b"gzip")], UnsupportedType),
+        ([(b"content-length", b"11")], PayloadTooLarge),
+        ([(b"content-encoding", b"gzip")], UnsupportedMediaType),
         ([(b"transfer-encoding", b"gzip, chunked")], BadRequest),
         ([(b"host", b"a"), (b"host", b"b")], BadRequest),
         ([(b"authorization", b"a"), (b"authorization", b"b")], BadRequest),
@@ -74,6 +74,6 @@ def test_a_window_that_is_used_up_says_when_it_ends() -> None:
 
     assert left == [2, 1, 0]
     assert limits.take("user", "b").remaining == 2
-    with pytest.raises(TooMany) as refused:
+    with pytest.raises(TooManyRequests) as refused:
         limits.take("user", "a")
     assert 1 <= refused.value.retry_after_seconds <= 61

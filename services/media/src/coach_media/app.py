@@ -9,12 +9,12 @@ from coach_common.http.app import create_app
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.storage import ObjectStore
-from coach_common.tokens import TokenReader
+from coach_common.tokens import AccessTokenVerifier
 from coach_media import routes, tables, workers
-from coach_media.adapters.sessions_http import HttpSessionDirectory
+from coach_media.adapters.sessions_http import HttpSessionOwnership
 from coach_media.config import MediaSettings
 from coach_media.consumers import SUBSCRIPTIONS
-from coach_media.deps import Deps, Limits, SessionDirectory
+from coach_media.deps import Deps, SessionOwnership, UploadLimits
 
 
 def build(
@@ -22,14 +22,14 @@ def build(
     transport: Transport,
     *,
     clock: Clock = utc_now,
-    tokens: TokenReader | None = None,
-    sessions: SessionDirectory | None = None,
+    tokens: AccessTokenVerifier | None = None,
+    sessions: SessionOwnership | None = None,
 ) -> Service:
     """Put the service together; nothing runs yet."""
-    database = Database.of(settings, "media", tables.OUTBOX, tables.INBOX, clock)
+    database = Database.from_settings(settings, "media", tables.OUTBOX, tables.INBOX, clock)
     objects = ObjectStore(settings)
-    directory = sessions or HttpSessionDirectory(settings.sessions_url)
-    limits = Limits(
+    directory = sessions or HttpSessionOwnership(settings.sessions_url)
+    limits = UploadLimits(
         settings.max_audio_bytes,
         settings.max_video_bytes,
         settings.max_pending_uploads,
@@ -40,7 +40,7 @@ def build(
     app = create_app("media", checks=checks)
     app.state.deps = deps
     app.state.settings = settings
-    app.state.tokens = tokens or TokenReader.of(settings)
+    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
     return Service(
         name="media",
@@ -51,9 +51,9 @@ def build(
         package="coach_media",
         subscriptions=subscribe("media", deps, SUBSCRIPTIONS),
         workers={
-            "sweep": partial(workers.sweep, deps),
-            "removals": partial(workers.remove_objects, deps),
+            "sweep": partial(workers.sweep_unconfirmed_uploads, deps),
+            "removals": partial(workers.delete_objects, deps),
         },
-        purged=(tables.INBOX, tables.TOMBSTONES),
+        retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_close=(directory.close, objects.close),
     )

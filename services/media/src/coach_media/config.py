@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from coach_common.config import DatabaseSettings, RabbitSettings, StorageSettings, TokenSettings
+from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
 
 MIB = 1024 * 1024
 
@@ -19,5 +19,5 @@ class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """Let presigned URLs carry the private host name the phone used, as the gateway tells it."""
 
 
-class DistributedMediaSettings(MediaSettings, RabbitSettings):
+class DistributedMediaSettings(MediaSettings, RabbitMQSettings):
     """The same, over RabbitMQ."""

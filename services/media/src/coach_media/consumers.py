@@ -1,6 +1,6 @@
 """What media does when something happens elsewhere."""
 
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionDeleted,
     TranscriptionCompleted,
@@ -12,29 +12,29 @@ from coach_media import use_cases
 from coach_media.deps import Deps
 
 
-async def on_user_deleted(deps: Deps, event: UserDeleted, delivery: Delivery) -> None:
+async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Erase the person's recordings."""
-    await use_cases.erase_user(deps, event.user_id, delivery)
+    await use_cases.delete_user_data(deps, event.user_id, message)
 
 
-async def on_session_deleted(deps: Deps, event: SessionDeleted, delivery: Delivery) -> None:
+async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
     """Erase the session's recordings."""
-    await use_cases.erase_session(deps, event.session_id, event.user_id, event.keys, delivery)
+    await use_cases.delete_session_data(deps, event.session_id, event.user_id, event.keys, message)
 
 
 async def on_transcription_completed(
-    deps: Deps, event: TranscriptionCompleted, delivery: Delivery
+    deps: Deps, event: TranscriptionCompleted, message: MessageContext
 ) -> None:
     """Keep the words."""
-    await use_cases.record_transcript(deps, event.upload_id, event.text, delivery)
+    await use_cases.record_transcript(deps, event.upload_id, event.text, message)
 
 
 async def on_transcription_failed(
-    deps: Deps, event: TranscriptionFailed, delivery: Delivery
+    deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
     """Keep the reason."""
     await use_cases.record_transcription_failure(
-        deps, event.upload_id, event.reason, is_final=not event.retryable, delivery=delivery
+        deps, event.upload_id, event.reason, is_final=not event.retryable, message=message
     )
 
 

@@ -10,10 +10,10 @@ from coach_common.db.database import Database
 from coach_common.storage import ObjectStore
 
 
-class SessionDirectory(Protocol):
+class SessionOwnership(Protocol):
     """Whose session is it? sessions knows; asked over HTTP, answered by hand in tests."""
 
-    async def check(self, session_id: UUID, *, bearer: str) -> None:
+    async def require_owner(self, session_id: UUID, *, bearer: str) -> None:
         """Return where the session is the token's owner's; NotFound if not, Unavailable if
         that cannot be asked."""
 
@@ -22,13 +22,13 @@ class SessionDirectory(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UploadLimits:
     """The settings that use cases obey."""
 
     max_audio_bytes: int
     max_video_bytes: int
     max_pending_uploads: int
-    sweep: timedelta
+    sweep_interval: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,6 @@ class Deps:
 
     db: Database
     clock: Clock
-    objects: ObjectStore
-    sessions: SessionDirectory
-    limits: Limits
+    object_store: ObjectStore
+    sessions: SessionOwnership
+    limits: UploadLimits

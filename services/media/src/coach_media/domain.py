@@ -8,17 +8,23 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from coach_common.errors import Conflict, Invalid, NotFound, TooLarge, UnsupportedType
+from coach_common.errors import (
+    Conflict,
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
 
-URL_SECONDS = 900
-PLAYBACK_SECONDS = 300
-SNIFFED_BYTES = 64
+UPLOAD_URL_SECONDS = 900
+PLAYBACK_URL_SECONDS = 300
+MAGIC_BYTES_LENGTH = 64
 
-_CLOSE_LOOK = timedelta(minutes=5)
+_FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """How long after its URL's expiry an upload is still looked for at every sweep."""
-_LONGEST_WAIT = timedelta(hours=24)
+_GIVE_UP_AFTER = timedelta(hours=24)
 
-EXTENSIONS: dict[str, tuple[str, ...]] = {
+EXTENSIONS_BY_MEDIA_TYPE: dict[str, tuple[str, ...]] = {
     "audio/m4a": ("m4a", "mp4"),
     "audio/x-m4a": ("m4a", "mp4"),
     "audio/mp4": ("m4a", "mp4"),
@@ -50,13 +56,13 @@ class UploadNotFound(NotFound):
         super().__init__("Recording not found")
 
 
-class NotWhatItSaid(UnsupportedType):
+class UploadMismatch(UnsupportedMediaType):
     """The object in the store is not what the upload was announced as."""
 
     code = "not_what_it_said"
 
 
-class LinkedElsewhere(Conflict):
+class AlreadyLinked(Conflict):
     """The recording belongs to another session; a link once made is never changed."""
 
     code = "linked_elsewhere"
@@ -98,89 +104,95 @@ class Upload:
     reason: str | None = None
 
     @property
-    def is_there(self) -> bool:
+    def is_confirmed(self) -> bool:
         """The object was confirmed; what became of it since is another matter."""
         return self.confirmed_at is not None
 
-    def next_look(self, now: datetime, sweep: timedelta) -> datetime | None:
+    def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
         """Return when to look for the object again; None once it can be given up."""
         overdue = now - self.url_expires_at
-        if overdue < _CLOSE_LOOK:
-            return now + sweep
-        if overdue < _LONGEST_WAIT:
-            return now + max(sweep, overdue / 2)
+        if overdue < _FREQUENT_CHECK_PERIOD:
+            return now + sweep_interval
+        if overdue < _GIVE_UP_AFTER:
+            return now + max(sweep_interval, overdue / 2)
         return None
 
 
-def media_type(content_type: str) -> str:
+def parse_media_type(content_type: str) -> str:
     """Return the bare type, lower-case; UnsupportedType for any that is not taken."""
     base, _, _ = content_type.partition(";")
     name = base.strip().lower()
-    if name not in EXTENSIONS:
-        raise UnsupportedType("This type of recording is not supported.")
+    if name not in EXTENSIONS_BY_MEDIA_TYPE:
+        raise UnsupportedMediaType("This media type is not supported.")
     if not _PARAMETERS.fullmatch(content_type[len(base) :]):
-        raise Invalid("content_type: its parameters are malformed")
+        raise InvalidInput("content_type: malformed parameters")
     return name
 
 
 def check_extension(name: str, extension: str) -> None:
     """Raise Invalid where a type does not have this extension."""
-    if extension not in EXTENSIONS[name]:
-        allowed = ", ".join(EXTENSIONS[name])
-        raise Invalid(f"extension: {name} is one of {allowed}")
+    if extension not in EXTENSIONS_BY_MEDIA_TYPE[name]:
+        allowed = ", ".join(EXTENSIONS_BY_MEDIA_TYPE[name])
+        raise InvalidInput(f"extension: must be one of {allowed} for {name}")
 
 
-def new_key(user_id: UUID, at: datetime, random_hex: str, extension: str) -> str:
+def build_object_key(user_id: UUID, at: datetime, random_hex: str, extension: str) -> str:
     """Return `uploads/{user}/{unix ms}_{8 hex}.{extension}`."""
     return f"uploads/{user_id}/{int(at.timestamp() * 1000)}_{random_hex}.{extension}"
 
 
-def check_object(upload: Upload, *, size_bytes: int, content_type: str, start: bytes) -> None:
+def validate_object(
+    upload: Upload, *, size_bytes: int, content_type: str, first_bytes: bytes
+) -> None:
     """Raise where the object in the store is not what its upload was announced as."""
     if size_bytes > upload.max_bytes:
-        raise TooLarge(f"The recording is larger than {upload.max_bytes // 2**20} MiB.")
+        raise PayloadTooLarge(f"The recording is larger than {upload.max_bytes // 2**20} MiB.")
     if size_bytes == 0:
-        raise NotWhatItSaid("The recording is empty.")
+        raise UploadMismatch("The recording is empty.")
     if upload.declared_bytes is not None and size_bytes != upload.declared_bytes:
-        raise NotWhatItSaid("The recording is not as long as it was said to be.")
-    announced = media_type(upload.content_type)
-    if content_type.partition(";")[0].strip().lower() != announced:
-        raise NotWhatItSaid("The recording was stored as another type than it was said to be.")
-    if not _FAMILY[announced](start):
-        raise NotWhatItSaid("This file is not a recording of the type it was said to be.")
+        raise UploadMismatch("The file size does not match the declared size.")
+    declared = parse_media_type(upload.content_type)
+    if content_type.partition(";")[0].strip().lower() != declared:
+        raise UploadMismatch("The file was uploaded with a different content type than declared.")
+    if not _SIGNATURE_CHECKS[declared](first_bytes):
+        raise UploadMismatch("The file content does not match the declared media type.")
 
 
-def _is_iso_media(start: bytes) -> bool:
-    return start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+def _is_iso_media(first_bytes: bytes) -> bool:
+    return first_bytes[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
-def _is_mpeg_audio(start: bytes) -> bool:
-    is_frame = len(start) > 1 and start[0] == 0xFF and start[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
-    return start.startswith(b"ID3") or is_frame
+def _is_mpeg_audio(first_bytes: bytes) -> bool:
+    is_frame = (
+        len(first_bytes) > 1
+        and first_bytes[0] == 0xFF
+        and first_bytes[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
+    )
+    return first_bytes.startswith(b"ID3") or is_frame
 
 
-def _is_adts(start: bytes) -> bool:
-    is_frame = len(start) > 1 and start[0] == 0xFF and start[1] & 0xF6 == 0xF0
-    return is_frame or start.startswith((b"ID3", b"ADIF"))
+def _is_adts(first_bytes: bytes) -> bool:
+    is_frame = len(first_bytes) > 1 and first_bytes[0] == 0xFF and first_bytes[1] & 0xF6 == 0xF0
+    return is_frame or first_bytes.startswith((b"ID3", b"ADIF"))
 
 
-def _is_wave(start: bytes) -> bool:
-    return start[:4] in (b"RIFF", b"RF64") and start[8:12] == b"WAVE"
+def _is_wave(first_bytes: bytes) -> bool:
+    return first_bytes[:4] in (b"RIFF", b"RF64") and first_bytes[8:12] == b"WAVE"
 
 
-def _is_ebml(start: bytes) -> bool:
-    return start.startswith(b"\x1a\x45\xdf\xa3")
+def _is_ebml(first_bytes: bytes) -> bool:
+    return first_bytes.startswith(b"\x1a\x45\xdf\xa3")
 
 
-def _is_ogg(start: bytes) -> bool:
-    return start.startswith(b"OggS")
+def _is_ogg(first_bytes: bytes) -> bool:
+    return first_bytes.startswith(b"OggS")
 
 
-def _is_flac(start: bytes) -> bool:
-    return start.startswith(b"fLaC")
+def _is_flac(first_bytes: bytes) -> bool:
+    return first_bytes.startswith(b"fLaC")
 
 
-_FAMILY: dict[str, Callable[[bytes], bool]] = {
+_SIGNATURE_CHECKS: dict[str, Callable[[bytes], bool]] = {
     name: {
         "m4a": _is_iso_media,
         "mp4": _is_iso_media,
@@ -192,12 +204,12 @@ _FAMILY: dict[str, Callable[[bytes], bool]] = {
         "aac": _is_adts,
         "flac": _is_flac,
     }[extensions[0]]
-    for name, extensions in EXTENSIONS.items()
+    for name, extensions in EXTENSIONS_BY_MEDIA_TYPE.items()
 }
 """How the first bytes of each type begin (ISO 14496-12, ISO 11172-3, RIFF, EBML, Ogg, FLAC)."""
 
 
-def public_host(host: str) -> str:
+def safe_public_host(host: str) -> str:
     """Return `host` where it can only mean this machine or a private network, else `localhost`."""
     name = host.strip().lower()
     if name.startswith("["):

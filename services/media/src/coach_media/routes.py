@@ -6,47 +6,51 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
-from coach_common.http.app import RetryingRoute
-from coach_common.http.caller import BearerToken, Caller, FromApp
+from coach_common.http.app import RetryOnConflictRoute
+from coach_common.http.dependencies import BearerToken, CurrentUser, InjectDeps
 from coach_common.ids import parse_id
 from coach_media import use_cases
 from coach_media.config import MediaSettings
 from coach_media.deps import Deps
-from coach_media.domain import PLAYBACK_SECONDS, URL_SECONDS, public_host
+from coach_media.domain import PLAYBACK_URL_SECONDS, UPLOAD_URL_SECONDS, safe_public_host
 from coach_media.schemas import (
-    Announcement,
-    Confirmation,
-    Confirmed,
-    Place,
-    Playback,
-    UploadOut,
+    ConfirmUploadRequest,
+    ConfirmUploadResponse,
+    PlaybackUrlResponse,
+    PresignedUploadResponse,
+    PresignUploadRequest,
+    UploadResponse,
 )
 
-router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryingRoute)
+router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflictRoute)
 
 
-def _endpoint(request: Request) -> str | None:
+def _public_endpoint(request: Request) -> str | None:
     """Return the store's address as the phone reaches it, where the settings let it vary."""
     settings: MediaSettings = request.app.state.settings
     if not settings.presign_host_from_request or settings.s3_endpoint_url is None:
         return None
     store = urlsplit(settings.s3_endpoint_url)
-    host = public_host(request.headers.get("x-coach-public-host", ""))
+    host = safe_public_host(request.headers.get("x-coach-public-host", ""))
     return urlunsplit(store._replace(netloc=f"{host}:{store.port}"))
 
 
 def _session_id(text: str | None) -> UUID | None:
-    return None if text is None else parse_id(text, what="Session")
+    return None if text is None else parse_id(text, resource="Session")
 
 
-MediaDeps = Annotated[Deps, FromApp]
-Endpoint = Annotated[str | None, Depends(_endpoint)]
+MediaDeps = Annotated[Deps, InjectDeps]
+PublicEndpoint = Annotated[str | None, Depends(_public_endpoint)]
 
 
 @router.post("/s3-presign", responses={404: {}})
-async def presign(
-    body: Announcement, caller: Caller, bearer: BearerToken, deps: MediaDeps, endpoint: Endpoint
-) -> Place:
+async def presign_upload(
+    body: PresignUploadRequest,
+    caller: CurrentUser,
+    bearer: BearerToken,
+    deps: MediaDeps,
+    endpoint: PublicEndpoint,
+) -> PresignedUploadResponse:
     """Return a URL that takes one PUT of this recording, straight into the object store."""
     upload, url = await use_cases.presign_upload(
         deps,
@@ -58,39 +62,39 @@ async def presign(
         bearer=bearer,
         endpoint_url=endpoint,
     )
-    return Place(
+    return PresignedUploadResponse(
         url=url,
         key=upload.key,
         headers={"Content-Type": upload.content_type},
-        expires_in=URL_SECONDS,
+        expires_in=UPLOAD_URL_SECONDS,
         max_size=upload.max_bytes,
     )
 
 
 @router.post("/confirm", responses={404: {}, 409: {}})
-async def confirm(
-    body: Confirmation, caller: Caller, bearer: BearerToken, deps: MediaDeps
-) -> Confirmed:
+async def confirm_upload(
+    body: ConfirmUploadRequest, caller: CurrentUser, bearer: BearerToken, deps: MediaDeps
+) -> ConfirmUploadResponse:
     """Say that the recording is there; the service looks at the object itself."""
     upload = await use_cases.confirm_upload(
         deps, caller, key=body.key, session_id=_session_id(body.session_id), bearer=bearer
     )
-    return Confirmed.of(upload)
+    return ConfirmUploadResponse.from_domain(upload)
 
 
 @router.get("/{upload_id}")
-async def get_upload(upload_id: str, caller: Caller, deps: MediaDeps) -> UploadOut:
+async def get_upload(upload_id: str, caller: CurrentUser, deps: MediaDeps) -> UploadResponse:
     """Return one upload, with its transcript once there is one."""
-    upload = await use_cases.get_upload(deps, caller, parse_id(upload_id, what="Recording"))
-    return UploadOut.of(upload)
+    upload = await use_cases.get_upload(deps, caller, parse_id(upload_id, resource="Recording"))
+    return UploadResponse.from_domain(upload)
 
 
 @router.get("/{upload_id}/url")
 async def get_playback_url(
-    upload_id: str, caller: Caller, deps: MediaDeps, endpoint: Endpoint
-) -> Playback:
+    upload_id: str, caller: CurrentUser, deps: MediaDeps, endpoint: PublicEndpoint
+) -> PlaybackUrlResponse:
     """Return a short-lived URL to play the recording back."""
     url = await use_cases.presign_playback(
-        deps, caller, parse_id(upload_id, what="Recording"), endpoint_url=endpoint
+        deps, caller, parse_id(upload_id, resource="Recording"), endpoint_url=endpoint
     )
-    return Playback(url=url, expires_in=PLAYBACK_SECONDS)
+    return PlaybackUrlResponse(url=url, expires_in=PLAYBACK_URL_SECONDS)

@@ -11,7 +11,7 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=160)]
 SessionId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
-class Announcement(BaseModel):
+class PresignUploadRequest(BaseModel):
     """A recording that is about to be uploaded."""
 
     model_config = ConfigDict(extra="ignore")
@@ -28,7 +28,7 @@ class Announcement(BaseModel):
     session_id: SessionId | None = None
 
 
-class Place(BaseModel):
+class PresignedUploadResponse(BaseModel):
     """Where and how to PUT it."""
 
     url: str
@@ -39,7 +39,7 @@ class Place(BaseModel):
     max_size: int = Field(description="bytes")
 
 
-class Confirmation(BaseModel):
+class ConfirmUploadRequest(BaseModel):
     """The recording is in the store."""
 
     model_config = ConfigDict(extra="ignore")
@@ -51,7 +51,7 @@ class Confirmation(BaseModel):
     session_id: SessionId | None = None
 
 
-class Confirmed(BaseModel):
+class ConfirmUploadResponse(BaseModel):
     """What is really there."""
 
     message: str
@@ -61,7 +61,7 @@ class Confirmed(BaseModel):
     content_type: str
 
     @classmethod
-    def of(cls, upload: Upload) -> "Confirmed":
+    def from_domain(cls, upload: Upload) -> "ConfirmUploadResponse":
         """Shape a confirmed upload."""
         return cls(
             message="Upload confirmed",
@@ -72,7 +72,7 @@ class Confirmed(BaseModel):
         )
 
 
-class UploadOut(BaseModel):
+class UploadResponse(BaseModel):
     """An upload."""
 
     id: str
@@ -87,7 +87,7 @@ class UploadOut(BaseModel):
     reason: str | None
 
     @classmethod
-    def of(cls, upload: Upload) -> "UploadOut":
+    def from_domain(cls, upload: Upload) -> "UploadResponse":
         """Shape an upload."""
         return cls(
             id=str(upload.id),
@@ -103,7 +103,7 @@ class UploadOut(BaseModel):
         )
 
 
-class Playback(BaseModel):
+class PlaybackUrlResponse(BaseModel):
     """A short-lived URL."""
 
     url: str

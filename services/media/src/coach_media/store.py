@@ -18,15 +18,15 @@ from sqlalchemy import (
 )
 
 from coach_common.db.tables import Id
-from coach_common.db.tombstones import bury, is_buried
+from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_media.domain import Status, Upload, UploadNotFound
-from coach_media.tables import OUTBOX, REMOVALS, TOMBSTONES, UPLOADS
+from coach_media.tables import OBJECT_DELETIONS, OUTBOX, TOMBSTONES, UPLOADS
 
-_AFTER_EXPIRY = timedelta(minutes=1)
+_RECHECK_AFTER_EXPIRY = timedelta(minutes=1)
 
 
-async def add_upload(tx: Transaction, upload: Upload, *, next_look_at: datetime) -> None:
+async def add_upload(tx: Transaction, upload: Upload, *, next_check_at: datetime) -> None:
     """Store a new, pending upload."""
     await tx.execute(
         insert(UPLOADS).values(
@@ -40,7 +40,7 @@ async def add_upload(tx: Transaction, upload: Upload, *, next_look_at: datetime)
             status=upload.status.value,
             created_at=upload.created_at,
             url_expires_at=upload.url_expires_at,
-            next_look_at=next_look_at,
+            next_look_at=next_check_at,
         )
     )
 
@@ -75,7 +75,7 @@ async def mark_confirmed(
     at: datetime,
 ) -> bool:
     """Flip a pending upload to confirmed; tell whether this call did it."""
-    flipped = await tx.execute(
+    updated = await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == Status.PENDING.value)
         .values(
@@ -87,7 +87,7 @@ async def mark_confirmed(
             next_look_at=None,
         )
     )
-    return flipped.rowcount == 1
+    return updated.rowcount == 1
 
 
 async def mark_linked(tx: Transaction, upload: Upload, *, session_id: UUID) -> bool:
@@ -100,16 +100,16 @@ async def mark_linked(tx: Transaction, upload: Upload, *, session_id: UUID) -> b
     return linked.rowcount == 1
 
 
-async def mark_given_up(
+async def mark_closed(
     tx: Transaction, upload: Upload, status: Status, *, reason: str | None
 ) -> bool:
     """Flip a pending upload to rejected or expired; tell whether this call did it."""
-    flipped = await tx.execute(
+    updated = await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == Status.PENDING.value)
         .values(status=status.value, reason=reason, next_look_at=None)
     )
-    return flipped.rowcount == 1
+    return updated.rowcount == 1
 
 
 async def record_transcript(tx: Transaction, upload_id: UUID, text: str) -> None:
@@ -133,9 +133,11 @@ async def record_failure(tx: Transaction, upload_id: UUID, status: Status, reaso
     )
 
 
-async def list_due(tx: Transaction, now: datetime, *, limit: int) -> list[tuple[Upload, datetime]]:
+async def list_due_checks(
+    tx: Transaction, now: datetime, *, limit: int
+) -> list[tuple[Upload, datetime]]:
     """Return pending uploads to look for, longest due first, each with the time it was due."""
-    rows = await tx.rows(
+    rows = await tx.fetch_all(
         select(UPLOADS)
         .where(UPLOADS.c.next_look_at <= now)
         .order_by(UPLOADS.c.next_look_at)
@@ -144,19 +146,19 @@ async def list_due(tx: Transaction, now: datetime, *, limit: int) -> list[tuple[
     return [(_upload(row), row["next_look_at"]) for row in rows]
 
 
-async def claim_look(
-    tx: Transaction, upload: Upload, *, due_at: datetime, next_look_at: datetime | None
+async def claim_check(
+    tx: Transaction, upload: Upload, *, due_at: datetime, next_check_at: datetime | None
 ) -> bool:
     """Take a look that is due, so that no other replica does; tell whether this call did it."""
     claimed = await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.next_look_at == due_at)
-        .values(next_look_at=next_look_at)
+        .values(next_look_at=next_check_at)
     )
     return claimed.rowcount == 1
 
 
-async def list_of_session(
+async def list_uploads_by_session(
     tx: Transaction, session_id: UUID, *, keys: Sequence[str], user_id: UUID
 ) -> list[Upload]:
     """Return a person's uploads that are linked to a session or named by key."""
@@ -169,7 +171,7 @@ async def list_of_session(
     )
 
 
-async def list_of_user(tx: Transaction, user_id: UUID) -> list[Upload]:
+async def list_uploads_by_user(tx: Transaction, user_id: UUID) -> list[Upload]:
     """Return all uploads of a person."""
     return await _list(tx, UPLOADS.c.user_id == user_id)
 
@@ -179,60 +181,69 @@ async def delete_uploads(tx: Transaction, uploads: Sequence[Upload]) -> None:
     await tx.execute(delete(UPLOADS).where(UPLOADS.c.id.in_([upload.id for upload in uploads])))
 
 
-async def delete_outbox_of(tx: Transaction, user_id: UUID) -> None:
+async def delete_outbox_by_user(tx: Transaction, user_id: UUID) -> None:
     """Remove what was still to be said about a person."""
     await tx.execute(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
 
 
-async def add_removals(tx: Transaction, uploads: Sequence[Upload], *, now: datetime) -> None:
+async def add_object_deletions(
+    tx: Transaction, uploads: Sequence[Upload], *, now: datetime
+) -> None:
     """Have the objects removed now, and once more after their URLs have expired."""
     for upload in uploads:
-        last_at = max(now, upload.url_expires_at + _AFTER_EXPIRY)
+        last_at = max(now, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
         await tx.execute(
-            tx.database.insert_ignore(REMOVALS).values(
+            tx.database.insert_ignore(OBJECT_DELETIONS).values(
                 key=upload.key, due_at=now, last_at=last_at, tries=0
             )
         )
 
 
-async def list_removals(tx: Transaction, now: datetime, *, limit: int) -> list[RowMapping]:
+async def list_object_deletions(tx: Transaction, now: datetime, *, limit: int) -> list[RowMapping]:
     """Return the objects to remove now: rows of (key, due_at, last_at, tries)."""
-    return await tx.rows(
-        select(REMOVALS).where(REMOVALS.c.due_at <= now).order_by(REMOVALS.c.due_at).limit(limit)
+    return await tx.fetch_all(
+        select(OBJECT_DELETIONS)
+        .where(OBJECT_DELETIONS.c.due_at <= now)
+        .order_by(OBJECT_DELETIONS.c.due_at)
+        .limit(limit)
     )
 
 
-async def delete_removal(tx: Transaction, key: str) -> None:
+async def delete_object_deletion(tx: Transaction, key: str) -> None:
     """The object is gone for good."""
-    await tx.execute(delete(REMOVALS).where(REMOVALS.c.key == key))
+    await tx.execute(delete(OBJECT_DELETIONS).where(OBJECT_DELETIONS.c.key == key))
 
 
-async def postpone_removal(tx: Transaction, key: str, *, due_at: datetime, tries: int) -> None:
+async def postpone_object_deletion(
+    tx: Transaction, key: str, *, due_at: datetime, tries: int
+) -> None:
     """Remove the object again later."""
     await tx.execute(
-        update(REMOVALS).where(REMOVALS.c.key == key).values(due_at=due_at, tries=tries)
+        update(OBJECT_DELETIONS)
+        .where(OBJECT_DELETIONS.c.key == key)
+        .values(due_at=due_at, tries=tries)
     )
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
     """Remember that this user or session is gone."""
-    await bury(tx, TOMBSTONES, deleted_id, at=at)
+    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
-async def is_gone(tx: Transaction, *ids: UUID | None) -> bool:
+async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    return await is_buried(tx, TOMBSTONES, *ids)
+    return await has_tombstone(tx, TOMBSTONES, *ids)
 
 
 async def _get(tx: Transaction, which: ColumnElement[bool], user_id: UUID) -> Upload:
-    row = await tx.row(select(UPLOADS).where(which, UPLOADS.c.user_id == user_id))
+    row = await tx.fetch_one(select(UPLOADS).where(which, UPLOADS.c.user_id == user_id))
     if row is None:
         raise UploadNotFound
     return _upload(row)
 
 
 async def _list(tx: Transaction, which: ColumnElement[bool]) -> list[Upload]:
-    return [_upload(row) for row in await tx.rows(select(UPLOADS).where(which))]
+    return [_upload(row) for row in await tx.fetch_all(select(UPLOADS).where(which))]
 
 
 def _upload(row: RowMapping) -> Upload:

@@ -40,7 +40,7 @@ UPLOADS = Table(
     Index("ix_uploads_next_look_at", "next_look_at"),
 )
 
-REMOVALS = Table(
+OBJECT_DELETIONS = Table(
     "removals",
     METADATA,
     Column("key", String(160), primary_key=True),

@@ -9,23 +9,23 @@ from coach_media.deps import Deps
 _IDLE_SECONDS = 1.0
 
 
-async def sweep(deps: Deps) -> None:
+async def sweep_unconfirmed_uploads(deps: Deps) -> None:
     """Look for what is due, a bounded batch at a time."""
     while True:
         try:
-            looked = await use_cases.sweep(deps)
+            checked = await use_cases.sweep_unconfirmed_uploads(deps)
         except Unavailable:
-            looked = 0
-        if not looked:
+            checked = 0
+        if not checked:
             await asyncio.sleep(_IDLE_SECONDS)
 
 
-async def remove_objects(deps: Deps) -> None:
+async def delete_objects(deps: Deps) -> None:
     """Remove what is to be removed, a bounded batch at a time."""
     while True:
         try:
-            tried = await use_cases.remove_objects(deps)
+            attempted = await use_cases.delete_objects(deps)
         except Unavailable:
-            tried = 0
-        if not tried:
+            attempted = 0
+        if not attempted:
             await asyncio.sleep(_IDLE_SECONDS)

@@ -5,15 +5,15 @@ from uuid import UUID
 
 import pytest
 
-from coach_common.errors import Invalid, UnsupportedType
+from coach_common.errors import InvalidInput, UnsupportedMediaType
 from coach_media.domain import (
-    EXTENSIONS,
+    EXTENSIONS_BY_MEDIA_TYPE,
     Upload,
+    build_object_key,
     check_extension,
-    check_object,
-    media_type,
-    new_key,
-    public_host,
+    parse_media_type,
+    safe_public_host,
+    validate_object,
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -37,60 +37,60 @@ def _upload(content_type: str = "audio/m4a") -> Upload:
     )
 
 
-@pytest.mark.parametrize("name", EXTENSIONS)
-def test_each_type_is_known_by_its_first_bytes_and_by_no_others(name: str) -> None:
-    family = EXTENSIONS[name][0]
+@pytest.mark.parametrize("name", EXTENSIONS_BY_MEDIA_TYPE)
+def test_media_type_signatures(name: str) -> None:
+    family = EXTENSIONS_BY_MEDIA_TYPE[name][0]
     iso = ("m4a", "mp4", "mov")
     for other, start in STARTS.items():
         is_same = other == family or (other in iso and family in iso)
         is_same = is_same or (family == "aac" and other == "mp3")
         if is_same:
-            check_object(_upload(name), size_bytes=9, content_type=name, start=start)
+            validate_object(_upload(name), size_bytes=9, content_type=name, first_bytes=start)
         else:
-            with pytest.raises(UnsupportedType):
-                check_object(_upload(name), size_bytes=9, content_type=name, start=start)
+            with pytest.raises(UnsupportedMediaType):
+                validate_object(_upload(name), size_bytes=9, content_type=name, first_bytes=start)
 
 
 @pytest.mark.parametrize("start", [b"", b"<html>", b"MZ\x90", b"PK\3\4", b"<svg", b"#EXTM3U\n"])
-def test_what_is_no_recording_is_rejected_under_every_type(start: bytes) -> None:
-    for name in EXTENSIONS:
-        with pytest.raises(UnsupportedType):
-            check_object(_upload(name), size_bytes=9, content_type=name, start=start)
+def test_non_media_content_is_rejected(start: bytes) -> None:
+    for name in EXTENSIONS_BY_MEDIA_TYPE:
+        with pytest.raises(UnsupportedMediaType):
+            validate_object(_upload(name), size_bytes=9, content_type=name, first_bytes=start)
 
 
-def test_types_may_carry_parameters() -> None:
-    assert media_type("audio/webm;codecs=opus") == "audio/webm"
-    assert media_type('Audio/WebM; codecs="opus"') == "audio/webm"
-    with pytest.raises(Invalid):
-        media_type("audio/webm; codecs=opus\r\nx-amz-acl: public-read")
+def test_media_type_parameters_are_accepted() -> None:
+    assert parse_media_type("audio/webm;codecs=opus") == "audio/webm"
+    assert parse_media_type('Audio/WebM; codecs="opus"') == "audio/webm"
+    with pytest.raises(InvalidInput):
+        parse_media_type("audio/webm; codecs=opus\r\nx-amz-acl: public-read")
     for bad in ("audio/midi", "text/html", "", "audio/webm/x"):
-        with pytest.raises(UnsupportedType):
-            media_type(bad)
+        with pytest.raises(UnsupportedMediaType):
+            parse_media_type(bad)
 
 
 @pytest.mark.parametrize("extension", ["m4a/../../x", ".m4a", "M4A", "m4a\n", "exe", "wav", ""])
-def test_an_extension_that_does_not_belong_is_refused(extension: str) -> None:
-    with pytest.raises(Invalid):
+def test_extension_must_match_media_type(extension: str) -> None:
+    with pytest.raises(InvalidInput):
         check_extension("audio/m4a", extension)
 
 
-def test_a_key_says_whose_it_is_and_nothing_a_client_chose() -> None:
-    assert new_key(UUID(int=2), NOW, "0a1b2c3d", "m4a") == (
+def test_object_key_format() -> None:
+    assert build_object_key(UUID(int=2), NOW, "0a1b2c3d", "m4a") == (
         "uploads/00000000-0000-0000-0000-000000000002/1795521600000_0a1b2c3d.m4a"
     )
 
 
-def test_an_upload_is_looked_for_closely_then_ever_less_then_given_up() -> None:
+def test_check_schedule_backs_off_and_ends() -> None:
     upload = _upload()
     expiry = upload.url_expires_at
 
-    assert upload.next_look(NOW, SWEEP) == NOW + SWEEP
-    assert upload.next_look(expiry + timedelta(minutes=4), SWEEP) == (
+    assert upload.next_check_at(NOW, SWEEP) == NOW + SWEEP
+    assert upload.next_check_at(expiry + timedelta(minutes=4), SWEEP) == (
         expiry + timedelta(minutes=4) + SWEEP
     )
     later = expiry + timedelta(hours=2)
-    assert upload.next_look(later, SWEEP) == later + timedelta(hours=1)
-    assert upload.next_look(expiry + timedelta(hours=24), SWEEP) is None
+    assert upload.next_check_at(later, SWEEP) == later + timedelta(hours=1)
+    assert upload.next_check_at(expiry + timedelta(hours=24), SWEEP) is None
 
 
 @pytest.mark.parametrize(
@@ -108,5 +108,5 @@ def test_an_upload_is_looked_for_closely_then_ever_less_then_given_up() -> None:
         ("", "localhost"),
     ],
 )
-def test_only_a_private_host_is_echoed_into_a_url(host: str, shown: str) -> None:
-    assert public_host(host) == shown
+def test_only_private_hosts_appear_in_presigned_urls(host: str, shown: str) -> None:
+    assert safe_public_host(host) == shown

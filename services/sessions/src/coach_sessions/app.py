@@ -5,7 +5,7 @@ from coach_common.db.database import Database
 from coach_common.http.app import create_app
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
-from coach_common.tokens import TokenReader
+from coach_common.tokens import AccessTokenVerifier
 from coach_sessions import routes, tables
 from coach_sessions.config import SessionsSettings
 from coach_sessions.consumers import SUBSCRIPTIONS
@@ -17,14 +17,14 @@ def build(
     transport: Transport,
     *,
     clock: Clock = utc_now,
-    tokens: TokenReader | None = None,
+    tokens: AccessTokenVerifier | None = None,
 ) -> Service:
     """Put the service together; nothing runs yet."""
-    database = Database.of(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
+    database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
     deps = Deps(database, clock)
     app = create_app("sessions", checks={"database": database.check, "broker": transport.check})
     app.state.deps = deps
-    app.state.tokens = tokens or TokenReader.of(settings)
+    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
     return Service(
         name="sessions",
@@ -34,5 +34,5 @@ def build(
         database=database,
         package="coach_sessions",
         subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),
-        purged=(tables.INBOX, tables.TOMBSTONES),
+        retention_tables=(tables.INBOX, tables.TOMBSTONES),
     )

@@ -1,11 +1,11 @@
 """The settings of sessions."""
 
-from coach_common.config import DatabaseSettings, RabbitSettings, TokenSettings
+from coach_common.config import DatabaseSettings, RabbitMQSettings, TokenSettings
 
 
 class SessionsSettings(DatabaseSettings, TokenSettings):
     """What sessions reads."""
 
 
-class DistributedSessionsSettings(SessionsSettings, RabbitSettings):
+class DistributedSessionsSettings(SessionsSettings, RabbitMQSettings):
     """The same, over RabbitMQ."""

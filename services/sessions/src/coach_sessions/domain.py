@@ -48,11 +48,11 @@ class Status(StrEnum):
         return self in (Status.READY, Status.FAILED)
 
 
-_WAITING = {
-    Status.NOT_COMPLETED: "The session is still open: complete it to get feedback.",
-    Status.WAITING_FOR_RECORDING: "Waiting for the recording to arrive.",
+_PENDING_MESSAGES = {
+    Status.NOT_COMPLETED: "This session is not completed yet. Complete it to get feedback.",
+    Status.WAITING_FOR_RECORDING: "Waiting for the recording to be uploaded.",
     Status.TRANSCRIBING: "The recording is being transcribed.",
-    Status.SCORING: "The answer is being judged.",
+    Status.SCORING: "Your answer is being scored.",
 }
 
 
@@ -65,7 +65,7 @@ class Failure:
     is_final: bool
 
     @staticmethod
-    def worse(one: "Failure | None", other: "Failure | None") -> "Failure | None":
+    def prevailing(one: "Failure | None", other: "Failure | None") -> "Failure | None":
         """Return the one that counts: final beats retryable, then the later one."""
         known = [failure for failure in (one, other) if failure is not None]
         return max(known, key=lambda failure: (failure.is_final, failure.id), default=None)
@@ -78,11 +78,11 @@ class Recording:
     key: str
     user_id: UUID
     session_id: UUID | None = None
-    link_id: UUID | None = None
-    text: str | None = None
+    linked_by_event_id: UUID | None = None
+    transcript: str | None = None
     failure: Failure | None = None
-    delivery: dict[str, Any] | None = None
-    delivery_is_complete: bool = True
+    delivery_metrics: dict[str, Any] | None = None
+    delivery_metrics_complete: bool = True
     """False: what the sound alone told; the figures that need the words follow with them."""
 
 
@@ -123,14 +123,16 @@ class Session:
     recordings: tuple[Recording, ...] = ()
     feedback: Feedback | None = None
     failure: Failure | None = None
-    announced: Mapping[str, str] = field(default_factory=dict)
+    published_fingerprints: Mapping[str, str] = field(default_factory=dict)
     """What was last told to others: `transcribed`, `completed`, `measured`, `judged`, each
     as a fingerprint."""
 
     @property
     def recording(self) -> Recording | None:
         """The one it is judged on: the first that was linked."""
-        return min(self.recordings, key=lambda one: (str(one.link_id), one.key), default=None)
+        return min(
+            self.recordings, key=lambda one: (str(one.linked_by_event_id), one.key), default=None
+        )
 
     @property
     def audio_s3_key(self) -> str | None:
@@ -140,8 +142,8 @@ class Session:
     @property
     def transcript(self) -> str | None:
         """The recording's words; the client's own where no recording has any."""
-        if self.recording is not None and self.recording.text is not None:
-            return self.recording.text
+        if self.recording is not None and self.recording.transcript is not None:
+            return self.recording.transcript
         if self.recording is None or self._has_failed_recording:
             return self.client_transcript
         return None
@@ -162,26 +164,26 @@ class Session:
         return Status.SCORING
 
     @property
-    def is_measured(self) -> bool:
+    def has_interim_feedback(self) -> bool:
         """How it was spoken is known while what it is worth is still being found out.
 
         Once the words are there, the rest of the figures is under way: told once, with them.
         """
-        if self.recording is None or self.delivery is None:
+        if self.recording is None or self.delivery_metrics is None:
             return False
         if self.status is Status.SCORING:
-            return self.recording.delivery_is_complete
+            return self.recording.delivery_metrics_complete
         return self.status is Status.TRANSCRIBING
 
     @property
-    def delivery(self) -> dict[str, Any] | None:
+    def delivery_metrics(self) -> dict[str, Any] | None:
         """How it was spoken, as far as it is known; nothing where it will have no words."""
         if self.recording is None or self._has_failed_recording:
             return None
-        return self.recording.delivery
+        return self.recording.delivery_metrics
 
     @property
-    def reason(self) -> str | None:
+    def failure_reason(self) -> str | None:
         """Why it failed, or what makes it slow, in words for the person who practised."""
         if self.status in (Status.SCORING, Status.FAILED) and self.failure is not None:
             return self.failure.reason
@@ -192,9 +194,9 @@ class Session:
     @property
     def is_being_retried(self) -> bool:
         """A provider is down and the work waits for its next try."""
-        return self.reason is not None and not self.status.is_final
+        return self.failure_reason is not None and not self.status.is_final
 
-    def feedback_shown(self) -> dict[str, Any]:
+    def to_feedback_view(self) -> dict[str, Any]:
         """Return the feedback as the API shows it, whatever its state."""
         shown: dict[str, Any] = {
             "session_id": str(self.id),
@@ -205,7 +207,7 @@ class Session:
             "clarity_score": None,
             "strengths": [],
             "improvements": [],
-            "detailed_feedback": self._in_words(),
+            "detailed_feedback": self._status_message(),
             "transcript": self.transcript,
             "provider": None,
             "model": None,
@@ -216,8 +218,8 @@ class Session:
             "star": {},
             "generated_at": None,
         }
-        if self.delivery is not None:
-            shown["delivery"] = self.delivery
+        if self.delivery_metrics is not None:
+            shown["delivery"] = self.delivery_metrics
         if self.feedback is not None:
             shown |= {name: getattr(self.feedback, name) for name in Feedback.__slots__}
         return shown
@@ -227,16 +229,16 @@ class Session:
         recording = self.recording
         return (
             recording is not None
-            and recording.text is None
+            and recording.transcript is None
             and recording.failure is not None
             and recording.failure.is_final
         )
 
-    def _in_words(self) -> str:
+    def _status_message(self) -> str:
         if self.status is Status.FAILED:
-            return self.reason or "The answer could not be judged."
-        waiting = _WAITING.get(self.status, "")
-        return waiting if self.reason is None else f"{waiting} {self.reason}"
+            return self.failure_reason or "The answer could not be scored."
+        waiting = _PENDING_MESSAGES.get(self.status, "")
+        return waiting if self.failure_reason is None else f"{waiting} {self.failure_reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,7 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class ListedSession:
+class SessionSummary:
     """What the list shows of a session."""
 
     id: UUID
@@ -264,21 +266,21 @@ class ListedSession:
 class SessionPage:
     """A page of a person's sessions, newest first, and where the next one begins."""
 
-    sessions: list[ListedSession]
+    sessions: list[SessionSummary]
     stats: Stats
-    next_before: tuple[datetime, UUID] | None
+    next_position: tuple[datetime, UUID] | None
 
 
-def date_in_words(at: datetime) -> str:
+def format_date(at: datetime) -> str:
     """Return `November 24, 2026`."""
     return f"{at:%B} {at.day}, {at.year}"
 
 
-def duration_in_words(seconds: int | None) -> str:
+def format_duration(seconds: int | None) -> str:
     """Return `3m 20s`, or `N/A`."""
     return "N/A" if seconds is None else f"{seconds // 60}m {seconds % 60}s"
 
 
-def owns_key(user_id: UUID, key: str) -> bool:
+def is_own_upload_key(user_id: UUID, key: str) -> bool:
     """Tell whether an object key is one of this person's uploads."""
     return key.startswith(f"uploads/{user_id}/") and ".." not in key

@@ -4,26 +4,26 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from coach_common.http.app import RetryingRoute
-from coach_common.http.caller import Caller, FromApp
-from coach_common.http.cursor import read_cursor
+from coach_common.http.app import RetryOnConflictRoute
+from coach_common.http.cursor import decode_cursor
+from coach_common.http.dependencies import CurrentUser, InjectDeps
 from coach_common.ids import parse_id
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
 from coach_sessions.schemas import (
-    CURSOR,
-    MAX_SECONDS,
-    Completion,
-    FeedbackOut,
-    NewSession,
-    SessionOut,
-    SessionsOut,
+    CURSOR_NAME,
+    MAX_DURATION_SECONDS,
+    CompleteSessionRequest,
+    CreateSessionRequest,
+    FeedbackResponse,
+    SessionListResponse,
+    SessionResponse,
 )
 
-router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryingRoute)
+router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryOnConflictRoute)
 
-SessionsDeps = Annotated[Deps, FromApp]
+SessionsDeps = Annotated[Deps, InjectDeps]
 
 _RETRY_AFTER_SECONDS = {
     Status.NOT_COMPLETED: 30,
@@ -34,72 +34,76 @@ _RETRY_AFTER_SECONDS = {
 
 
 @router.post("", status_code=201)
-async def create_session(body: NewSession, caller: Caller, deps: SessionsDeps) -> SessionOut:
+async def create_session(
+    body: CreateSessionRequest, caller: CurrentUser, deps: SessionsDeps
+) -> SessionResponse:
     """Open an interview session."""
     session = await use_cases.create_session(
         deps, caller, title=body.title, question=body.question or None
     )
-    return SessionOut.of(session)
+    return SessionResponse.from_domain(session)
 
 
 @router.get("")
 async def list_sessions(
-    caller: Caller,
+    caller: CurrentUser,
     deps: SessionsDeps,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=100)] = None,
-) -> SessionsOut:
+) -> SessionListResponse:
     """List the caller's sessions, newest first, with statistics over all of them."""
-    before = None if cursor is None else read_cursor(cursor, caller.user_id, of=CURSOR)
-    page = await use_cases.list_sessions(deps, caller, limit=limit, before=before)
-    return SessionsOut.of(page, caller.user_id)
+    position = (
+        None if cursor is None else decode_cursor(cursor, caller.user_id, list_name=CURSOR_NAME)
+    )
+    page = await use_cases.list_sessions(deps, caller, limit=limit, position=position)
+    return SessionListResponse.from_domain(page, caller.user_id)
 
 
 @router.get("/{session_id}")
-async def get_session(session_id: str, caller: Caller, deps: SessionsDeps) -> SessionOut:
+async def get_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> SessionResponse:
     """Return one session."""
-    session = await use_cases.get_session(deps, caller, parse_id(session_id, what="Session"))
-    return SessionOut.of(session)
+    session = await use_cases.get_session(deps, caller, parse_id(session_id, resource="Session"))
+    return SessionResponse.from_domain(session)
 
 
 @router.post("/{session_id}/complete")
 async def complete_session(
     session_id: str,
-    caller: Caller,
+    caller: CurrentUser,
     deps: SessionsDeps,
-    body: Completion | None = None,
-    duration_seconds: Annotated[int | None, Query(ge=0, le=MAX_SECONDS)] = None,
-) -> SessionOut:
+    body: CompleteSessionRequest | None = None,
+    duration_seconds: Annotated[int | None, Query(ge=0, le=MAX_DURATION_SECONDS)] = None,
+) -> SessionResponse:
     """Say that the answer is given; the feedback follows, whatever arrives first.
 
     Where the query and the body disagree, the body wins.
     """
-    said = body or Completion()
+    completion = body or CompleteSessionRequest()
     session = await use_cases.complete_session(
         deps,
         caller,
-        parse_id(session_id, what="Session"),
+        parse_id(session_id, resource="Session"),
         duration_seconds=duration_seconds
-        if said.duration_seconds is None
-        else said.duration_seconds,
-        transcript=said.transcript or None,
-        audio_s3_key=said.audio_s3_key or None,
+        if completion.duration_seconds is None
+        else completion.duration_seconds,
+        transcript=completion.transcript or None,
+        audio_s3_key=completion.audio_s3_key or None,
     )
-    return SessionOut.of(session)
+    return SessionResponse.from_domain(session)
 
 
 @router.get("/{session_id}/feedback")
 async def get_feedback(
-    session_id: str, caller: Caller, deps: SessionsDeps, response: Response
-) -> FeedbackOut:
+    session_id: str, caller: CurrentUser, deps: SessionsDeps, response: Response
+) -> FeedbackResponse:
     """Return the feedback, whatever its state; `Retry-After` says when to look again."""
-    session = await use_cases.get_session(deps, caller, parse_id(session_id, what="Session"))
+    session = await use_cases.get_session(deps, caller, parse_id(session_id, resource="Session"))
     if not session.status.is_final:
         response.headers["retry-after"] = str(_RETRY_AFTER_SECONDS[session.status])
-    return FeedbackOut.model_validate(session.feedback_shown())
+    return FeedbackResponse.model_validate(session.to_feedback_view())
 
 
 @router.delete("/{session_id}", status_code=204)
-async def delete_session(session_id: str, caller: Caller, deps: SessionsDeps) -> None:
+async def delete_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> None:
     """Remove a session, its recording and its transcript."""
-    await use_cases.delete_session(deps, caller, parse_id(session_id, what="Session"))
+    await use_cases.delete_session(deps, caller, parse_id(session_id, resource="Session"))

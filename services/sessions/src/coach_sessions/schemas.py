@@ -6,18 +6,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from coach_common.http.cursor import write_cursor
-from coach_sessions.domain import Session, SessionPage, date_in_words, duration_in_words
+from coach_common.http.cursor import encode_cursor
+from coach_sessions.domain import Session, SessionPage, format_date, format_duration
 
-MAX_SECONDS = 24 * 3600
-CURSOR = "sessions"
+MAX_DURATION_SECONDS = 24 * 3600
+CURSOR_NAME = "sessions"
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Question = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
-Seconds = Annotated[int, Field(ge=0, le=MAX_SECONDS, strict=True)]
+Seconds = Annotated[int, Field(ge=0, le=MAX_DURATION_SECONDS, strict=True)]
 
 
-class NewSession(BaseModel):
+class CreateSessionRequest(BaseModel):
     """A session to open."""
 
     model_config = ConfigDict(extra="ignore")
@@ -26,7 +26,7 @@ class NewSession(BaseModel):
     question: Question | None = None
 
 
-class Completion(BaseModel):
+class CompleteSessionRequest(BaseModel):
     """What is known when the answer is given."""
 
     model_config = ConfigDict(extra="ignore")
@@ -36,7 +36,7 @@ class Completion(BaseModel):
     audio_s3_key: Annotated[str, StringConstraints(max_length=160)] | None = None
 
 
-class SessionOut(BaseModel):
+class SessionResponse(BaseModel):
     """A session."""
 
     id: str
@@ -56,9 +56,9 @@ class SessionOut(BaseModel):
     completed_at: datetime | None
 
     @classmethod
-    def of(cls, session: Session) -> "SessionOut":
+    def from_domain(cls, session: Session) -> "SessionResponse":
         """Shape a session."""
-        shown = session.feedback_shown()
+        feedback = session.to_feedback_view()
         return cls(
             id=str(session.id),
             user_id=str(session.user_id),
@@ -67,10 +67,10 @@ class SessionOut(BaseModel):
             transcript=session.transcript,
             audio_s3_key=session.audio_s3_key,
             duration_seconds=session.duration_seconds,
-            overall_score=shown["overall_score"],
-            communication_score=shown["communication_score"],
-            technical_score=shown["technical_score"],
-            clarity_score=shown["clarity_score"],
+            overall_score=feedback["overall_score"],
+            communication_score=feedback["communication_score"],
+            technical_score=feedback["technical_score"],
+            clarity_score=feedback["clarity_score"],
             status=session.status.value,
             created_at=session.created_at,
             updated_at=session.updated_at,
@@ -78,7 +78,7 @@ class SessionOut(BaseModel):
         )
 
 
-class SessionListed(BaseModel):
+class SessionListItem(BaseModel):
     """A session in the list."""
 
     id: str
@@ -90,7 +90,7 @@ class SessionListed(BaseModel):
     created_at: datetime
 
 
-class StatsOut(BaseModel):
+class SessionStats(BaseModel):
     """Over all sessions of the person; means over the scored ones."""
 
     total: int
@@ -98,37 +98,37 @@ class StatsOut(BaseModel):
     improvement: float
 
 
-class SessionsOut(BaseModel):
+class SessionListResponse(BaseModel):
     """A page of sessions, newest first."""
 
-    sessions: list[SessionListed]
-    stats: StatsOut
+    sessions: list[SessionListItem]
+    stats: SessionStats
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: SessionPage, user_id: UUID) -> "SessionsOut":
+    def from_domain(cls, page: SessionPage, user_id: UUID) -> "SessionListResponse":
         """Shape a page."""
         return cls(
             sessions=[
-                SessionListed(
+                SessionListItem(
                     id=str(one.id),
                     title=one.title,
-                    date=date_in_words(one.created_at),
-                    duration=duration_in_words(one.duration_seconds),
+                    date=format_date(one.created_at),
+                    duration=format_duration(one.duration_seconds),
                     score=one.overall_score,
                     status=one.status,
                     created_at=one.created_at,
                 )
                 for one in page.sessions
             ],
-            stats=StatsOut(
+            stats=SessionStats(
                 total=page.stats.total,
                 average=page.stats.average,
                 improvement=page.stats.improvement,
             ),
             next_cursor=None
-            if page.next_before is None
-            else write_cursor(page.next_before, user_id, of=CURSOR),
+            if page.next_position is None
+            else encode_cursor(page.next_position, user_id, list_name=CURSOR_NAME),
         )
 
 
@@ -140,7 +140,7 @@ class MainImprovement(BaseModel):
     drill: str
 
 
-class FeedbackOut(BaseModel):
+class FeedbackResponse(BaseModel):
     """The feedback of a session, whatever its state; scores are null until there is a real one."""
 
     session_id: str

@@ -8,15 +8,15 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
 
-from coach_common.db.tombstones import bury, is_buried
+from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_sessions.domain import (
     Failure,
     Feedback,
-    ListedSession,
     Recording,
     Session,
     SessionNotFound,
+    SessionSummary,
     Stats,
 )
 from coach_sessions.tables import OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
@@ -31,14 +31,14 @@ async def add_session(tx: Transaction, session: Session) -> None:
             title=session.title,
             question=session.question,
             created_at=session.created_at,
-            **_changing(session),
+            **_mutable_columns(session),
         )
     )
 
 
 async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session:
     """Return the person's session; SessionNotFound also for somebody else's."""
-    row = await tx.row(
+    row = await tx.fetch_one(
         select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
     )
     if row is None:
@@ -46,9 +46,11 @@ async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Se
     return _session(row, await _list_recordings(tx, session_id))
 
 
-async def find_held_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session | None:
+async def find_session_for_update(
+    tx: Transaction, session_id: UUID, *, user_id: UUID
+) -> Session | None:
     """Return the session with its row held until the commit: whoever comes next waits."""
-    row = await tx.row(
+    row = await tx.fetch_one(
         select(SESSIONS)
         .where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
         .with_for_update()
@@ -59,13 +61,13 @@ async def find_held_session(tx: Transaction, session_id: UUID, *, user_id: UUID)
 async def update_session(tx: Transaction, session: Session) -> None:
     """Store what may change of a held session, and what follows from it."""
     await tx.execute(
-        update(SESSIONS).where(SESSIONS.c.id == session.id).values(**_changing(session))
+        update(SESSIONS).where(SESSIONS.c.id == session.id).values(**_mutable_columns(session))
     )
 
 
 async def list_sessions(
-    tx: Transaction, user_id: UUID, *, limit: int, before: tuple[datetime, UUID] | None
-) -> list[ListedSession]:
+    tx: Transaction, user_id: UUID, *, limit: int, position: tuple[datetime, UUID] | None
+) -> list[SessionSummary]:
     """Return what the list shows, newest first."""
     columns = SESSIONS.c
     query = select(
@@ -76,27 +78,29 @@ async def list_sessions(
         columns.overall_score,
         columns.status,
     ).where(columns.user_id == user_id)
-    if before is not None:
-        at, session_id = before
+    if position is not None:
+        at, session_id = position
         # Expanded: MariaDB takes a row constructor for no range at all. Forced: it thinks that
         # reading everything newer first (`ref`) costs the same as beginning here (`range`).
         query = query.where(
             columns.created_at <= at, or_(columns.created_at < at, columns.id < session_id)
         ).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
-    rows = await tx.rows(query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit))
-    return [ListedSession(**row) for row in rows]
+    rows = await tx.fetch_all(
+        query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
+    )
+    return [SessionSummary(**row) for row in rows]
 
 
 async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
     """Return the statistics: `improvement` is the newer half's mean less the older half's."""
-    mine = SESSIONS.c.user_id == user_id
+    by_owner = SESSIONS.c.user_id == user_id
     score = SESSIONS.c.overall_score
-    row = await tx.row(
+    row = await tx.fetch_one(
         select(
             func.count().label("total"),
             func.count(score).label("scored"),
             func.avg(score).label("average"),
-        ).where(mine)
+        ).where(by_owner)
     )
     assert row is not None  # noqa: S101 # nosec B101 # an aggregate has a row
     half = row["scored"] // 2
@@ -112,7 +116,7 @@ async def link_recording(
     tx: Transaction, *, key: str, user_id: UUID, session_id: UUID, link_id: UUID
 ) -> None:
     """Say which session a recording is for; a link once made is never changed."""
-    await _hold_recording(tx, key, user_id)
+    await _lock_recording(tx, key, user_id)
     await tx.execute(
         update(RECORDINGS)
         .where(
@@ -127,49 +131,51 @@ async def link_recording(
     )
 
 
-async def record_text(tx: Transaction, *, key: str, user_id: UUID, text: str) -> UUID | None:
+async def record_transcript(
+    tx: Transaction, *, key: str, user_id: UUID, transcript: str
+) -> UUID | None:
     """Keep a recording's words; return the session it is linked to, if any yet."""
-    await _hold_recording(tx, key, user_id)
-    mine = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    await tx.execute(update(RECORDINGS).where(mine).values(text=text))
-    return await tx.scalar(select(RECORDINGS.c.session_id).where(mine))  # type: ignore[no-any-return]
+    await _lock_recording(tx, key, user_id)
+    by_owner = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+    await tx.execute(update(RECORDINGS).where(by_owner).values(text=transcript))
+    return await tx.scalar(select(RECORDINGS.c.session_id).where(by_owner))  # type: ignore[no-any-return]
 
 
-async def record_delivery(
-    tx: Transaction, *, key: str, user_id: UUID, delivery: dict[str, Any], is_complete: bool
+async def record_delivery_metrics(
+    tx: Transaction, *, key: str, user_id: UUID, metrics: dict[str, Any], is_complete: bool
 ) -> UUID | None:
     """Keep how a recording was spoken; return the session it is linked to, if any yet.
 
     What the sound alone told is replaced by the whole and never replaces it."""
-    await _hold_recording(tx, key, user_id)
-    mine = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    is_new = mine if is_complete else and_(mine, RECORDINGS.c.delivery.is_(None))
-    kept = {"delivery": json.dumps(delivery), "delivery_is_complete": is_complete}
-    await tx.execute(update(RECORDINGS).where(is_new).values(**kept))
-    return await tx.scalar(select(RECORDINGS.c.session_id).where(mine))  # type: ignore[no-any-return]
+    await _lock_recording(tx, key, user_id)
+    by_owner = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+    target = by_owner if is_complete else and_(by_owner, RECORDINGS.c.delivery.is_(None))
+    values = {"delivery": json.dumps(metrics), "delivery_is_complete": is_complete}
+    await tx.execute(update(RECORDINGS).where(target).values(**values))
+    return await tx.scalar(select(RECORDINGS.c.session_id).where(by_owner))  # type: ignore[no-any-return]
 
 
 async def record_failure(
     tx: Transaction, *, key: str, user_id: UUID, failure: Failure
 ) -> UUID | None:
     """Keep why a recording has no words, if this failure counts; return its session, if any yet."""
-    await _hold_recording(tx, key, user_id)
-    mine = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    row = await tx.row(select(RECORDINGS).where(mine))
+    await _lock_recording(tx, key, user_id)
+    by_owner = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+    row = await tx.fetch_one(select(RECORDINGS).where(by_owner))
     if row is None:
         return None
-    worst = Failure.worse(_failure(row), failure)
-    await tx.execute(update(RECORDINGS).where(mine).values(**_failure_columns(worst)))
+    prevailing = Failure.prevailing(_failure(row), failure)
+    await tx.execute(update(RECORDINGS).where(by_owner).values(**_failure_columns(prevailing)))
     return row["session_id"]  # type: ignore[no-any-return]
 
 
-async def erase_recordings(tx: Transaction, session_id: UUID) -> list[str]:
+async def clear_recordings(tx: Transaction, session_id: UUID) -> list[str]:
     """Forget what was said in a session's recordings; return their keys.
 
     The rows stay, empty: a late transcript must still find out that its session is gone.
     """
     linked = RECORDINGS.c.session_id == session_id
-    rows = await tx.rows(select(RECORDINGS.c.key).where(linked))
+    rows = await tx.fetch_all(select(RECORDINGS.c.key).where(linked))
     await tx.execute(
         update(RECORDINGS).where(linked).values(text=None, delivery=None, **_failure_columns(None))
     )
@@ -184,7 +190,7 @@ async def delete_session(tx: Transaction, session_id: UUID, *, user_id: UUID) ->
     return gone.rowcount == 1
 
 
-async def erase_user(tx: Transaction, user_id: UUID) -> None:
+async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Remove everything about a person."""
     for table in (SESSIONS, RECORDINGS, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
@@ -192,12 +198,12 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
     """Remember that this user or session is gone."""
-    await bury(tx, TOMBSTONES, deleted_id, at=at)
+    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
-async def is_gone(tx: Transaction, *ids: UUID | None) -> bool:
+async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    return await is_buried(tx, TOMBSTONES, *ids)
+    return await has_tombstone(tx, TOMBSTONES, *ids)
 
 
 async def _mean_score(tx: Transaction, user_id: UUID, count: int, *, is_newest: bool) -> float:
@@ -214,23 +220,23 @@ async def _mean_score(tx: Transaction, user_id: UUID, count: int, *, is_newest: 
 
 
 async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording, ...]:
-    rows = await tx.rows(select(RECORDINGS).where(RECORDINGS.c.session_id == session_id))
+    rows = await tx.fetch_all(select(RECORDINGS).where(RECORDINGS.c.session_id == session_id))
     return tuple(
         Recording(
             key=row["key"],
             user_id=row["user_id"],
             session_id=row["session_id"],
-            link_id=row["link_id"],
-            text=row["text"],
+            linked_by_event_id=row["link_id"],
+            transcript=row["text"],
             failure=_failure(row),
-            delivery=None if row["delivery"] is None else json.loads(row["delivery"]),
-            delivery_is_complete=row["delivery_is_complete"] is not False,
+            delivery_metrics=None if row["delivery"] is None else json.loads(row["delivery"]),
+            delivery_metrics_complete=row["delivery_is_complete"] is not False,
         )
         for row in rows
     )
 
 
-async def _hold_recording(tx: Transaction, key: str, user_id: UUID) -> None:
+async def _lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
     """Make sure the row is there and ours until the commit, so that facts about it take turns.
 
     One statement that locks for writing at once: two facts that first both locked for reading,
@@ -254,11 +260,11 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         recordings=recordings,
         feedback=None if row["feedback"] is None else Feedback(**json.loads(row["feedback"])),
         failure=_failure(row),
-        announced=json.loads(row["announced"]),
+        published_fingerprints=json.loads(row["announced"]),
     )
 
 
-def _changing(session: Session) -> dict[str, object]:
+def _mutable_columns(session: Session) -> dict[str, object]:
     feedback = session.feedback
     return {
         "updated_at": session.updated_at,
@@ -268,7 +274,7 @@ def _changing(session: Session) -> dict[str, object]:
         "feedback": None if feedback is None else json.dumps(asdict(feedback)),
         "status": session.status.value,
         "overall_score": None if feedback is None else feedback.overall_score,
-        "announced": json.dumps(dict(session.announced)),
+        "announced": json.dumps(dict(session.published_fingerprints)),
         **_failure_columns(session.failure),
     }
 

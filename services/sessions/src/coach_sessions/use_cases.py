@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from coach_common.db.transaction import Delivery, Transaction
+from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import Unauthenticated
 from coach_common.events.catalog import (
     SessionCompleted,
@@ -28,11 +28,11 @@ from coach_sessions.domain import (
     Session,
     SessionNotFound,
     SessionPage,
-    owns_key,
+    is_own_upload_key,
 )
 
 T = TypeVar("T")
-Change = Callable[[Session], Session]
+SessionChange = Callable[[Session], Session]
 
 
 async def create_session(
@@ -49,7 +49,7 @@ async def create_session(
         updated_at=now,
     )
     async with deps.db.transaction() as tx:
-        if await store.is_gone(tx, caller.user_id):
+        if await store.is_deleted(tx, caller.user_id):
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await store.add_session(tx, session)
     return session
@@ -57,16 +57,16 @@ async def create_session(
 
 async def get_session(deps: Deps, caller: Identity, session_id: UUID) -> Session:
     """Return the caller's session."""
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         return await store.get_session(tx, session_id, user_id=caller.user_id)
 
 
 async def list_sessions(
-    deps: Deps, caller: Identity, *, limit: int, before: tuple[datetime, UUID] | None
+    deps: Deps, caller: Identity, *, limit: int, position: tuple[datetime, UUID] | None
 ) -> SessionPage:
     """Return a page of the caller's sessions with the statistics over all of them."""
-    async with deps.db.read() as tx:
-        rows = await store.list_sessions(tx, caller.user_id, limit=limit + 1, before=before)
+    async with deps.db.read_only() as tx:
+        rows = await store.list_sessions(tx, caller.user_id, limit=limit + 1, position=position)
         stats = await store.get_stats(tx, caller.user_id)
     page = rows[:limit]
     has_more = len(rows) > limit
@@ -87,7 +87,7 @@ async def complete_session(
     Saying it again fills in what was missing, starts a failure that may be retried again, and
     changes nothing else.
     """
-    if audio_s3_key is not None and not owns_key(caller.user_id, audio_s3_key):
+    if audio_s3_key is not None and not is_own_upload_key(caller.user_id, audio_s3_key):
         raise RecordingNotFound
     now = deps.clock()
 
@@ -95,11 +95,11 @@ async def complete_session(
         return replace(
             session,
             completed_at=session.completed_at or now,
-            duration_seconds=_first(session.duration_seconds, duration_seconds),
-            client_transcript=_first(session.client_transcript, transcript),
-            announced=_without(session, "completed")
+            duration_seconds=_keep_first(session.duration_seconds, duration_seconds),
+            client_transcript=_keep_first(session.client_transcript, transcript),
+            published_fingerprints=_fingerprints_without(session, "completed")
             if session.is_being_retried
-            else session.announced,
+            else session.published_fingerprints,
         )
 
     async with deps.db.transaction() as tx:
@@ -111,7 +111,7 @@ async def complete_session(
                 session_id=session_id,
                 link_id=new_id(),
             )
-        session = await change_session(
+        session = await update_session_once(
             deps, tx, session_id, user_id=caller.user_id, change=complete
         )
         if session is None:
@@ -124,82 +124,82 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
     async with deps.db.transaction() as tx:
         if not await store.delete_session(tx, session_id, user_id=caller.user_id):
             raise SessionNotFound
-        keys = await store.erase_recordings(tx, session_id)
+        keys = await store.clear_recordings(tx, session_id)
         await store.add_tombstone(tx, session_id, at=deps.clock())
         await tx.emit(SessionDeleted(session_id=session_id, user_id=caller.user_id, keys=keys))
 
 
-async def erase_user(deps: Deps, user_id: UUID, delivery: Delivery) -> None:
+async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -> None:
     """Remove everything about a person whose account is gone."""
-    async with deps.db.transaction(handling=delivery) as tx:
+    async with deps.db.transaction(deduplicate=message) as tx:
         await store.add_tombstone(tx, user_id, at=deps.clock())
-        await store.erase_user(tx, user_id)
+        await store.delete_user_data(tx, user_id)
 
 
 async def link_recording(
-    deps: Deps, *, key: str, user_id: UUID, session_id: UUID, delivery: Delivery
+    deps: Deps, *, key: str, user_id: UUID, session_id: UUID, message: MessageContext
 ) -> None:
     """Note which session a recording is for."""
-    async with deps.db.transaction(handling=delivery) as tx:
-        if await store.is_gone(tx, user_id):
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await store.is_deleted(tx, user_id):
             return
         await store.link_recording(
-            tx, key=key, user_id=user_id, session_id=session_id, link_id=delivery.event_id
+            tx, key=key, user_id=user_id, session_id=session_id, link_id=message.event_id
         )
-        if await store.is_gone(tx, session_id):
-            await store.erase_recordings(tx, session_id)
+        if await store.is_deleted(tx, session_id):
+            await store.clear_recordings(tx, session_id)
             return
-        await change_session(deps, tx, session_id, user_id=user_id)
+        await update_session_once(deps, tx, session_id, user_id=user_id)
 
 
 async def record_transcript(
-    deps: Deps, *, key: str, user_id: UUID, text: str, delivery: Delivery
+    deps: Deps, *, key: str, user_id: UUID, text: str, message: MessageContext
 ) -> None:
     """Note a recording's words; its session may become known only later."""
-    async with deps.db.transaction(handling=delivery) as tx:
-        if await store.is_gone(tx, user_id):
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await store.is_deleted(tx, user_id):
             return
-        session_id = await store.record_text(tx, key=key, user_id=user_id, text=text)
-        await _follow(deps, tx, session_id, user_id)
+        session_id = await store.record_transcript(tx, key=key, user_id=user_id, transcript=text)
+        await _refresh_session(deps, tx, session_id, user_id)
 
 
-async def record_delivery(
+async def record_delivery_metrics(
     deps: Deps,
     *,
     key: str,
     user_id: UUID,
-    measured: dict[str, Any],
+    metrics: dict[str, Any],
     is_complete: bool,
-    delivery: Delivery,
+    message: MessageContext,
 ) -> None:
     """Note how a recording was spoken; its session may become known only later."""
-    async with deps.db.transaction(handling=delivery) as tx:
-        if await store.is_gone(tx, user_id):
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await store.is_deleted(tx, user_id):
             return
-        session_id = await store.record_delivery(
-            tx, key=key, user_id=user_id, delivery=measured, is_complete=is_complete
+        session_id = await store.record_delivery_metrics(
+            tx, key=key, user_id=user_id, metrics=metrics, is_complete=is_complete
         )
-        await _follow(deps, tx, session_id, user_id)
+        await _refresh_session(deps, tx, session_id, user_id)
 
 
 async def record_transcription_failure(
-    deps: Deps, *, key: str, user_id: UUID, failure: Failure, delivery: Delivery
+    deps: Deps, *, key: str, user_id: UUID, failure: Failure, message: MessageContext
 ) -> None:
     """Note why a recording has no words, or none yet."""
-    async with deps.db.transaction(handling=delivery) as tx:
-        if await store.is_gone(tx, user_id):
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await store.is_deleted(tx, user_id):
             return
         session_id = await store.record_failure(tx, key=key, user_id=user_id, failure=failure)
         if session_id is not None:
-            await change_session(deps, tx, session_id, user_id=user_id)
+            await update_session_once(deps, tx, session_id, user_id=user_id)
 
 
 async def record_feedback(
-    deps: Deps, session_id: UUID, user_id: UUID, feedback: Feedback, delivery: Delivery
+    deps: Deps, session_id: UUID, user_id: UUID, feedback: Feedback, message: MessageContext
 ) -> None:
     """Note the one judgement of a session; a second one changes nothing."""
-    async with deps.db.transaction(handling=delivery) as tx:
-        await change_session(
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await update_session_once(
             deps,
             tx,
             session_id,
@@ -209,75 +209,84 @@ async def record_feedback(
 
 
 async def record_feedback_failure(
-    deps: Deps, session_id: UUID, user_id: UUID, failure: Failure, delivery: Delivery
+    deps: Deps, session_id: UUID, user_id: UUID, failure: Failure, message: MessageContext
 ) -> None:
     """Note why a session has no judgement, or none yet."""
-    async with deps.db.transaction(handling=delivery) as tx:
-        await change_session(
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await update_session_once(
             deps,
             tx,
             session_id,
             user_id=user_id,
             change=lambda session: replace(
-                session, failure=Failure.worse(session.failure, failure)
+                session, failure=Failure.prevailing(session.failure, failure)
             ),
         )
 
 
-async def change_session(
+async def update_session_once(
     deps: Deps,
     tx: Transaction,
     session_id: UUID,
     *,
     user_id: UUID,
-    change: Change = lambda session: session,
+    change: SessionChange = lambda session: session,
 ) -> Session | None:
     """Hold the session, apply a change, store what follows and tell whoever must know.
 
     The one place where a session changes: each new state is announced exactly once, in the
     transaction that made it. Returns None where the session is gone.
     """
-    held = await store.find_held_session(tx, session_id, user_id=user_id)
-    if held is None:
+    locked = await store.find_session_for_update(tx, session_id, user_id=user_id)
+    if locked is None:
         return None
-    changed = change(held)
-    changed = await _announce_transcript(tx, changed)
-    changed = await _announce_completion(tx, changed)
-    changed = await _announce_delivery(tx, changed)
-    changed = await _announce_judgement(tx, changed)
-    if changed != held:
-        changed = replace(changed, updated_at=deps.clock())
+    updated = change(locked)
+    updated = await _publish_transcript(tx, updated)
+    updated = await _publish_completion(tx, updated)
+    updated = await _publish_interim_feedback(tx, updated)
+    updated = await _publish_final_feedback(tx, updated)
+    if updated != locked:
+        updated = replace(updated, updated_at=deps.clock())
     # Also where nothing else changed: a recording's fact may have moved the stored status.
-    await store.update_session(tx, changed)
-    return changed
+    await store.update_session(tx, updated)
+    return updated
 
 
-async def _follow(deps: Deps, tx: Transaction, session_id: UUID | None, user_id: UUID) -> None:
+async def _refresh_session(
+    deps: Deps, tx: Transaction, session_id: UUID | None, user_id: UUID
+) -> None:
     """Let a recording's session, if it has one by now, follow from what became known of it."""
     if session_id is None:
         return
-    if await store.is_gone(tx, session_id):
-        await store.erase_recordings(tx, session_id)
+    if await store.is_deleted(tx, session_id):
+        await store.clear_recordings(tx, session_id)
         return
-    await change_session(deps, tx, session_id, user_id=user_id)
+    await update_session_once(deps, tx, session_id, user_id=user_id)
 
 
-async def _announce_transcript(tx: Transaction, session: Session) -> Session:
+async def _publish_transcript(tx: Transaction, session: Session) -> Session:
     recording = session.recording
-    if recording is None or recording.text is None or "transcribed" in session.announced:
+    if (
+        recording is None
+        or recording.transcript is None
+        or "transcribed" in session.published_fingerprints
+    ):
         return session
     await tx.emit(
         SessionTranscribed(
             session_id=session.id,
             user_id=session.user_id,
             key=recording.key,
-            text=recording.text,
+            text=recording.transcript,
         )
     )
-    return replace(session, announced={**session.announced, "transcribed": recording.key})
+    return replace(
+        session,
+        published_fingerprints={**session.published_fingerprints, "transcribed": recording.key},
+    )
 
 
-async def _announce_completion(tx: Transaction, session: Session) -> Session:
+async def _publish_completion(tx: Transaction, session: Session) -> Session:
     if session.completed_at is None or session.feedback is not None:
         return session
     event = SessionCompleted(
@@ -289,45 +298,51 @@ async def _announce_completion(tx: Transaction, session: Session) -> Session:
         audio_s3_key=session.audio_s3_key,
         transcript=session.client_transcript,
     )
-    said = _fingerprint(event.model_dump_json())
-    if session.announced.get("completed") == said:
+    fingerprint = _fingerprint(event.model_dump_json())
+    if session.published_fingerprints.get("completed") == fingerprint:
         return session
     await tx.emit(event)
-    return replace(session, announced={**session.announced, "completed": said})
+    return replace(
+        session, published_fingerprints={**session.published_fingerprints, "completed": fingerprint}
+    )
 
 
-async def _announce_delivery(tx: Transaction, session: Session) -> Session:
-    if not session.is_measured:
+async def _publish_interim_feedback(tx: Transaction, session: Session) -> Session:
+    if not session.has_interim_feedback:
         return session
-    shown = session.feedback_shown()
-    said = _fingerprint(json.dumps([shown["status"], shown["delivery"]], sort_keys=True))
-    if session.announced.get("measured") == said:
+    view = session.to_feedback_view()
+    fingerprint = _fingerprint(json.dumps([view["status"], view["delivery"]], sort_keys=True))
+    if session.published_fingerprints.get("measured") == fingerprint:
         return session
-    await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=shown))
-    return replace(session, announced={**session.announced, "measured": said})
+    await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=view))
+    return replace(
+        session, published_fingerprints={**session.published_fingerprints, "measured": fingerprint}
+    )
 
 
-async def _announce_judgement(tx: Transaction, session: Session) -> Session:
+async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
     if not session.status.is_final:
         return session
     if session.feedback is not None and session.transcript is None:
         # The words are under way by another event: told once, with them.
         return session
-    shown = session.feedback_shown()
-    said = _fingerprint(json.dumps(shown, sort_keys=True))
-    if session.announced.get("judged") == said:
+    view = session.to_feedback_view()
+    fingerprint = _fingerprint(json.dumps(view, sort_keys=True))
+    if session.published_fingerprints.get("judged") == fingerprint:
         return session
-    await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=shown))
-    return replace(session, announced={**session.announced, "judged": said})
+    await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=view))
+    return replace(
+        session, published_fingerprints={**session.published_fingerprints, "judged": fingerprint}
+    )
 
 
 def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _without(session: Session, name: str) -> dict[str, str]:
-    return {key: value for key, value in session.announced.items() if key != name}
+def _fingerprints_without(session: Session, name: str) -> dict[str, str]:
+    return {key: value for key, value in session.published_fingerprints.items() if key != name}
 
 
-def _first(known: T | None, new: T | None) -> T | None:
+def _keep_first(known: T | None, new: T | None) -> T | None:
     return new if known is None else known

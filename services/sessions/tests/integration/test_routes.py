@@ -9,15 +9,15 @@ from coach_common.events.catalog import FeedbackGenerated
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import client_for, deliver
+from coach_common.testing.harness import client_for, deliver_event
 
 
-async def _open(client: httpx.AsyncClient, title: str = "One") -> str:
+async def _create_session(client: httpx.AsyncClient, title: str = "One") -> str:
     return (await client.post("/sessions", json={"title": title})).json()["id"]
 
 
 async def _score(service: Service, session_id: str, user_id: UUID, score: int) -> None:
-    await deliver(
+    await deliver_event(
         service,
         FeedbackGenerated(
             session_id=UUID(session_id),
@@ -38,7 +38,7 @@ async def _score(service: Service, session_id: str, user_id: UUID, score: int) -
     )
 
 
-async def test_a_session_shows_every_field_of_the_contract(client: httpx.AsyncClient) -> None:
+async def test_session_response_has_all_contract_fields(client: httpx.AsyncClient) -> None:
     answer = await client.post("/sessions", json={"title": " Mock ", "question": "Why us?"})
 
     assert answer.status_code == 201
@@ -65,12 +65,12 @@ async def test_a_session_shows_every_field_of_the_contract(client: httpx.AsyncCl
     assert session["created_at"].endswith("Z")
 
 
-async def test_pages_walk_through_all_sessions_newest_first(
+async def test_pagination_returns_all_sessions_newest_first(
     client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     made = []
     for number in range(5):
-        made.append(await _open(client, f"Session {number}"))
+        made.append(await _create_session(client, f"Session {number}"))
         if number % 2:
             clock.advance(1)
 
@@ -86,20 +86,20 @@ async def test_pages_walk_through_all_sessions_newest_first(
     assert seen == made[::-1]
 
 
-async def test_statistics_compare_the_newer_half_with_the_older_one(
+async def test_improvement_is_newer_half_minus_older_half(
     service: Service, client: httpx.AsyncClient, user_id: UUID, clock: FakeClock
 ) -> None:
     for score in (40, 50, 99, 60, 71):
-        await _score(service, await _open(client), user_id, score)
+        await _score(service, await _create_session(client), user_id, score)
         clock.advance(60)
-    await _open(client)
+    await _create_session(client)
 
     stats = (await client.get("/sessions")).json()["stats"]
 
     assert stats == {"total": 6, "average": 64.0, "improvement": 20.5}
 
 
-async def test_without_scores_the_statistics_are_zero(client: httpx.AsyncClient) -> None:
+async def test_stats_are_zero_without_scores(client: httpx.AsyncClient) -> None:
     assert (await client.get("/sessions")).json() == {
         "sessions": [],
         "stats": {"total": 0, "average": 0.0, "improvement": 0.0},
@@ -108,18 +108,18 @@ async def test_without_scores_the_statistics_are_zero(client: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1000000000", "abc"])
-async def test_a_limit_out_of_bounds_is_refused(client: httpx.AsyncClient, limit: str) -> None:
+async def test_invalid_limit_is_rejected(client: httpx.AsyncClient, limit: str) -> None:
     answer = await client.get("/sessions", params={"limit": limit})
 
     assert answer.status_code == 422
     assert "limit" in answer.json()["detail"]
 
 
-async def test_a_cursor_that_is_not_ones_own_is_refused(
+async def test_foreign_or_modified_cursor_is_rejected(
     service: Service, client: httpx.AsyncClient, issuer: TokenIssuer
 ) -> None:
     for _ in range(2):
-        await _open(client)
+        await _create_session(client)
     cursor = (await client.get("/sessions", params={"limit": 1})).json()["next_cursor"]
     flipped = ("A" if cursor[0] != "A" else "B") + cursor[1:]
 
@@ -129,10 +129,10 @@ async def test_a_cursor_that_is_not_ones_own_is_refused(
         assert (await bob.get("/sessions", params={"cursor": cursor})).status_code == 422
 
 
-async def test_somebody_elses_session_looks_like_none_at_all(
+async def test_other_users_session_returns_404(
     service: Service, client: httpx.AsyncClient, issuer: TokenIssuer
 ) -> None:
-    theirs = await _open(client)
+    theirs = await _create_session(client)
     async with client_for(service, headers=issuer.bearer(new_id())) as bob:
         for session_id in (theirs, str(new_id()), "nonsense", theirs.upper()):
             answers = [
@@ -148,10 +148,8 @@ async def test_somebody_elses_session_looks_like_none_at_all(
 
 
 @pytest.mark.parametrize("seconds", [-1, 1e12, 1.5, "3", True])
-async def test_a_duration_that_is_none_is_refused(
-    client: httpx.AsyncClient, seconds: object
-) -> None:
-    session_id = await _open(client)
+async def test_invalid_duration_is_rejected(client: httpx.AsyncClient, seconds: object) -> None:
+    session_id = await _create_session(client)
 
     answer = await client.post(
         f"/sessions/{session_id}/complete", json={"duration_seconds": seconds}
@@ -161,8 +159,8 @@ async def test_a_duration_that_is_none_is_refused(
     assert isinstance(answer.json()["detail"], str)
 
 
-async def test_the_body_wins_over_the_query(client: httpx.AsyncClient) -> None:
-    one, two, three = [await _open(client) for _ in range(3)]
+async def test_body_takes_precedence_over_query(client: httpx.AsyncClient) -> None:
+    one, two, three = [await _create_session(client) for _ in range(3)]
 
     query = await client.post(f"/sessions/{one}/complete?duration_seconds=60")
     both = await client.post(
@@ -175,8 +173,8 @@ async def test_the_body_wins_over_the_query(client: httpx.AsyncClient) -> None:
     assert empty.json()["duration_seconds"] is None
 
 
-async def test_a_key_of_somebody_else_cannot_be_named(client: httpx.AsyncClient) -> None:
-    session_id = await _open(client)
+async def test_other_users_audio_key_is_rejected(client: httpx.AsyncClient) -> None:
+    session_id = await _create_session(client)
 
     answer = await client.post(
         f"/sessions/{session_id}/complete",
@@ -195,7 +193,7 @@ async def test_text_is_stored_and_returned_literally(client: httpx.AsyncClient) 
     assert (answer.json()["title"], answer.json()["question"]) == (text, text)
 
 
-async def test_without_a_token_nothing_is_told(service: Service) -> None:
+async def test_missing_token_returns_401_problem(service: Service) -> None:
     async with client_for(service) as nobody:
         answer = await nobody.get("/sessions")
 
@@ -205,7 +203,7 @@ async def test_without_a_token_nothing_is_told(service: Service) -> None:
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_an_error_is_one_readable_string_that_names_the_field(
+async def test_validation_error_detail_names_the_fields(
     client: httpx.AsyncClient,
 ) -> None:
     answer = await client.post("/sessions", json={"question": "x" * 3000})

@@ -11,9 +11,9 @@ from coach_sessions.domain import (
     Recording,
     Session,
     Status,
-    date_in_words,
-    duration_in_words,
-    owns_key,
+    format_date,
+    format_duration,
+    is_own_upload_key,
 )
 
 NOW = datetime(2026, 11, 4, 12, tzinfo=UTC)
@@ -40,10 +40,10 @@ def _failure(number: int = 1, *, is_final: bool) -> Failure:
     ("facts", "status"),
     [
         ({}, Status.NOT_COMPLETED),
-        ({"recordings": (_recording(text="words"),)}, Status.NOT_COMPLETED),
+        ({"recordings": (_recording(transcript="words"),)}, Status.NOT_COMPLETED),
         ({"completed_at": NOW}, Status.WAITING_FOR_RECORDING),
         ({"completed_at": NOW, "recordings": (_recording(),)}, Status.TRANSCRIBING),
-        ({"completed_at": NOW, "recordings": (_recording(text="words"),)}, Status.SCORING),
+        ({"completed_at": NOW, "recordings": (_recording(transcript="words"),)}, Status.SCORING),
         ({"completed_at": NOW, "client_transcript": "words"}, Status.SCORING),
         ({"completed_at": NOW, "feedback": _feedback()}, Status.READY),
         (
@@ -56,12 +56,12 @@ def _failure(number: int = 1, *, is_final: bool) -> Failure:
         ),
     ],
 )
-def test_the_status_follows_from_the_facts(facts: dict[str, object], status: Status) -> None:
+def test_status_is_derived_from_state(facts: dict[str, object], status: Status) -> None:
     assert _session(**facts).status is status
 
 
-def test_a_success_beats_a_failure_whatever_arrived_first() -> None:
-    recording = _recording(text="words", failure=_failure(is_final=True))
+def test_success_takes_precedence_over_failure() -> None:
+    recording = _recording(transcript="words", failure=_failure(is_final=True))
     session = _session(
         completed_at=NOW,
         recordings=(recording,),
@@ -70,24 +70,27 @@ def test_a_success_beats_a_failure_whatever_arrived_first() -> None:
     )
 
     assert session.status is Status.READY
-    assert session.feedback_shown()["overall_score"] == 70
+    assert session.to_feedback_view()["overall_score"] == 70
 
 
-def test_an_answer_that_could_not_be_judged_is_ready_without_scores() -> None:
+def test_unscorable_answer_is_ready_with_null_scores() -> None:
     session = _session(completed_at=NOW, client_transcript="fine", feedback=_feedback(score=None))
 
     assert session.status is Status.READY
-    assert session.feedback_shown()["overall_score"] is None
+    assert session.to_feedback_view()["overall_score"] is None
 
 
-def test_it_is_judged_on_the_first_recording_that_was_linked() -> None:
-    first, second = _recording("b", link=1, text="one"), _recording("a", link=2, text="two")
+def test_first_linked_recording_is_used() -> None:
+    first, second = (
+        _recording("b", link=1, transcript="one"),
+        _recording("a", link=2, transcript="two"),
+    )
 
     assert _session(recordings=(first, second)).audio_s3_key == "b"
     assert _session(recordings=(second, first)).transcript == "one"
 
 
-def test_the_clients_words_stand_in_only_where_no_recording_has_any() -> None:
+def test_client_transcript_is_used_only_without_recording_transcript() -> None:
     waiting = _session(completed_at=NOW, client_transcript="mine", recordings=(_recording(),))
     failed = _session(
         completed_at=NOW,
@@ -99,19 +102,19 @@ def test_the_clients_words_stand_in_only_where_no_recording_has_any() -> None:
     assert (failed.transcript, failed.status) == ("mine", Status.SCORING)
 
 
-def test_a_final_failure_counts_over_a_later_one_that_is_retried() -> None:
+def test_final_failure_takes_precedence_over_retryable_one() -> None:
     final, retried = _failure(1, is_final=True), _failure(2, is_final=False)
 
-    assert Failure.worse(final, retried) == Failure.worse(retried, final) == final
-    assert Failure.worse(None, retried) == retried
+    assert Failure.prevailing(final, retried) == Failure.prevailing(retried, final) == final
+    assert Failure.prevailing(None, retried) == retried
 
 
-def test_while_it_waits_it_says_for_what_and_why_it_takes_long() -> None:
+def test_pending_feedback_explains_what_is_awaited() -> None:
     session = _session(
         completed_at=NOW, recordings=(_recording(failure=_failure(7, is_final=False)),)
     )
 
-    shown = session.feedback_shown()
+    shown = session.to_feedback_view()
 
     assert shown["detailed_feedback"] == "The recording is being transcribed. reason 7"
     assert shown["overall_score"] is None
@@ -119,13 +122,13 @@ def test_while_it_waits_it_says_for_what_and_why_it_takes_long() -> None:
     assert session.is_being_retried
 
 
-def test_words_for_people() -> None:
-    assert date_in_words(NOW) == "November 4, 2026"
-    assert duration_in_words(200) == "3m 20s"
-    assert duration_in_words(None) == "N/A"
+def test_date_and_duration_formats() -> None:
+    assert format_date(NOW) == "November 4, 2026"
+    assert format_duration(200) == "3m 20s"
+    assert format_duration(None) == "N/A"
 
 
-def test_a_key_is_owned_by_its_prefix_alone() -> None:
-    assert owns_key(USER, f"uploads/{USER}/1_a.m4a")
-    assert not owns_key(USER, f"uploads/{UUID(int=9)}/1_a.m4a")
-    assert not owns_key(USER, f"uploads/{USER}/../{UUID(int=9)}/1_a.m4a")
+def test_upload_key_ownership_is_checked_by_prefix() -> None:
+    assert is_own_upload_key(USER, f"uploads/{USER}/1_a.m4a")
+    assert not is_own_upload_key(USER, f"uploads/{UUID(int=9)}/1_a.m4a")
+    assert not is_own_upload_key(USER, f"uploads/{USER}/../{UUID(int=9)}/1_a.m4a")

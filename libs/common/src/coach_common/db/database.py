@@ -14,19 +14,19 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from coach_common import crash
+from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
-from coach_common.db.transaction import AlreadyHandled, Delivery, Transaction
-from coach_common.errors import Contended, Unavailable
+from coach_common.db.transaction import AlreadyProcessed, MessageContext, Transaction
+from coach_common.errors import TransactionConflict, Unavailable
 
-KEPT = timedelta(days=30)
+RETENTION = timedelta(days=30)
 """How long inbox rows and tombstones stay: longer than any dead letter waits for its replay."""
 
-_STATEMENTS_IN_FLIGHT = 16
+_MAX_CONCURRENT_TRANSACTIONS = 16
 _BUSY_TIMEOUT_MS = 5_000
-_MYSQL_CONTENDED = {1205, 1213, 1020}
-_NO_ROOM = {1021, 1114}
+_MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
+_DISK_FULL_CODES = {1021, 1114}
 
 
 class Database:
@@ -51,16 +51,16 @@ class Database:
         self.outbox = outbox
         self.inbox = inbox
         self.clock = clock
-        self.committed = asyncio.Event()
+        self.outbox_written = asyncio.Event()
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        places = min(_STATEMENTS_IN_FLIGHT, pool_size + pool_overflow)
-        self._readers = asyncio.Semaphore(places)
+        slots = min(_MAX_CONCURRENT_TRANSACTIONS, pool_size + pool_overflow)
+        self._read_slots = asyncio.Semaphore(slots)
         # SQLite has one writer, and whoever meets its lock sleeps: waiting here is first come.
-        self._writers = asyncio.Semaphore(1) if self.is_sqlite else self._readers
+        self._write_slots = asyncio.Semaphore(1) if self.is_sqlite else self._read_slots
 
     @classmethod
-    def of(
+    def from_settings(
         cls, settings: DatabaseSettings, source: str, outbox: Table, inbox: Table, clock: Clock
     ) -> Self:
         """Return a service's database as its settings name it."""
@@ -75,27 +75,29 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self, *, handling: Delivery | None = None) -> AsyncIterator[Transaction]:
+    async def transaction(
+        self, *, deduplicate: MessageContext | None = None
+    ) -> AsyncIterator[Transaction]:
         """Open a transaction; commit at the end, roll back on any exception.
 
         With `handling`, its first statement claims the delivery in the inbox; AlreadyHandled
         where that was done before. Raises Contended or Unavailable for what may work later.
         """
-        async with self._writers, self._connection("BEGIN IMMEDIATE") as connection:
+        async with self._write_slots, self._connection("BEGIN IMMEDIATE") as connection:
             tx = Transaction(connection, self)
-            if handling is not None:
-                await self._claim(connection, handling)
+            if deduplicate is not None:
+                await self._insert_inbox_row(connection, deduplicate)
             yield tx
-            crash.point("transaction.before_commit")
+            fault_injection.crash_point("transaction.before_commit")
             await connection.commit()
-            crash.point("transaction.committed")
-        if tx.emitted:
-            self.committed.set()
+            fault_injection.crash_point("transaction.committed")
+        if tx.emitted_count:
+            self.outbox_written.set()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
+    async def read_only(self) -> AsyncIterator[Transaction]:
         """Open a transaction that may only read."""
-        async with self._readers, self._connection("BEGIN") as connection:
+        async with self._read_slots, self._connection("BEGIN") as connection:
             yield Transaction(connection, self, is_read_only=True)
 
     @asynccontextmanager
@@ -108,22 +110,24 @@ class Database:
         except IntegrityError:
             raise
         except PoolTimeout as error:
-            raise Unavailable("The database is busy. Please try again.") from error
+            raise Unavailable("The database is overloaded. Please try again.") from error
         except DBAPIError as error:
-            raise _translated(error) from error
+            raise _translate_error(error) from error
         except OSError as error:
-            raise Unavailable("The database is away. Please try again.") from error
+            raise Unavailable(
+                "The database is temporarily unavailable. Please try again."
+            ) from error
 
-    async def _claim(self, connection: AsyncConnection, delivery: Delivery) -> None:
+    async def _insert_inbox_row(self, connection: AsyncConnection, message: MessageContext) -> None:
         if self.inbox is None:
             raise RuntimeError(f"{self.source} has no inbox")
         claimed = await connection.execute(
             self.insert_ignore(self.inbox).values(
-                consumer=delivery.consumer, event_id=delivery.event_id, handled_at=self.clock()
+                consumer=message.consumer, event_id=message.event_id, handled_at=self.clock()
             )
         )
         if claimed.rowcount == 0:
-            raise AlreadyHandled(delivery)
+            raise AlreadyProcessed(message)
 
     def insert_ignore(self, table: Table) -> Insert:
         """Return an INSERT that does nothing (rowcount 0) where the key is already there."""
@@ -143,12 +147,12 @@ class Database:
 
     async def check(self) -> None:
         """Answer at once or raise Unavailable: what readiness asks."""
-        async with self.read() as tx:
+        async with self.read_only() as tx:
             await tx.execute(text("SELECT 1"))
 
     async def purge(self, *tables: Table) -> None:
         """Remove inbox rows and tombstones older than 30 days."""
-        before = self.clock() - KEPT
+        before = self.clock() - RETENTION
         for table in tables:
             column = table.c["handled_at" if "handled_at" in table.c else "deleted_at"]
             async with self.transaction() as tx:
@@ -178,7 +182,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
             # The driver must not open transactions of its own: ours say BEGIN IMMEDIATE.
             connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT_MS / 1000},
         )
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
         return engine
     return create_async_engine(
         parsed.set(drivername="mysql+asyncmy").update_query_dict({"charset": "utf8mb4"}),
@@ -193,7 +197,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
     )
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:
+def _set_sqlite_pragmas(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     for pragma in (
         "journal_mode = WAL",
@@ -205,18 +209,24 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     cursor.close()
 
 
-def _translated(error: DBAPIError) -> SQLAlchemyError | Unavailable:
+def _translate_error(error: DBAPIError) -> SQLAlchemyError | Unavailable:
     """Return what a database's refusal means to the caller; our own mistakes stay as they are."""
     number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    said = str(error.orig).lower()
-    if number in _MYSQL_CONTENDED or "database is locked" in said or "table is locked" in said:
-        return Contended("Somebody else is changing this just now. Please try again.")
-    if number in _NO_ROOM or "disk is full" in said:
-        return Unavailable("The database has no room left.", retry_after_seconds=60)
+    message = str(error.orig).lower()
+    if (
+        number in _MYSQL_CONFLICT_CODES
+        or "database is locked" in message
+        or "table is locked" in message
+    ):
+        return TransactionConflict(
+            "This item is being changed by another request. Please try again."
+        )
+    if number in _DISK_FULL_CODES or "disk is full" in message:
+        return Unavailable("The database is out of disk space.", retry_after_seconds=60)
     if error.connection_invalidated or (isinstance(number, int) and 2000 <= number < 2100):
-        return Unavailable("The database is away. Please try again.")
+        return Unavailable("The database is temporarily unavailable. Please try again.")
     if isinstance(number, int) and number in {1040, 1053, 1129, 1152, 1927}:
-        return Unavailable("The database is busy. Please try again.")
-    if "unable to open database" in said:
-        return Unavailable("The database is away. Please try again.")
+        return Unavailable("The database is overloaded. Please try again.")
+    if "unable to open database" in message:
+        return Unavailable("The database is temporarily unavailable. Please try again.")
     return error

@@ -47,7 +47,7 @@ async def upgrade(database: Database, package: str) -> None:
         await connection.run_sync(run)
 
 
-async def differences(database: Database, package: str, metadata: MetaData) -> list[object]:
+async def schema_differences(database: Database, package: str, metadata: MetaData) -> list[object]:
     """Return what a migration would still have to do to match `metadata`; none when they agree."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
@@ -60,7 +60,9 @@ async def differences(database: Database, package: str, metadata: MetaData) -> l
         return await connection.run_sync(run)
 
 
-async def revision(database: Database, package: str, metadata: MetaData, message: str) -> None:
+async def create_revision(
+    database: Database, package: str, metadata: MetaData, message: str
+) -> None:
     """Write a new revision, named by its date, from what the tables lack of `metadata`."""
     slug = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")
     name = f"{datetime.now(UTC):%Y_%m_%d}_{slug}"

@@ -8,14 +8,16 @@ from sqlalchemy import Table, func, select
 from coach_common.db.transaction import Transaction
 
 
-async def bury(tx: Transaction, tombstones: Table, deleted_id: UUID, *, at: datetime) -> None:
+async def insert_tombstone(
+    tx: Transaction, tombstones: Table, deleted_id: UUID, *, at: datetime
+) -> None:
     """Remember for 30 days that this user or session is gone."""
     await tx.execute(tx.database.insert_ignore(tombstones).values(id=deleted_id, deleted_at=at))
 
 
-async def is_buried(tx: Transaction, tombstones: Table, *ids: UUID | None) -> bool:
+async def has_tombstone(tx: Transaction, tombstones: Table, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    known = [one for one in ids if one is not None]
+    known = [id_ for id_ in ids if id_ is not None]
     count = await tx.scalar(
         select(func.count()).select_from(tombstones).where(tombstones.c.id.in_(known))
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class MessageContext:
     """One event handed to one consumer. The consumer applies each event id once."""
 
     consumer: str
@@ -25,7 +25,7 @@ class Delivery:
     attempt: int = 1
 
 
-class AlreadyHandled(Exception):
+class AlreadyProcessed(Exception):
     """This consumer has applied this event before. Only dispatch catches it."""
 
 
@@ -36,7 +36,7 @@ class Transaction:
         self, connection: AsyncConnection, database: "Database", *, is_read_only: bool = False
     ) -> None:
         self.database = database
-        self.emitted = 0
+        self.emitted_count = 0
         self._connection = connection
         self._is_read_only = is_read_only
 
@@ -48,11 +48,11 @@ class Transaction:
         """Return the first column of the first row, or None."""
         return (await self.execute(statement)).scalar()
 
-    async def row(self, statement: Executable) -> RowMapping | None:
+    async def fetch_one(self, statement: Executable) -> RowMapping | None:
         """Return the first row, or None."""
         return (await self.execute(statement)).mappings().first()
 
-    async def rows(self, statement: Executable) -> list[RowMapping]:
+    async def fetch_all(self, statement: Executable) -> list[RowMapping]:
         """Return all rows."""
         return list((await self.execute(statement)).mappings())
 
@@ -62,13 +62,13 @@ class Transaction:
         The relay publishes it after the commit, at least once, always under this id.
         """
         if self._is_read_only or self.database.outbox is None:
-            raise RuntimeError("this transaction cannot emit")
+            raise RuntimeError("cannot emit: read-only transaction, or the service has no outbox")
         envelope = Envelope.wrap(
             event,
             id=new_id(),
             source=f"/services/{self.database.source}",
             time=rfc3339(self.database.clock()),
-            traceparent=telemetry.continue_trace(telemetry.trace.get()),
+            traceparent=telemetry.continue_trace(telemetry.current_traceparent.get()),
         )
         await self.execute(
             insert(self.database.outbox).values(
@@ -79,5 +79,5 @@ class Transaction:
                 claimed_until=None,
             )
         )
-        self.emitted += 1
+        self.emitted_count += 1
         return envelope.id

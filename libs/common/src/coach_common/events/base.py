@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from coach_common.errors import Invalid
+from coach_common.errors import InvalidInput
 
 
 class Event(BaseModel):
@@ -25,7 +25,7 @@ class Event(BaseModel):
         return str(getattr(self, next(iter(type(self).model_fields))))
 
 
-EventType = type[Event]
+EventClass = type[Event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Envelope:
     def to_json(self) -> bytes:
         """Return the structured JSON form."""
         return (
-            _Wire.model_construct(
+            _CloudEventJson.model_construct(
                 specversion="1.0",
                 id=str(self.id),
                 type=self.type,
@@ -77,12 +77,12 @@ class Envelope:
     def from_json(cls, body: bytes | str) -> "Envelope":
         """Read the structured JSON form; raise Invalid, never quoting the content."""
         try:
-            wire = _Wire.model_validate_json(body)
+            wire = _CloudEventJson.model_validate_json(body)
             event_id = UUID(wire.id)
         except (ValidationError, ValueError) as error:
-            raise Invalid(f"not a CloudEvents 1.0 event ({type(error).__name__})") from None
+            raise InvalidInput(f"not a CloudEvents 1.0 event ({type(error).__name__})") from None
         if wire.specversion != "1.0":
-            raise Invalid("specversion is not 1.0")
+            raise InvalidInput("specversion is not 1.0")
         return cls(
             id=event_id,
             type=wire.type,
@@ -93,17 +93,17 @@ class Envelope:
             data=wire.data,
         )
 
-    def read(self, kind: EventType) -> Event:
+    def parse_data(self, event_class: EventClass) -> Event:
         """Return the data as `kind`; raise Invalid naming the field, never its content."""
         try:
-            return kind.model_validate(self.data)
+            return event_class.model_validate(self.data)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise Invalid(f"{self.type}: {where}: {first['msg']}") from None
+            field = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"{self.type}: {field}: {first['msg']}") from None
 
 
-class _Wire(BaseModel):
+class _CloudEventJson(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     specversion: str

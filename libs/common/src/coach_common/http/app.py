@@ -13,12 +13,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coach_common import logs, telemetry
-from coach_common.errors import CoachError, Contended
+from coach_common.errors import CoachError, TransactionConflict
 from coach_common.http import problems
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
-Check = Callable[[], Awaitable[None]]
+HealthCheck = Callable[[], Awaitable[None]]
 """Returns where a needed part answers; raises CoachError with a sentence where it does not."""
 
 VERSION = "0.1.0"
@@ -26,7 +26,7 @@ VERSION = "0.1.0"
 _CHECK_SECONDS = 3.0
 
 
-def create_app(name: str, *, checks: Mapping[str, Check]) -> FastAPI:
+def create_app(name: str, *, checks: Mapping[str, HealthCheck]) -> FastAPI:
     """Return a FastAPI app with everything a service's HTTP side has in common."""
     app = FastAPI(
         title=f"GenAI Coach: {name}",
@@ -37,13 +37,13 @@ def create_app(name: str, *, checks: Mapping[str, Check]) -> FastAPI:
         # 422 bodies are ours; FastAPI's would describe another shape.
         responses={422: {"description": "Malformed input, as problem details"}},
     )
-    problems.install(app)
+    problems.install_error_handlers(app)
     app.include_router(health_router(name, checks))
-    app.add_middleware(RequestContext, service=name)
+    app.add_middleware(RequestContextMiddleware, service=name)
     return app
 
 
-def health_router(name: str, checks: Mapping[str, Check]) -> APIRouter:
+def health_router(name: str, checks: Mapping[str, HealthCheck]) -> APIRouter:
     """Return `/health*` and `/metrics`; readiness asks every check and names what is missing."""
     router = APIRouter(include_in_schema=False)
 
@@ -54,18 +54,20 @@ def health_router(name: str, checks: Mapping[str, Check]) -> APIRouter:
     @router.get("/health")
     @router.get("/health/ready")
     async def ready() -> Response:
-        found = await asyncio.gather(*(_ask(check) for check in checks.values()))
-        parts = dict(zip(checks, found, strict=True))
-        missing = {part: reason for part, reason in parts.items() if reason is not None}
+        reasons = await asyncio.gather(*(_run_check(check) for check in checks.values()))
+        results = dict(zip(checks, reasons, strict=True))
+        missing = {part: reason for part, reason in results.items() if reason is not None}
         if missing:
-            body = problems.body_of(503, f"not ready: {', '.join(missing)}", code="not_ready")
+            body = problems.problem_body(503, f"not ready: {', '.join(missing)}", code="not_ready")
             return JSONResponse(
                 body | {"service": name, "missing": missing},
                 503,
                 headers={"retry-after": "2"},
                 media_type=problems.MEDIA_TYPE,
             )
-        return JSONResponse({"status": "ok", "service": name, "checks": dict.fromkeys(parts, "ok")})
+        return JSONResponse(
+            {"status": "ok", "service": name, "checks": dict.fromkeys(results, "ok")}
+        )
 
     @router.get("/metrics")
     async def metrics() -> Response:
@@ -74,22 +76,22 @@ def health_router(name: str, checks: Mapping[str, Check]) -> APIRouter:
     return router
 
 
-class RetryingRoute(APIRoute):
+class RetryOnConflictRoute(APIRoute):
     """Runs a route once more where its transaction lost against another one."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
 
-        async def handle_twice(request: Request) -> Any:
+        async def handle_with_retry(request: Request) -> Any:
             try:
                 return await handle(request)
-            except Contended:
+            except TransactionConflict:
                 return await handle(request)
 
-        return handle_twice
+        return handle_with_retry
 
 
-class RequestContext:
+class RequestContextMiddleware:
     """Pure ASGI: gives a request its id and trace, logs and counts it, catches what crashed."""
 
     def __init__(self, app: ASGIApp, service: str) -> None:
@@ -101,16 +103,16 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        request_id = telemetry.fit_request_id(headers.get(b"x-request-id", b""))
-        telemetry.request_id.set(request_id)
-        telemetry.trace.set(
+        request_id = telemetry.sanitize_request_id(headers.get(b"x-request-id", b""))
+        telemetry.current_request_id.set(request_id)
+        telemetry.current_traceparent.set(
             telemetry.continue_trace(headers.get(b"traceparent", b"").decode("latin-1"))
         )
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         status = 500
         has_started = False
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status, has_started
             if message["type"] == "http.response.start":
                 status, has_started = message["status"], True
@@ -124,36 +126,36 @@ class RequestContext:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id, service=self._service):
             try:
-                await self._app(scope, receive, answer)
+                await self._app(scope, receive, send_with_headers)
             except Exception:
-                log.exception("request.crashed")
+                log.exception("request.unhandled_exception")
                 if not has_started:
-                    body = problems.body_of(
+                    body = problems.problem_body(
                         500, "Something went wrong on our side.", code="internal"
                     )
                     await JSONResponse(body, 500, media_type=problems.MEDIA_TYPE)(
-                        scope, receive, answer
+                        scope, receive, send_with_headers
                     )
             finally:
-                self._count(scope, status, time.perf_counter() - began, request_id)
+                self._record(scope, status, time.perf_counter() - started_at, request_id)
 
-    def _count(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         method = scope["method"]
         route = getattr(scope.get("route"), "path", "unmatched")
-        telemetry.count_request(self._service, method, route, status, seconds)
+        telemetry.record_request(self._service, method, route, status, seconds)
         if not route.startswith(("/health", "/metrics", "/internal")):
-            logs.request(
+            logs.log_request(
                 service=self._service, method=method, route=route, status=status,
                 ms=seconds * 1000, request_id=request_id,
             )  # fmt: skip
 
 
-async def _ask(check: Check) -> str | None:
+async def _run_check(check: HealthCheck) -> str | None:
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             await check()
     except TimeoutError:
-        return "no answer in time"
+        return "health check timed out"
     except CoachError as error:
         return str(error)
     return None

@@ -10,7 +10,7 @@ from coach_common.errors import CoachError, NotFound, Unavailable
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 
 
-def open_client(base_url: str, *, token: str | None = None) -> httpx.AsyncClient:
+def create_client(base_url: str, *, token: str | None = None) -> httpx.AsyncClient:
     """Return a client towards a fixed service: no redirects, no proxies, short time-outs."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     return httpx.AsyncClient(
@@ -30,24 +30,24 @@ async def get_json(client: httpx.AsyncClient, path: str, *, bearer: str | None =
     headers: dict[str, str] = {}
     if bearer is not None:
         headers["authorization"] = f"Bearer {bearer}"
-    if (request_id := telemetry.request_id.get()) is not None:
+    if (request_id := telemetry.current_request_id.get()) is not None:
         headers["x-request-id"] = request_id
-    if (traceparent := telemetry.trace.get()) is not None:
+    if (traceparent := telemetry.current_traceparent.get()) is not None:
         headers["traceparent"] = traceparent
     try:
-        answer = await client.get(path, headers=headers)
+        response = await client.get(path, headers=headers)
     except httpx.HTTPError as error:
-        raise Unavailable("A part of the service is away. Please try again.") from error
-    if answer.status_code == 404:
+        raise Unavailable("The service is temporarily unavailable. Please try again.") from error
+    if response.status_code == 404:
         raise NotFound("not found")
-    if answer.status_code >= 500 or answer.status_code == 429:
-        raise Unavailable("A part of the service is away. Please try again.")
-    if answer.status_code != 200:
-        raise CoachError(f"unexpected answer {answer.status_code} from a service")
-    return answer.json()
+    if response.status_code >= 500 or response.status_code == 429:
+        raise Unavailable("The service is temporarily unavailable. Please try again.")
+    if response.status_code != 200:
+        raise CoachError(f"unexpected status {response.status_code} from an internal service")
+    return response.json()
 
 
 async def fetch_json(url: str) -> Any:
     """Return the JSON at `url` over a connection of its own."""
-    async with open_client("") as client:
+    async with create_client("") as client:
         return await get_json(client, url)

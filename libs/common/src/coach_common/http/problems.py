@@ -11,42 +11,42 @@ from starlette.exceptions import HTTPException
 
 from coach_common import errors, logs, telemetry
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUS: Mapping[type[errors.CoachError], int] = {
-    errors.Invalid: 422,
+HTTP_STATUS: Mapping[type[errors.CoachError], int] = {
+    errors.InvalidInput: 422,
     errors.BadRequest: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
-    errors.TooLarge: 413,
-    errors.UnsupportedType: 415,
-    errors.TooMany: 429,
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.TooManyRequests: 429,
     errors.Unavailable: 503,
 }
 
 
-def status_of(error: errors.CoachError) -> int:
+def http_status(error: errors.CoachError) -> int:
     """Return the HTTP status of the nearest kind in the table; 500 for a bare CoachError."""
     for kind in type(error).__mro__:
-        if kind in STATUS:
-            return STATUS[kind]
+        if kind in HTTP_STATUS:
+            return HTTP_STATUS[kind]
     return 500
 
 
-def headers_of(error: errors.CoachError) -> dict[str, str]:
+def http_headers(error: errors.CoachError) -> dict[str, str]:
     """Return the headers that belong to an error."""
     if isinstance(error, errors.Unauthenticated):
         return {"www-authenticate": f'Bearer error="{error.code}"'}
-    if isinstance(error, errors.TooMany | errors.Unavailable):
+    if isinstance(error, errors.TooManyRequests | errors.Unavailable):
         return {"retry-after": str(error.retry_after_seconds)}
     return {}
 
 
-def body_of(
+def problem_body(
     status: int, detail: str, *, code: str, problems: Sequence[Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
     """Return a problem document; `detail` is for the person who reads it."""
@@ -56,32 +56,36 @@ def body_of(
         "status": status,
         "detail": detail,
         "code": code,
-        "request_id": telemetry.request_id.get(),
+        "request_id": telemetry.current_request_id.get(),
     }
     if problems is not None:
         body["errors"] = list(problems)
     return body
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
     app.add_exception_handler(errors.CoachError, _coach_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
 
 
-def _answer(
+def _problem_response(
     status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     return JSONResponse(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 async def _coach_error(_: Request, error: errors.CoachError) -> JSONResponse:
-    status = status_of(error)
+    status = http_status(error)
     if status == 500:
         log.error("request.failed", reason=str(error), exc_info=error)
-        return _answer(500, body_of(500, "Something went wrong on our side.", code="internal"))
-    return _answer(status, body_of(status, str(error), code=error.code), headers_of(error))
+        return _problem_response(
+            500, problem_body(500, "Something went wrong on our side.", code="internal")
+        )
+    return _problem_response(
+        status, problem_body(status, str(error), code=error.code), http_headers(error)
+    )
 
 
 async def _validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -89,16 +93,20 @@ async def _validation_error(_: Request, error: RequestValidationError) -> JSONRe
         {"loc": list(item["loc"]), "msg": item["msg"], "type": item["type"]}
         for item in error.errors()
     ]
-    return _answer(422, body_of(422, _sentence(problems), code="invalid", problems=problems))
+    return _problem_response(
+        422, problem_body(422, _summarize(problems), code="invalid", problems=problems)
+    )
 
 
 async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     detail = error.detail if isinstance(error.detail, str) else HTTPStatus(error.status_code).phrase
-    return _answer(error.status_code, body_of(error.status_code, detail, code=code), error.headers)
+    return _problem_response(
+        error.status_code, problem_body(error.status_code, detail, code=code), error.headers
+    )
 
 
-def _sentence(problems: Sequence[Mapping[str, Any]]) -> str:
+def _summarize(problems: Sequence[Mapping[str, Any]]) -> str:
     """Return one readable string that names each field and what is wrong with it."""
     parts = []
     for problem in problems[:5]:

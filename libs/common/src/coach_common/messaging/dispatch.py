@@ -8,12 +8,12 @@ from enum import Enum
 import structlog
 
 from coach_common import logs, telemetry
-from coach_common.db.transaction import AlreadyHandled, Delivery
-from coach_common.errors import CoachError, Contended, Invalid, Unavailable
+from coach_common.db.transaction import AlreadyProcessed, MessageContext
+from coach_common.errors import CoachError, InvalidInput, TransactionConflict, Unavailable
 from coach_common.events.base import Envelope, Event
 from coach_common.messaging.subscriptions import RETRY_DELAYS_SECONDS, Subscription
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 
 class Outcome(Enum):
@@ -21,11 +21,11 @@ class Outcome(Enum):
 
     DONE = "done"
     RETRY = "retry"
-    DEAD = "dead"
+    DEAD_LETTER = "dead"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DispatchResult:
     """The outcome, the pause before a retry, and a reason without content."""
 
     outcome: Outcome
@@ -39,65 +39,69 @@ async def dispatch(
     *,
     attempt: int,
     delays: Sequence[float] = RETRY_DELAYS_SECONDS,
-) -> Verdict:
+) -> DispatchResult:
     """Hand the event to its consumer and judge how that went.
 
     Done also where the consumer had applied it before. Unavailable and bugs are tried again
     with growing pauses, then dead; malformed events and refusals are dead at once, for they
     will not get better.
     """
-    began = time.perf_counter()
-    verdict = await _judge(subscription, body, attempt, delays)
-    telemetry.EVENTS_HANDLED.labels(subscription.queue, verdict.outcome.value).inc()
-    telemetry.EVENT_SECONDS.labels(subscription.queue).observe(time.perf_counter() - began)
-    return verdict
+    started_at = time.perf_counter()
+    result = await _parse_and_handle(subscription, body, attempt, delays)
+    telemetry.EVENTS_HANDLED.labels(subscription.queue, result.outcome.value).inc()
+    telemetry.EVENT_HANDLING_SECONDS.labels(subscription.queue).observe(
+        time.perf_counter() - started_at
+    )
+    return result
 
 
-async def _judge(
+async def _parse_and_handle(
     subscription: Subscription, body: bytes, attempt: int, delays: Sequence[float]
-) -> Verdict:
+) -> DispatchResult:
     try:
         envelope = Envelope.from_json(body)
         if envelope.type != subscription.event.type:
-            raise Invalid(f"{envelope.type} in the queue of {subscription.event.type}")
-        event = envelope.read(subscription.event)
-    except Invalid as error:
+            raise InvalidInput(
+                f"unexpected event type {envelope.type} in the queue of {subscription.event.type}"
+            )
+        event = envelope.parse_data(subscription.event)
+    except InvalidInput as error:
         log.error("event.malformed", consumer=subscription.queue, reason=str(error))
-        return Verdict(Outcome.DEAD, reason=str(error))
-    delivery = Delivery(subscription.queue, envelope.id, attempt)
-    telemetry.trace.set(telemetry.continue_trace(envelope.traceparent))
+        return DispatchResult(Outcome.DEAD_LETTER, reason=str(error))
+    message = MessageContext(subscription.queue, envelope.id, attempt)
+    telemetry.current_traceparent.set(telemetry.continue_trace(envelope.traceparent))
     with structlog.contextvars.bound_contextvars(
         event_id=str(envelope.id), consumer=subscription.queue
     ):
-        return await _handle(subscription, event, delivery, delays)
+        return await _call_consumer(subscription, event, message, delays)
 
 
-async def _handle(
-    subscription: Subscription, event: Event, delivery: Delivery, delays: Sequence[float]
-) -> Verdict:
+async def _call_consumer(
+    subscription: Subscription, event: Event, message: MessageContext, delays: Sequence[float]
+) -> DispatchResult:
     try:
         try:
-            await subscription.handle(event, delivery)
-        except Contended:
-            await subscription.handle(event, delivery)
-    except AlreadyHandled:
-        log.debug("event.already_handled")
-        return Verdict(Outcome.DONE)
+            await subscription.handle(event, message)
+        except TransactionConflict:
+            await subscription.handle(event, message)
+    except AlreadyProcessed:
+        log.debug("event.duplicate_ignored")
+        return DispatchResult(Outcome.DONE)
     except Unavailable as error:
-        return _again(delivery.attempt, str(error), delays)
+        return _retry_or_dead_letter(message.attempt, str(error), delays)
     except CoachError as error:
-        log.error("event.refused", code=error.code)
-        return Verdict(Outcome.DEAD, reason=f"{error.code}: {error}")
+        log.error("event.rejected", code=error.code)
+        return DispatchResult(Outcome.DEAD_LETTER, reason=f"{error.code}: {error}")
     except Exception as error:
-        log.exception("event.crashed", attempt=delivery.attempt)
-        return _again(delivery.attempt, type(error).__name__, delays)
-    return Verdict(Outcome.DONE)
+        log.exception("event.handler_failed", attempt=message.attempt)
+        return _retry_or_dead_letter(message.attempt, type(error).__name__, delays)
+    return DispatchResult(Outcome.DONE)
 
 
-def _again(attempt: int, reason: str, delays: Sequence[float]) -> Verdict:
+def _retry_or_dead_letter(attempt: int, reason: str, delays: Sequence[float]) -> DispatchResult:
     if attempt > len(delays):
-        log.error("event.dead", attempt=attempt, reason=reason)
-        return Verdict(Outcome.DEAD, reason=reason)
+        log.error("event.dead_lettered", attempt=attempt, reason=reason)
+        return DispatchResult(Outcome.DEAD_LETTER, reason=reason)
     delay = delays[attempt - 1]
-    log.warning("event.retry", attempt=attempt, delay_seconds=delay, reason=reason)
-    return Verdict(Outcome.RETRY, delay_seconds=delay, reason=reason)
+    log.warning("event.retry_scheduled", attempt=attempt, delay_seconds=delay, reason=reason)
+    return DispatchResult(Outcome.RETRY, delay_seconds=delay, reason=reason)

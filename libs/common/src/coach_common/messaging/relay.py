@@ -5,22 +5,22 @@ from datetime import timedelta
 
 from sqlalchemy import delete, func, or_, select, update
 
-from coach_common import crash, logs, telemetry
+from coach_common import fault_injection, logs, telemetry
 from coach_common.db.database import Database, database_now
 from coach_common.errors import CoachError
-from coach_common.messaging.subscriptions import Outgoing, Transport
+from coach_common.messaging.subscriptions import OutboxMessage, Transport
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
-_BATCH = 100
-CLAIM = timedelta(seconds=30)
+_BATCH_SIZE = 100
+CLAIM_DURATION = timedelta(seconds=30)
 """How long a batch is a relay's own; longer than any publish may take."""
 
 _POLL_SECONDS = 1.0
-_PAUSE_SECONDS = 1.0
+_ERROR_BACKOFF_SECONDS = 1.0
 
 
-class Relay:
+class OutboxRelay:
     """Publishes what a service's transactions emitted.
 
     Woken by the commit, it polls as the safety net. A claim that was lost with its relay ends
@@ -28,69 +28,75 @@ class Relay:
     """
 
     def __init__(
-        self, database: Database, transport: Transport, *, claim_for: timedelta = CLAIM
+        self,
+        database: Database,
+        transport: Transport,
+        *,
+        claim_duration: timedelta = CLAIM_DURATION,
     ) -> None:
         if database.outbox is None:
             raise RuntimeError(f"{database.source} has no outbox")
         self._database = database
         self._outbox = database.outbox
         self._transport = transport
-        self._claim_for = claim_for
+        self._claim_duration = claim_duration
 
     async def run(self) -> None:
         """Relay until cancelled."""
-        is_woken = False
+        was_notified = False
         while True:
-            self._database.committed.clear()
+            self._database.outbox_written.clear()
             try:
-                claimed, published = await self.relay_once(is_woken=is_woken)
+                claimed, published = await self.relay_once(was_notified=was_notified)
             except CoachError as error:
-                log.warning("relay.paused", service=self._database.source, reason=str(error))
-                await asyncio.sleep(_PAUSE_SECONDS)
+                log.warning(
+                    "relay.publish_unavailable", service=self._database.source, reason=str(error)
+                )
+                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
                 continue
             except Exception:
                 log.exception("relay.failed", service=self._database.source)
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
                 continue
             if published < claimed:
-                await asyncio.sleep(_PAUSE_SECONDS)
-                is_woken = False
-            elif claimed < _BATCH:
-                is_woken = await self._wait()
+                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+                was_notified = False
+            elif claimed < _BATCH_SIZE:
+                was_notified = await self._wait_for_commit()
 
-    async def relay_once(self, *, is_woken: bool = False) -> tuple[int, int]:
+    async def relay_once(self, *, was_notified: bool = False) -> tuple[int, int]:
         """Claim a batch and publish it; return how many were claimed and how many are safe."""
         # A look that takes no lock: an idle service must not write once a second.
-        if not is_woken and not await self._has_rows():
+        if not was_notified and not await self._has_pending_rows():
             return 0, 0
         batch = await self._claim()
         if not batch:
             return 0, 0
-        crash.point("relay.claimed")
+        fault_injection.crash_point("relay.claimed")
         try:
-            safe = await self._transport.publish(batch)
+            confirmed = await self._transport.publish(batch)
         except BaseException:
             await self._release(batch)
             raise
-        crash.point("relay.published")
+        fault_injection.crash_point("relay.published")
         async with self._database.transaction() as tx:
-            await tx.execute(delete(self._outbox).where(self._outbox.c.id.in_(safe)))
+            await tx.execute(delete(self._outbox).where(self._outbox.c.id.in_(confirmed)))
         for event in batch:
-            if event.id in safe:
+            if event.id in confirmed:
                 telemetry.EVENTS_PUBLISHED.labels(self._database.source, event.type).inc()
-        if len(safe) < len(batch):
-            await self._release([event for event in batch if event.id not in safe])
-        return len(batch), len(safe)
+        if len(confirmed) < len(batch):
+            await self._release([event for event in batch if event.id not in confirmed])
+        return len(batch), len(confirmed)
 
-    async def _claim(self) -> list[Outgoing]:
+    async def _claim(self) -> list[OutboxMessage]:
         outbox = self._outbox
         async with self._database.transaction() as tx:
             now = await database_now(tx)
-            rows = await tx.rows(
+            rows = await tx.fetch_all(
                 select(outbox.c.id, outbox.c.type, outbox.c.body)
                 .where(or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until < now))
                 .order_by(outbox.c.id)
-                .limit(_BATCH)
+                .limit(_BATCH_SIZE)
                 .with_for_update(skip_locked=True)
             )
             ids = [row["id"] for row in rows]
@@ -98,17 +104,17 @@ class Relay:
                 await tx.execute(
                     update(outbox)
                     .where(outbox.c.id.in_(ids))
-                    .values(claimed_until=now + self._claim_for)
+                    .values(claimed_until=now + self._claim_duration)
                 )
-        return [Outgoing(row["id"], row["type"], row["body"].encode()) for row in rows]
+        return [OutboxMessage(row["id"], row["type"], row["body"].encode()) for row in rows]
 
-    async def _has_rows(self) -> bool:
-        async with self._database.read() as tx:
+    async def _has_pending_rows(self) -> bool:
+        async with self._database.read_only() as tx:
             count = await tx.scalar(select(func.count()).select_from(self._outbox))
         telemetry.OUTBOX_ROWS.labels(self._database.source).set(count)
         return bool(count)
 
-    async def _release(self, events: list[Outgoing]) -> None:
+    async def _release(self, events: list[OutboxMessage]) -> None:
         async with self._database.transaction() as tx:
             await tx.execute(
                 update(self._outbox)
@@ -116,10 +122,10 @@ class Relay:
                 .values(claimed_until=None)
             )
 
-    async def _wait(self) -> bool:
+    async def _wait_for_commit(self) -> bool:
         """Return whether a commit woke us before it was time to look anyway."""
         try:
             async with asyncio.timeout(_POLL_SECONDS):
-                return await self._database.committed.wait()
+                return await self._database.outbox_written.wait()
         except TimeoutError:
             return False

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from coach_common.db.transaction import Delivery
+from coach_common.db.transaction import MessageContext
 from coach_common.events.base import Event
 from coach_common.events.catalog import CATALOG
 
 D = TypeVar("D")
 
-Handlers = Mapping[type[Event], Callable[[D, Any, Delivery], Awaitable[None]]]
+Handlers = Mapping[type[Event], Callable[[D, Any, MessageContext], Awaitable[None]]]
 """A service's consumers: `SUBSCRIPTIONS: Handlers[Deps] = {UploadConfirmed: on_…}`."""
 
 RETRY_DELAYS_SECONDS = (0.5, 2.0, 10.0, 60.0, 300.0, 1800.0)
 """Pauses before a delivery is tried again; after the last one it is a dead letter."""
 
-UNROUTED = "coach.unrouted"
+UNROUTED_QUEUE = "coach.unrouted"
 """Where an event without a listener is kept for 7 days."""
 
-UNROUTED_SECONDS = 7 * 24 * 3600
+UNROUTED_TTL_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Subscription:
 
     service: str
     event: type[Event]
-    handle: Callable[[Any, Delivery], Awaitable[None]]
-    is_volatile: bool = False
+    handle: Callable[[Any, MessageContext], Awaitable[None]]
+    is_transient: bool = False
 
     @property
     def queue(self) -> str:
@@ -39,7 +39,7 @@ class Subscription:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutboxMessage:
     """An outbox row on its way: `body` is the whole envelope as JSON."""
 
     id: UUID
@@ -53,7 +53,7 @@ class Transport(Protocol):
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         """Declare every queue of the catalogue, then deliver to these subscriptions."""
 
-    async def publish(self, events: Sequence[Outgoing]) -> set[UUID]:
+    async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
         """Publish; return the ids that are now safely kept. The others may or may not be."""
 
     async def check(self) -> None:
@@ -63,13 +63,13 @@ class Transport(Protocol):
         """Let what is being handled finish, then take nothing more."""
 
 
-class NoTransport:
+class NullTransport:
     """For a command beside a running service: what it emits waits in the outbox for that one."""
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         return None
 
-    async def publish(self, events: Sequence[Outgoing]) -> set[UUID]:
+    async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
         return set()
 
     async def check(self) -> None:
@@ -98,23 +98,25 @@ def subscribe(
     deps: D,
     handlers: Handlers[D],
     *,
-    is_volatile: bool = False,
+    is_transient: bool = False,
 ) -> tuple[Subscription, ...]:
     """Bind a service's consumers to what they need; refuse a list that the catalogue denies."""
     declared = {event for event in CATALOG.values() if service in event.consumers}
-    if not is_volatile and declared != set(handlers):
+    if not is_transient and declared != set(handlers):
         wrong = sorted(event.type for event in declared ^ set(handlers))
-        raise RuntimeError(f"{service} and the catalogue disagree about {', '.join(wrong)}")
+        raise RuntimeError(
+            f"{service}: handlers do not match the event catalogue: {', '.join(wrong)}"
+        )
 
-    def bound(
-        handler: Callable[[D, Any, Delivery], Awaitable[None]],
-    ) -> Callable[[Any, Delivery], Awaitable[None]]:
-        async def handle(event: Any, delivery: Delivery) -> None:
-            await handler(deps, event, delivery)
+    def bind(
+        handler: Callable[[D, Any, MessageContext], Awaitable[None]],
+    ) -> Callable[[Any, MessageContext], Awaitable[None]]:
+        async def handle(event: Any, message: MessageContext) -> None:
+            await handler(deps, event, message)
 
         return handle
 
     return tuple(
-        Subscription(service, event, bound(handler), is_volatile)
+        Subscription(service, event, bind(handler), is_transient)
         for event, handler in handlers.items()
     )

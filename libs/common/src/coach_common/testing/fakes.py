@@ -9,8 +9,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from coach_common.ids import new_id
-from coach_common.messaging.subscriptions import Outgoing, Subscription
-from coach_common.tokens import ALGORITHM, TOKEN_TYPE, PublicKeys, TokenReader
+from coach_common.messaging.subscriptions import OutboxMessage, Subscription
+from coach_common.tokens import ALGORITHM, TOKEN_TYPE, AccessTokenVerifier, PublicKeys
 
 ISSUER = "genai-coach"
 AUDIENCE = "genai-coach-api"
@@ -30,18 +30,18 @@ class FakeClock:
         self.at += timedelta(seconds=seconds)
 
 
-class KeepingTransport:
+class FakeTransport:
     """A Transport that keeps what is published and delivers nothing by itself."""
 
     def __init__(self) -> None:
-        self.kept: list[Outgoing] = []
+        self.published: list[OutboxMessage] = []
         self.subscriptions: list[Subscription] = []
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         self.subscriptions.extend(subscriptions)
 
-    async def publish(self, events: Sequence[Outgoing]) -> set[UUID]:
-        self.kept.extend(events)
+    async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
+        self.published.extend(events)
         return {event.id for event in events}
 
     async def check(self) -> None:
@@ -63,9 +63,9 @@ class TokenIssuer:
         return {self.kid: self.private_key.public_key()}
 
     @property
-    def reader(self) -> TokenReader:
+    def verifier(self) -> AccessTokenVerifier:
         """Return a TokenReader that believes these tokens."""
-        return TokenReader(self.keys, issuer=ISSUER, audience=AUDIENCE)
+        return AccessTokenVerifier(self.keys, issuer=ISSUER, audience=AUDIENCE)
 
     def claims(self, user_id: UUID, **changed: Any) -> dict[str, Any]:
         """Return the claims of a valid token; a claim changed to None is left out."""

@@ -13,7 +13,7 @@ from coach_common.db.database import Database
 from coach_common.events.base import Envelope, Event
 from coach_common.events.catalog import CATALOG
 from coach_common.ids import new_id
-from coach_common.messaging.dispatch import Verdict, dispatch
+from coach_common.messaging.dispatch import DispatchResult, dispatch
 from coach_common.service import Service, close, upgrade
 
 E = TypeVar("E", bound=Event)
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @asynccontextmanager
-async def migrated(service: Service) -> AsyncIterator[Service]:
+async def migrated_service(service: Service) -> AsyncIterator[Service]:
     """Migrate a service's database and close it at the end; nothing runs in the background."""
     await upgrade(service)
     try:
@@ -36,22 +36,22 @@ def client_for(service: Service, **options: object) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://test", **options)  # type: ignore[arg-type]
 
 
-async def published(database: Database | None, kind: type[E]) -> list[E]:
+async def emitted_events(database: Database | None, kind: type[E]) -> list[E]:
     """Return the events of one kind that transactions have emitted so far, in order."""
     if database is None or database.outbox is None:
         raise TypeError("the service has no outbox")
     outbox = database.outbox
-    async with database.read() as tx:
-        rows = await tx.rows(
+    async with database.read_only() as tx:
+        rows = await tx.fetch_all(
             select(outbox.c.body).where(outbox.c.type == kind.type).order_by(outbox.c.id)
         )
-    events = [Envelope.from_json(row["body"]).read(CATALOG[kind.type]) for row in rows]
+    events = [Envelope.from_json(row["body"]).parse_data(CATALOG[kind.type]) for row in rows]
     return [event for event in events if isinstance(event, kind)]
 
 
-async def deliver(
+async def deliver_event(
     service: Service, event: Event, *, event_id: UUID | None = None, attempt: int = 1
-) -> Verdict:
+) -> DispatchResult:
     """Hand `event` to the service's consumer as a transport would."""
     envelope = Envelope.wrap(
         event,
@@ -64,20 +64,20 @@ async def deliver(
     return await dispatch(subscription, envelope.to_json(), attempt=attempt)
 
 
-async def eventually(
-    look: Callable[[], Awaitable[T | None]],
+async def wait_until(
+    probe: Callable[[], Awaitable[T | None]],
     *,
-    what: str,
-    seconds: float = 30.0,
-    every_seconds: float = 0.02,
+    description: str,
+    timeout_seconds: float = 30.0,
+    interval_seconds: float = 0.02,
 ) -> T:
     """Wait until `look` returns something, with a generous bound."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(timeout_seconds):
             while True:
-                found = await look()
+                found = await probe()
                 if found:
                     return found
-                await asyncio.sleep(every_seconds)
+                await asyncio.sleep(interval_seconds)
     except TimeoutError:
-        raise AssertionError(f"{what} did not happen within {seconds} s") from None
+        raise AssertionError(f"{description} did not happen within {timeout_seconds} s") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from coach_common.testing.fakes import FakeClock, KeepingTransport, TokenIssuer
+from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ, PrivateRedis
 
 
@@ -28,9 +28,9 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def transport() -> KeepingTransport:
+def transport() -> FakeTransport:
     """Return a transport that keeps what is published."""
-    return KeepingTransport()
+    return FakeTransport()
 
 
 @pytest.fixture(scope="session")
@@ -42,21 +42,21 @@ def issuer() -> TokenIssuer:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[PrivateMariaDB]:
     """Start a MariaDB of this test run's own."""
-    with PrivateMariaDB.started() as server:
+    with PrivateMariaDB.run() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[PrivateRabbitMQ]:
     """Start a RabbitMQ of this test run's own."""
-    with PrivateRabbitMQ.started() as server:
+    with PrivateRabbitMQ.run() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[PrivateRedis]:
     """Start a Redis of this test run's own."""
-    with PrivateRedis.started() as server:
+    with PrivateRedis.run() as server:
         yield server
 
 

@@ -31,18 +31,18 @@ _RABBIT = Path("/usr/lib/rabbitmq/bin")
 class PrivateMariaDB:
     """One server; every test gets a schema and a user of its own."""
 
-    folder: Path
+    directory: Path
     port: int
     process: subprocess.Popen[bytes]
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator["PrivateMariaDB"]:
+    def run(cls) -> Iterator["PrivateMariaDB"]:
         """Run a server while the block lasts."""
-        _need("mariadbd", "mariadb-server")
-        _need("mariadb-install-db", "mariadb-server")
-        with _folder("coach-mariadb-") as folder:
-            _mine("mysql", folder)
+        _require_program("mariadbd", "mariadb-server")
+        _require_program("mariadb-install-db", "mariadb-server")
+        with _temporary_directory("coach-mariadb-") as folder:
+            _chown_if_root("mysql", folder)
             user = ["--user=mysql"] if os.geteuid() == 0 else []
             _run(
                 [
@@ -55,7 +55,7 @@ class PrivateMariaDB:
             port = free_port()
             process = _start(
                 [
-                    _path("mariadbd"), "--no-defaults", *user, f"--datadir={folder}/data",
+                    _find_program("mariadbd"), "--no-defaults", *user, f"--datadir={folder}/data",
                     f"--socket={folder}/s.sock", f"--pid-file={folder}/pid", f"--port={port}",
                     "--bind-address=127.0.0.1", "--innodb-buffer-pool-size=64M",
                     "--performance-schema=OFF", "--skip-log-bin", "--max-connections=500",
@@ -65,10 +65,10 @@ class PrivateMariaDB:
             )  # fmt: skip
             server = cls(folder, port, process)
             try:
-                _until(server._answers, process, folder / "server.log", "MariaDB")
+                _wait_until_ready(server._is_ready, process, folder / "server.log", "MariaDB")
                 yield server
             finally:
-                _stop(process)
+                _terminate(process)
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -87,24 +87,24 @@ class PrivateMariaDB:
     def execute(self, statements: str) -> None:
         """Run statements as root."""
         done = subprocess.run(
-            [*self._client("mariadb"), "-e", statements], capture_output=True, check=False
+            [*self._client_command("mariadb"), "-e", statements], capture_output=True, check=False
         )
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
 
-    def _answers(self) -> bool:
-        ping = [*self._client("mariadb-admin"), "ping"]
+    def _is_ready(self) -> bool:
+        ping = [*self._client_command("mariadb-admin"), "ping"]
         return subprocess.run(ping, capture_output=True, check=False).returncode == 0
 
-    def _client(self, name: str) -> list[str]:
-        return [_path(name), "--no-defaults", "-uroot", f"--socket={self.folder}/s.sock"]
+    def _client_command(self, name: str) -> list[str]:
+        return [_find_program(name), "--no-defaults", "-uroot", f"--socket={self.directory}/s.sock"]
 
 
 @dataclass
 class PrivateRabbitMQ:
     """One broker; a test may have a virtual host of its own."""
 
-    folder: Path
+    directory: Path
     port: int
     env: dict[str, str]
     process: subprocess.Popen[bytes] = field(init=False)
@@ -116,11 +116,11 @@ class PrivateRabbitMQ:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator["PrivateRabbitMQ"]:
+    def run(cls) -> Iterator["PrivateRabbitMQ"]:
         """Run a broker while the block lasts."""
         if not (_RABBIT / "rabbitmq-server").exists():
             pytest.fail("RabbitMQ is missing: install Debian's package rabbitmq-server", False)
-        with _folder("coach-rabbitmq-") as folder:
+        with _temporary_directory("coach-rabbitmq-") as folder:
             port, dist, epmd = free_port(), free_port(), free_port()
             (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{port}\n")
             (folder / "enabled_plugins").write_text("[].\n")
@@ -151,9 +151,9 @@ class PrivateRabbitMQ:
 
     def start(self) -> None:
         """Start the broker (again) and wait until it takes connections and commands."""
-        log = self.folder / "server.log"
+        log = self.directory / "server.log"
         self.process = _start([str(_RABBIT / "rabbitmq-server")], log, env=self.env)
-        _until(self._is_ready, self.process, log, "RabbitMQ")
+        _wait_until_ready(self._is_ready, self.process, log, "RabbitMQ")
 
     def kill(self) -> None:
         """As `kill -9` does, the whole group: the start script has the real one as its child."""
@@ -165,18 +165,18 @@ class PrivateRabbitMQ:
     def vhost(self) -> Iterator[str]:
         """Give a fresh virtual host, by its URL; it is gone afterwards."""
         name = f"t{secrets.token_hex(6)}"
-        self.control("add_vhost", name)
-        self.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        self.rabbitmqctl("add_vhost", name)
+        self.rabbitmqctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
         try:
             yield f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
         finally:
             with suppress(RuntimeError):
-                self.control("delete_vhost", name)
+                self.rabbitmqctl("delete_vhost", name)
 
-    def control(self, *words: str) -> str:
+    def rabbitmqctl(self, *args: str) -> str:
         """Run `rabbitmqctl` and return what it says."""
         done = subprocess.run(
-            [str(_RABBIT / "rabbitmqctl"), "-q", "-n", self.env["RABBITMQ_NODENAME"], *words],
+            [str(_RABBIT / "rabbitmqctl"), "-q", "-n", self.env["RABBITMQ_NODENAME"], *args],
             env=self.env,
             capture_output=True,
             check=False,
@@ -185,17 +185,19 @@ class PrivateRabbitMQ:
             raise RuntimeError(done.stderr.decode() + done.stdout.decode())
         return done.stdout.decode()
 
-    def messages(self, vhost_url: str) -> dict[str, int]:
+    def queue_depths(self, vhost_url: str) -> dict[str, int]:
         """Return how many messages lie in each queue of a virtual host."""
         name = vhost_url.rsplit("/", 1)[-1]
-        lines = self.control("list_queues", "-p", name, "--no-table-headers", "name", "messages")
+        lines = self.rabbitmqctl(
+            "list_queues", "-p", name, "--no-table-headers", "name", "messages"
+        )
         pairs = [line.split("\t") for line in lines.splitlines() if "\t" in line]
         return {queue: int(count) for queue, count in pairs if count.isdigit()}
 
     def _is_ready(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), 1).close()
-            self.control("await_startup")
+            self.rabbitmqctl("await_startup")
         except (OSError, RuntimeError):
             return False
         return True
@@ -205,7 +207,7 @@ class PrivateRabbitMQ:
 class PrivateRedis:
     """One server, nothing kept on disk; a test flushes what it needs to be empty."""
 
-    folder: Path
+    directory: Path
     port: int
     process: subprocess.Popen[bytes] = field(init=False)
 
@@ -216,10 +218,10 @@ class PrivateRedis:
 
     @classmethod
     @contextmanager
-    def started(cls) -> Iterator["PrivateRedis"]:
+    def run(cls) -> Iterator["PrivateRedis"]:
         """Run a server while the block lasts."""
-        _need("redis-server", "redis-server")
-        with _folder("coach-redis-") as folder:
+        _require_program("redis-server", "redis-server")
+        with _temporary_directory("coach-redis-") as folder:
             server = cls(folder, free_port())
             server.start()
             try:
@@ -229,21 +231,21 @@ class PrivateRedis:
 
     def start(self) -> None:
         """Start the server (again, empty) and wait until it takes connections."""
-        log = self.folder / "server.log"
+        log = self.directory / "server.log"
         self.process = _start(
             [
-                _path("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1",
-                "--dir", str(self.folder), "--save", "", "--appendonly", "no",
+                _find_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1",
+                "--dir", str(self.directory), "--save", "", "--appendonly", "no",
             ],
             log,
         )  # fmt: skip
-        _until(self._answers, self.process, log, "Redis")
+        _wait_until_ready(self._is_ready, self.process, log, "Redis")
 
     def stop(self) -> None:
         """Stop the server; its counts are gone."""
-        _stop(self.process)
+        _terminate(self.process)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
                 connection.sendall(b"PING\r\n")
@@ -254,17 +256,17 @@ class PrivateRedis:
 
 def free_port() -> int:
     """Return a port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port: int = held.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
         return port
 
 
-def _need(program: str, package: str) -> None:
-    if _path(program) == program and shutil.which(program) is None:
+def _require_program(program: str, package: str) -> None:
+    if _find_program(program) == program and shutil.which(program) is None:
         pytest.fail(f"{program} is missing: install Debian's package {package}", False)
 
 
-def _path(program: str) -> str:
+def _find_program(program: str) -> str:
     for folder in ("/usr/sbin", "/usr/bin"):
         if (Path(folder) / program).exists():
             return f"{folder}/{program}"
@@ -272,7 +274,7 @@ def _path(program: str) -> str:
 
 
 @contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
+def _temporary_directory(prefix: str) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     folder.chmod(0o755)
     try:
@@ -281,7 +283,7 @@ def _folder(prefix: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _mine(user: str, folder: Path) -> None:
+def _chown_if_root(user: str, folder: Path) -> None:
     """Give the folder to the user a server runs as, where we are root and it may not be."""
     if os.geteuid() == 0:
         shutil.chown(folder, user, user)
@@ -304,16 +306,16 @@ def _start(
             stderr=lines,
             env=env,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
+            preexec_fn=_kill_with_parent,
         )
 
 
-def _end_with_parent() -> None:
+def _kill_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _terminate(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)
@@ -322,7 +324,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _until(
+def _wait_until_ready(
     is_ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, name: str
 ) -> None:
     deadline = time.monotonic() + _START_SECONDS

@@ -10,7 +10,7 @@ from coach_ai.ports import Tell, Transcriber, nobody
 from coach_common import logs
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 FELL_BACK = Counter("coach_ai_speech_fallbacks", "Recordings that the second provider took over.")
 

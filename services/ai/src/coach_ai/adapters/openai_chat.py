@@ -16,7 +16,7 @@ from coach_ai.spending import Spent
 from coach_common import logs
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 DECLINED = "I keep to interview practice. What would you like to prepare for?"
 

@@ -11,7 +11,7 @@ from coach_ai.domain import CannotJudge, tokens_in
 from coach_common import logs
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 PROVIDER = "openai"
 

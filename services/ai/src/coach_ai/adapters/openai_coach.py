@@ -38,7 +38,7 @@ from coach_ai.spending import Spent
 from coach_common import logs
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 SECONDS = Histogram(
     "coach_ai_judge_request_seconds",

@@ -15,7 +15,7 @@ from coach_ai.ports import Tell, nobody
 from coach_common import logs
 from coach_common.errors import Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 UNREADABLE = "We could not read this recording."
 

@@ -34,7 +34,7 @@ async def upsert_session(tx: Transaction, session: CompletedSession) -> None:
 
 async def find_session(tx: Transaction, session_id: UUID) -> CompletedSession | None:
     """Return a completed session."""
-    row = await tx.row(select(ANSWERS).where(ANSWERS.c.session_id == session_id))
+    row = await tx.fetch_one(select(ANSWERS).where(ANSWERS.c.session_id == session_id))
     return None if row is None else _completed(row)
 
 
@@ -42,7 +42,7 @@ async def list_sessions_of_key(
     tx: Transaction, key: str, *, user_id: UUID
 ) -> list[CompletedSession]:
     """Return the completed sessions that wait for this recording's words."""
-    rows = await tx.rows(
+    rows = await tx.fetch_all(
         select(ANSWERS).where(
             ANSWERS.c.audio_s3_key == key,
             ANSWERS.c.user_id == user_id,
@@ -66,7 +66,7 @@ async def record_judgement(
 
 async def list_past_sessions(tx: Transaction, user_id: UUID, *, limit: int) -> list[PastSession]:
     """Return the person's judged sessions, newest first."""
-    rows = await tx.rows(
+    rows = await tx.fetch_all(
         select(ANSWERS.c.title, ANSWERS.c.judgement)
         .where(ANSWERS.c.user_id == user_id, ANSWERS.c.judged_at.is_not(None))
         .order_by(ANSWERS.c.judged_at.desc())

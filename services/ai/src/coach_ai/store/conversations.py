@@ -21,7 +21,7 @@ def not_found() -> NotFound:
 
 async def get_conversation(tx: Transaction, conversation_id: UUID, user_id: UUID) -> Conversation:
     """Return the person's conversation, or raise NotFound."""
-    row = await tx.row(select(CONVERSATIONS).where(*_owned(conversation_id, user_id)))
+    row = await tx.fetch_one(select(CONVERSATIONS).where(*_owned(conversation_id, user_id)))
     if row is None:
         raise not_found()
     return _conversation(row)
@@ -39,7 +39,9 @@ async def list_conversations(
         query = query.where(
             columns.updated_at <= at, or_(columns.updated_at < at, columns.id < conversation_id)
         )
-    rows = await tx.rows(query.order_by(columns.updated_at.desc(), columns.id.desc()).limit(limit))
+    rows = await tx.fetch_all(
+        query.order_by(columns.updated_at.desc(), columns.id.desc()).limit(limit)
+    )
     return [_conversation(row) for row in rows]
 
 
@@ -58,7 +60,7 @@ async def list_messages(
         query = query.where(columns.id < before)
     if after is not None:
         query = query.where(columns.id > after)
-    rows = await tx.rows(query.order_by(columns.id.desc()).limit(limit))
+    rows = await tx.fetch_all(query.order_by(columns.id.desc()).limit(limit))
     return [
         Message(row["role"], row["text"], row["id"], row["created_at"]) for row in reversed(rows)
     ]

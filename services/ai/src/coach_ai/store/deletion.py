@@ -17,7 +17,7 @@ from coach_ai.tables import (
     TOMBSTONES,
     USAGE,
 )
-from coach_common.db.tombstones import bury, is_buried
+from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 
 
@@ -30,7 +30,7 @@ async def erase_session(
         or_(RECORDINGS.c.session_id == session_id, RECORDINGS.c.key.in_(keys)),
     )
     uploads = [
-        row["upload_id"] for row in await tx.rows(select(RECORDINGS.c.upload_id).where(which))
+        row["upload_id"] for row in await tx.fetch_all(select(RECORDINGS.c.upload_id).where(which))
     ]
     await tx.execute(delete(JOBS).where(JOBS.c.subject_id.in_([session_id, *uploads])))
     await tx.execute(delete(RECORDINGS).where(which))
@@ -45,9 +45,9 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
     """Remember that this user or session is gone."""
-    await bury(tx, TOMBSTONES, deleted_id, at=at)
+    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_gone(tx: Transaction, *ids: UUID | None) -> bool:
     """Tell whether any of these users or sessions was deleted."""
-    return await is_buried(tx, TOMBSTONES, *ids)
+    return await has_tombstone(tx, TOMBSTONES, *ids)

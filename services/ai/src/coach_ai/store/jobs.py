@@ -67,7 +67,7 @@ async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[
         .where(JOBS.c.kind == kind.value, JOBS.c.run_after <= now, is_free)
         .subquery()
     )
-    return await tx.rows(
+    return await tx.fetch_all(
         select(
             first.c.id,
             first.c.user_id,
@@ -95,7 +95,7 @@ async def claim_job(tx: Transaction, job_id: UUID) -> Job | None:
     )
     if claimed.rowcount == 0:
         return None
-    row = await tx.row(select(JOBS).where(JOBS.c.id == job_id))
+    row = await tx.fetch_one(select(JOBS).where(JOBS.c.id == job_id))
     return None if row is None else _job(row)
 
 

@@ -28,13 +28,13 @@ async def add_recording(tx: Transaction, recording: Recording) -> None:
 
 async def find_recording(tx: Transaction, upload_id: UUID) -> Recording | None:
     """Return a recording."""
-    row = await tx.row(select(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id))
+    row = await tx.fetch_one(select(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id))
     return None if row is None else _recording(row)
 
 
 async def find_recording_by_key(tx: Transaction, key: str, *, user_id: UUID) -> Recording | None:
     """Return the person's recording under this key."""
-    row = await tx.row(
+    row = await tx.fetch_one(
         select(RECORDINGS).where(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
     )
     return None if row is None else _recording(row)

@@ -55,7 +55,7 @@ async def settle_tokens(
 
 async def tokens_on(tx: Transaction, user_id: UUID, day: date) -> int:
     """Return the tokens that a person spent and holds on that day, if it is their last one."""
-    row = await tx.row(
+    row = await tx.fetch_one(
         select(BUDGETS.c.tokens).where(BUDGETS.c.user_id == user_id, BUDGETS.c.day == day)
     )
     return 0 if row is None else int(row["tokens"])

@@ -13,9 +13,9 @@ from coach_ai.domain import Answer, Talk
 from coach_ai.spending import Spent
 from coach_ai.store import usage
 from coach_common import logs
-from coach_common.errors import CoachError, Contended, TooMany
+from coach_common.errors import CoachError, TooManyRequests, TransactionConflict
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 TOKENS = Counter(
     "coach_ai_model_tokens", "Tokens spent at a language model, by use.", ["use", "direction"]
@@ -41,12 +41,12 @@ async def held(deps: Deps, user_id: UUID, use: str, work: Answer | Talk) -> Asyn
     now = deps.clock()
     try:
         is_held = await _hold(deps, user_id, now.date(), most)
-    except Contended:
+    except TransactionConflict:
         is_held = await _hold(deps, user_id, now.date(), most)
     if not is_held:
         REFUSED.labels(use).inc()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        raise TooMany(
+        raise TooManyRequests(
             "Today's budget for the coach is used up. It is full again at midnight, UTC.",
             code="budget_spent",
             retry_after_seconds=int((midnight - now).total_seconds()) + 1,

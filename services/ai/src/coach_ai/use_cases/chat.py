@@ -25,11 +25,11 @@ from coach_ai.plain_text import PlainStream, clean
 from coach_ai.store import answers, conversations, deletion
 from coach_ai.use_cases import budget
 from coach_common import logs
-from coach_common.errors import CoachError, Contended, TooMany, Unavailable
+from coach_common.errors import CoachError, TooManyRequests, TransactionConflict, Unavailable
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 TURNS = Counter(
     "coach_ai_chat_turns",
@@ -68,7 +68,7 @@ async def take_turn(
     """
     began = time.perf_counter()
     now = deps.clock()
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         past = await answers.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
         if conversation_id is None:
             conversation = Conversation(new_id(), title_of(clean(message)), now, now)
@@ -101,7 +101,7 @@ async def list_conversations(
     deps: Deps, caller: Identity, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> ConversationPage:
     """Return the caller's conversations, the one used last first."""
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         found = await conversations.list_conversations(
             tx, caller.user_id, limit=limit + 1, before=before
         )
@@ -113,7 +113,7 @@ async def read_conversation(
     deps: Deps, caller: Identity, conversation_id: UUID, *, limit: int, before: UUID | None
 ) -> MessagePage:
     """Return what was said in a conversation of the caller's, the newest page first."""
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
         found = await conversations.list_messages(
             tx, conversation_id, limit=limit + 1, before=before
@@ -140,7 +140,7 @@ async def _shortened(
     try:
         async with budget.held(deps, caller.user_id, "summary", work) as spent:
             summary = await deps.coach.summarise(work.summary, older, spent, budget=room // 4)
-    except (Unavailable, TooMany):
+    except (Unavailable, TooManyRequests):
         log.warning("chat.summarised_without_model")
         summary = extract(conversation.summary, older, budget=room // 4)
     return replace(conversation, summary=summary, summarised_to=older[-1].id), list(recent)
@@ -194,7 +194,7 @@ async def _kept(
         turn = [asked, replied]
         try:
             await _store(deps, caller, conversation, turn, is_new=is_new)
-        except Contended:
+        except TransactionConflict:
             await _store(deps, caller, conversation, turn, is_new=is_new)
         outcome = "answered"
     except CoachError:

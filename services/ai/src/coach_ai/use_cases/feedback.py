@@ -7,7 +7,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import Job
 from coach_ai.store import answers, jobs, recordings, usage
 from coach_ai.use_cases import budget
-from coach_common.errors import TooMany, Unavailable
+from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 
 OVER_BUDGET = "Today's budget for judging is used up; this answer is judged tomorrow."
@@ -15,7 +15,7 @@ OVER_BUDGET = "Today's budget for judging is used up; this answer is judged tomo
 
 async def judge_session(deps: Deps, job: Job) -> None:
     """Judge a session and tell, once; a session whose words are not known yet waits for them."""
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
         recording = None
         if session is not None and session.audio_s3_key is not None:
@@ -31,7 +31,7 @@ async def judge_session(deps: Deps, job: Job) -> None:
     try:
         async with budget.held(deps, session.user_id, "judge", answer) as spent:
             judgement = await deps.coach.judge(answer, spent)
-    except TooMany as error:
+    except TooManyRequests as error:
         raise Unavailable(OVER_BUDGET) from error
     seconds = time.perf_counter() - began
     main = judgement.main_improvement

@@ -17,7 +17,7 @@ from coach_common import logs
 from coach_common.db.database import database_now
 from coach_common.errors import CoachError, Unavailable
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 JOBS = Counter("coach_ai_jobs", "Jobs by outcome.", ["kind", "outcome"])
 JOB_SECONDS = Histogram(
@@ -43,7 +43,7 @@ class Turns:
 
     async def claim(self, deps: Deps, kind: JobKind) -> Job | None:
         """Claim the next job; None where there is nothing to do now."""
-        async with deps.db.read() as tx:
+        async with deps.db.read_only() as tx:
             rows = await jobs.list_claimable(tx, kind, await database_now(tx))
         rows.sort(key=lambda row: (row["running"], self._served.get(row["user_id"], 0.0)))
         for row in rows:

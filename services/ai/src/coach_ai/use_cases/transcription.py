@@ -29,7 +29,7 @@ from coach_common.events.catalog import (
     TranscriptionProgressed,
 )
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 TRANSCRIBING = Counter("coach_ai_transcribing_seconds", "Time the provider took, in all.")
 TRANSCRIBED = Counter("coach_ai_transcribed_audio_seconds", "Length of what was transcribed.")
@@ -46,7 +46,7 @@ EARLY = Histogram(
 
 async def transcribe_recording(deps: Deps, job: Job) -> None:
     """Transcribe a recording and tell; have the sessions judged that wait for its words."""
-    async with deps.db.read() as tx:
+    async with deps.db.read_only() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
     if recording is None:
         async with deps.db.transaction() as tx:
@@ -148,7 +148,7 @@ async def _listen(deps: Deps, recording: Recording, tell: Tell) -> Transcript:
             recording.key,
             etag=recording.etag,
             max_bytes=recording.size_bytes,
-            folder=deps.folder,
+            directory=deps.folder,
         )
     except NotFound:
         raise CannotTranscribe("The recording is no longer in the store.") from None

@@ -10,101 +10,109 @@ from prometheus_client import Counter
 from coach_auth import store
 from coach_auth.deps import Deps
 from coach_auth.domain import (
-    FAMILY_LIFE,
+    LOGIN_MAX_AGE,
+    InvalidCredentials,
     Login,
     LoginEnded,
-    NoSuchLogin,
-    Refresh,
+    LoginNotFound,
+    LoginResult,
+    RefreshDecision,
     RefreshToken,
-    SignedIn,
     User,
-    WrongCredentials,
-    clean_agent,
-    judge_refresh,
-    token_digest,
+    decide_refresh,
+    refresh_token_digest,
+    sanitize_user_agent,
 )
 from coach_auth.keys import SigningKey
-from coach_auth.use_cases.signing import SLACK, get_signing_key
+from coach_auth.use_cases.signing_keys import CLOCK_SKEW_ALLOWANCE, get_signing_key
 from coach_common import logs
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
-REFRESHES = Counter("coach_auth_refreshes", "Refreshes by outcome.", ["outcome"])
-REVOKED = Counter("coach_auth_revoked_logins", "Logins that were ended.", ["cause"])
+REFRESHES = Counter("coach_auth_token_refreshes", "Refreshes by outcome.", ["outcome"])
+REVOKED = Counter("coach_auth_revoked_logins", "Logins that were ended.", ["reason"])
 
-_REVOCATIONS = 1000
+_REVOCATIONS_PAGE_SIZE = 1000
 
 
-async def refresh(deps: Deps, refresh_token: str) -> SignedIn:
+async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
     """Rotate a refresh token; LoginEnded where it is not good any more.
 
     A token that comes back outside the grace window ends its family, in the same transaction.
     """
     key = await get_signing_key(deps)
     now = deps.clock()
-    successor = deps.secret.successor(refresh_token)
+    successor = deps.key_derivation.derive_successor(refresh_token)
     async with deps.db.transaction() as tx:
-        token = await store.find_refresh_token(tx, token_digest(refresh_token))
+        token = await store.find_refresh_token(tx, refresh_token_digest(refresh_token))
         if token is None:
             raise LoginEnded
-        family = await store.get_login(tx, token.login_id)
-        user = await store.get_user(tx, family.user_id)
+        login = await store.get_login(tx, token.login_id)
+        user = await store.get_user(tx, login.user_id)
         next_token = RefreshToken(
-            token_digest(successor), family.id, min(now + deps.terms.refresh, family.ends_at)
+            refresh_token_digest(successor),
+            login.id,
+            min(now + deps.token_policy.refresh_lifetime, login.ends_at),
         )
-        means = judge_refresh(family, token, None, now)
-        if means is Refresh.ROTATE and await store.mark_used(tx, token, at=now):
+        decision = decide_refresh(login, token, None, now)
+        if decision is RefreshDecision.ROTATE and await store.mark_refresh_token_used(
+            tx, token, at=now
+        ):
             await store.add_refresh_token(tx, next_token)
-            await store.mark_login_used(tx, family.id, at=now)
-        elif means is not Refresh.REFUSE:
+            await store.mark_login_used(tx, login.id, at=now)
+        elif decision is not RefreshDecision.REFUSE:
             # Used before, or by a parallel call just now: read again what that one left.
             token = await store.find_refresh_token(tx, token.digest) or token
-            known = await store.find_refresh_token(tx, next_token.digest)
-            means = judge_refresh(family, token, known, now)
-        if means is Refresh.REUSE:
-            await revoke(deps, tx, user.id, cause="reuse", only=family.id)
-            await store.add_audit(
-                tx, user_id=user.id, login_id=family.id, what="refresh token reused", at=now
+            stored_successor = await store.find_refresh_token(tx, next_token.digest)
+            decision = decide_refresh(login, token, stored_successor, now)
+        if decision is RefreshDecision.REUSE:
+            await revoke_logins(deps, tx, user.id, reason="reuse", only_login_id=login.id)
+            await store.add_audit_entry(
+                tx, user_id=user.id, login_id=login.id, action="refresh token reused", at=now
             )
-    REFRESHES.labels(means.value).inc()
-    if means in (Refresh.REFUSE, Refresh.REUSE):
-        log.warning("login.refused", login_id=str(family.id), means=means.value)
+    REFRESHES.labels(decision.value).inc()
+    if decision in (RefreshDecision.REFUSE, RefreshDecision.REUSE):
+        log.warning("refresh.rejected", login_id=str(login.id), means=decision.value)
         raise LoginEnded
-    return _signed_in(deps, user, family, key, successor)
+    return _issue_tokens(deps, user, login, key, successor)
 
 
 async def logout(deps: Deps, caller: Identity, *, everywhere: bool) -> None:
     """End this login, or all of the caller's."""
     async with deps.db.transaction() as tx:
-        await live_user(deps, tx, caller)
+        await get_active_user(deps, tx, caller)
         only = None if everywhere else caller.login_id
-        await revoke(deps, tx, caller.user_id, cause="logout", only=only)
+        await revoke_logins(deps, tx, caller.user_id, reason="logout", only_login_id=only)
 
 
 async def list_logins(deps: Deps, caller: Identity) -> list[Login]:
     """Return the caller's logins that can still go on, the one used last first."""
     now = deps.clock()
-    async with deps.db.read() as tx:
-        await live_user(deps, tx, caller)
+    async with deps.db.read_only() as tx:
+        await get_active_user(deps, tx, caller)
         return await store.list_logins(
-            tx, caller.user_id, now=now, unused_since=now - deps.terms.refresh
+            tx, caller.user_id, now=now, unused_since=now - deps.token_policy.refresh_lifetime
         )
 
 
-async def end_login(deps: Deps, caller: Identity, login_id: UUID) -> None:
+async def revoke_login(deps: Deps, caller: Identity, login_id: UUID) -> None:
     """End one of the caller's logins, perhaps the one that asks; NoSuchLogin for any other."""
     async with deps.db.transaction() as tx:
-        await live_user(deps, tx, caller)
-        if not await revoke(deps, tx, caller.user_id, cause="device list", only=login_id):
-            raise NoSuchLogin
+        await get_active_user(deps, tx, caller)
+        if not await revoke_logins(
+            deps, tx, caller.user_id, reason="device_list", only_login_id=login_id
+        ):
+            raise LoginNotFound
 
 
 async def list_revocations(deps: Deps, after: UUID | None) -> tuple[UUID | None, list[Any]]:
     """Return the newest cursor and the logins that ended since `after`."""
-    async with deps.db.read() as tx:
-        rows = await store.list_revocations(tx, after=after, now=deps.clock(), limit=_REVOCATIONS)
+    async with deps.db.read_only() as tx:
+        rows = await store.list_revocations(
+            tx, after=after, now=deps.clock(), limit=_REVOCATIONS_PAGE_SIZE
+        )
     newest = max((row["id"] for row in rows), default=after)
     return (newest if after is None or newest is None else max(after, newest)), rows
 
@@ -112,66 +120,78 @@ async def list_revocations(deps: Deps, after: UUID | None) -> tuple[UUID | None,
 async def purge(deps: Deps) -> None:
     """Forget logins that ended long ago."""
     async with deps.db.transaction() as tx:
-        await store.purge(tx, now=deps.clock())
+        await store.delete_expired(tx, now=deps.clock())
 
 
-async def live_user(deps: Deps, tx: Any, caller: Identity) -> User:
+async def get_active_user(deps: Deps, tx: Any, caller: Identity) -> User:
     """Return the caller's account where the login behind the access token still lives."""
-    family = await store.get_login(tx, caller.login_id)
-    if not family.is_live(deps.clock()) or family.user_id != caller.user_id:
+    login = await store.get_login(tx, caller.login_id)
+    if not login.is_live(deps.clock()) or login.user_id != caller.user_id:
         raise LoginEnded
     return await store.get_user(tx, caller.user_id)
 
 
-async def revoke(
+async def revoke_logins(
     deps: Deps,
     tx: Any,
     user_id: UUID,
     *,
-    cause: str,
-    only: UUID | None = None,
-    but: UUID | None = None,
+    reason: str,
+    only_login_id: UUID | None = None,
+    except_login_id: UUID | None = None,
 ) -> int:
     """End a person's logins (only one, or all but one); return how many lived until now."""
     now = deps.clock()
     # Until then an access token of the login could still be good.
-    keep_until = now + deps.terms.access + SLACK
+    expires_at = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
     count = await store.revoke_logins(
-        tx, user_id=user_id, now=now, keep_until=keep_until, only=only, but=but
+        tx,
+        user_id=user_id,
+        now=now,
+        expires_at=expires_at,
+        only_login_id=only_login_id,
+        except_login_id=except_login_id,
     )
-    REVOKED.labels(cause).inc(count)
+    REVOKED.labels(reason).inc(count)
     return count
 
 
-async def sign_in(deps: Deps, user: User, key: SigningKey, *, agent: str | None = None) -> SignedIn:
+async def create_login(
+    deps: Deps, user: User, key: SigningKey, *, user_agent: str | None = None
+) -> LoginResult:
     """Begin a login of somebody who has just proved who they are."""
     now = deps.clock()
-    family = Login(new_id(), user.id, now, now, now + FAMILY_LIFE, clean_agent(agent))
+    login = Login(new_id(), user.id, now, now, now + LOGIN_MAX_AGE, sanitize_user_agent(user_agent))
     refresh_token = secrets.token_urlsafe(32)
     async with deps.db.transaction() as tx:
         # While the password was checked it may have been changed, or the account disabled.
-        if (await store.hold_user(tx, user.id)).password_hash != user.password_hash:
-            raise WrongCredentials
-        await store.add_login(tx, family)
+        if (await store.lock_user(tx, user.id)).password_hash != user.password_hash:
+            raise InvalidCredentials
+        await store.add_login(tx, login)
         await store.add_refresh_token(
-            tx, RefreshToken(token_digest(refresh_token), family.id, now + deps.terms.refresh)
+            tx,
+            RefreshToken(
+                refresh_token_digest(refresh_token),
+                login.id,
+                now + deps.token_policy.refresh_lifetime,
+            ),
         )
-    return _signed_in(deps, user, family, key, refresh_token)
+    return _issue_tokens(deps, user, login, key, refresh_token)
 
 
-def _signed_in(
-    deps: Deps, user: User, family: Login, key: SigningKey, refresh_token: str
-) -> SignedIn:
-    terms = deps.terms
+def _issue_tokens(
+    deps: Deps, user: User, login: Login, key: SigningKey, refresh_token: str
+) -> LoginResult:
+    policy = deps.token_policy
     now: datetime = deps.clock()
     issued_at = int(now.timestamp())
-    expires_in = int(terms.access.total_seconds())
+    expires_in = int(policy.access_lifetime.total_seconds())
     access_token = key.sign(
         {
-            "iss": terms.issuer,
-            "aud": terms.audience,
+            "iss": policy.issuer,
+            "aud": policy.audience,
             "sub": str(user.id),
-            "sid": str(family.id),
+            "sid": str(login.id),
             "jti": str(new_id()),
             "iat": issued_at,
             "exp": issued_at + expires_in,
@@ -179,4 +199,4 @@ def _signed_in(
             "scope": "",
         }
     )
-    return SignedIn(user, access_token, refresh_token, expires_in)
+    return LoginResult(user, access_token, refresh_token, expires_in)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from coach_common import logs, telemetry
-from coach_common.errors import CoachError, Invalid, NotFound, TooMany
+from coach_common.errors import CoachError, InvalidInput, NotFound, TooManyRequests
 from coach_common.ids import parse_id
 from coach_gateway.sockets.door import Door
 from coach_gateway.sockets.frames import Refused
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 _WAITING = 64
 _TITLE_CHARACTERS = 80
@@ -33,7 +33,7 @@ class Calls:
     def add(self, frame: dict[str, Any]) -> None:
         """Have a frame of one of the KINDS done; TooMany where too many wait."""
         if len(self._waiting) >= _WAITING:
-            raise TooMany("Too much at once.", code="busy")
+            raise TooManyRequests("Too much at once.", code="busy")
         self._waiting.append(frame)
         if self._working is None:
             self._working = asyncio.create_task(self._work())
@@ -68,7 +68,7 @@ class Calls:
         else:
             question = frame.get("question")
             if not isinstance(question, str) or not question.strip():
-                raise Invalid("question: a session needs one")
+                raise InvalidInput("question: a session needs one")
             title = frame.get("title") or question.strip()[:_TITLE_CHARACTERS]
             opened = await self.ask("sessions", "POST", "/sessions", title=title, question=question)
             session_id = str(opened["id"])
@@ -136,4 +136,4 @@ KINDS = {
 def _session_id(frame: dict[str, Any]) -> str:
     if not isinstance(frame["session_id"], str):
         raise NotFound("Session not found", code="session_not_found")
-    return str(parse_id(frame["session_id"], what="Session"))
+    return str(parse_id(frame["session_id"], resource="Session"))

@@ -13,7 +13,7 @@ from coach_gateway.sockets.door import Door
 from coach_gateway.sockets.socket import Socket
 from coach_gateway.sockets.wire import Wire
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 
 async def serve(door: Door, scope: Scope, receive: Receive, send: Send, address: str) -> None:
@@ -61,7 +61,7 @@ async def _refuse(scope: Scope, send: Send, status: int, detail: str) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close"})
         return
-    body = json.dumps(problems.body_of(status, detail, code="refused")).encode()
+    body = json.dumps(problems.problem_body(status, detail, code="refused")).encode()
     headers = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),

@@ -9,7 +9,7 @@ import prometheus_client
 from starlette.types import Message, Receive
 
 from coach_common.clock import rfc3339
-from coach_common.errors import CoachError, TooMany, Unauthenticated
+from coach_common.errors import CoachError, TooManyRequests, Unauthenticated
 from coach_common.identity import Identity
 from coach_gateway.live import LiveAudio
 from coach_gateway.sockets.calls import KINDS, Calls
@@ -56,7 +56,9 @@ class Socket:
         self._door.waiting[self._address] += 1
         try:
             if self._door.waiting[self._address] > _UNAUTHENTICATED_AN_ADDRESS:
-                self._refuse(TooMany("Too many sockets wait to sign in.", code="too_many_sockets"))
+                self._refuse(
+                    TooManyRequests("Too many sockets wait to sign in.", code="too_many_sockets")
+                )
             elif token is not None:
                 await self._authenticate({"token": token})
             while (message := await receive())["type"] != "websocket.disconnect":
@@ -119,7 +121,7 @@ class Socket:
         """Let a user in, or on for longer."""
         if self._identity is None:
             if self._door.hub.count(identity.user_id) >= self._door.settings.max_sockets_a_user:
-                raise TooMany("Too many devices are connected.", code="too_many_sockets")
+                raise TooManyRequests("Too many devices are connected.", code="too_many_sockets")
             self._forget_waiting()
             self._door.hub.join(identity.user_id, self)
         elif identity.user_id != self._identity.user_id:

@@ -3,16 +3,16 @@
 from uuid import UUID
 
 from coach_common.errors import NotFound
-from coach_common.http.client import get_json, open_client
+from coach_common.http.client import create_client, get_json
 
 
-class HttpSessionDirectory:
+class HttpSessionOwnership:
     """A SessionDirectory that asks in the person's own name."""
 
     def __init__(self, sessions_url: str) -> None:
-        self._client = open_client(sessions_url)
+        self._client = create_client(sessions_url)
 
-    async def check(self, session_id: UUID, *, bearer: str) -> None:
+    async def require_owner(self, session_id: UUID, *, bearer: str) -> None:
         """Ask sessions for the session; only its owner is answered 200."""
         try:
             await get_json(self._client, f"/sessions/{session_id}", bearer=bearer)

@@ -9,22 +9,22 @@ import pytest
 from coach_auth import __main__ as commands
 from coach_common import cli
 from coach_common.config import SettingsError
-from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
+from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import close, upgrade
-from coach_embedded.installation import settings_of
+from coach_embedded.local_settings import local_settings
 
 
 @pytest.fixture(autouse=True)
 def _own_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the package declares it, whatever is installed on this machine."""
     point = importlib.metadata.EntryPoint(
-        "embedded", "coach_embedded.installation:settings_of", "coach.installations"
+        "embedded", "coach_embedded.local_settings:local_settings", "coach.installations"
     )
     monkeypatch.setattr(cli, "entry_points", lambda group: [point] if "inst" in group else [])
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
 
-def test_an_operator_makes_an_account_in_the_data_folder(
+def test_admin_commands_use_data_dir(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
@@ -44,7 +44,7 @@ def test_an_operator_makes_an_account_in_the_data_folder(
     assert "alice@example.com  disabled" in lines[2]
 
 
-def test_without_data_one_line_names_the_setting(
+def test_missing_data_dir_names_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
@@ -61,8 +61,8 @@ def _migrate(folder: Path) -> None:
     from coach_auth.config import AuthSettings
 
     async def run() -> None:
-        broker = InProcessBroker(f"sqlite:///{folder}/broker.db")
-        built = build(AuthSettings.load(**settings_of("auth")), InProcessTransport(broker))
+        broker = SqliteBroker(f"sqlite:///{folder}/broker.db")
+        built = build(AuthSettings.load(**local_settings("auth")), SqliteTransport(broker))
         await upgrade(built)
         await close(built)
 

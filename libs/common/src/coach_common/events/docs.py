@@ -1,4 +1,4 @@
-"""`python -m coach_common.events.document [--check]`: docs/events.md and docs/asyncapi.json.
+"""`python -m coach_common.events.docs [--check]`: docs/events.md and docs/asyncapi.json.
 
 Both are made from the catalogue, so they cannot say anything else than the code does.
 """
@@ -13,7 +13,7 @@ from coach_common.events.base import Event
 from coach_common.events.catalog import CATALOG
 from coach_common.messaging.subscriptions import RETRY_DELAYS_SECONDS, queue_name
 
-_FROM = {
+_PUBLISHERS = {
     "user": "auth",
     "upload": "media",
     "transcription": "ai",
@@ -21,7 +21,7 @@ _FROM = {
     "session": "sessions",
     "feedback": "ai",
 }
-_PUSHED = (
+_PUSHED_TO_CLIENTS = (
     "session.transcribed",
     "session.measured",
     "session.judged",
@@ -30,21 +30,21 @@ _PUSHED = (
 )
 
 
-def source_of(event: type[Event]) -> str:
+def publisher(event: type[Event]) -> str:
     """Return the service that says it."""
-    return _FROM[event.type.partition(".")[0]]
+    return _PUBLISHERS[event.type.partition(".")[0]]
 
 
-def as_markdown() -> str:
+def render_markdown() -> str:
     """Return docs/events.md."""
     rows = "\n".join(
-        f"| `{event.type}` | {source_of(event)} | {_fields(event)} | {_listeners(event)} |"
+        f"| `{event.type}` | {publisher(event)} | {_fields(event)} | {_consumers(event)} |"
         for event in CATALOG.values()
     )
-    told = "\n\n".join(
+    sections = "\n\n".join(
         f"### `{event.type}`\n\n{event.__doc__}\n\n{_table(event)}" for event in CATALOG.values()
     )
-    pauses = ", ".join(f"{seconds:g} s" for seconds in RETRY_DELAYS_SECONDS)
+    delays = ", ".join(f"{seconds:g} s" for seconds in RETRY_DELAYS_SECONDS)
     return f"""# Events
 
 Made from `coach_common/events/catalog.py` by `make docs`; the same as data:
@@ -57,18 +57,18 @@ once and in no order; a consumer applies each `id` once. Fields may be added, no
 retyped.
 
 Each (service, event) has a durable queue, `ai.upload.confirmed` and so on. What fails for want of
-something is tried again after {pauses}, then it is a dead letter (`<queue>.dead`); what will not
+something is tried again after {delays}, then it is a dead letter (`<queue>.dead`); what will not
 get better is one at once. An event nobody listens to is kept in `coach.unrouted` for 7 days.
 
 | type | from | data | who acts |
 |---|---|---|---|
 {rows}
 
-{told}
+{sections}
 """
 
 
-def as_asyncapi() -> dict[str, Any]:
+def build_asyncapi() -> dict[str, Any]:
     """Return the AsyncAPI 3.0 document."""
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
@@ -89,7 +89,7 @@ def as_asyncapi() -> dict[str, Any]:
             },
         }
         channel = {"$ref": f"#/channels/{event.type.replace('/', '~1')}"}
-        operations[f"{source_of(event)}.send.{event.type}"] = {
+        operations[f"{publisher(event)}.send.{event.type}"] = {
             "action": "send",
             "channel": channel,
         }
@@ -112,8 +112,8 @@ def as_asyncapi() -> dict[str, Any]:
 def main(argv: Sequence[str]) -> int:
     """Write both documents, or tell whether they are stale."""
     files = {
-        Path("docs/events.md"): as_markdown(),
-        Path("docs/asyncapi.json"): json.dumps(as_asyncapi(), indent=1) + "\n",
+        Path("docs/events.md"): render_markdown(),
+        Path("docs/asyncapi.json"): json.dumps(build_asyncapi(), indent=1) + "\n",
     }
     if "--check" not in argv:
         for file, text in files.items():
@@ -134,7 +134,7 @@ def _envelope(event: type[Event]) -> dict[str, Any]:
             "specversion": {"const": "1.0"},
             "id": {"type": "string", "format": "uuid"},
             "type": {"const": event.type},
-            "source": {"const": f"/services/{source_of(event)}"},
+            "source": {"const": f"/services/{publisher(event)}"},
             "subject": text,
             "time": {"type": "string", "format": "date-time"},
             "datacontenttype": {"const": "application/json"},
@@ -150,24 +150,26 @@ def _fields(event: type[Event]) -> str:
     )
 
 
-def _listeners(event: type[Event]) -> str:
-    pushed = ["gateway pushes"] if event.type in _PUSHED else []
+def _consumers(event: type[Event]) -> str:
+    pushed = ["gateway pushes"] if event.type in _PUSHED_TO_CLIENTS else []
     return ", ".join([*event.consumers, *pushed]) or "(kept 7 days)"
 
 
 def _table(event: type[Event]) -> str:
     rows = [
-        f"| `{name}` | {_type(schema)} | {schema.get('description', '')} |"
+        f"| `{name}` | {_type_name(schema)} | {schema.get('description', '')} |"
         for name, schema in event.model_json_schema()["properties"].items()
     ]
     return "\n".join(["| field | type | |", "|---|---|---|", *rows])
 
 
-def _type(schema: dict[str, Any]) -> str:
+def _type_name(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(_type(option) for option in schema["anyOf"])
+        return " or ".join(_type_name(option) for option in schema["anyOf"])
     kind = str(schema.get("format") or schema.get("type", "any"))
-    return f"list of {_type(schema['items'])}" if kind == "array" and "items" in schema else kind
+    return (
+        f"list of {_type_name(schema['items'])}" if kind == "array" and "items" in schema else kind
+    )
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from stacks import Stack
+from stacks import RunningStack
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
+from coach_embedded.api_client import ApiClient
 from coach_embedded.demo import QUESTION, word_error_rate
-from coach_embedded.phone import Phone
 
 pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
@@ -20,15 +20,19 @@ ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").re
 READING, READING_WORDS = RECORDINGS / "reading.wav", (RECORDINGS / "reading.txt").read_text()
 
 
-async def _final(phone: Phone, session_id: str, *, seconds: float = 90) -> dict[str, Any]:
+async def _wait_for_final_feedback(
+    phone: ApiClient, session_id: str, *, seconds: float = 90
+) -> dict[str, Any]:
     async def look() -> dict[str, Any] | None:
         feedback = await phone.feedback(session_id)
         return feedback if feedback["status"] in ("ready", "failed") else None
 
-    return await eventually(look, what="a final feedback", seconds=seconds, every_seconds=0.25)
+    return await wait_until(
+        look, description="a final feedback", timeout_seconds=seconds, interval_seconds=0.25
+    )
 
 
-async def test_a_spoken_answer_becomes_a_transcript_and_feedback_pushed_live(phone: Phone) -> None:
+async def test_recording_yields_pushed_transcript_and_feedback(phone: ApiClient) -> None:
     async with phone.socket() as first, phone.socket() as second:
         session_id = await phone.open_session("Live", QUESTION)
         key = await phone.upload(ANSWER, "audio/m4a", session_id=session_id)
@@ -58,14 +62,14 @@ async def test_a_spoken_answer_becomes_a_transcript_and_feedback_pushed_live(pho
         assert 0 <= claim["start_seconds"] < claim["end_seconds"]
 
 
-async def test_a_page_of_a_novel_is_understood_and_not_scored(phone: Phone) -> None:
+async def test_off_topic_reading_is_transcribed_but_not_scored(phone: ApiClient) -> None:
     session_id = await phone.open_session("Novel", QUESTION)
     await phone.complete(session_id)
     await phone.confirm(
         await phone.upload(READING, "audio/wav", session_id=session_id), session_id=session_id
     )
 
-    feedback = await _final(phone, session_id)
+    feedback = await _wait_for_final_feedback(phone, session_id)
 
     assert word_error_rate(READING_WORDS, feedback["transcript"]) <= 0.05
     assert feedback["status"] == "ready"
@@ -73,14 +77,14 @@ async def test_a_page_of_a_novel_is_understood_and_not_scored(phone: Phone) -> N
     assert feedback["detailed_feedback"]
 
 
-async def test_a_recording_that_arrives_after_completion_is_judged(phone: Phone) -> None:
+async def test_recording_uploaded_after_completion_is_scored(phone: ApiClient) -> None:
     session_id = await phone.open_session("Late", QUESTION)
     completed = await phone.send("POST", f"/sessions/{session_id}/complete")
     waiting = await phone.send("GET", f"/sessions/{session_id}/feedback")
 
     key = await phone.upload(READING, "audio/wav")
     await phone.confirm(key, session_id=session_id)
-    feedback = await _final(phone, session_id)
+    feedback = await _wait_for_final_feedback(phone, session_id)
 
     assert completed.status_code == 200
     assert waiting.status_code == 200
@@ -89,25 +93,25 @@ async def test_a_recording_that_arrives_after_completion_is_judged(phone: Phone)
     assert feedback["transcript"]
 
 
-async def test_an_upload_that_is_never_confirmed_is_found(phone: Phone) -> None:
+async def test_unconfirmed_upload_is_processed_by_sweep(phone: ApiClient) -> None:
     session_id = await phone.open_session("Shipped app", QUESTION)
     await phone.upload(READING, "audio/wav", session_id=session_id)
     await phone.complete(session_id)
 
-    feedback = await _final(phone, session_id, seconds=120)
+    feedback = await _wait_for_final_feedback(phone, session_id, seconds=120)
 
     assert feedback["status"] == "ready"
     assert feedback["transcript"]
 
 
-async def test_a_key_over_the_socket_confirms_and_transcribes(phone: Phone) -> None:
+async def test_audio_uri_frame_confirms_and_transcribes(phone: ApiClient) -> None:
     async with phone.socket() as socket:
-        await socket.say("session_start", question=QUESTION)
+        await socket.send("session_start", question=QUESTION)
         started = await socket.wait_for("session_started", seconds=10)
         session_id = started.frame["session_id"]
         key = await phone.upload(READING, "audio/wav")
-        await socket.say("audio_uri", key=key)
-        await socket.say("complete", duration_seconds=7)
+        await socket.send("audio_uri", key=key)
+        await socket.send("complete", duration_seconds=7)
         transcript = await socket.wait_for("transcript", seconds=90, session_id=session_id)
         feedback = await socket.wait_for(
             "feedback", seconds=60, session_id=session_id, status="ready"
@@ -120,8 +124,8 @@ async def test_a_key_over_the_socket_confirms_and_transcribes(phone: Phone) -> N
     assert session["duration_seconds"] == 7
 
 
-async def test_a_kill_while_transcribing_loses_nothing_and_judges_once(
-    stack: Stack, phone: Phone
+async def test_kill_during_transcription_recovers_with_one_feedback(
+    stack: RunningStack, phone: ApiClient
 ) -> None:
     session_id = await phone.open_session("Killed", QUESTION)
     key = await phone.upload(ANSWER, "audio/m4a", session_id=session_id)
@@ -129,18 +133,18 @@ async def test_a_kill_while_transcribing_loses_nothing_and_judges_once(
     await phone.complete(session_id)
 
     def is_logged(event: str) -> bool:
-        lines = stack.ai.said().splitlines()
+        lines = stack.ai.log_text().splitlines()
         return any(event in line and confirmed["upload_id"] in line for line in lines)
 
     async def is_transcribing() -> bool:
         return is_logged("job.claimed")
 
-    await eventually(is_transcribing, what="the claim of the job", every_seconds=0.01)
+    await wait_until(is_transcribing, description="the claim of the job", interval_seconds=0.01)
     await stack.ai.kill()
     assert not is_logged("job.ended")
     await stack.start()
     async with phone.socket() as socket:
-        feedback = await _final(phone, session_id, seconds=150)
+        feedback = await _wait_for_final_feedback(phone, session_id, seconds=150)
         upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
         assert socket.count("feedback", session_id=session_id, status="ready") <= 1
 
@@ -149,7 +153,7 @@ async def test_a_kill_while_transcribing_loses_nothing_and_judges_once(
     assert upload["transcript"] == feedback["transcript"]
 
 
-async def test_a_stop_and_a_restart_lose_nothing(stack: Stack, phone: Phone) -> None:
+async def test_graceful_restart_loses_nothing(stack: RunningStack, phone: ApiClient) -> None:
     session_id = await phone.open_session("Restarted", QUESTION)
     key = await phone.upload(READING, "audio/wav", session_id=session_id)
     await phone.confirm(key, session_id=session_id)
@@ -157,13 +161,13 @@ async def test_a_stop_and_a_restart_lose_nothing(stack: Stack, phone: Phone) -> 
     status = await stack.ai.stop()
     await stack.start()
     await phone.complete(session_id)
-    feedback = await _final(phone, session_id)
+    feedback = await _wait_for_final_feedback(phone, session_id)
 
     assert status == 0
     assert feedback["status"] == "ready"
 
 
-async def test_five_parallel_refreshes_keep_the_phone_signed_in(phone: Phone) -> None:
+async def test_parallel_refreshes_keep_client_signed_in(phone: ApiClient) -> None:
     answers = await asyncio.gather(
         *(phone.call("POST", "/auth/refresh", refresh_token=phone.refresh_token) for _ in range(5))
     )
@@ -175,7 +179,9 @@ async def test_five_parallel_refreshes_keep_the_phone_signed_in(phone: Phone) ->
     assert again["token"]
 
 
-async def test_every_error_reads_as_one_sentence(stack: Stack, phone: Phone) -> None:
+async def test_errors_are_problem_documents_with_string_detail(
+    stack: RunningStack, phone: ApiClient
+) -> None:
     answers = [
         await phone.send("POST", "/auth/register", json={"email": "x", "password": "1"}),
         await phone.send("POST", "/sessions", content=b"{"),
@@ -194,7 +200,9 @@ async def test_every_error_reads_as_one_sentence(stack: Stack, phone: Phone) -> 
         assert answer.json()["request_id"]
 
 
-async def test_a_deleted_account_is_erased_everywhere_at_once(stack: Stack, phone: Phone) -> None:
+async def test_account_deletion_invalidates_access_immediately(
+    stack: RunningStack, phone: ApiClient
+) -> None:
     session_id = await phone.open_session("Gone", QUESTION)
     await phone.upload(READING, "audio/wav", session_id=session_id)
 
@@ -205,4 +213,4 @@ async def test_a_deleted_account_is_erased_everywhere_at_once(stack: Stack, phon
     async def refused() -> bool:
         return (await phone.send("GET", f"/sessions/{session_id}")).status_code == 401
 
-    await eventually(refused, what="the token's end", seconds=5)
+    await wait_until(refused, description="the token's end", timeout_seconds=5)

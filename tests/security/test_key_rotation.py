@@ -7,10 +7,10 @@ from pathlib import Path
 
 import jwt
 import pytest
-from attacker import Canary, Person, Target
+from attacker import ApiUser, SsrfCanary, SystemUnderTest
 from stacks import embedded
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -27,24 +27,24 @@ async def _keys(folder: Path, *words: str) -> str:
     return said.decode()
 
 
-async def test_a13_a_token_of_the_key_before_is_good_and_one_of_a_key_that_is_gone_is_not(
+async def test_a13_tokens_of_retired_key_work_and_of_revoked_key_do_not(
     tmp_path: Path,
 ) -> None:
     async with embedded(tmp_path, BCRYPT_COST="4", SIGNING_KEY_LEAD_SECONDS="1") as stack:
-        target = Target(stack, tmp_path, Canary())
-        async with Person(target) as before:
+        target = SystemUnderTest(stack, tmp_path, SsrfCanary())
+        async with ApiUser(target) as before:
             await before.register()
             old = jwt.get_unverified_header(before.token)["kid"]
             new = (await _keys(tmp_path, "rotate")).split()[0]
 
             async def new_key_signs() -> bool:
-                async with Person(target) as after:
+                async with ApiUser(target) as after:
                     await after.register()
                     assert (await after.call("GET", "/auth/me")).status_code == 200
                     assert (await before.call("GET", "/auth/me")).status_code == 200
                     return bool(jwt.get_unverified_header(after.token)["kid"] == new)
 
-            await eventually(new_key_signs, what="the new key", seconds=60)
+            await wait_until(new_key_signs, description="the new key", timeout_seconds=60)
             listed = await _keys(tmp_path, "list")
             states = {line.split()[0]: line.split()[1] for line in listed.splitlines()}
             assert states == {old: "retired", new: "active"}
@@ -54,4 +54,6 @@ async def test_a13_a_token_of_the_key_before_is_good_and_one_of_a_key_that_is_go
             async def old_key_opens_nothing() -> bool:
                 return (await before.call("GET", "/auth/me")).status_code == 401
 
-            await eventually(old_key_opens_nothing, what="the end of the old key", seconds=150)
+            await wait_until(
+                old_key_opens_nothing, description="the end of the old key", timeout_seconds=150
+            )

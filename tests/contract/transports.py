@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coach_common.errors import Unavailable
-from coach_common.messaging.in_process import InProcessBroker, InProcessTransport
-from coach_common.messaging.rabbit import RabbitTransport
+from coach_common.messaging.rabbitmq import RabbitMQTransport
+from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.messaging.subscriptions import Subscription, Transport
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateRabbitMQ
 
 DELAYS = (0.1, 0.3)
 
 
 @dataclass
-class Bus:
+class TransportHarness:
     """A broker of the test's own."""
 
     open_transport: Callable[[], Transport]
-    dead: Callable[[], Awaitable[dict[str, int]]]
-    waiting: Callable[[], Awaitable[dict[str, int]]]
+    dead_letter_counts: Callable[[], Awaitable[dict[str, int]]]
+    queue_depths: Callable[[], Awaitable[dict[str, int]]]
     restart: Callable[[], Awaitable[None]]
     running: list[Transport] = field(default_factory=list)
 
-    async def listen(self, *subscriptions: Subscription) -> Transport:
+    async def start_transport(self, *subscriptions: Subscription) -> Transport:
         """Start a transport, and wait until events flow."""
         transport = self.open_transport()
         self.running.append(transport)
@@ -39,7 +39,7 @@ class Bus:
                 return False
             return True
 
-        await eventually(flows, what="a connection", seconds=60)
+        await wait_until(flows, description="a connection", timeout_seconds=60)
         return transport
 
     async def stop(self, transport: Transport) -> None:
@@ -47,9 +47,9 @@ class Bus:
         await transport.stop()
 
 
-async def in_process(tmp_path: Path, stack: AsyncExitStack) -> Bus:
+async def in_process(tmp_path: Path, stack: AsyncExitStack) -> TransportHarness:
     url = f"sqlite:///{tmp_path}/broker.db"
-    brokers = [InProcessBroker(url)]
+    brokers = [SqliteBroker(url)]
     await brokers[0].open()
 
     async def dead() -> dict[str, int]:
@@ -59,21 +59,21 @@ async def in_process(tmp_path: Path, stack: AsyncExitStack) -> Bus:
 
     async def restart() -> None:
         await brokers[-1].close()
-        brokers.append(InProcessBroker(url))
+        brokers.append(SqliteBroker(url))
         await brokers[-1].open()
 
     stack.push_async_callback(lambda: brokers[-1].close())
-    return Bus(
-        lambda: InProcessTransport(brokers[-1], delays=DELAYS),
+    return TransportHarness(
+        lambda: SqliteTransport(brokers[-1], delays=DELAYS),
         dead,
-        lambda: brokers[-1].waiting(),
+        lambda: brokers[-1].queue_depths(),
         restart,
     )
 
 
-def rabbitmq(server: PrivateRabbitMQ, url: str) -> Bus:
+def rabbitmq(server: PrivateRabbitMQ, url: str) -> TransportHarness:
     async def counts() -> dict[str, int]:
-        found = await asyncio.to_thread(server.messages, url)
+        found = await asyncio.to_thread(server.queue_depths, url)
         return {queue: count for queue, count in found.items() if count}
 
     async def dead() -> dict[str, int]:
@@ -87,4 +87,4 @@ def rabbitmq(server: PrivateRabbitMQ, url: str) -> Bus:
         server.kill()
         await asyncio.to_thread(server.start)
 
-    return Bus(lambda: RabbitTransport(url, delays=DELAYS), dead, waiting, restart)
+    return TransportHarness(lambda: RabbitMQTransport(url, delays=DELAYS), dead, waiting, restart)

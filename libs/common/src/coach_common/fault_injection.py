@@ -2,10 +2,10 @@
 
 import os
 
-_AT = os.environ.get("COACH_CRASH_AT")
+_ACTIVE_CRASH_POINT = os.environ.get("COACH_CRASH_AT")
 
 
-def point(name: str) -> None:
+def crash_point(name: str) -> None:
     """Die here where COACH_CRASH_AT names this point; otherwise do nothing."""
-    if _AT is not None and name == _AT:
+    if _ACTIVE_CRASH_POINT is not None and name == _ACTIVE_CRASH_POINT:
         os._exit(137)

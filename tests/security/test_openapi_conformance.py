@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from attacker import PASSWORD, Target
+from attacker import PASSWORD, SystemUnderTest
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -31,7 +31,7 @@ _CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def fuzzer(target: Target) -> dict[str, str]:
+def fuzzer(target: SystemUnderTest) -> dict[str, str]:
     """A person of this file's own: their access token, and a session of theirs."""
     token = _register(target)
     answer = httpx.post(
@@ -50,8 +50,8 @@ def fuzzer(target: Target) -> dict[str, str]:
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_every_answer_is_one_that_the_document_promises(
-    case: Any, target: Target, fuzzer: dict[str, str]
+def test_responses_conform_to_openapi(
+    case: Any, target: SystemUnderTest, fuzzer: dict[str, str]
 ) -> None:
     # Calls to auth may end the login or the account: each by somebody new.
     token = _register(target) if case.path.startswith("/auth") else fuzzer["token"]
@@ -64,7 +64,7 @@ def test_every_answer_is_one_that_the_document_promises(
     )
 
 
-def test_what_is_not_open_answers_nobody(target: Target) -> None:
+def test_protected_routes_require_token(target: SystemUnderTest) -> None:
     asked = [
         (method.upper(), path.replace("{", "").replace("}", ""))
         for path, operations in public_document()["paths"].items()
@@ -78,6 +78,6 @@ def test_what_is_not_open_answers_nobody(target: Target) -> None:
     assert set(answers) == {401}
 
 
-def _register(target: Target) -> str:
+def _register(target: SystemUnderTest) -> str:
     body = {"email": f"{new_id()}@example.com", "password": PASSWORD}
     return str(httpx.post(f"{target.url}/auth/register", json=body).json()["token"])

@@ -15,35 +15,35 @@ from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
-from coach_common import crash, logs
+from coach_common import fault_injection, logs
 from coach_common.errors import Unavailable
-from coach_common.messaging.dispatch import Outcome, Verdict, dispatch
+from coach_common.messaging.dispatch import DispatchResult, Outcome, dispatch
 from coach_common.messaging.subscriptions import (
     RETRY_DELAYS_SECONDS,
-    UNROUTED,
-    UNROUTED_SECONDS,
-    Outgoing,
+    UNROUTED_QUEUE,
+    UNROUTED_TTL_SECONDS,
+    OutboxMessage,
     Subscription,
     durable_queues,
 )
 
-log = logs.get(__name__)
+log = logs.get_logger(__name__)
 
 EVENTS = RabbitExchange(
     "coach.events",
     type=ExchangeType.TOPIC,
     durable=True,
-    arguments={"alternate-exchange": UNROUTED},
+    arguments={"alternate-exchange": UNROUTED_QUEUE},
 )
-_UNROUTED = RabbitExchange(UNROUTED, type=ExchangeType.FANOUT, durable=True)
+_UNROUTED = RabbitExchange(UNROUTED_QUEUE, type=ExchangeType.FANOUT, durable=True)
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
 _RECONNECT_SECONDS = 2.0
-_DRAIN_SECONDS = 10.0
+_SHUTDOWN_TIMEOUT_SECONDS = 10.0
 _ATTEMPT = "x-attempt"
 
 
-class RabbitTransport:
+class RabbitMQTransport:
     """A Transport over one RabbitMQ. It connects by itself, whenever the broker is there."""
 
     def __init__(
@@ -57,10 +57,10 @@ class RabbitTransport:
         self._publisher = _broker(url, Channel(publisher_confirms=True, on_return_raises=True))
         self._consumer = _broker(url, Channel(prefetch_count=prefetch))
         self._replica = uuid4().hex[:12]
-        self._starting: asyncio.Task[None] | None = None
+        self._connect_task: asyncio.Task[None] | None = None
         self._has_topology = False
         self._is_consuming = False
-        self._frozen = False
+        self._is_unconfirmed = False
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         """Begin connecting; a broker that is away is tried again until it answers."""
@@ -71,37 +71,39 @@ class RabbitTransport:
                 ack_policy=AckPolicy.MANUAL,
                 decoder=_as_bytes,
             )(self._handler(subscription))
-        self._starting = asyncio.create_task(self._connect(), name="rabbit.connect")
+        self._connect_task = asyncio.create_task(self._connect(), name="rabbit.connect")
 
-    async def publish(self, events: Sequence[Outgoing]) -> set[UUID]:
+    async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
         """Publish with pipelined confirms; return the ids the broker has on disk."""
         if not self._has_topology:
-            raise Unavailable("The message broker is away.")
+            raise Unavailable("The message broker is not connected.")
         results = await asyncio.gather(*map(self._publish, events), return_exceptions=True)
-        safe: set[UUID] = set()
+        confirmed: set[UUID] = set()
         for event, result in zip(events, results, strict=True):
             if isinstance(result, Exception):
-                log.warning("rabbit.unconfirmed", type=event.type, reason=type(result).__name__)
+                log.warning(
+                    "rabbitmq.publish_unconfirmed", type=event.type, reason=type(result).__name__
+                )
             elif result is None:
-                safe.add(event.id)
-        self._frozen = bool(events) and not safe
-        return safe
+                confirmed.add(event.id)
+        self._is_unconfirmed = bool(events) and not confirmed
+        return confirmed
 
     async def check(self) -> None:
         """Raise Unavailable where the broker is not connected or confirms nothing."""
         if not (self._has_topology and self._is_consuming):
-            raise Unavailable("The message broker is away.")
+            raise Unavailable("The message broker is not connected.")
         for broker in (self._publisher, self._consumer):
             if not await broker.ping(1.0):
-                raise Unavailable("The message broker is away.")
-        if self._frozen:
-            raise Unavailable("The message broker confirms nothing.")
+                raise Unavailable("The message broker is not connected.")
+        if self._is_unconfirmed:
+            raise Unavailable("The message broker does not confirm published messages.")
 
     async def stop(self) -> None:
         """Finish what is being handled (up to 10 s), then close both connections."""
-        if self._starting is not None:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._connect_task is not None:
+            self._connect_task.cancel()
+            await asyncio.gather(self._connect_task, return_exceptions=True)
         await self._consumer.stop()
         await self._publisher.stop()
 
@@ -115,13 +117,13 @@ class RabbitTransport:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await self._consumer.start()
                 self._is_consuming = True
-                log.info("rabbit.connected")
+                log.info("rabbitmq.connected")
                 return
             except Exception as error:
-                log.warning("rabbit.away", reason=type(error).__name__)
+                log.warning("rabbitmq.connection_failed", reason=type(error).__name__)
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def _publish(self, event: Outgoing) -> None:
+    async def _publish(self, event: OutboxMessage) -> None:
         await _send(
             self._publisher,
             event.body,
@@ -131,7 +133,7 @@ class RabbitTransport:
         )
 
     def _queue(self, subscription: Subscription) -> RabbitQueue:
-        if subscription.is_volatile:
+        if subscription.is_transient:
             return RabbitQueue(
                 f"{subscription.queue}.{self._replica}",
                 routing_key=subscription.event.type,
@@ -139,54 +141,58 @@ class RabbitTransport:
                 exclusive=True,
                 auto_delete=True,
             )
-        return _durable(subscription.queue, subscription.event.type)
+        return _durable_queue(subscription.queue, subscription.event.type)
 
     def _handler(
         self, subscription: Subscription
     ) -> Callable[[bytes, RabbitMessage], Awaitable[None]]:
         async def handle(body: bytes, message: RabbitMessage) -> None:
             attempt = int(message.headers.get(_ATTEMPT, 1))
-            verdict = await dispatch(subscription, body, attempt=attempt, delays=self._delays)
-            crash.point("broker.handled")
-            if not subscription.is_volatile:
-                await self._settle(subscription, body, message, attempt, verdict)
+            result = await dispatch(subscription, body, attempt=attempt, delays=self._delays)
+            fault_injection.crash_point("broker.handled")
+            if not subscription.is_transient:
+                await self._retry_or_dead_letter(subscription, body, message, attempt, result)
             await message.ack()
 
         return handle
 
-    async def _settle(
+    async def _retry_or_dead_letter(
         self,
         subscription: Subscription,
         body: bytes,
         message: RabbitMessage,
         attempt: int,
-        verdict: Verdict,
+        result: DispatchResult,
     ) -> None:
         """Put what is not done where it belongs, confirmed, before it is acknowledged."""
-        if verdict.outcome is Outcome.RETRY:
+        if result.outcome is Outcome.RETRY:
             await _send(
                 self._publisher,
                 body,
-                exchange=_pause_exchange(verdict.delay_seconds),
+                exchange=_delay_exchange(result.delay_seconds),
                 routing_key=subscription.queue,
                 message_id=message.message_id,
                 headers={_ATTEMPT: attempt + 1},
             )
-        elif verdict.outcome is Outcome.DEAD:
+        elif result.outcome is Outcome.DEAD_LETTER:
             await _send(
                 self._publisher,
                 body,
                 routing_key=f"{subscription.queue}.dead",
                 message_id=message.message_id,
-                headers={_ATTEMPT: attempt, "x-reason": verdict.reason[:500]},
+                headers={_ATTEMPT: attempt, "x-reason": result.reason[:500]},
             )
 
 
-async def _send(broker: RabbitBroker, body: bytes, **where: Any) -> None:
+async def _send(broker: RabbitBroker, body: bytes, **options: Any) -> None:
     # FastStream ignores publish(timeout=…) on RabbitMQ: a frozen broker would hang it for ever.
     async with asyncio.timeout(_PUBLISH_SECONDS):
         await broker.publish(
-            body, persist=True, mandatory=True, content_type="application/cloudevents+json", **where
+            body,
+            persist=True,
+            mandatory=True,
+            content_type="application/cloudevents+json",
+            **options,
         )
 
 
@@ -198,13 +204,13 @@ def _broker(url: str, channel: Channel) -> RabbitBroker:
     return RabbitBroker(
         url,
         default_channel=channel,
-        graceful_timeout=_DRAIN_SECONDS,
+        graceful_timeout=_SHUTDOWN_TIMEOUT_SECONDS,
         reconnect_interval=_RECONNECT_SECONDS,
         logger=None,
     )
 
 
-def _durable(name: str, event_type: str) -> RabbitQueue:
+def _durable_queue(name: str, event_type: str) -> RabbitQueue:
     return RabbitQueue(
         name,
         routing_key=event_type,
@@ -213,7 +219,7 @@ def _durable(name: str, event_type: str) -> RabbitQueue:
     )
 
 
-def _pause_exchange(seconds: float) -> RabbitExchange:
+def _delay_exchange(seconds: float) -> RabbitExchange:
     return RabbitExchange(
         f"coach.pause.{int(seconds * 1000)}", type=ExchangeType.FANOUT, durable=True
     )
@@ -222,19 +228,21 @@ def _pause_exchange(seconds: float) -> RabbitExchange:
 async def _declare_topology(broker: RabbitBroker, delays: Sequence[float]) -> None:
     """Declare all exchanges, queues and bindings, so that no event meets a missing queue."""
     unrouted = await broker.declare_exchange(_UNROUTED)
-    kept = await broker.declare_queue(
-        RabbitQueue(UNROUTED, durable=True, arguments={"x-message-ttl": UNROUTED_SECONDS * 1000})
+    unrouted_queue = await broker.declare_queue(
+        RabbitQueue(
+            UNROUTED_QUEUE, durable=True, arguments={"x-message-ttl": UNROUTED_TTL_SECONDS * 1000}
+        )
     )
-    await kept.bind(unrouted)
+    await unrouted_queue.bind(unrouted)
     events = await broker.declare_exchange(EVENTS)
     for name, event_type in durable_queues().items():
-        queue = await broker.declare_queue(_durable(name, event_type))
+        queue = await broker.declare_queue(_durable_queue(name, event_type))
         await queue.bind(events, routing_key=event_type)
         await broker.declare_queue(RabbitQueue(f"{name}.dead", durable=True))
     for seconds in delays:
-        exchange = await broker.declare_exchange(_pause_exchange(seconds))
+        exchange = await broker.declare_exchange(_delay_exchange(seconds))
         # Fanout: the routing key stays the work queue's name, by which the message returns.
-        pause = await broker.declare_queue(
+        delay_queue = await broker.declare_queue(
             RabbitQueue(
                 exchange.name,
                 durable=True,
@@ -244,4 +252,4 @@ async def _declare_topology(broker: RabbitBroker, delays: Sequence[float]) -> No
                 },
             )
         )
-        await pause.bind(exchange)
+        await delay_queue.bind(exchange)

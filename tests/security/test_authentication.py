@@ -8,14 +8,14 @@ from uuid import UUID
 
 import httpx
 import pytest
-from attacker import PASSWORD, Person, Target, raw
+from attacker import PASSWORD, ApiUser, SystemUnderTest, send_raw_request
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def _refresh(person: Person, token: str) -> httpx.Response:
+async def _refresh(person: ApiUser, token: str) -> httpx.Response:
     answer = await person.http.post("/auth/refresh", json={"refresh_token": token})
     if answer.status_code == 200:
         person.target.secrets |= {answer.json()["refresh_token"], answer.json()["token"]}
@@ -23,9 +23,7 @@ async def _refresh(person: Person, token: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("kept", range(5))
-async def test_a14_whichever_of_five_parallel_refreshes_was_kept_works(
-    alice: Person, kept: int
-) -> None:
+async def test_a14_any_parallel_refresh_result_can_be_used_next(alice: ApiUser, kept: int) -> None:
     answers = await asyncio.gather(*(_refresh(alice, alice.refresh_token) for _ in range(5)))
     next_one = await _refresh(alice, answers[kept].json()["refresh_token"])
 
@@ -34,7 +32,7 @@ async def test_a14_whichever_of_five_parallel_refreshes_was_kept_works(
     assert next_one.status_code == 200
 
 
-async def test_a15_a_token_whose_successor_was_used_ends_its_family(alice: Person) -> None:
+async def test_a15_reuse_after_successor_use_revokes_login(alice: ApiUser) -> None:
     first = alice.refresh_token
     second = (await _refresh(alice, first)).json()["refresh_token"]
     third = (await _refresh(alice, second)).json()
@@ -45,16 +43,16 @@ async def test_a15_a_token_whose_successor_was_used_ends_its_family(alice: Perso
     async def over() -> bool:
         return (await alice.call("GET", "/auth/me")).status_code == 401
 
-    await eventually(over, what="the end of the family", seconds=1.0)
+    await wait_until(over, description="the end of the family", timeout_seconds=1.0)
 
 
-async def test_a16_a_token_that_comes_back_after_the_window_ends_its_family(
-    target: Target, alice: Person
+async def test_a16_reuse_after_grace_period_revokes_login(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
     first = alice.refresh_token
     second = (await _refresh(alice, first)).json()["refresh_token"]
     eleven_seconds_ago = "strftime('%Y-%m-%d %H:%M:%f000', used_at, '-11 seconds')"
-    target.change(
+    target.execute_sql(
         "auth",
         f"UPDATE refresh_tokens SET used_at = {eleven_seconds_ago} WHERE digest = ?",
         hashlib.sha256(first.encode()).digest(),
@@ -68,18 +66,18 @@ async def test_a16_a_token_that_comes_back_after_the_window_ends_its_family(
     ("table", "column", "key"),
     [("refresh_tokens", "expires_at", "login_id"), ("logins", "ends_at", "id")],
 )
-async def test_a19_neither_a_week_unused_nor_a_family_of_90_days_goes_on(
-    target: Target, alice: Person, table: str, column: str, key: str
+async def test_a19_refresh_expires_after_seven_days_and_login_after_ninety(
+    target: SystemUnderTest, alice: ApiUser, table: str, column: str, key: str
 ) -> None:
     """Each refresh starts seven new days; a family ends for good 90 days after its login."""
-    ((login_id, expires_at),) = target.rows(
+    ((login_id, expires_at),) = target.query(
         "auth",
         "SELECT login_id, julianday(expires_at) - julianday('now') FROM refresh_tokens"
         " WHERE digest = ?",
         hashlib.sha256(alice.refresh_token.encode()).digest(),
     )
     renewed = (await _refresh(alice, alice.refresh_token)).json()["refresh_token"]
-    target.change(
+    target.execute_sql(
         "auth",
         f"UPDATE {table} SET {column} = '2026-01-01 00:00:00.000000' WHERE {key} = ?",
         login_id,
@@ -89,12 +87,14 @@ async def test_a19_neither_a_week_unused_nor_a_family_of_90_days_goes_on(
     assert (await _refresh(alice, renewed)).status_code == 401
 
 
-async def test_a18_what_ended_cannot_be_refreshed(target: Target, alice: Person) -> None:
+async def test_a18_refresh_after_logout_is_rejected(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     first, token = alice.refresh_token, alice.token
     await alice.login()
     second = alice.refresh_token
     digest = hashlib.sha256(first.encode()).digest()
-    assert target.rows("auth", "SELECT 1 FROM refresh_tokens WHERE digest = ?", digest)
+    assert target.query("auth", "SELECT 1 FROM refresh_tokens WHERE digest = ?", digest)
     for stolen in (digest.hex(), hashlib.sha256(digest).hexdigest(), first[:-1], first + "="):
         assert (await _refresh(alice, stolen)).status_code == 401
 
@@ -107,7 +107,7 @@ async def test_a18_what_ended_cannot_be_refreshed(target: Target, alice: Person)
     assert (await _refresh(alice, first)).status_code == 401
 
 
-async def test_a18_a_deleted_persons_tokens_are_dead(alice: Person) -> None:
+async def test_a18_tokens_of_deleted_account_are_rejected(alice: ApiUser) -> None:
     gone = await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
 
     assert gone.status_code == 204
@@ -115,12 +115,12 @@ async def test_a18_a_deleted_persons_tokens_are_dead(alice: Person) -> None:
     assert (await alice.login()).status_code == 401
 
 
-async def test_a20_a_wrong_password_and_no_account_are_told_in_the_same_words(
-    target: Target, bob: Person
+async def test_a20_login_errors_do_not_reveal_account_existence(
+    target: SystemUnderTest, bob: ApiUser
 ) -> None:
     told = []
     for email in (bob.email, "nobody-at-all@example.com"):
-        async with Person(target) as guesser:
+        async with ApiUser(target) as guesser:
             answer = await guesser.http.post(
                 "/auth/login", json={"email": email, "password": "a wrong guess"}
             )
@@ -131,7 +131,7 @@ async def test_a20_a_wrong_password_and_no_account_are_told_in_the_same_words(
     assert told[0]["detail"] == "Incorrect email or password"
 
 
-async def test_a22_passwords_of_a_mebibyte_cost_nothing(nobody: Person, bob: Person) -> None:
+async def test_a22_huge_passwords_do_not_block_the_server(nobody: ApiUser, bob: ApiUser) -> None:
     body = json.dumps({"email": bob.email, "password": "x" * 2**20})
     headers = {"content-type": "application/json"}
     flood = [nobody.http.post("/auth/login", content=body, headers=headers) for _ in range(20)]
@@ -141,8 +141,8 @@ async def test_a22_passwords_of_a_mebibyte_cost_nothing(nobody: Person, bob: Per
     assert served.status_code == 200
 
 
-async def test_a22_a_long_password_is_refused_before_it_is_hashed(
-    nobody: Person, bob: Person
+async def test_a22_overlong_password_is_rejected_before_hashing(
+    nobody: ApiUser, bob: ApiUser
 ) -> None:
     for password in ("x" * 129, "x" * 500_000, "\N{GRINNING FACE}" * 129):
         answer = await nobody.http.post(
@@ -151,8 +151,8 @@ async def test_a22_a_long_password_is_refused_before_it_is_hashed(
         assert answer.status_code == 422
 
 
-async def test_a23_one_address_is_registered_once_however_it_is_spelled(
-    target: Target, nobody: Person
+async def test_a23_email_variants_register_one_account(
+    target: SystemUnderTest, nobody: ApiUser
 ) -> None:
     name = nobody.name
     spellings = [f"{name}@X.io", f"{name.upper()}@x.io", f" {name}@x.io ", f"{name}@x.io"] * 5
@@ -165,15 +165,15 @@ async def test_a23_one_address_is_registered_once_however_it_is_spelled(
 
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses[0] == 201 and set(statuses[1:]) <= {400, 422}
-    emails = target.rows("auth", "SELECT email FROM users WHERE lower(email) LIKE ?", f"{name}@%")
+    emails = target.query("auth", "SELECT email FROM users WHERE lower(email) LIKE ?", f"{name}@%")
     assert len(emails) == 1
 
 
-async def test_a24_guessing_is_slowed_down_and_locks_nobody_out(
-    target: Target, bob: Person, alice: Person
+async def test_a24_password_guessing_is_throttled_without_lockout(
+    target: SystemUnderTest, bob: ApiUser, alice: ApiUser
 ) -> None:
     statuses = []
-    async with Person(target) as guesser:
+    async with ApiUser(target) as guesser:
         for number in range(60):
             forged = f"9.9.9.{number}"
             answer = await guesser.http.post(
@@ -198,7 +198,7 @@ async def test_a24_guessing_is_slowed_down_and_locks_nobody_out(
     assert (await alice.login()).status_code == 200
 
 
-async def test_a25_only_what_may_be_chosen_is_chosen(target: Target, nobody: Person) -> None:
+async def test_a25_mass_assignment_is_ignored(target: SystemUnderTest, nobody: ApiUser) -> None:
     wanted = {
         "id": "00000000-0000-7000-8000-000000000000", "user_id": "x", "is_active": False,
         "is_admin": True, "scope": "admin", "created_at": "2001-01-01T00:00:00Z",
@@ -213,14 +213,14 @@ async def test_a25_only_what_may_be_chosen_is_chosen(target: Target, nobody: Per
 
     assert before["id"] != wanted["id"] and before["is_active"] is True
     assert changed.json() == before | {"name": "Me"}
-    row = target.rows("auth", "SELECT count(*) FROM users WHERE id = ?", UUID(before["id"]).bytes)
+    row = target.query("auth", "SELECT count(*) FROM users WHERE id = ?", UUID(before["id"]).bytes)
     assert row == [(1,)]
 
 
-async def test_a26_the_account_changes_only_for_who_knows_the_password(
-    target: Target, alice: Person, bob: Person
+async def test_a26_password_change_requires_current_password(
+    target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
-    before = target.belongings(alice.user_id)
+    before = target.user_rows_digest(alice.user_id)
     new = "eight violet walrus umbrellas"
     for body, status in (
         ({"newPassword": new}, 422),
@@ -233,10 +233,10 @@ async def test_a26_the_account_changes_only_for_who_knows_the_password(
         answer = await alice.call("PUT", "/auth/me", json=body)
         assert answer.status_code == status, (body.keys(), answer.text)
 
-    assert target.belongings(alice.user_id) == before
+    assert target.user_rows_digest(alice.user_id) == before
 
 
-async def test_a26_a_changed_password_ends_every_other_login(alice: Person) -> None:
+async def test_a26_password_change_revokes_other_logins(alice: ApiUser) -> None:
     other = alice.token
     await alice.login()
     target_password = "eight violet walrus umbrellas"
@@ -253,11 +253,11 @@ async def test_a26_a_changed_password_ends_every_other_login(alice: Person) -> N
         answer = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {other}"})
         return answer.status_code == 401
 
-    await eventually(over, what="the end of the other login", seconds=1.0)
+    await wait_until(over, description="the end of the other login", timeout_seconds=1.0)
     assert (await alice.call("GET", "/auth/me")).status_code == 200
 
 
-async def test_a27_an_account_is_erased_only_with_its_password(alice: Person) -> None:
+async def test_a27_account_deletion_requires_password(alice: ApiUser) -> None:
     statuses = [
         (await alice.call("DELETE", "/auth/me", json={"password": f"guess {n}"})).status_code
         for n in range(20)
@@ -276,15 +276,13 @@ async def test_a27_an_account_is_erased_only_with_its_password(alice: Person) ->
     ],
     ids=lambda email: repr(email)[:20],
 )  # fmt: skip
-async def test_a28_what_is_no_address_is_refused(nobody: Person, email: object) -> None:
+async def test_a28_invalid_email_is_rejected(nobody: ApiUser, email: object) -> None:
     answer = await nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
 
     assert answer.status_code == 422
 
 
-async def test_a28_an_address_that_looks_like_another_is_another(
-    nobody: Person, bob: Person
-) -> None:
+async def test_a28_homoglyph_email_is_a_different_account(nobody: ApiUser, bob: ApiUser) -> None:
     """U+0435, the Cyrillic letter, in the place of the Latin one."""
     twin = bob.email.replace("example", "\u0435xample")
     answer = await nobody.http.post("/auth/register", json={"email": twin, "password": PASSWORD})
@@ -295,7 +293,7 @@ async def test_a28_an_address_that_looks_like_another_is_another(
     assert (await bob.call("GET", "/auth/me")).json()["email"] == bob.email
 
 
-async def test_a82_an_address_that_was_erased_begins_anew(target: Target, alice: Person) -> None:
+async def test_a82_reregistered_email_starts_empty(target: SystemUnderTest, alice: ApiUser) -> None:
     old_token, old_refresh, old_id = alice.token, alice.refresh_token, alice.user_id
     session_id = await alice.session(title="Of the first life")
     await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
@@ -312,15 +310,15 @@ async def test_a82_an_address_that_was_erased_begins_anew(target: Target, alice:
 
     async def erased() -> bool:
         query = "SELECT 1 FROM sessions WHERE user_id = ?"
-        return target.rows("sessions", query, UUID(old_id).bytes) == []
+        return target.query("sessions", query, UUID(old_id).bytes) == []
 
-    await eventually(over, what="the end of the old token", seconds=1.0)
-    await eventually(erased, what="the erasure of the old sessions")
+    await wait_until(over, description="the end of the old token", timeout_seconds=1.0)
+    await wait_until(erased, description="the erasure of the old sessions")
 
 
-async def test_a22_a_body_that_comes_drop_by_drop_is_not_waited_for(target: Target) -> None:
+async def test_a22_slow_body_times_out(target: SystemUnderTest) -> None:
     began = time.monotonic()
-    answer = await raw(
+    answer = await send_raw_request(
         target,
         b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         b"content-length: 1000\r\n\r\n{",

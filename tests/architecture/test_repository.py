@@ -46,7 +46,7 @@ def _imports(package: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_what_a_package_imports_it_declares(package: Path) -> None:
+def test_imports_are_declared_dependencies(package: Path) -> None:
     declared = _declared(package)
     wanted = {
         name.replace("_", "-") if name.startswith("coach_") else _IMPORTED_AS[name]
@@ -58,7 +58,7 @@ def test_what_a_package_imports_it_declares(package: Path) -> None:
     assert wanted <= declared
 
 
-def test_every_package_asked_for_is_listed_with_its_purpose() -> None:
+def test_requirements_list_purpose_of_every_package() -> None:
     listed = {
         re.split(r"[\[;<>= ]", line)[0]
         for line in (ROOT / "requirements.in").read_text().splitlines()
@@ -75,7 +75,7 @@ def test_every_package_asked_for_is_listed_with_its_purpose() -> None:
     assert purposes == []
 
 
-def test_nothing_in_the_tree_names_a_registry_or_a_machine() -> None:
+def test_no_registry_or_machine_names_in_repository() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True
     ).stdout
@@ -91,7 +91,7 @@ def test_nothing_in_the_tree_names_a_registry_or_a_machine() -> None:
             assert machine not in content, name
 
 
-def test_no_source_file_is_longer_than_a_reader_can_hold() -> None:
+def test_source_files_stay_under_line_limit() -> None:
     longest = {
         str(file.relative_to(ROOT)): len(file.read_text().splitlines())
         for package in PACKAGES
@@ -101,7 +101,7 @@ def test_no_source_file_is_longer_than_a_reader_can_hold() -> None:
     assert {name: lines for name, lines in longest.items() if lines > 480} == {}
 
 
-def test_nobody_asks_which_profile_it_runs_in() -> None:
+def test_no_profile_checks_outside_composition_root() -> None:
     for package in PACKAGES:
         if package.name == "embedded":
             continue

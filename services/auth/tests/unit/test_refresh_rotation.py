@@ -8,13 +8,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from coach_auth.domain import GRACE, Login, Refresh, RefreshToken, judge_refresh
+from coach_auth.domain import (
+    REUSE_GRACE_PERIOD,
+    Login,
+    RefreshDecision,
+    RefreshToken,
+    decide_refresh,
+)
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 LIFE = timedelta(days=7)
 
 
-class Family(RuleBasedStateMachine):
+class RefreshRotationMachine(RuleBasedStateMachine):
     """Presents any generation at any time and follows the rule."""
 
     def __init__(self) -> None:
@@ -34,11 +40,11 @@ class Family(RuleBasedStateMachine):
         successor = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
         was_live = self.login.is_live(self.now)
 
-        means = judge_refresh(self.login, token, successor, self.now)
+        means = decide_refresh(self.login, token, successor, self.now)
 
         if not was_live:
-            assert means is Refresh.REFUSE
-        elif means is Refresh.ROTATE:
+            assert means is RefreshDecision.REFUSE
+        elif means is RefreshDecision.ROTATE:
             assert successor is None and self.now < token.expires_at
             self.tokens[index] = RefreshToken(
                 token.digest, token.login_id, token.expires_at, self.now
@@ -46,10 +52,10 @@ class Family(RuleBasedStateMachine):
             self.tokens.append(
                 RefreshToken(str(len(self.tokens)).encode(), token.login_id, self.now + LIFE)
             )
-        elif means is Refresh.REPEAT:
+        elif means is RefreshDecision.REPLAY_IN_GRACE:
             assert successor is not None and successor.used_at is None
-            assert token.used_at is not None and self.now - token.used_at <= GRACE
-        elif means is Refresh.REUSE:
+            assert token.used_at is not None and self.now - token.used_at <= REUSE_GRACE_PERIOD
+        elif means is RefreshDecision.REUSE:
             assert token.used_at is not None
             self.login = replace(self.login, revoked_at=self.now)
 
@@ -60,5 +66,7 @@ class Family(RuleBasedStateMachine):
         )
 
 
-Family.TestCase.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
-TestFamily = Family.TestCase
+RefreshRotationMachine.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=30, deadline=None
+)
+TestFamily = RefreshRotationMachine.TestCase

@@ -13,10 +13,10 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="accessTo
 _Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def _caller(request: Request, credentials: _Credentials) -> Identity:
+async def _current_user(request: Request, credentials: _Credentials) -> Identity:
     if credentials is None:
         raise Unauthenticated("Please sign in.", code="token_missing")
-    identity: Identity = await request.app.state.tokens.read(credentials.credentials)
+    identity: Identity = await request.app.state.tokens.verify(credentials.credentials)
     return identity
 
 
@@ -30,21 +30,21 @@ async def _service_token(request: Request, credentials: _Credentials) -> None:
     expected: str = request.app.state.service_token
     given = "" if credentials is None else credentials.credentials
     if not expected or not hmac.compare_digest(given.encode(), expected.encode()):
-        raise Unauthenticated("Not for you.", code="token_invalid")
+        raise Unauthenticated("Invalid service token.", code="token_invalid")
 
 
 def _deps(request: Request) -> Any:
     return request.app.state.deps
 
 
-Caller = Annotated[Identity, Depends(_caller)]
+CurrentUser = Annotated[Identity, Depends(_current_user)]
 """The person whose token the request carries."""
 
 BearerToken = Annotated[str, Depends(_bearer_token)]
 """That token itself, to ask another service in the person's name."""
 
-ServiceOnly = Depends(_service_token)
+RequireServiceToken = Depends(_service_token)
 """For `/internal/*`: the caller holds SERVICE_TOKEN."""
 
-FromApp = Depends(_deps)
+InjectDeps = Depends(_deps)
 """What `build` put at `app.state.deps`: `deps: Annotated[Deps, FromApp]`."""

@@ -13,7 +13,7 @@ _WALK = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 @pytest.mark.speech
-async def test_the_walk_of_the_documentation_works_by_hand(tmp_path: Path) -> None:
+async def test_curl_commands_in_api_docs_work(tmp_path: Path) -> None:
     blocks = re.findall(r"```bash\n(.*?)```", _WALK.read_text(), re.DOTALL)
     async with embedded(tmp_path) as stack:
         shell = await asyncio.create_subprocess_exec(

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from attacker import Person, Raw, Target, raw
+from attacker import ApiUser, RawResponse, SystemUnderTest, send_raw_request
 from stacks import embedded
 
-from coach_common.testing.harness import eventually
+from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -21,12 +21,12 @@ def _request(line: str, *lines: str, body: bytes = b"") -> bytes:
     return "\r\n".join([line, *lines, "", ""]).encode("latin-1") + body
 
 
-async def _as(alice: Person, line: str, *lines: str, body: bytes = b"") -> Raw:
+async def _send_as(alice: ApiUser, line: str, *lines: str, body: bytes = b"") -> RawResponse:
     token = f"authorization: Bearer {alice.token}"
-    return await raw(alice.target, _request(line, "host: x", token, *lines, body=body))
+    return await send_raw_request(alice.target, _request(line, "host: x", token, *lines, body=body))
 
 
-async def test_a30_headers_that_name_somebody_make_nobody(alice: Person, bob: Person) -> None:
+async def test_a30_identity_headers_are_ignored(alice: ApiUser, bob: ApiUser) -> None:
     for name in (
         "X-User-Id", "x_user_id", "X-Internal-Auth", "X-Forwarded-User", "X-Gateway-Token",
         "X-Auth-User", "X-Remote-User", "Remote-User", "X-Real-User", "X-Coach-User",
@@ -40,8 +40,8 @@ async def test_a30_headers_that_name_somebody_make_nobody(alice: Person, bob: Pe
         assert answer.json()["id"] == alice.user_id
 
 
-async def test_a31_a_service_itself_believes_no_header_either(
-    target: Target, alice: Person, bob: Person
+async def test_a31_services_ignore_identity_headers(
+    target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
     ports = re.findall(r"service\.started.*?port=(\d+).*?service=(\w+)", target.log_text())
     doors = {name: f"http://127.0.0.1:{port}" for port, name in ports}
@@ -82,30 +82,32 @@ async def test_a31_a_service_itself_believes_no_header_either(
         "/openapi.json/..", "/auth/m\xe9",
     ],
 )  # fmt: skip
-async def test_a34_odd_paths_lead_nowhere(alice: Person, path: str) -> None:
-    with_token = await _as(alice, f"GET {path} HTTP/1.1")
-    without = await raw(alice.target, _request(f"GET {path} HTTP/1.1", "host: x"))
+async def test_a34_path_tricks_are_rejected(alice: ApiUser, path: str) -> None:
+    with_token = await _send_as(alice, f"GET {path} HTTP/1.1")
+    without = await send_raw_request(alice.target, _request(f"GET {path} HTTP/1.1", "host: x"))
 
     assert with_token.status in (400, 404), with_token
     assert without.status in (400, 404), without
 
 
-async def test_a35_methods_that_are_not_ours_are_refused(target: Target, alice: Person) -> None:
+async def test_a35_unsupported_methods_are_rejected(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     for method in ("TRACE", "PROPFIND", "PATCH", "HEAD", "OPTIONS", "DELETE", "LOCK", "PURGE"):
         for path in ("/auth/login", "/ai/chat", "/v1/upload/confirm"):
-            answer = await _as(alice, f"{method} {path} HTTP/1.1")
+            answer = await _send_as(alice, f"{method} {path} HTTP/1.1")
             assert answer.status in (405, 501), (method, path, answer)
     for path in ("/", "/health/live", "/sessions", "/nothing"):
         asked = _request(f"HEAD {path} HTTP/1.1", "host: x", "connection: close")
-        head = await raw(target, asked, seconds=2, checked=False)
+        head = await send_raw_request(target, asked, seconds=2, checked=False)
         assert head.status in (200, 401, 404, 405) and head.body == b""
-    connect = await raw(
+    connect = await send_raw_request(
         target, _request("CONNECT 127.0.0.1:80 HTTP/1.1", "host: x"), seconds=2, checked=False
     )
     assert connect.status in (0, 400, 404, 405, 501)
 
 
-async def test_a35_an_override_is_not_obeyed(alice: Person) -> None:
+async def test_a35_method_override_is_ignored(alice: ApiUser) -> None:
     session_id = await alice.session()
     for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
         answer = await alice.call("GET", f"/sessions/{session_id}", headers={name: "DELETE"})
@@ -118,7 +120,9 @@ async def test_a35_an_override_is_not_obeyed(alice: Person) -> None:
     assert (await alice.call("GET", f"/sessions/{session_id}")).status_code == 200
 
 
-async def test_a36_the_target_and_the_host_lead_nowhere_else(target: Target, alice: Person) -> None:
+async def test_a36_absolute_target_and_host_header_are_not_followed(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     away = target.canary.url
     for line, hosts in (
         (f"GET {away}/latest HTTP/1.1", ["x"]),
@@ -129,7 +133,7 @@ async def test_a36_the_target_and_the_host_lead_nowhere_else(target: Target, ali
         ("GET @127.0.0.1/ HTTP/1.1", ["x"]),
     ):
         lines = [f"host: {host}" for host in hosts]
-        answer = await raw(
+        answer = await send_raw_request(
             target,
             _request(line, *lines, f"authorization: Bearer {alice.token}"),
             checked=False,
@@ -141,7 +145,7 @@ async def test_a36_the_target_and_the_host_lead_nowhere_else(target: Target, ali
     assert (await _presigned(alice, "10.0.2.2:8000")).startswith("http://10.0.2.2:")
 
 
-async def _presigned(alice: Person, host: str) -> str:
+async def _presigned(alice: ApiUser, host: str) -> str:
     answer = await alice.call(
         "POST",
         "/upload/s3-presign",
@@ -151,7 +155,9 @@ async def _presigned(alice: Person, host: str) -> str:
     return str(answer.json()["url"])
 
 
-async def test_a37_what_is_too_large_is_refused_and_not_kept(target: Target, alice: Person) -> None:
+async def test_a37_oversized_requests_are_rejected_without_memory_growth(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     await alice.session()
     before = target.memory_kib()
     token = f"authorization: Bearer {alice.token}"
@@ -159,13 +165,25 @@ async def test_a37_what_is_too_large_is_refused_and_not_kept(target: Target, ali
     huge = b'{"title": "' + b"x" * (2 * 2**20)
     chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
     answers = {
-        "header": await raw(target, _request(*start, "x-large: " + "x" * 65_536)),
-        "headers": await raw(target, _request(*start, *(f"x-{n}: y" for n in range(2_000)))),
-        "address": await raw(target, _request(f"GET /{'x' * 2**20} HTTP/1.1", "host: x")),
-        "query": await raw(target, _request(f"GET /sessions?{'x' * 2**17} HTTP/1.1", "host: x")),
-        "body": await raw(target, _request(*start, f"content-length: {50 * 2**20}", body=huge)),
-        "chunks": await raw(target, _request(*start, "transfer-encoding: chunked", body=chunk * 3)),
-        "claim": await raw(target, _request(*start, f"content-length: {10**10}", body=b"{")),
+        "header": await send_raw_request(target, _request(*start, "x-large: " + "x" * 65_536)),
+        "headers": await send_raw_request(
+            target, _request(*start, *(f"x-{n}: y" for n in range(2_000)))
+        ),
+        "address": await send_raw_request(
+            target, _request(f"GET /{'x' * 2**20} HTTP/1.1", "host: x")
+        ),
+        "query": await send_raw_request(
+            target, _request(f"GET /sessions?{'x' * 2**17} HTTP/1.1", "host: x")
+        ),
+        "body": await send_raw_request(
+            target, _request(*start, f"content-length: {50 * 2**20}", body=huge)
+        ),
+        "chunks": await send_raw_request(
+            target, _request(*start, "transfer-encoding: chunked", body=chunk * 3)
+        ),
+        "claim": await send_raw_request(
+            target, _request(*start, f"content-length: {10**10}", body=b"{")
+        ),
     }
     grown = target.memory_kib() - before
 
@@ -177,7 +195,7 @@ async def test_a37_what_is_too_large_is_refused_and_not_kept(target: Target, ali
     assert grown < 20 * 1024
 
 
-async def test_a37_a_body_that_nests_is_refused(alice: Person) -> None:
+async def test_a37_deeply_nested_json_is_rejected(alice: ApiUser) -> None:
     for deep in ("[" * 100_000, '{"a":' * 50_000, '{"title":' + "[" * 5_000 + "]" * 5_000 + "}"):
         answer = await alice.call(
             "POST", "/sessions", content=deep, headers={"content-type": "application/json"}
@@ -185,7 +203,7 @@ async def test_a37_a_body_that_nests_is_refused(alice: Person) -> None:
         assert answer.status_code in (400, 422)
 
 
-async def test_a38_those_who_send_nothing_are_not_waited_for(target: Target, bob: Person) -> None:
+async def test_a38_slowloris_connections_are_closed(target: SystemUnderTest, bob: ApiUser) -> None:
     """A hundred that begin a request and stop, and a hundred whose body stops (BODY_SECONDS 3)."""
     before = target.open_files()
     slow_body = b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"
@@ -204,11 +222,11 @@ async def test_a38_those_who_send_nothing_are_not_waited_for(target: Target, bob
     async def recovered() -> bool:
         return target.open_files() < before + 20
 
-    await eventually(recovered, what="the end of the held connections", seconds=30)
+    await wait_until(recovered, description="the end of the held connections", timeout_seconds=30)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, gzip", "x", "GZIP"])
-async def test_a40_a_compressed_body_is_not_taken(alice: Person, encoding: str) -> None:
+async def test_a40_compressed_request_body_is_rejected(alice: ApiUser, encoding: str) -> None:
     bomb = gzip.compress(bytes(10 * 2**20))
     answer = await alice.call(
         "POST",
@@ -220,7 +238,7 @@ async def test_a40_a_compressed_body_is_not_taken(alice: Person, encoding: str) 
     assert answer.status_code == 415
 
 
-async def test_a41_only_our_pages_may_read(alice: Person) -> None:
+async def test_a41_cors_allows_configured_origins_only(alice: ApiUser) -> None:
     for origin in (
         "https://evil.example", "null", "http://localhost:8081.evil", "http://LOCALHOST:8081",
         "https://localhost:8081", "http://localhost:80811", "file://", "*",
@@ -228,7 +246,7 @@ async def test_a41_only_our_pages_may_read(alice: Person) -> None:
         simple = await alice.call("GET", "/auth/me", headers={"origin": origin})
         assert "access-control-allow-origin" not in simple.headers
         head = f"origin: {origin}", "access-control-request-method: DELETE"
-        asked = await raw(
+        asked = await send_raw_request(
             alice.target, _request("OPTIONS /auth/me HTTP/1.1", "host: x", *head), checked=False
         )
         assert "access-control-allow-origin" not in asked.headers
@@ -239,17 +257,19 @@ async def test_a41_only_our_pages_may_read(alice: Person) -> None:
     assert "access-control-allow-credentials" not in good.headers
 
 
-async def test_a42_ids_and_agents_forge_no_line_of_the_log(target: Target, alice: Person) -> None:
+async def test_a42_headers_cannot_inject_log_lines(target: SystemUnderTest, alice: ApiUser) -> None:
     before = len(target.log_text())
     ids = ("x" * 10_240, "<script>alert(1)</script>", '{"a": 1}', "a b", "short", "%0d%0aX: y")
     for given in ids:
         answer = await alice.call("GET", "/auth/me", headers={"x-request-id": given})
         assert re.fullmatch(r"[A-Za-z0-9._-]{8,64}", answer.headers["x-request-id"])
         assert answer.headers["x-request-id"] != given
-    crlf = await _as(alice, "GET /auth/me HTTP/1.1", "x-request-id: abcdefgh\r\nx-evil: 1")
-    agent = await _as(alice, "GET /auth/me HTTP/1.1", 'user-agent: x\t{"level":"error"}\x85evil')
+    crlf = await _send_as(alice, "GET /auth/me HTTP/1.1", "x-request-id: abcdefgh\r\nx-evil: 1")
+    agent = await _send_as(
+        alice, "GET /auth/me HTTP/1.1", 'user-agent: x\t{"level":"error"}\x85evil'
+    )
     for trace in ("00-" + "0" * 32 + "-" + "0" * 16 + "-01", "x" * 9_000, "00-z-z-01", "\xff\xfe"):
-        answer = await _as(
+        answer = await _send_as(
             alice, "GET /auth/me HTTP/1.1", f"traceparent: {trace}", f"tracestate: {trace}"
         )
         assert answer.status in (200, 400, 431)
@@ -261,7 +281,7 @@ async def test_a42_ids_and_agents_forge_no_line_of_the_log(target: Target, alice
     assert all(re.match(r"\S*\d{4}-\d\d-\d\dT", line) for line in written.splitlines())
 
 
-async def test_a43_answers_are_nobody_elses_to_keep(alice: Person) -> None:
+async def test_a43_responses_are_not_cacheable(alice: ApiUser) -> None:
     session_id = await alice.session()
     place = await alice.call(
         "POST", "/upload/s3-presign", json={"content_type": "audio/wav", "extension": "wav"}
@@ -294,8 +314,8 @@ async def test_a43_answers_are_nobody_elses_to_keep(alice: Person) -> None:
     ],
     ids=str,
 )  # fmt: skip
-async def test_a37_a_body_whose_end_is_ambiguous_carries_no_second_request(
-    target: Target, alice: Person, lines: list[str]
+async def test_a37_request_smuggling_is_rejected(
+    target: SystemUnderTest, alice: ApiUser, lines: list[str]
 ) -> None:
     token = f"authorization: Bearer {alice.token}"
     smuggled = b"GET /auth/me HTTP/1.1\r\nhost: y\r\n" + token.encode() + b"\r\n\r\n"
@@ -316,14 +336,14 @@ async def test_a37_a_body_whose_end_is_ambiguous_carries_no_second_request(
     assert alice.email.encode() not in said
 
 
-async def test_a44_each_door_has_its_limit(tmp_path: Path, target: Target) -> None:
+async def test_a44_rate_limits_per_route_class(tmp_path: Path, target: SystemUnderTest) -> None:
     limits = {
         "OPEN_REQUESTS_A_MINUTE": "20", "REQUESTS_A_MINUTE": "30", "CHATS_A_MINUTE": "5",
         "BCRYPT_COST": "4",
     }  # fmt: skip
     async with embedded(tmp_path, **limits) as stack:
-        limited = Target(stack, tmp_path, target.canary)
-        async with Person(limited) as carol, Person(limited) as dave:
+        limited = SystemUnderTest(stack, tmp_path, target.canary)
+        async with ApiUser(limited) as carol, ApiUser(limited) as dave:
             await carol.register()
             chats = [
                 (await carol.call("POST", "/ai/chat", json={"message": "Hello"})).status_code
@@ -345,7 +365,7 @@ async def test_a44_each_door_has_its_limit(tmp_path: Path, target: Target) -> No
     assert other.status_code == 200
 
 
-async def test_a35_a_problem_is_one_whatever_is_asked_for(alice: Person) -> None:
+async def test_a35_errors_are_problem_json_for_any_accept_header(alice: ApiUser) -> None:
     for accept in ("text/html", "image/*", "", "application/xml;q=1", "x" * 500):
         answer = await alice.http.get("/auth/me", headers={"accept": accept})
         assert json.loads(answer.content)["status"] == 401

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from coach_common.db.migrate import differences
+from coach_common.db.migrate import schema_differences
 from coach_common.events.base import Event
 from coach_common.events.catalog import (
     DeliveryMeasured,
@@ -29,14 +29,14 @@ from coach_common.ids import new_id
 from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import client_for, deliver, published
+from coach_common.testing.harness import client_for, deliver_event, emitted_events
 from coach_sessions.tables import METADATA, RECORDINGS
 
 WHOLE = {"pace": {"value": 150.0}}
 EARLY = {"pace": {"value": None}}
 
 
-class Facts:
+class EventFactory:
     """The facts about one session and one recording, each as the event that tells it."""
 
     def __init__(self, user_id: UUID, session_id: UUID, name: str = "1") -> None:
@@ -105,7 +105,7 @@ class Facts:
         )
 
 
-async def _open(client: httpx.AsyncClient) -> UUID:
+async def _create_session(client: httpx.AsyncClient) -> UUID:
     answer = await client.post("/sessions", json={"title": "One", "question": "Why?"})
     return UUID(answer.json()["id"])
 
@@ -114,13 +114,13 @@ async def _complete(client: httpx.AsyncClient, session_id: UUID, **body: object)
     return await client.post(f"/sessions/{session_id}/complete", json=body)
 
 
-async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
+async def test_migrations_match_metadata(service: Service) -> None:
     assert service.database is not None
-    assert await differences(service.database, "coach_sessions", METADATA) == []
+    assert await schema_differences(service.database, "coach_sessions", METADATA) == []
 
 
 @pytest.mark.parametrize("link", ["with the confirm", "later"])
-async def test_every_order_of_the_facts_ends_in_the_same_place(
+async def test_all_event_orders_converge_to_the_same_state(
     service: Service, client: httpx.AsyncClient, user_id: UUID, link: str
 ) -> None:
     ends = set()
@@ -128,8 +128,8 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
     for order in itertools.permutations(
         ("linked", "transcribed", "measured", "completed", "judged")
     ):
-        session_id = await _open(client)
-        facts = Facts(user_id, session_id)
+        session_id = await _create_session(client)
+        facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
         told: dict[str, list[Event]] = {
             "linked": [facts.confirmed()]
@@ -145,7 +145,7 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
             for event in told.get(name, []):
                 event_id = new_id()
                 for _ in range(2):
-                    verdict = await deliver(service, event, event_id=event_id)
+                    verdict = await deliver_event(service, event, event_id=event_id)
                     assert verdict.outcome is Outcome.DONE
 
         shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -164,10 +164,10 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
 
     assert ends == {("ready", 71, "I fixed the build.", "ready", True, 150.0)}
     transcribed = [
-        str(one.session_id) for one in await published(service.database, SessionTranscribed)
+        str(one.session_id) for one in await emitted_events(service.database, SessionTranscribed)
     ]
-    early = await published(service.database, SessionMeasured)
-    judged = await published(service.database, SessionJudged)
+    early = await emitted_events(service.database, SessionMeasured)
+    judged = await emitted_events(service.database, SessionJudged)
     for order, shown in seen:
         session = shown["session_id"]
         assert transcribed.count(session) == 1, order
@@ -179,15 +179,15 @@ async def test_every_order_of_the_facts_ends_in_the_same_place(
         assert last == {**shown, "generated_at": last["generated_at"]}
 
 
-async def test_delivery_is_shown_and_told_once_while_the_answer_is_judged(
+async def test_delivery_metrics_are_published_once_while_scoring(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
-        await deliver(service, event)
+        await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver(service, facts.not_judged(retryable=True))
+    await deliver_event(service, facts.not_judged(retryable=True))
     await _complete(client, session_id)
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -195,21 +195,21 @@ async def test_delivery_is_shown_and_told_once_while_the_answer_is_judged(
     assert shown["status"] == "scoring"
     assert shown["delivery"] == {"pace": {"value": 150.0}}
     assert shown["overall_score"] is None
-    (told,) = await published(service.database, SessionMeasured)
+    (told,) = await emitted_events(service.database, SessionMeasured)
     assert told.feedback["delivery"] == shown["delivery"]
 
 
-async def test_what_the_sound_tells_is_pushed_before_the_words_and_the_rest_with_them(
+async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
-    await deliver(service, facts.confirmed())
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
     for event in (facts.heard(), facts.transcribed(), facts.measured()):
-        await deliver(service, event)
+        await deliver_event(service, event)
 
-    told = [one.feedback for one in await published(service.database, SessionMeasured)]
+    told = [one.feedback for one in await emitted_events(service.database, SessionMeasured)]
 
     assert [(one["status"], one["delivery"], one["transcript"]) for one in told] == [
         ("transcribing", EARLY, None),
@@ -217,227 +217,225 @@ async def test_what_the_sound_tells_is_pushed_before_the_words_and_the_rest_with
     ]
 
 
-async def test_what_the_sound_told_never_stands_in_the_place_of_the_whole(
+async def test_partial_metrics_never_replace_complete_ones(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
     for order in itertools.permutations(("completed", "heard", "transcribed", "measured")):
-        session_id = await _open(client)
-        facts = Facts(user_id, session_id)
+        session_id = await _create_session(client)
+        facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
-        await deliver(service, facts.confirmed())
+        await deliver_event(service, facts.confirmed())
         for name in order:
             if name == "completed":
                 await _complete(client, session_id)
             else:
-                await deliver(service, getattr(facts, name)())
+                await deliver_event(service, getattr(facts, name)())
 
         shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
         assert (shown["status"], shown["delivery"]) == ("scoring", WHOLE), order
-        told = await published(service.database, SessionMeasured)
+        told = await emitted_events(service.database, SessionMeasured)
         *_, last = [one.feedback for one in told if one.session_id == session_id]
         assert (last["status"], last["delivery"]) == ("scoring", WHOLE), order
 
 
 @pytest.mark.parametrize("order", [("heard", "failed"), ("failed", "heard")])
-async def test_nothing_is_shown_of_a_recording_that_will_never_have_words(
+async def test_no_metrics_for_recording_whose_transcription_failed(
     service: Service, client: httpx.AsyncClient, user_id: UUID, order: tuple[str, str]
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
-    await deliver(service, facts.confirmed())
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
     events = {"heard": facts.heard(), "failed": facts.not_transcribed(retryable=False)}
 
     for name in order:
-        await deliver(service, events[name])
+        await deliver_event(service, events[name])
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
     assert (shown["status"], shown["delivery"]) == ("failed", {})
 
 
-async def test_a_delivery_after_the_judgement_changes_nothing(
+async def test_metrics_after_final_feedback_are_ignored(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
     for event in (facts.confirmed(), facts.transcribed(), facts.judged()):
-        await deliver(service, event)
+        await deliver_event(service, event)
     await _complete(client, session_id)
     before = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
-    await deliver(service, facts.measured(pace=99.0))
+    await deliver_event(service, facts.measured(pace=99.0))
 
     assert (await client.get(f"/sessions/{session_id}/feedback")).json() == before
-    assert await published(service.database, SessionMeasured) == []
-    assert len(await published(service.database, SessionJudged)) == 1
+    assert await emitted_events(service.database, SessionMeasured) == []
+    assert len(await emitted_events(service.database, SessionJudged)) == 1
 
 
-async def test_an_answer_that_cannot_be_judged_still_shows_how_it_was_spoken(
+async def test_failed_scoring_still_returns_delivery_metrics(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
-        await deliver(service, event)
+        await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver(service, facts.not_judged(retryable=False))
+    await deliver_event(service, facts.not_judged(retryable=False))
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
     assert (shown["status"], shown["delivery"]) == ("failed", {"pace": {"value": 150.0}})
 
 
-async def test_the_delivery_of_a_later_recording_is_not_shown(
+async def test_metrics_of_second_recording_are_ignored(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    first, second = Facts(user_id, session_id, "1"), Facts(user_id, session_id, "2")
+    session_id = await _create_session(client)
+    first, second = EventFactory(user_id, session_id, "1"), EventFactory(user_id, session_id, "2")
     for event in (first.confirmed(), second.confirmed(), second.measured(99.0), first.measured()):
-        await deliver(service, event)
+        await deliver_event(service, event)
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
     assert shown["delivery"] == {"pace": {"value": 150.0}}
 
 
-async def test_completing_before_the_recording_waits_and_then_tells_ai_again(
+async def test_completed_event_is_resent_when_recording_arrives_later(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
 
     completed = await _complete(client, session_id, duration_seconds=65)
     waiting = await client.get(f"/sessions/{session_id}/feedback")
-    await deliver(service, facts.confirmed())
+    await deliver_event(service, facts.confirmed())
 
     assert completed.status_code == 200
     assert waiting.json()["status"] == "waiting_for_recording"
     assert waiting.json()["overall_score"] is None
     assert waiting.headers["retry-after"]
-    told = await published(service.database, SessionCompleted)
+    told = await emitted_events(service.database, SessionCompleted)
     assert [event.audio_s3_key for event in told] == [None, facts.key]
 
 
-async def test_completing_twice_changes_nothing_and_tells_nobody(
-    service: Service, client: httpx.AsyncClient
-) -> None:
-    session_id = await _open(client)
+async def test_complete_is_idempotent(service: Service, client: httpx.AsyncClient) -> None:
+    session_id = await _create_session(client)
 
     first = await _complete(client, session_id, duration_seconds=65)
     second = await _complete(client, session_id, duration_seconds=99)
 
     assert first.json() == second.json()
     assert second.json()["duration_seconds"] == 65
-    assert len(await published(service.database, SessionCompleted)) == 1
+    assert len(await emitted_events(service.database, SessionCompleted)) == 1
 
 
-async def test_completing_again_starts_a_failure_that_may_be_retried(
+async def test_complete_again_retries_a_retryable_failure(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
     await _complete(client, session_id, transcript="I did it.")
-    await deliver(service, facts.not_judged(retryable=True))
+    await deliver_event(service, facts.not_judged(retryable=True))
 
     scoring = (await client.get(f"/sessions/{session_id}/feedback")).json()
     await _complete(client, session_id)
 
     assert scoring["status"] == "scoring"
     assert "The coach is away." in scoring["detailed_feedback"]
-    assert len(await published(service.database, SessionCompleted)) == 2
+    assert len(await emitted_events(service.database, SessionCompleted)) == 2
 
 
-async def test_a_recording_that_cannot_be_transcribed_fails_with_its_reason(
+async def test_transcription_failure_fails_session_with_reason(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
-    await deliver(service, facts.confirmed())
-    await deliver(service, facts.not_transcribed(retryable=False))
-    await deliver(service, facts.not_transcribed(retryable=True))
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await deliver_event(service, facts.confirmed())
+    await deliver_event(service, facts.not_transcribed(retryable=False))
+    await deliver_event(service, facts.not_transcribed(retryable=True))
     await _complete(client, session_id)
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
     assert (shown["status"], shown["detailed_feedback"]) == ("failed", "No speech.")
     assert shown["overall_score"] is None
-    (told,) = await published(service.database, SessionJudged)
+    (told,) = await emitted_events(service.database, SessionJudged)
     assert told.feedback["status"] == "failed"
 
 
-async def test_a_later_recording_changes_no_score(
+async def test_second_recording_does_not_change_feedback(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    first, second = Facts(user_id, session_id, "1"), Facts(user_id, session_id, "2")
+    session_id = await _create_session(client)
+    first, second = EventFactory(user_id, session_id, "1"), EventFactory(user_id, session_id, "2")
     for event in (
         first.confirmed(),
         second.confirmed(),
         second.transcribed("Later."),
         first.transcribed("First."),
     ):
-        await deliver(service, event)
+        await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver(service, first.judged(80))
-    await deliver(service, second.judged(10))
+    await deliver_event(service, first.judged(80))
+    await deliver_event(service, second.judged(10))
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
     assert (shown["overall_score"], shown["transcript"]) == (80, "First.")
-    assert len(await published(service.database, SessionTranscribed)) == 1
+    assert len(await emitted_events(service.database, SessionTranscribed)) == 1
 
 
-async def test_a_key_named_at_completion_links_the_recording(
+async def test_audio_key_in_complete_links_the_recording(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
 
     await _complete(client, session_id, audio_s3_key=facts.key)
-    await deliver(service, facts.confirmed(is_linked=False))
-    await deliver(service, facts.transcribed())
+    await deliver_event(service, facts.confirmed(is_linked=False))
+    await deliver_event(service, facts.transcribed())
 
     session = (await client.get(f"/sessions/{session_id}")).json()
     assert (session["status"], session["audio_s3_key"]) == ("scoring", facts.key)
 
 
-async def test_a_deleted_session_stays_gone_whatever_arrives_late(
+async def test_late_events_do_not_restore_deleted_session(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
-    await deliver(service, facts.confirmed())
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await deliver_event(service, facts.confirmed())
 
     gone = await client.delete(f"/sessions/{session_id}")
     for late in (facts.transcribed(), facts.measured(), facts.judged(), facts.linked()):
-        assert (await deliver(service, late)).outcome is Outcome.DONE
+        assert (await deliver_event(service, late)).outcome is Outcome.DONE
 
     assert gone.status_code == 204
     assert (await client.get(f"/sessions/{session_id}")).status_code == 404
-    assert await published(service.database, SessionTranscribed) == []
+    assert await emitted_events(service.database, SessionTranscribed) == []
     assert service.database is not None
-    async with service.database.read() as tx:
-        kept = await tx.rows(select(RECORDINGS.c.text, RECORDINGS.c.delivery))
+    async with service.database.read_only() as tx:
+        kept = await tx.fetch_all(select(RECORDINGS.c.text, RECORDINGS.c.delivery))
     assert [(row["text"], row["delivery"]) for row in kept] == [(None, None)]
-    (told,) = await published(service.database, SessionDeleted)
+    (told,) = await emitted_events(service.database, SessionDeleted)
     assert told.keys == [facts.key]
 
 
-async def test_a_deleted_person_leaves_nothing_behind(
+async def test_user_deletion_removes_all_data(
     service: Service, client: httpx.AsyncClient, user_id: UUID, issuer: TokenIssuer
 ) -> None:
-    session_id = await _open(client)
-    facts = Facts(user_id, session_id)
-    await deliver(service, facts.confirmed())
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
 
-    await deliver(service, UserDeleted(user_id=user_id))
-    await deliver(service, facts.transcribed())
+    await deliver_event(service, UserDeleted(user_id=user_id))
+    await deliver_event(service, facts.transcribed())
     again = await client.post("/sessions", json={"title": "More"})
 
     assert (await client.get("/sessions")).json()["sessions"] == []
     assert again.status_code == 401
-    assert await published(service.database, SessionCompleted) == []
+    assert await emitted_events(service.database, SessionCompleted) == []
     async with client_for(service, headers=issuer.bearer(new_id())) as other:
         assert (await other.post("/sessions", json={"title": "Mine"})).status_code == 201

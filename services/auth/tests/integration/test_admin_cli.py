@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import select
 
 from coach_auth import __main__ as commands
-from coach_auth import operators
+from coach_auth import admin_cli
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.tables import AUDIT
-from coach_auth.use_cases import signing
-from coach_common.errors import CoachError, Invalid
+from coach_auth.use_cases import signing_keys
+from coach_common.errors import CoachError, InvalidInput
 from coach_common.events.catalog import UserRegistered
 from coach_common.service import Service
-from coach_common.testing.harness import published
+from coach_common.testing.harness import emitted_events
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse"
 SERVICE_TOKEN = {"authorization": "Bearer a token between services"}
@@ -33,19 +33,19 @@ async def _login(client: httpx.AsyncClient, password: str = PASSWORD) -> httpx.R
     return await client.post("/auth/login", json={"email": EMAIL, "password": password})
 
 
-async def test_an_account_that_an_operator_made_can_sign_in(
+async def test_account_created_by_cli_can_log_in(
     service: Service, client: httpx.AsyncClient, typed: Callable[[str], None]
 ) -> None:
     typed("a fine password")
-    said = await operators.create_user(service, EMAIL, "Alice")
+    said = await admin_cli.create_user(service, EMAIL, "Alice")
 
     user = (await _login(client, "a fine password")).json()["user"]
     assert user["name"] == "Alice"
     assert user["id"] in said and "fine" not in said
-    assert len(await published(service.database, UserRegistered)) == 1
+    assert len(await emitted_events(service.database, UserRegistered)) == 1
 
 
-async def test_what_registration_refuses_an_operator_cannot_make_either(
+async def test_cli_create_applies_registration_rules(
     service: Service, phone: Any, typed: Callable[[str], None]
 ) -> None:
     for email, password, reason in (
@@ -53,21 +53,21 @@ async def test_what_registration_refuses_an_operator_cannot_make_either(
         ("bob@example.com", "short", "password"),
     ):
         typed(password)
-        with pytest.raises(Invalid, match=reason):
-            await operators.create_user(service, email, None)
+        with pytest.raises(InvalidInput, match=reason):
+            await admin_cli.create_user(service, email, None)
     typed(PASSWORD)
     with pytest.raises(CoachError, match="already registered"):
-        await operators.create_user(service, EMAIL, None)
+        await admin_cli.create_user(service, EMAIL, None)
 
 
-async def test_disabling_ends_all_logins_and_is_recorded_and_enabling_lets_in_again(
+async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
     await _login(client)
-    before = await operators.show_user(service, EMAIL.upper())
+    before = await admin_cli.show_user(service, EMAIL.upper())
 
-    await operators.disable_user(service, EMAIL)
-    await operators.disable_user(service, EMAIL)
+    await admin_cli.disable_user(service, EMAIL)
+    await admin_cli.disable_user(service, EMAIL)
 
     assert "2 logins" in before
     assert (await phone.call("GET", "/auth/me")).status_code == 401
@@ -75,31 +75,31 @@ async def test_disabling_ends_all_logins_and_is_recorded_and_enabling_lets_in_ag
     assert (await _login(client)).status_code == 401
     told = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
     assert len(told.json()["revoked"]) == 2
-    shown = await operators.show_user(service, EMAIL)
+    shown = await admin_cli.show_user(service, EMAIL)
     assert "disabled" in shown and "0 logins" in shown
-    await operators.enable_user(service, EMAIL)
+    await admin_cli.enable_user(service, EMAIL)
     assert (await _login(client)).status_code == 200
     assert (await phone.refresh()).status_code == 401
-    async with deps.db.read() as tx:
-        assert sorted(row["what"] for row in await tx.rows(select(AUDIT))) == [
+    async with deps.db.read_only() as tx:
+        assert sorted(row["what"] for row in await tx.fetch_all(select(AUDIT))) == [
             "disabled by an operator",
             "enabled by an operator",
         ]
 
 
-async def test_nobody_is_said_to_be_nobody(service: Service) -> None:
-    for operation in (operators.show_user, operators.disable_user, operators.enable_user):
+async def test_unknown_user_is_reported(service: Service) -> None:
+    for operation in (admin_cli.show_user, admin_cli.disable_user, admin_cli.enable_user):
         with pytest.raises(CoachError, match="no account"):
             await operation(service, "nobody@example.com")
 
 
-async def test_keys_are_listed_rotated_and_removed(service: Service, deps: Deps) -> None:
-    active = (await signing.get_signing_key(deps)).kid
-    said = await operators.rotate_keys(service)
-    (new,) = (key.kid for key in await signing.list_keys(deps) if key.kid != active)
-    listed = (await operators.list_keys(service)).splitlines()
-    await operators.retire_key(service, active)
-    (left,) = (await operators.list_keys(service)).splitlines()
+async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: Deps) -> None:
+    active = (await signing_keys.get_signing_key(deps)).kid
+    said = await admin_cli.rotate_keys(service)
+    (new,) = (key.kid for key in await signing_keys.list_keys(deps) if key.kid != active)
+    listed = (await admin_cli.list_keys(service)).splitlines()
+    await admin_cli.revoke_key(service, active)
+    (left,) = (await admin_cli.list_keys(service)).splitlines()
 
     assert new in said
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}
@@ -112,7 +112,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, settings: AuthSettings) -> Non
     monkeypatch.delenv("RABBITMQ_URL", raising=False)
 
 
-async def test_the_commands_work_from_the_environment_without_a_broker(
+async def test_commands_need_only_environment_settings_and_no_broker(
     service: Service,
     settings: AuthSettings,
     monkeypatch: pytest.MonkeyPatch,

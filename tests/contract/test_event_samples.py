@@ -15,15 +15,15 @@ def _sample(event_type: str) -> bytes:
     return (GOLDEN / f"{event_type}.json").read_bytes()
 
 
-def test_every_event_has_a_sample_and_every_sample_an_event() -> None:
+def test_every_event_has_exactly_one_sample() -> None:
     assert {file.stem for file in GOLDEN.glob("*.json")} == set(CATALOG)
 
 
 @pytest.mark.parametrize("event_type", CATALOG)
-def test_a_sample_is_read_and_written_as_it_stands(event_type: str) -> None:
+def test_samples_round_trip(event_type: str) -> None:
     body = _sample(event_type)
     envelope = Envelope.from_json(body)
-    event = envelope.read(CATALOG[event_type])
+    event = envelope.parse_data(CATALOG[event_type])
 
     again = Envelope.wrap(
         event,
@@ -37,25 +37,25 @@ def test_a_sample_is_read_and_written_as_it_stands(event_type: str) -> None:
 
 
 @pytest.mark.parametrize("event_type", CATALOG)
-def test_a_field_of_tomorrow_is_ignored(event_type: str) -> None:
+def test_unknown_fields_are_ignored(event_type: str) -> None:
     sample = json.loads(_sample(event_type))
     sample["data"]["added_later"] = {"a": 1}
     sample["extension"] = "x"
 
     envelope = Envelope.from_json(json.dumps(sample))
 
-    assert envelope.read(CATALOG[event_type]) == Envelope.from_json(_sample(event_type)).read(
-        CATALOG[event_type]
-    )
+    assert envelope.parse_data(CATALOG[event_type]) == Envelope.from_json(
+        _sample(event_type)
+    ).parse_data(CATALOG[event_type])
 
 
 @pytest.mark.parametrize("event_type", CATALOG)
-def test_a_field_that_is_missing_is_named_and_nothing_quoted(event_type: str) -> None:
+def test_missing_field_is_named_without_leaking_content(event_type: str) -> None:
     sample = json.loads(_sample(event_type))
     sample["data"].pop("user_id")
 
     with pytest.raises(Exception, match="user_id") as refused:
-        Envelope.from_json(json.dumps(sample)).read(CATALOG[event_type])
+        Envelope.from_json(json.dumps(sample)).parse_data(CATALOG[event_type])
 
     for value in sample["data"].values():
         assert not isinstance(value, str) or len(value) < 4 or value not in str(refused.value)

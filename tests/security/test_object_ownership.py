@@ -6,7 +6,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from attacker import Person, Target, said, sign_in
+from attacker import ApiUser, SystemUnderTest, authenticate_socket, next_frame
 
 from coach_common.ids import new_id
 
@@ -15,11 +15,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 _MALFORMED = ("1", "not-an-id", "x" * 300, "00000000-0000-0000-0000-000000000000", "None")
 
 
-async def _session_of(bob: Person) -> str:
+async def _session_of(bob: ApiUser) -> str:
     return str((await bob.call("GET", "/sessions")).json()["sessions"][0]["id"])
 
 
-def _told(answer: httpx.Response) -> dict[str, object]:
+def _comparable_body(answer: httpx.Response) -> dict[str, object]:
     body: dict[str, object] = answer.json()
     return body | {"request_id": ""}
 
@@ -33,8 +33,8 @@ def _told(answer: httpx.Response) -> dict[str, object]:
         ("DELETE", "/sessions/{}"),
     ],
 )
-async def test_a45_anothers_session_is_told_like_one_that_never_was(
-    alice: Person, bob: Person, method: str, path: str
+async def test_a45_foreign_session_is_indistinguishable_from_missing(
+    alice: ApiUser, bob: ApiUser, method: str, path: str
 ) -> None:
     his = await _session_of(bob)
     answers = [
@@ -43,14 +43,14 @@ async def test_a45_anothers_session_is_told_like_one_that_never_was(
     ]
 
     assert {answer.status_code for answer in answers} == {404}
-    assert all(_told(answer) == _told(answers[0]) for answer in answers)
+    assert all(_comparable_body(answer) == _comparable_body(answers[0]) for answer in answers)
     assert (await bob.call("GET", f"/sessions/{his}")).status_code == 200
 
 
-async def test_a46_anothers_recording_is_told_like_one_that_never_was(
-    target: Target, alice: Person
+async def test_a46_foreign_upload_is_indistinguishable_from_missing(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
-    async with Person(target) as carol:
+    async with ApiUser(target) as carol:
         await carol.register()
         place = await carol.presign()
         await carol.put(place, _WAV)
@@ -61,18 +61,20 @@ async def test_a46_anothers_recording_is_told_like_one_that_never_was(
                 for one in (upload_id, str(new_id()), *_MALFORMED)
             ]
             assert {answer.status_code for answer in answers} == {404}
-            assert all(_told(answer) == _told(answers[0]) for answer in answers)
+            assert all(
+                _comparable_body(answer) == _comparable_body(answers[0]) for answer in answers
+            )
             assert (await carol.call("GET", path.format(upload_id))).status_code == 200
         stolen = await alice.confirm(place["key"])
         unknown = await alice.confirm(place["key"][:-12] + "00000000.wav")
         assert stolen.status_code == unknown.status_code == 404
-        assert _told(stolen) == _told(unknown)
+        assert _comparable_body(stolen) == _comparable_body(unknown)
 
 
-async def test_a46_anothers_conversation_cannot_be_joined(
-    target: Target, alice: Person, bob: Person
+async def test_a46_foreign_conversation_returns_404(
+    target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
-    ((his,),) = target.rows(
+    ((his,),) = target.query(
         "ai", "SELECT id FROM conversations WHERE user_id = ?", UUID(bob.user_id).bytes
     )
     answers = [
@@ -81,11 +83,11 @@ async def test_a46_anothers_conversation_cannot_be_joined(
     ]
 
     assert {answer.status_code for answer in answers} == {404}
-    assert all(_told(answer) == _told(answers[0]) for answer in answers)
+    assert all(_comparable_body(answer) == _comparable_body(answers[0]) for answer in answers)
 
 
-async def test_a48_nothing_is_linked_to_anothers_session(
-    target: Target, alice: Person, bob: Person
+async def test_a48_foreign_session_cannot_be_linked(
+    target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
     his = await _session_of(bob)
     place = await alice.presign()
@@ -100,25 +102,25 @@ async def test_a48_nothing_is_linked_to_anothers_session(
         "POST", f"/sessions/{his}/complete", json={"audio_s3_key": place["key"]}
     )
     async with alice.socket() as socket:
-        await sign_in(socket, alice)
+        await authenticate_socket(socket, alice)
         for frame in (
             {"type": "session_start", "question": "Why?", "session_id": his},
             {"type": "audio_uri", "key": place["key"], "session_id": his},
             {"type": "complete", "session_id": his},
         ):
             await socket.send(json.dumps(frame))
-            assert (await said(socket, "error"))["code"] == "session_not_found"
+            assert (await next_frame(socket, "error"))["code"] == "session_not_found"
 
     assert {presigned.status_code, confirmed.status_code, completed.status_code} == {404}
     linked = "SELECT 1 FROM {} WHERE session_id = ?"
     for service, table in (("media", "uploads"), ("sessions", "recordings"), ("ai", "recordings")):
-        assert target.rows(service, linked.format(table), UUID(his).bytes) == []
+        assert target.query(service, linked.format(table), UUID(his).bytes) == []
 
 
-async def test_a48_anothers_recording_does_not_become_the_answer_to_my_session(
-    target: Target, alice: Person
+async def test_a48_foreign_recording_cannot_be_used_in_own_session(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
-    async with Person(target) as carol:
+    async with ApiUser(target) as carol:
         await carol.register()
         place = await carol.presign()
         await carol.put(place, _WAV)
@@ -134,7 +136,7 @@ async def test_a48_anothers_recording_does_not_become_the_answer_to_my_session(
         assert shown["status"] in ("not_completed", "waiting_for_recording")
         hers = "SELECT session_id FROM {} WHERE user_id = ?"
         for service, table in (("media", "uploads"), ("ai", "recordings")):
-            rows = target.rows(service, hers.format(table), UUID(carol.user_id).bytes)
+            rows = target.query(service, hers.format(table), UUID(carol.user_id).bytes)
             assert set(rows) <= {(None,)}
 
 
@@ -146,19 +148,19 @@ async def test_a48_anothers_recording_does_not_become_the_answer_to_my_session(
         "cursor=" + "A" * 101, "cursor=%00", "cursor=%F0%9F%98%80",
     ],
 )  # fmt: skip
-async def test_a50_a_malformed_page_is_refused(alice: Person, query: str) -> None:
+async def test_a50_invalid_pagination_parameters_are_rejected(alice: ApiUser, query: str) -> None:
     answer = await alice.call("GET", f"/sessions?{query}")
 
     assert answer.status_code == 422
 
 
-async def test_a50_a_cursor_is_its_owners_and_survives_new_sessions(
-    target: Target, alice: Person
+async def test_a50_cursor_is_bound_to_user_and_stable(
+    target: SystemUnderTest, alice: ApiUser
 ) -> None:
     opened = [await alice.session(title=f"Number {number}") for number in range(5)]
     first = (await alice.call("GET", "/sessions?limit=2")).json()
     cursor = first["next_cursor"]
-    async with Person(target) as carol:
+    async with ApiUser(target) as carol:
         await carol.register()
         stolen = await carol.call("GET", "/sessions", params={"cursor": cursor})
     for position in range(0, len(cursor), 7):
@@ -183,7 +185,7 @@ _HOSTILE = (
 
 
 @pytest.mark.parametrize("text", _HOSTILE, ids=range(len(_HOSTILE)))
-async def test_a51_hostile_words_are_words(alice: Person, text: str) -> None:
+async def test_a51_injection_strings_are_stored_literally(alice: ApiUser, text: str) -> None:
     opened = await alice.call("POST", "/sessions", json={"title": text, "question": text})
     assert opened.status_code in (201, 422), opened.text
     if opened.status_code == 201:
@@ -206,7 +208,7 @@ async def test_a51_hostile_words_are_words(alice: Person, text: str) -> None:
         assert answer.status_code in (400, 404)
 
 
-async def test_a51_half_a_character_is_no_text(alice: Person) -> None:
+async def test_a51_unpaired_surrogates_are_rejected(alice: ApiUser) -> None:
     for field in ("title", "question"):
         body = '{"title": "x", "question": "x", "' + field + '": "\\ud800"}'
         answer = await alice.call(
@@ -231,11 +233,11 @@ async def test_a51_half_a_character_is_no_text(alice: Person) -> None:
         '"x"', "{", "", "\x00", "{}{}",
     ],
 )  # fmt: skip
-async def test_a52_a_malformed_duration_is_refused(
-    target: Target, alice: Person, body: str
+async def test_a52_invalid_duration_is_rejected(
+    target: SystemUnderTest, alice: ApiUser, body: str
 ) -> None:
     session_id = await alice.session()
-    before = target.belongings(alice.user_id)
+    before = target.user_rows_digest(alice.user_id)
     answer = await alice.call(
         "POST",
         f"/sessions/{session_id}/complete",
@@ -247,10 +249,10 @@ async def test_a52_a_malformed_duration_is_refused(
         assert answer.status_code == 200, "the body is optional"
     else:
         assert answer.status_code == 422, answer.text
-        assert target.belongings(alice.user_id) == before
+        assert target.user_rows_digest(alice.user_id) == before
 
 
-async def test_a52_where_query_and_body_disagree_the_body_wins(alice: Person) -> None:
+async def test_a52_body_duration_takes_precedence(alice: ApiUser) -> None:
     session_id = await alice.session()
     path = f"/sessions/{session_id}/complete"
     for query in ("-1", "1e12", "nan", "x", "1.5"):

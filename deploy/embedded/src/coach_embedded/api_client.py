@@ -13,19 +13,19 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 
-class PhoneError(Exception):
+class ApiClientError(Exception):
     """The server did not answer as the contract says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Push:
+class ReceivedFrame:
     """A frame from the server, and when it came (`time.perf_counter`)."""
 
     frame: dict[str, Any]
-    at: float
+    received_at: float
 
 
-class Phone:
+class ApiClient:
     """One person with the app in hand."""
 
     def __init__(self, base_url: str, socket_url: str | None = None) -> None:
@@ -45,10 +45,10 @@ class Phone:
         self, method: str, path: str, *, expect: int | None = 200, **body: Any
     ) -> dict[str, Any]:
         """Call the API with the token in hand; PhoneError where the status is not `expect`."""
-        answer = await self.send(method, path, **({"json": body} if body else {}))
-        if expect is not None and answer.status_code != expect:
-            raise PhoneError(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer.json() if answer.content else {}
+        response = await self.send(method, path, **({"json": body} if body else {}))
+        if expect is not None and response.status_code != expect:
+            raise ApiClientError(f"{method} {path}: {response.status_code} {response.text[:300]}")
+        return response.json() if response.content else {}
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Call the API and return the answer as it is."""
@@ -73,7 +73,7 @@ class Phone:
     ) -> str:
         """Ask where to, and PUT the file straight to the store; return its key."""
         content = recording.read_bytes()
-        place = await self.call(
+        presigned = await self.call(
             "POST",
             "/upload/s3-presign",
             content_type=content_type,
@@ -83,11 +83,11 @@ class Phone:
         )
         async with httpx.AsyncClient(timeout=60, trust_env=False) as store:
             stored = await store.request(
-                place["method"], place["url"], content=content, headers=place["headers"]
+                presigned["method"], presigned["url"], content=content, headers=presigned["headers"]
             )
         if stored.status_code != 200:
-            raise PhoneError(f"PUT to the store: {stored.status_code} {stored.text[:300]}")
-        return str(place["key"])
+            raise ApiClientError(f"PUT to the store: {stored.status_code} {stored.text[:300]}")
+        return str(presigned["key"])
 
     async def confirm(self, key: str, *, session_id: str | None = None) -> dict[str, Any]:
         """Say that the upload is done."""
@@ -108,14 +108,14 @@ class Phone:
         return await self.call("GET", f"/sessions/{session_id}/feedback")
 
     @asynccontextmanager
-    async def socket(self) -> AsyncIterator["Socket"]:
+    async def socket(self) -> AsyncIterator["ClientSocket"]:
         """Open the socket and authenticate by the first frame."""
         url = self._socket_url.replace("http", "ws", 1) + "/ws/transcribe"
         async with connect(url, proxy=None) as connection:
-            socket = Socket(connection)
+            socket = ClientSocket(connection)
             listening = asyncio.create_task(socket.listen())
             try:
-                await socket.say("auth", token=self.token)
+                await socket.send("auth", token=self.token)
                 await socket.wait_for("auth_success", seconds=10)
                 yield socket
             finally:
@@ -123,62 +123,62 @@ class Phone:
                 await asyncio.gather(listening, return_exceptions=True)
 
 
-class Socket:
+class ClientSocket:
     """The open socket: frames are kept as they come, and waited for by type and session."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self._frames: list[Push] = []
-        self._came = asyncio.Condition()
+        self._frames: list[ReceivedFrame] = []
+        self._frame_received = asyncio.Condition()
         self._is_closed = False
 
     async def listen(self) -> None:
         """Keep every frame until the connection ends."""
         try:
             async for text in self._connection:
-                push = Push(json.loads(text), time.perf_counter())
-                async with self._came:
+                push = ReceivedFrame(json.loads(text), time.perf_counter())
+                async with self._frame_received:
                     self._frames.append(push)
-                    self._came.notify_all()
+                    self._frame_received.notify_all()
         finally:
-            async with self._came:
+            async with self._frame_received:
                 self._is_closed = True
-                self._came.notify_all()
+                self._frame_received.notify_all()
 
-    async def say(self, kind: str, **fields: Any) -> None:
+    async def send(self, kind: str, **fields: Any) -> None:
         """Send one frame."""
         await self._connection.send(json.dumps({"type": kind, **fields}))
 
-    async def speak(self, content: bytes) -> None:
+    async def send_audio(self, content: bytes) -> None:
         """Send a piece of live audio."""
         await self._connection.send(content)
 
-    async def wait_for(self, kind: str, *, seconds: float, **fields: str) -> Push:
+    async def wait_for(self, kind: str, *, seconds: float, **fields: str) -> ReceivedFrame:
         """Return the first frame of this type with these fields; PhoneError if none comes."""
 
-        def found() -> Push | None:
-            return next((push for push in self._frames if _fits(push, kind, fields)), None)
+        def found() -> ReceivedFrame | None:
+            return next((push for push in self._frames if _matches(push, kind, fields)), None)
 
         try:
-            async with asyncio.timeout(seconds), self._came:
-                await self._came.wait_for(lambda: found() is not None or self._is_closed)
+            async with asyncio.timeout(seconds), self._frame_received:
+                await self._frame_received.wait_for(lambda: found() is not None or self._is_closed)
         except TimeoutError:
-            raise PhoneError(f"no {kind} on the socket within {seconds:.0f} s") from None
+            raise ApiClientError(f"no {kind} on the socket within {seconds:.0f} s") from None
         push = found()
         if push is None:
-            raise PhoneError(f"the socket closed before a {kind} came")
+            raise ApiClientError(f"the socket closed before a {kind} came")
         return push
 
-    def frames(self, kind: str) -> list[Push]:
+    def frames(self, kind: str) -> list[ReceivedFrame]:
         """Return all frames of this type so far."""
         return [push for push in self._frames if push.frame["type"] == kind]
 
     def count(self, kind: str, **fields: str) -> int:
         """Return how many different frames of this type came with these fields."""
-        fitting = (push for push in self._frames if _fits(push, kind, fields))
+        fitting = (push for push in self._frames if _matches(push, kind, fields))
         return len({push.frame.get("event_id") for push in fitting})
 
 
-def _fits(push: Push, kind: str, fields: Mapping[str, str]) -> bool:
+def _matches(push: ReceivedFrame, kind: str, fields: Mapping[str, str]) -> bool:
     frame = push.frame
     return frame["type"] == kind and all(frame.get(name) == fields[name] for name in fields)

@@ -1,0 +1,104 @@
+"""What operators type: `coach auth keys …` and `coach users …`, as lines to print."""
+
+import getpass
+import sys
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from coach_auth.deps import Deps
+from coach_auth.domain import User
+from coach_auth.schemas import RegisterRequest
+from coach_auth.use_cases import accounts, signing_keys
+from coach_common.cli import Subcommand
+from coach_common.clock import rfc3339
+from coach_common.errors import InvalidInput
+from coach_common.service import Service
+
+
+async def list_keys(service: Service) -> str:
+    """List the signing keys: id, state, made, active since, trusted until."""
+    lines = [
+        f"{key.kid}  {key.state:9}  {_format_time(key.created_at)}"
+        f"  {_format_time(key.activated_at)}  {_format_time(key.trusted_until)}"
+        for key in await signing_keys.list_keys(_deps(service))
+    ]
+    return "\n".join(lines or ["No signing keys yet; one is created at first start."])
+
+
+async def rotate_keys(service: Service) -> str:
+    """Publish a new key; it signs once every verifier has had the time to see it."""
+    deps = _deps(service)
+    key = await signing_keys.publish_key(deps)
+    active_at = _format_time(key.created_at + deps.key_policy.publication_lead)
+    return f"Published key {key.kid}; it becomes active at {active_at}."
+
+
+async def revoke_key(service: Service, kid: str) -> str:
+    """Erase a key that somebody else has: its tokens are refused, phones refresh."""
+    await signing_keys.revoke_key(_deps(service), kid)
+    return f"{kid} is revoked; its tokens are rejected everywhere within two minutes."
+
+
+async def create_user(service: Service, email: str, name: str | None) -> str:
+    """Make an account; the password comes from the terminal or from standard input."""
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    try:
+        registration = RegisterRequest(email=email, password=password, name=name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InvalidInput(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
+    user = await accounts.create_user(
+        _deps(service),
+        email=registration.email,
+        password=registration.password,
+        name=registration.name,
+    )
+    return _format_user(user)
+
+
+async def show_user(service: Service, email: str) -> str:
+    """Show an account and how many logins of it live."""
+    user, logins = await accounts.show_user(_deps(service), email)
+    return f"{_format_user(user)}  {logins} logins"
+
+
+async def disable_user(service: Service, email: str) -> str:
+    """End all logins of an account and let nobody sign in to it."""
+    return _format_user(await accounts.set_user_active(_deps(service), email, is_active=False))
+
+
+async def enable_user(service: Service, email: str) -> str:
+    """Let the person sign in again."""
+    return _format_user(await accounts.set_user_active(_deps(service), email, is_active=True))
+
+
+def _deps(service: Service) -> Deps:
+    app: Any = service.app
+    deps: Deps = app.state.deps
+    return deps
+
+
+def _format_user(user: User) -> str:
+    state = "active" if user.is_active else "disabled"
+    return f"{user.id}  {user.email}  {state}  since {_format_time(user.created_at)}"
+
+
+def _format_time(at: datetime | None) -> str:
+    return "-" if at is None else rfc3339(at)
+
+
+KEY_SUBCOMMANDS = {
+    "list": Subcommand(list_keys),
+    "rotate": Subcommand(rotate_keys),
+    "retire": Subcommand(revoke_key, ("kid",)),
+}
+USER_SUBCOMMANDS = {
+    "create": Subcommand(create_user, ("email", "--name")),
+    "show": Subcommand(show_user, ("email",)),
+    "disable": Subcommand(disable_user, ("email",)),
+    "enable": Subcommand(enable_user, ("email",)),
+}
