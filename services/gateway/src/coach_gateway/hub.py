@@ -221,7 +221,7 @@ async def on_transcription_progressed(
 async def on_session_measured(hub: Hub, event: SessionMeasured, delivery: MessageContext) -> None:
     """Push what is known ahead of the judgement; nothing where what comes later was faster."""
     told = hub.pushed(event.user_id, "feedback", "session_id", str(event.session_id))
-    if all(_stage(frame) <= _stage(event.feedback) for frame in told):
+    if all(_stage(frame["status"]) <= _stage(event.feedback.status) for frame in told):
         await on_session_judged(hub, event, delivery)
 
 
@@ -229,13 +229,13 @@ async def on_session_judged(
     hub: Hub, event: SessionJudged | SessionMeasured, delivery: MessageContext
 ) -> None:
     """Push the feedback."""
-    frame = {"type": "feedback", "event_id": str(delivery.event_id)} | event.feedback
-    hub.push(event.user_id, frame)
+    feedback = event.feedback.model_dump(mode="json")
+    hub.push(event.user_id, {"type": "feedback", "event_id": str(delivery.event_id)} | feedback)
 
 
-def _stage(feedback: dict[str, Any]) -> int:
+def _stage(status: str) -> int:
     """Return where a feedback stands on its way: waiting for words, for a judgement, final."""
-    return {"transcribing": 0, "scoring": 1}.get(feedback["status"], 2)
+    return {"transcribing": 0, "scoring": 1}.get(status, 2)
 
 
 def _push_transcript(

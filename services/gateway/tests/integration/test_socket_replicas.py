@@ -67,7 +67,9 @@ async def _is_there(transport: Transport) -> bool:
 async def _publish(transport: RabbitMQTransport, user_id: UUID) -> str:
     """Publish feedback that only `user_id` may see; return the event's id."""
     event = SessionJudged(
-        session_id=new_id(), user_id=user_id, feedback={"session_id": "s", "canary": str(user_id)}
+        session_id=new_id(),
+        user_id=user_id,
+        feedback={"session_id": "s", "status": "ready", "transcript": str(user_id)},
     )
     event_id = new_id()
     envelope = Envelope.wrap(
@@ -96,7 +98,7 @@ async def test_every_socket_gets_all_that_is_its_users_on_every_replica_and_noth
         for user_id, peer in peers:
             got = [await peer.next() for _ in range(100)]
             assert {frame["event_id"] for frame in got} == published[user_id]
-            assert {frame["canary"] for frame in got} == {str(user_id)}
+            assert {frame["transcript"] for frame in got} == {str(user_id)}
 
 
 async def test_a_phone_may_come_back_to_the_other_replica(
