@@ -1,4 +1,4 @@
-"""The API reference at /docs: one page made from the OpenAPI document, with nothing loaded."""
+"""Renders the API reference at /docs from the OpenAPI document as one static page."""
 
 import json
 from collections.abc import Mapping
@@ -25,79 +25,84 @@ nav a { margin-right: 1rem }
 
 
 def render(document: Mapping[str, Any]) -> str:
-    """Return the page."""
+    """Return the HTML page."""
     groups: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             tag = (operation.get("tags") or ["more"])[0]
-            groups.setdefault(tag, []).append(_operation(document, method, path, operation))
+            groups.setdefault(tag, []).append(_render_operation(document, method, path, operation))
     info = document["info"]
     links = "".join(f'<a href="#{escape(tag)}">{escape(tag)}</a>' for tag in groups)
     body = "".join(
         f'<h2 id="{escape(tag)}">{escape(tag)}</h2>{"".join(items)}'
         for tag, items in groups.items()
     )
-    told = "".join(
-        f"<p>{_inline(paragraph)}</p>" for paragraph in info["description"].split("\n\n")
+    description = "".join(
+        f"<p>{_render_inline(paragraph)}</p>" for paragraph in info["description"].split("\n\n")
     )
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width">'
         f"<title>{escape(info['title'])}: the API</title><style>{_STYLE}</style>"
         f"<h1>{escape(info['title'])}</h1><p>Version {escape(info['version'])}. "
-        "Every path is served under <code>/v1</code> and, for shipped apps, without it. "
-        "The same as data: <a href=/openapi.json>openapi.json</a>.</p>"
-        f"<nav>{links}</nav>{told}{body}</html>"
+        "Every path is served under <code>/v1</code> and, for older app versions, without it. "
+        "Machine-readable: <a href=/openapi.json>openapi.json</a>.</p>"
+        f"<nav>{links}</nav>{description}{body}</html>"
     )
 
 
-def _operation(
+def _render_operation(
     document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]
 ) -> str:
     is_open = "" if operation.get("security") else " <span class=open>open</span>"
-    parts = [f"<p>{_inline(operation.get('description', ''))}</p>"]
+    parts = [f"<p>{_render_inline(operation.get('description', ''))}</p>"]
     if operation.get("parameters"):
         rows = "".join(
             f"<tr><td><code>{escape(one['name'])}</code><td>{escape(one['in'])}"
-            f"<td>{_type(one['schema'])}{' · required' if one.get('required') else ''}"
+            f"<td>{_render_type(one['schema'])}{' · required' if one.get('required') else ''}"
             for one in operation["parameters"]
         )
         parts.append(f"<h4>Parameters</h4><table>{rows}</table>")
     if "requestBody" in operation:
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        parts.append(f"<h4>Body</h4>{_fields(document, schema)}")
-    refusals = []
-    for status, answer in operation["responses"].items():
-        if "$ref" in answer:
-            refusal = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
-            refusals.append(f"<tr><td><code>{status}</code><td>{_inline(refusal['description'])}")
+        parts.append(f"<h4>Body</h4>{_render_fields(document, schema)}")
+    error_responses = []
+    for status, response in operation["responses"].items():
+        if "$ref" in response:
+            error_response = document["components"]["responses"][
+                response["$ref"].rpartition("/")[2]
+            ]
+            error_responses.append(
+                f"<tr><td><code>{status}</code><td>{_render_inline(error_response['description'])}"
+            )
             continue
-        for media, content in answer.get("content", {}).items():
+        for media, content in response.get("content", {}).items():
             parts.append(
                 f"<h4>{escape(status)} <code>{escape(media)}</code></h4>"
-                f"{_fields(document, content.get('schema', {}))}"
+                f"{_render_fields(document, content.get('schema', {}))}"
             )
-        if not answer.get("content"):
-            parts.append(f"<h4>{escape(status)}</h4><p>{escape(answer['description'])}</p>")
-    parts.append(f"<h4>Problems</h4><table>{''.join(refusals)}</table>")
+        if not response.get("content"):
+            parts.append(f"<h4>{escape(status)}</h4><p>{escape(response['description'])}</p>")
+    parts.append(f"<h4>Problems</h4><table>{''.join(error_responses)}</table>")
     return (
         f"<details><summary><b>{method.upper()}</b> <code>{escape(path)}</code>{is_open} "
         f"{escape(operation.get('summary', ''))}</summary>{''.join(parts)}</details>"
     )
 
 
-def _fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+def _render_fields(document: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     resolved = _resolve(document, schema)
     properties = resolved.get("properties")
     if not properties:
         return f"<pre>{escape(json.dumps(resolved, indent=2))}</pre>"
     required = resolved.get("required", ())
     rows = "".join(
-        f"<tr><td><code>{escape(name)}</code><td>{_type(one)}"
-        f"{' · required' if name in required else ''}<td>{_inline(one.get('description', ''))}"
+        f"<tr><td><code>{escape(name)}</code><td>{_render_type(one)}"
+        f"{' · required' if name in required else ''}"
+        f"<td>{_render_inline(one.get('description', ''))}"
         for name, one in properties.items()
     )
-    return f"<p>{_inline(resolved.get('description', ''))}</p><table>{rows}</table>"
+    return f"<p>{_render_inline(resolved.get('description', ''))}</p><table>{rows}</table>"
 
 
 def _resolve(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -111,9 +116,9 @@ def _resolve(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[
     return schema
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _render_type(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
-        return " or ".join(_type(option) for option in schema["anyOf"])
+        return " or ".join(_render_type(option) for option in schema["anyOf"])
     if "$ref" in schema:
         return escape(schema["$ref"].rsplit("/", 1)[-1])
     if "enum" in schema:
@@ -121,7 +126,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     named = schema.get("type", "any")
     kind = " or ".join(named) if isinstance(named, list) else str(named)
     if kind == "array":
-        return f"list of {_type(schema.get('items', {}))}"
+        return f"list of {_render_type(schema.get('items', {}))}"
     bounds = ", ".join(
         f"{word} {schema[key]}"
         for key, word in (
@@ -133,7 +138,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     return escape(f"{kind} ({bounds})" if bounds else kind)
 
 
-def _inline(text: str) -> str:
+def _render_inline(text: str) -> str:
     """Return text with `code` marked up."""
     parts = escape(text).split("`")
     return "".join(

@@ -1,4 +1,4 @@
-"""The door over real sockets: who passes, what passes, and what a refusal looks like."""
+"""Requests through the gateway: authentication, headers, limits, errors."""
 
 import asyncio
 import json
@@ -13,30 +13,30 @@ from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import wait_until
 
 
-async def _raw(port: int, request: bytes) -> bytes:
-    """Send bytes as they are; return the answer until the connection is closed or falls silent."""
+async def _send_raw(port: int, request: bytes) -> bytes:
+    """Send raw bytes; return the response until the connection closes or is silent for 3 s."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     await writer.drain()
-    answer = b""
+    response = b""
     try:
         async with asyncio.timeout(3):
-            while b"\r\n\r\n" not in answer:
+            while b"\r\n\r\n" not in response:
                 chunk = await reader.read(65_536)
                 if not chunk:
                     break
-                answer += chunk
+                response += chunk
     except TimeoutError:
         pass
     finally:
         writer.close()
-    return answer
+    return response
 
 
-async def test_a_call_reaches_its_service_with_rebuilt_headers(
+async def test_request_is_forwarded_with_rebuilt_headers(
     gateway: Any, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    answer = await client.post(
+    response = await client.post(
         "/v1/sessions?limit=3",
         json={"title": "x"},
         headers={
@@ -47,30 +47,30 @@ async def test_a_call_reaches_its_service_with_rebuilt_headers(
         },
     )
 
-    assert answer.status_code == 200
-    (asked,) = gateway.upstreams.asked
-    assert (asked["upstream"], asked["method"]) == ("sessions", "POST")
-    assert (asked["path"], asked["query"]) == ("/sessions", "limit=3")
-    assert json.loads(asked["body"]) == {"title": "x"}
-    headers = asked["headers"]
+    assert response.status_code == 200
+    (request,) = gateway.upstreams.requests
+    assert (request["upstream"], request["method"]) == ("sessions", "POST")
+    assert (request["path"], request["query"]) == ("/sessions", "limit=3")
+    assert json.loads(request["body"]) == {"title": "x"}
+    headers = request["headers"]
     assert "x-user-id" not in headers
     assert headers["x-forwarded-for"] == "127.0.0.1"
-    assert headers["x-request-id"] == answer.headers["x-request-id"] == "phone-1234"
+    assert headers["x-request-id"] == response.headers["x-request-id"] == "phone-1234"
     assert headers["authorization"].startswith("Bearer ")
-    assert "server" not in answer.headers
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert int(answer.headers["ratelimit-remaining"]) == 199
-    assert answer.headers.get_list("x-request-id") == ["phone-1234"]
+    assert "server" not in response.headers
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert int(response.headers["ratelimit-remaining"]) == 199
+    assert response.headers.get_list("x-request-id") == ["phone-1234"]
 
 
-async def test_only_auth_and_media_are_told_what_only_the_gateway_knows(
+async def test_internal_headers_reach_only_auth_and_media(
     gateway: Any, client: httpx.AsyncClient
 ) -> None:
     for path in ("/auth/me", "/upload/1", "/sessions/1"):
         await client.get(path, headers={"host": "10.0.2.2:8000"})
 
-    auth, media, sessions = (asked["headers"] for asked in gateway.upstreams.asked)
+    auth, media, sessions = (asked["headers"] for asked in gateway.upstreams.requests)
     assert auth["x-gateway-token"] and "x-gateway-token" not in media
     assert media["x-coach-public-host"] == "10.0.2.2:8000"
     assert not {"x-gateway-token", "x-coach-public-host"} & set(sessions)
@@ -79,17 +79,17 @@ async def test_only_auth_and_media_are_told_what_only_the_gateway_knows(
 @pytest.mark.parametrize(
     "header", [None, "", "Basic eDp5", "Bearer", "Bearer nonsense", "Bearer a.b.c"]
 )
-async def test_without_a_valid_token_nothing_passes(gateway: Any, header: str | None) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url) as nobody:
-        answer = await nobody.get(
+async def test_missing_or_malformed_token_returns_401(gateway: Any, header: str | None) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
+        response = await client.get(
             "/sessions", headers={} if header is None else {"authorization": header}
         )
 
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    assert gateway.upstreams.asked == []
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert gateway.upstreams.requests == []
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ async def test_without_a_valid_token_nothing_passes(gateway: Any, header: str | 
         {"sub": ""}, {"sid": None}, {"jti": None}, {"type": "refresh"}, {"type": None},
     ],
 )  # fmt: skip
-async def test_a_token_with_one_claim_wrong_is_refused(
+async def test_token_with_invalid_claim_returns_401(
     gateway: Any, issuer: TokenIssuer, changed: dict[str, Any]
 ) -> None:
     token = issuer.issue(new_id(), **changed)
     async with httpx.AsyncClient(base_url=gateway.url) as client:
-        answer = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
+        response = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
 
-    assert answer.status_code == 401
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -116,47 +116,49 @@ async def test_a_token_with_one_claim_wrong_is_refused(
     [{"typ": "JWT"}, {"typ": None}, {"typ": "rt+jwt"}, {"kid": "other"}, {"jku": "http://evil"},
      {"jwk": {}}, {"x5u": "http://evil"}, {"crit": ["x"]}],
 )  # fmt: skip
-async def test_a_token_with_one_header_wrong_is_refused(
+async def test_token_with_invalid_header_returns_401(
     gateway: Any, issuer: TokenIssuer, headers: dict[str, Any]
 ) -> None:
     token = issuer.issue(new_id(), headers=headers)
     async with httpx.AsyncClient(base_url=gateway.url) as client:
-        answer = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
+        response = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
 
-    assert answer.status_code == 401
+    assert response.status_code == 401
 
 
-async def test_an_ended_login_is_refused_within_a_second(gateway: Any, issuer: TokenIssuer) -> None:
+async def test_revoked_login_is_rejected_within_one_second(
+    gateway: Any, issuer: TokenIssuer
+) -> None:
     login_id = new_id()
     headers = {"authorization": f"Bearer {issuer.issue(new_id(), sid=str(login_id))}"}
     async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as client:
         assert (await client.get("/sessions")).status_code == 200
-        gateway.upstreams.ended.append(login_id)
+        gateway.upstreams.revoked_login_ids.append(login_id)
 
-        async def is_refused() -> bool:
+        async def is_rejected() -> bool:
             return (await client.get("/sessions")).status_code == 401
 
-        await wait_until(is_refused, description="the refusal", timeout_seconds=5)
+        await wait_until(is_rejected, description="the rejection", timeout_seconds=5)
 
 
-async def test_a_gateway_that_cannot_learn_of_ended_logins_lets_nobody_in(
+async def test_requests_return_503_while_revocations_are_unavailable(
     gateway: Any, client: httpx.AsyncClient
 ) -> None:
-    gateway.upstreams.is_auth_broken = True
+    gateway.upstreams.is_auth_failing = True
 
     async def is_closed() -> httpx.Response | None:
-        answer = await client.get("/sessions")
-        return answer if answer.status_code == 503 else None
+        response = await client.get("/sessions")
+        return response if response.status_code == 503 else None
 
-    answer = await wait_until(is_closed, description="failing closed", timeout_seconds=10)
-    assert answer.headers["retry-after"]
+    response = await wait_until(is_closed, description="failing closed", timeout_seconds=10)
+    assert response.headers["retry-after"]
     assert (await client.get("/health/ready")).status_code == 503
-    gateway.upstreams.is_auth_broken = False
+    gateway.upstreams.is_auth_failing = False
 
     async def is_open() -> bool:
         return (await client.get("/sessions")).status_code == 200
 
-    await wait_until(is_open, description="the return", timeout_seconds=10)
+    await wait_until(is_open, description="recovery", timeout_seconds=10)
 
 
 @pytest.mark.parametrize(
@@ -167,13 +169,15 @@ async def test_a_gateway_that_cannot_learn_of_ended_logins_lets_nobody_in(
         ("/auth/login/../../sessions", 400), ("http://169.254.169.254/latest", 404),
     ],
 )  # fmt: skip
-async def test_odd_targets_reach_nobody(gateway: Any, target: str, status: int) -> None:
+async def test_non_canonical_targets_are_not_forwarded(
+    gateway: Any, target: str, status: int
+) -> None:
     request = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
 
-    answer = await _raw(gateway.port, request)
+    response = await _send_raw(gateway.port, request)
 
-    assert answer.startswith(f"HTTP/1.1 {status}".encode())
-    assert gateway.upstreams.asked == []
+    assert response.startswith(f"HTTP/1.1 {status}".encode())
+    assert gateway.upstreams.requests == []
 
 
 @pytest.mark.parametrize(
@@ -187,19 +191,19 @@ async def test_odd_targets_reach_nobody(gateway: Any, target: str, status: int) 
         "Bad Header: 1",
     ],
 )
-async def test_ambiguous_requests_reach_nobody(gateway: Any, headers: str) -> None:
+async def test_ambiguous_framing_is_not_forwarded(gateway: Any, headers: str) -> None:
     request = (
         f"POST /auth/login HTTP/1.1\r\nHost: x\r\n{headers}\r\nConnection: close\r\n\r\n"
         "0\r\n\r\nGET /internal/revocations HTTP/1.1\r\nHost: x\r\n\r\n"
     )
 
-    answer = await _raw(gateway.port, request.encode())
+    response = await _send_raw(gateway.port, request.encode())
 
-    assert b" 200 " not in answer.split(b"\r\n")[0]
-    assert all(asked["path"] != "/internal/revocations" for asked in gateway.upstreams.asked)
+    assert b" 200 " not in response.split(b"\r\n")[0]
+    assert all(asked["path"] != "/internal/revocations" for asked in gateway.upstreams.requests)
 
 
-async def test_a_body_over_the_limit_is_refused_announced_or_not(
+async def test_body_over_limit_returns_413_with_or_without_content_length(
     gateway: Any, client: httpx.AsyncClient
 ) -> None:
     async def chunks() -> Any:
@@ -214,19 +218,19 @@ async def test_a_body_over_the_limit_is_refused_announced_or_not(
     assert fits.json()["length"] == 10_000
 
 
-async def test_an_answer_streams_before_it_is_complete(
+async def test_response_streams_before_it_is_complete(
     gateway: Any, client: httpx.AsyncClient
 ) -> None:
-    async with client.stream("GET", "/upload/1/url") as answer:
-        chunks = answer.aiter_bytes()
+    async with client.stream("GET", "/upload/1/url") as response:
+        chunks = response.aiter_bytes()
         first = await anext(chunks)
-        gateway.upstreams.hold.set()
+        gateway.upstreams.release.set()
         rest = b"".join([chunk async for chunk in chunks])
 
     assert (first, rest) == (b"first", b"second")
 
 
-async def test_a_limit_that_is_used_up_is_429_and_health_is_not_limited(
+async def test_rate_limit_returns_429_and_health_is_exempt(
     gateway: Any, client: httpx.AsyncClient
 ) -> None:
     statuses = [(await client.get("/sessions")).status_code for _ in range(201)]
@@ -238,7 +242,7 @@ async def test_a_limit_that_is_used_up_is_429_and_health_is_not_limited(
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_only_allowed_origins_are_echoed(client: httpx.AsyncClient) -> None:
+async def test_cors_echoes_allowed_origins_only(client: httpx.AsyncClient) -> None:
     asked = {"access-control-request-method": "DELETE"}
     good = await client.options("/sessions/1", headers=asked | {"origin": "http://localhost:8081"})
     simple = await client.get("/sessions", headers={"origin": "http://localhost:8081"})
@@ -251,29 +255,29 @@ async def test_only_allowed_origins_are_echoed(client: httpx.AsyncClient) -> Non
     assert "origin" in simple.headers["vary"].lower()
 
 
-async def test_what_the_gateway_says_of_itself(client: httpx.AsyncClient) -> None:
+async def test_local_routes_return_status_docs_and_metrics(client: httpx.AsyncClient) -> None:
     about = (await client.get("/")).json()
     ready = await client.get("/health/ready")
     docs = await client.get("/docs")
     document = (await client.get("/openapi.json")).json()
 
     assert about["status"] == "running" and about["environment"] == "development"
-    assert ready.json()["checks"].keys() == {"broker", "sign-in", "upstreams"}
+    assert ready.json()["checks"].keys() == {"broker", "auth_revocations", "upstreams"}
     assert "/sessions/{session_id}/feedback" in document["paths"]
     assert "POST" in docs.text and "/auth/register" in docs.text
     assert "coach_http_requests_total" in (await client.get("/metrics")).text
     assert (await client.get("/docs/x")).status_code == 404
 
 
-async def test_an_upstream_that_is_away_is_503_and_named_in_readiness(
+async def test_unavailable_upstream_returns_503_and_fails_readiness(
     issuer: TokenIssuer, gateway: Any, client: httpx.AsyncClient
 ) -> None:
-    await gateway.parts["ai"].aclose()
+    await gateway.stacks["ai"].aclose()
 
-    answer = await client.post("/ai/chat", json={"message": "x"})
+    response = await client.post("/ai/chat", json={"message": "x"})
     ready = await client.get("/health/ready")
 
-    assert answer.status_code == 503
-    assert answer.headers["retry-after"]
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
     assert ready.json()["missing"] == {"upstreams": "away: ai"}
     assert (await client.get("/sessions")).status_code == 200

@@ -1,4 +1,4 @@
-"""What the gateway answers itself: who it is, health, metrics, and the public API's document."""
+"""Routes that the gateway serves itself: `/`, health, metrics, docs."""
 
 import json
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from fastapi.responses import HTMLResponse
 
 from coach_common.http import problems
 from coach_common.http.app import VERSION, HealthCheck, health_router
+from coach_gateway.api_docs import render
 from coach_gateway.config import GatewaySettings
-from coach_gateway.reference import render
 
 
-def own_app(settings: GatewaySettings, checks: Mapping[str, HealthCheck]) -> FastAPI:
-    """Return the small app behind the gateway's own paths."""
+def create_local_app(settings: GatewaySettings, checks: Mapping[str, HealthCheck]) -> FastAPI:
+    """Return the app that serves the local routes."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     problems.install_error_handlers(app)
     app.include_router(health_router("gateway", checks))
 
     @app.get("/")
-    async def about() -> dict[str, str]:
+    async def root() -> dict[str, str]:
         return {
             "name": "GenAI Coach",
             "version": VERSION,
@@ -46,7 +46,7 @@ def own_app(settings: GatewaySettings, checks: Mapping[str, HealthCheck]) -> Fas
 
 
 def public_document() -> dict[str, Any]:
-    """Return the one OpenAPI document of the public API, as `make openapi` merged it."""
+    """Return the merged OpenAPI document of the public API."""
     text = (files("coach_gateway") / "openapi.json").read_text()
     document: dict[str, Any] = json.loads(text)
     return document
