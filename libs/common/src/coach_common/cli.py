@@ -59,7 +59,7 @@ def admin_command(
 
     What it emits lies in the outbox until a running replica publishes it. Settings come from the
     environment; where DATABASE_URL is not set, from whoever keeps an installation's own
-    (entry point group `coach.installations`: a function from a service's name to its settings).
+    (entry point group `coach.local_settings`: a function from a service's name to its settings).
     """
 
     def command(argv: Sequence[str]) -> int:
@@ -94,7 +94,7 @@ def _local_settings(build: ServiceFactory) -> dict[str, Any]:
         return {}
     package = build.__module__.partition(".")[0]
     found: dict[str, Any] = {}
-    for point in entry_points(group="coach.installations"):
+    for point in entry_points(group="coach.local_settings"):
         found |= point.load()(package.removeprefix("coach_"))
     return found
 

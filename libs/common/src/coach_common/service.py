@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -132,7 +133,7 @@ async def _http_server(service: Service, listener: socket.socket) -> AsyncIterat
         "lifespan": "off",
         "ws": "websockets-sansio",
         "ws_per_message_deflate": False,
-        "timeout_graceful_shutdown": int(service.settings.shutdown_seconds),
+        "timeout_graceful_shutdown": math.ceil(service.settings.shutdown_seconds),
     }
     config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)

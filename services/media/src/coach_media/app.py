@@ -1,4 +1,4 @@
-"""The composition root of media."""
+"""Composition root of the media service."""
 
 from datetime import timedelta
 from functools import partial
@@ -25,18 +25,18 @@ def build(
     tokens: AccessTokenVerifier | None = None,
     sessions: SessionOwnership | None = None,
 ) -> Service:
-    """Put the service together; nothing runs yet."""
+    """Build the service and its dependencies without starting anything."""
     database = Database.from_settings(settings, "media", tables.OUTBOX, tables.INBOX, clock)
-    objects = ObjectStore(settings)
-    directory = sessions or HttpSessionOwnership(settings.sessions_url)
+    object_store = ObjectStore(settings)
+    ownership = sessions or HttpSessionOwnership(settings.sessions_url)
     limits = UploadLimits(
         settings.max_audio_bytes,
         settings.max_video_bytes,
         settings.max_pending_uploads,
         timedelta(seconds=settings.sweep_seconds),
     )
-    deps = Deps(database, clock, objects, directory, limits)
-    checks = {"database": database.check, "broker": transport.check, "store": objects.check}
+    deps = Deps(database, clock, object_store, ownership, limits)
+    checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
     app = create_app("media", checks=checks)
     app.state.deps = deps
     app.state.settings = settings
@@ -52,8 +52,8 @@ def build(
         subscriptions=subscribe("media", deps, SUBSCRIPTIONS),
         workers={
             "sweep": partial(workers.sweep_unconfirmed_uploads, deps),
-            "removals": partial(workers.delete_objects, deps),
+            "object_deletions": partial(workers.delete_objects, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(directory.close, objects.close),
+        on_close=(ownership.close, object_store.close),
     )

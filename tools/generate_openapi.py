@@ -1,8 +1,10 @@
-"""`python -m coach_embedded.openapi [--check]`: the one public document, from the services' own."""
+"""Write the public OpenAPI document, merged from the documents of the services.
+
+Usage: `python tools/generate_openapi.py [--check]`.
+"""
 
 import json
 import sys
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import coach_media.routes
 import coach_sessions.routes
 from coach_common.http.app import create_app
 from coach_gateway.openapi_merge import merge
+from generated_file import write_or_check
 
-FILE = Path(str(files("coach_gateway") / "openapi.json"))
+_FILE = Path(str(files("coach_gateway") / "openapi.json"))
 
 _ROUTERS = {
     "auth": coach_auth.routes.router,
@@ -25,7 +28,7 @@ _ROUTERS = {
 
 
 def public_document() -> str:
-    """Return the document as it should stand in the file."""
+    """Return the merged document as JSON."""
     documents: dict[str, Any] = {}
     for name, router in _ROUTERS.items():
         app = create_app(name, checks={})
@@ -34,17 +37,5 @@ def public_document() -> str:
     return json.dumps(merge(documents), indent=1, ensure_ascii=False) + "\n"
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the file, or tell whether it is stale."""
-    document = public_document()
-    if "--check" not in argv:
-        FILE.write_text(document)
-        return 0
-    if FILE.read_text() != document:
-        print("openapi.json is stale: run `make openapi`", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(write_or_check(_FILE, public_document(), sys.argv[1:]))
