@@ -1,4 +1,4 @@
-"""Checks on the data of the question bank: schema, counts, plain wording and no duplicates.
+"""Checks on the data of the question bank and of the spoken answers to its technical questions.
 
 The models below are independent of the code that loads the bank.
 """
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 import coach_ai
 
 BANK = Path(coach_ai.__file__).parent / "questions" / "bank"
+ANSWERS = Path(__file__).parents[1] / "graded" / "technical_tuning.yaml"
 MIN_QUESTIONS_BY_TYPE = {"behavioral": 35, "general": 15, "system_design": 15, "technical": 70}
 MIN_TECHNICAL_FIELDS = 10
 MIN_QUESTIONS_PER_FIELD = 2
@@ -26,6 +27,7 @@ MAX_SIMILARITY = 0.85
 # A gesture at a topic is too short to match by meaning; a long sentence holds several claims.
 ACCEPTED_WORDS = range(5, 21)
 WRONG_WORDS = range(5, 26)
+ANSWER_WORDS = range(60, 151)
 JARGON = re.compile(r"\b(away|bury|door|nobody|whoever|told|said|for ever)\b", re.IGNORECASE)
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
@@ -81,6 +83,29 @@ class Question(_Model):
         if len(set(ids)) != len(ids):
             raise ValueError("ids of points and misconceptions repeat")
         return self
+
+
+class SpokenAnswer(_Model):
+    text: str
+    covers: list[Slug] = []
+    partly: list[Slug] = []
+    contradicts: list[Slug] = []
+    misconceptions: list[Slug] = []
+
+
+class AnswersByKind(_Model):
+    right: SpokenAnswer
+    partly: SpokenAnswer
+    wrong: SpokenAnswer
+    nonsense: SpokenAnswer
+
+    def all(self) -> tuple[SpokenAnswer, ...]:
+        return (self.right, self.partly, self.wrong, self.nonsense)
+
+
+class AnsweredQuestion(_Model):
+    question: Slug
+    answers: AnswersByKind
 
 
 @cache
@@ -238,3 +263,56 @@ def test_written_texts_avoid_unclear_words() -> None:
 def test_files_are_ascii_english() -> None:
     for path in BANK.glob("*.yaml"):
         assert path.read_text("utf-8").isascii(), path.name
+
+
+@cache
+def _answered() -> tuple[tuple[Question, AnswersByKind], ...]:
+    """Return every technical question of the tuning set with its four answers."""
+    by_id = {question.id: question for question in _questions()}
+    entries = [
+        AnsweredQuestion.model_validate(one) for one in yaml.safe_load(ANSWERS.read_text("utf-8"))
+    ]
+    return tuple((by_id[entry.question], entry.answers) for entry in entries)
+
+
+def test_answers_exist_for_twenty_different_technical_questions() -> None:
+    questions = [question for question, _ in _answered()]
+    assert len({question.id for question in questions}) == len(questions) == 20
+    assert {question.type for question in questions} == {"technical"}
+
+
+def test_answer_labels_name_existing_points_once() -> None:
+    for question, answers in _answered():
+        points = {point.id for point in question.points}
+        misconceptions = {one.id for one in question.misconceptions}
+        for answer in answers.all():
+            labels = [*answer.covers, *answer.partly, *answer.contradicts]
+            assert len(set(labels)) == len(labels), question.id
+            assert set(labels) <= points, question.id
+            assert set(answer.misconceptions) <= misconceptions, question.id
+
+
+def test_answer_kinds_agree_with_their_labels() -> None:
+    for question, answers in _answered():
+        musts = {point.id for point in question.points if point.importance == "must"}
+        right, partly, wrong, nonsense = answers.all()
+        assert musts <= set(right.covers), question.id
+        assert not right.contradicts and not right.misconceptions, question.id
+        assert partly.covers and not musts <= set(partly.covers), question.id
+        assert not partly.contradicts and not partly.misconceptions, question.id
+        assert wrong.misconceptions, question.id
+        assert not (nonsense.covers or nonsense.partly or nonsense.misconceptions), question.id
+
+
+def test_answers_have_the_length_of_a_spoken_answer() -> None:
+    for question, answers in _answered():
+        for answer in answers.all():
+            assert _count_words(answer.text) in ANSWER_WORDS, (question.id, answer.text)
+
+
+def test_answers_do_not_repeat_wordings_of_the_bank() -> None:
+    for question, answers in _answered():
+        wordings = [_plain(text) for text in _spoken_right(question) + _spoken_wrong(question)]
+        for answer in answers.all():
+            text = _plain(answer.text)
+            assert [wording for wording in wordings if wording in text] == [], question.id
