@@ -64,7 +64,7 @@ async def test_a16_reuse_after_grace_period_revokes_login(
 
 @pytest.mark.parametrize(
     ("table", "column", "key"),
-    [("refresh_tokens", "expires_at", "login_id"), ("logins", "ends_at", "id")],
+    [("refresh_tokens", "expires_at", "login_id"), ("logins", "expires_at", "id")],
 )
 async def test_a19_refresh_expires_after_seven_days_and_login_after_ninety(
     target: SystemUnderTest, alice: ApiUser, table: str, column: str, key: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ async def test_a13_tokens_of_retired_key_work_and_of_revoked_key_do_not(
         async with ApiUser(target) as before:
             await before.register()
             old = jwt.get_unverified_header(before.token)["kid"]
-            new = (await _keys(tmp_path, "rotate")).split()[0]
+            (new,) = re.findall(r"Published key (\w+);", await _keys(tmp_path, "rotate"))
 
             async def is_new_key_signing() -> bool:
                 async with ApiUser(target) as after:
@@ -49,7 +50,7 @@ async def test_a13_tokens_of_retired_key_work_and_of_revoked_key_do_not(
             states = {line.split()[0]: line.split()[1] for line in listed.splitlines()}
             assert states == {old: "retired", new: "active"}
 
-            await _keys(tmp_path, "retire", old)
+            await _keys(tmp_path, "revoke", old)
 
             async def is_old_key_rejected() -> bool:
                 return (await before.call("GET", "/auth/me")).status_code == 401

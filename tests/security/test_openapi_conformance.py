@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from coach_common.ids import new_id
-from coach_gateway.own import public_document
+from coach_gateway.local_routes import public_document
 
 schema = schemathesis.openapi.from_dict(public_document())
 

@@ -45,6 +45,8 @@ class Subcommand:
 
     handler: Callable[..., Awaitable[str]]
     arguments: Sequence[str] = ()
+    aliases: Sequence[str] = ()
+    """Former names. They still work and are not listed in the help."""
 
 
 def admin_command(
@@ -63,12 +65,17 @@ def admin_command(
     def command(argv: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"coach {name}")
         subparsers = parser.add_subparsers(dest="subcommand", required=True)
+        aliases = {
+            alias: name_
+            for name_, subcommand in subcommands.items()
+            for alias in subcommand.aliases
+        }
         for name_, subcommand in subcommands.items():
             summary = (subcommand.handler.__doc__ or "").splitlines()[0]
             subparser = subparsers.add_parser(name_, help=summary)
             for argument in subcommand.arguments:
                 subparser.add_argument(argument)
-        parsed = vars(parser.parse_args(argv))
+        parsed = vars(parser.parse_args([aliases.get(argv[0], argv[0]), *argv[1:]] if argv else []))
         subcommand = subcommands[parsed.pop("subcommand")]
         logs.configure(level="ERROR", json=False)
         loaded_settings = settings.load(**_local_settings(build))

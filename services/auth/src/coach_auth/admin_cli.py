@@ -1,4 +1,4 @@
-"""What operators type: `coach auth keys …` and `coach users …`, as lines to print."""
+"""Operator commands `coach auth keys …` and `coach users …`. Each returns the text to print."""
 
 import getpass
 import sys
@@ -18,7 +18,7 @@ from coach_common.service import Service
 
 
 async def list_keys(service: Service) -> str:
-    """List the signing keys: id, state, made, active since, trusted until."""
+    """List the signing keys: id, state, created, active since, trusted until."""
     lines = [
         f"{key.kid}  {key.state:9}  {_format_time(key.created_at)}"
         f"  {_format_time(key.activated_at)}  {_format_time(key.trusted_until)}"
@@ -28,7 +28,7 @@ async def list_keys(service: Service) -> str:
 
 
 async def rotate_keys(service: Service) -> str:
-    """Publish a new key; it signs once every verifier has had the time to see it."""
+    """Publish a new key. It becomes active after every verifier has fetched it."""
     deps = _deps(service)
     key = await signing_keys.publish_key(deps)
     active_at = _format_time(key.created_at + deps.key_policy.publication_lead)
@@ -36,13 +36,13 @@ async def rotate_keys(service: Service) -> str:
 
 
 async def revoke_key(service: Service, kid: str) -> str:
-    """Erase a key that somebody else has: its tokens are refused, phones refresh."""
+    """Revoke a compromised key. Its tokens are rejected; clients refresh."""
     await signing_keys.revoke_key(_deps(service), kid)
     return f"{kid} is revoked; its tokens are rejected everywhere within two minutes."
 
 
 async def create_user(service: Service, email: str, name: str | None) -> str:
-    """Make an account; the password comes from the terminal or from standard input."""
+    """Create an account. The password is read from the terminal or from standard input."""
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     try:
         registration = RegisterRequest(email=email, password=password, name=name)
@@ -61,18 +61,18 @@ async def create_user(service: Service, email: str, name: str | None) -> str:
 
 
 async def show_user(service: Service, email: str) -> str:
-    """Show an account and how many logins of it live."""
+    """Show an account and its number of live logins."""
     user, logins = await accounts.show_user(_deps(service), email)
     return f"{_format_user(user)}  {logins} logins"
 
 
 async def disable_user(service: Service, email: str) -> str:
-    """End all logins of an account and let nobody sign in to it."""
+    """Disable an account: revoke all its logins and reject new ones."""
     return _format_user(await accounts.set_user_active(_deps(service), email, is_active=False))
 
 
 async def enable_user(service: Service, email: str) -> str:
-    """Let the person sign in again."""
+    """Enable an account."""
     return _format_user(await accounts.set_user_active(_deps(service), email, is_active=True))
 
 
@@ -94,7 +94,7 @@ def _format_time(at: datetime | None) -> str:
 KEY_SUBCOMMANDS = {
     "list": Subcommand(list_keys),
     "rotate": Subcommand(rotate_keys),
-    "retire": Subcommand(revoke_key, ("kid",)),
+    "revoke": Subcommand(revoke_key, ("kid",), aliases=("retire",)),
 }
 USER_SUBCOMMANDS = {
     "create": Subcommand(create_user, ("email", "--name")),

@@ -1,4 +1,4 @@
-"""The composition root of auth."""
+"""Composition root of auth."""
 
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from coach_common.tokens import AccessTokenVerifier
 
 
 def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
-    """Put the service together; nothing runs yet."""
+    """Build the service without starting it."""
     database = Database.from_settings(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
     passwords = PasswordHasher(settings.bcrypt_cost)
     token_policy = TokenPolicy(
@@ -63,8 +63,8 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         database=database,
         package="coach_auth",
         workers={
-            "purge": partial(workers.purge_expired_logins, deps),
-            "signing keys": partial(workers.rotate_keys, deps),
+            "login_purge": partial(workers.purge_expired_logins, deps),
+            "signing_key_rotation": partial(workers.rotate_keys, deps),
         },
         retention_tables=(tables.INBOX,),
         on_start=(partial(signing_keys.get_signing_key, deps),),

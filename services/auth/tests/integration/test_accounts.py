@@ -10,7 +10,7 @@ from sqlalchemy import select
 from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
-from coach_auth.tables import AUDIT, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
+from coach_auth.tables import AUDIT_LOG, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
 from coach_auth.use_cases import signing_keys
 from coach_common.config import SettingsError
 from coach_common.db.migrate import schema_differences
@@ -185,7 +185,7 @@ async def test_reuse_after_successor_was_used_revokes_login(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert len((await _revoked(client))["revoked"]) == 1
     async with deps.db.read_only() as tx:
-        assert [row["what"] for row in await tx.fetch_all(select(AUDIT))] == [
+        assert [row["action"] for row in await tx.fetch_all(select(AUDIT_LOG))] == [
             "refresh token reused"
         ]
 

@@ -1,5 +1,6 @@
 """What operators type, against the tables of a running service."""
 
+import asyncio
 import io
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from coach_auth import __main__ as commands
 from coach_auth import admin_cli
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
-from coach_auth.tables import AUDIT
+from coach_auth.tables import AUDIT_LOG
 from coach_auth.use_cases import signing_keys
 from coach_common.errors import CoachError, InvalidInput
 from coach_common.events.catalog import UserRegistered
@@ -81,7 +82,7 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     assert (await _login(client)).status_code == 200
     assert (await phone.refresh()).status_code == 401
     async with deps.db.read_only() as tx:
-        assert sorted(row["what"] for row in await tx.fetch_all(select(AUDIT))) == [
+        assert sorted(row["action"] for row in await tx.fetch_all(select(AUDIT_LOG))) == [
             "disabled by an operator",
             "enabled by an operator",
         ]
@@ -119,8 +120,6 @@ async def test_commands_need_only_environment_settings_and_no_broker(
     capsys: pytest.CaptureFixture[str],
     typed: Callable[[str], None],
 ) -> None:
-    import asyncio
-
     _environment(monkeypatch, settings)
     typed(PASSWORD)
     codes = [
@@ -136,3 +135,30 @@ async def test_commands_need_only_environment_settings_and_no_broker(
     assert "1 logins" not in out and "0 logins" in out
     assert "published" in out.splitlines()[-1]
     assert err.splitlines() == ["error: There is no account with this e-mail."]
+
+
+@pytest.mark.parametrize("verb", ["revoke", "retire"])
+async def test_key_can_be_revoked_under_current_and_former_name(
+    service: Service,
+    settings: AuthSettings,
+    deps: Deps,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+) -> None:
+    _environment(monkeypatch, settings)
+    active = (await signing_keys.get_signing_key(deps)).kid
+
+    code = await asyncio.to_thread(commands.main, ["keys", verb, active])
+
+    assert code == 0
+    assert active in capsys.readouterr().out
+    assert active not in [key.kid for key in await signing_keys.list_keys(deps)]
+
+
+def test_former_verb_is_not_listed_in_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        commands.keys(["--help"])
+
+    out = capsys.readouterr().out
+    assert "revoke" in out and "retire" not in out
