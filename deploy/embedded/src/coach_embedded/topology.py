@@ -29,7 +29,7 @@ log = logs.get_logger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _BUCKET = "genai-coach"
-_STORE_LIMITS = HttpLimits(
+STORE_LIMITS = HttpLimits(
     max_connections_per_address=1_000, body_timeout_seconds=3_600.0, closes_early_responses=True
 )
 """A recording of 500 MiB may take an hour on a slow network."""
@@ -82,7 +82,7 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
                 ),
                 settings=settings,
                 transport=SqliteTransport(broker),
-                http=HttpOptions(service="store", limits=_STORE_LIMITS),
+                http=HttpOptions(service="store", limits=STORE_LIMITS),
             ),
             store_listener,
         ),
