@@ -56,16 +56,21 @@ class Service:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one."""
+    """Return a listening socket. Port 0 takes a free one; host `::` listens on IPv4 as well."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=1024)
+    is_dual = host == "::" and socket.has_dualstack_ipv6()
+    listener = socket.create_server(
+        (host, port), family=family, backlog=1024, dualstack_ipv6=is_dual
+    )
     # What is accepted inherits it: an answer in two pieces would wait 40 ms for the second.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 @asynccontextmanager
-async def running(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+async def running(
+    service: Service, listener: socket.socket, *more_listeners: socket.socket
+) -> AsyncIterator[None]:
     """Run a migrated service while the block lasts.
 
     On the way out, in this order: no new requests, workers end, handlers of events finish,
@@ -90,7 +95,7 @@ async def running(service: Service, listener: socket.socket) -> AsyncIterator[No
                     "service.dependency_unavailable", service=service.name, reason=str(error)
                 )
         await stack.enter_async_context(_background_tasks(service.name, service.workers))
-        await stack.enter_async_context(_http_server(service, listener))
+        await stack.enter_async_context(_http_server(service, [listener, *more_listeners]))
         log.info("service.started", service=service.name, port=listener.getsockname()[1])
         yield
         log.info("service.stopping", service=service.name)
@@ -126,7 +131,7 @@ async def close(service: Service) -> None:
 
 
 @asynccontextmanager
-async def _http_server(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+async def _http_server(service: Service, listeners: list[socket.socket]) -> AsyncIterator[None]:
     http = service.http or HttpOptions(service=service.name)
     options: dict[str, Any] = {
         "http": http.create_factory(),
@@ -141,7 +146,7 @@ async def _http_server(service: Service, listener: socket.socket) -> AsyncIterat
     }
     config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)
-    task = asyncio.create_task(server.serve([listener]), name=f"{service.name}.http")
+    task = asyncio.create_task(server.serve(listeners), name=f"{service.name}.http")
     try:
         while not server.started:
             if task.done():
