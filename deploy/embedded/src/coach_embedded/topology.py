@@ -83,7 +83,10 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
         (
             coach_auth.app.build(
                 AuthSettings.load(
-                    **shared, database_url=sqlite_url(folder, "auth"), secret_key=secrets.secret_key
+                    **shared,
+                    database_url=sqlite_url(folder, "auth"),
+                    secret_key=secrets.secret_key,
+                    mail_dir=folder / "mail",
                 ),
                 SqliteTransport(broker),
             ),

@@ -12,18 +12,18 @@ class SettingsError(SystemExit):
 
 
 _PLACEHOLDER_PATTERN = re.compile(
-    r"change.?(me|it|this)|your.?secret|placeholder|(.)\2*\Z", re.IGNORECASE
+    r"change.?(me|it|this)|your.?secret|placeholder|change.in.production|\A(.)\2*\Z", re.IGNORECASE
 )
 
 
 def _reject_placeholder(value: str) -> str:
-    if _PLACEHOLDER_PATTERN.match(value) or "change-in-production" in value.lower():
+    if _PLACEHOLDER_PATTERN.search(value):
         raise ValueError("is a placeholder; generate a value of your own")
     return value
 
 
 SecretSetting = Annotated[str, AfterValidator(_reject_placeholder)]
-"""Text that must not be what some example or template says."""
+"""A secret that must not be a placeholder from documentation or templates."""
 
 
 class Settings(BaseSettings):

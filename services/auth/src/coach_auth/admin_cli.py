@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from coach_auth.deps import Deps
-from coach_auth.domain import User
+from coach_auth.domain import ClientInfo, User
 from coach_auth.schemas import RegisterRequest
-from coach_auth.use_cases import accounts, signing_keys
+from coach_auth.use_cases import accounts, recovery, signing_keys
 from coach_common.cli import Subcommand
 from coach_common.clock import rfc3339
 from coach_common.errors import InvalidInput
@@ -53,6 +53,7 @@ async def create_user(service: Service, email: str, name: str | None) -> str:
         ) from None
     user = await accounts.create_user(
         _deps(service),
+        ClientInfo("operator"),
         email=registration.email,
         password=registration.password,
         name=registration.name,
@@ -74,6 +75,14 @@ async def disable_user(service: Service, email: str) -> str:
 async def enable_user(service: Service, email: str) -> str:
     """Enable an account."""
     return _format_user(await accounts.set_user_active(_deps(service), email, is_active=True))
+
+
+async def reset_password(service: Service, email: str) -> str:
+    """Send a password reset mail, or print the token if SMTP is not configured."""
+    token = await recovery.start_password_reset(_deps(service), email)
+    if token is None:
+        return "A password reset mail is queued; the running service sends it."
+    return f"Token for POST /auth/password/reset, valid for 30 minutes, usable once:\n{token}"
 
 
 def _deps(service: Service) -> Deps:
@@ -101,4 +110,5 @@ USER_SUBCOMMANDS = {
     "show": Subcommand(show_user, ("email",)),
     "disable": Subcommand(disable_user, ("email",)),
     "enable": Subcommand(enable_user, ("email",)),
+    "reset-password": Subcommand(reset_password, ("email",)),
 }

@@ -47,6 +47,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 _WHY = {
     "400": "It cannot be done as asked, or the request is broken.",
     "401": "There is no valid proof of who asks.",
+    "403": "Not allowed, such as a wrong current password.",
     "404": "It does not exist, or is somebody else's.",
     "409": "It contradicts what already stands.",
     "413": "Larger than may be.",

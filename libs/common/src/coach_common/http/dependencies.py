@@ -33,7 +33,7 @@ async def _service_token(request: Request, credentials: _Credentials) -> None:
         raise Unauthenticated("Invalid service token.", code="token_invalid")
 
 
-def _deps(request: Request) -> Any:
+async def _deps(request: Request) -> Any:
     return request.app.state.deps
 
 
