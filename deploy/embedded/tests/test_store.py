@@ -182,7 +182,7 @@ async def test_put_that_offers_an_upgrade_stores_the_whole_body(
     store: ObjectStore, upgrade: str
 ) -> None:
     response = await _put_raw(
-        await _place(store),
+        await _presign(store),
         "content-length: 5",
         "connection: Upgrade, HTTP2-Settings",
         f"upgrade: {upgrade}",
@@ -197,7 +197,7 @@ async def test_put_that_offers_an_upgrade_stores_the_whole_body(
 async def test_rejected_put_whose_body_is_incomplete_closes_the_connection(
     store: ObjectStore,
 ) -> None:
-    url = (await _place(store, size=None)).replace("00000000.m4a", "00000001.m4a")
+    url = (await _presign(store, size=None)).replace("00000000.m4a", "00000001.m4a")
 
     response = await _put_raw(url, "content-length: 1000000", body=b"x" * 1000)
 
@@ -206,6 +206,6 @@ async def test_rejected_put_whose_body_is_incomplete_closes_the_connection(
 
 
 async def test_oversized_headers_are_rejected(store: ObjectStore) -> None:
-    response = await _put_raw(await _place(store), "x-large: " + "x" * 40_000, body=b"")
+    response = await _put_raw(await _presign(store), "x-large: " + "x" * 40_000, body=b"")
 
     assert response.startswith(b"HTTP/1.1 431 ")

@@ -98,6 +98,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                     **shared,
                     database_url=sqlite_url(data_dir, "auth"),
                     secret_key=secrets.secret_key,
+                    mail_dir=data_dir / "mail",
                 ),
                 SqliteTransport(broker),
             ),

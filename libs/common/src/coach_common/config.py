@@ -22,12 +22,12 @@ class SettingsError(SystemExit):
 
 
 _PLACEHOLDER_PATTERN = re.compile(
-    r"change.?(me|it|this)|your.?secret|placeholder|(.)\2*\Z", re.IGNORECASE
+    r"change.?(me|it|this)|your.?secret|placeholder|change.in.production|\A(.)\2*\Z", re.IGNORECASE
 )
 
 
 def _reject_placeholder(value: str) -> str:
-    if _PLACEHOLDER_PATTERN.match(value) or "change-in-production" in value.lower():
+    if _PLACEHOLDER_PATTERN.search(value):
         raise ValueError("is a placeholder; generate a value of your own")
     return value
 

@@ -47,6 +47,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 _STATUS_DESCRIPTIONS = {
     "400": "Bad request.",
     "401": "Missing, invalid or expired access token.",
+    "403": "Not allowed, such as a wrong current password.",
     "404": "Not found, or not owned by the current user.",
     "409": "Conflicts with the current state.",
     "413": "Payload too large.",
