@@ -137,7 +137,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         from coach_common.service import Service
 
         app = application() if name == "upstream" else verifier(rest[1])
-        built = Service(name, app, Settings(), FakeTransport())
+        built = Service(name, app, Settings(), FakeTransport(), deps=None)
     async with service.running(built, listener):
         await service.wait_for_shutdown()
 

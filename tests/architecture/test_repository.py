@@ -14,9 +14,9 @@ PACKAGES = sorted(file.parent for file in ROOT.glob("*/*/pyproject.toml"))
 _IMPORTED_AS = {
     "alembic": "alembic", "boto3": "boto3", "botocore": "boto3", "cryptography": "cryptography",
     "fastapi": "fastapi", "faststream": "faststream", "httpx": "httpx", "jwt": "pyjwt",
-    "prometheus_client": "prometheus-client", "pydantic": "fastapi", "pydantic_core": "fastapi",
-    "starlette": "fastapi",
-    "pydantic_settings": "pydantic-settings", "sqlalchemy": "sqlalchemy", "structlog": "structlog",
+    "prometheus_client": "prometheus-client", "pydantic": "fastapi", "starlette": "fastapi",
+    "pydantic_core": "fastapi", "pydantic_settings": "pydantic-settings",
+    "sqlalchemy": "sqlalchemy", "structlog": "structlog",
     "uuid_utils": "uuid-utils", "uvicorn": "uvicorn", "uvloop": "uvloop", "bcrypt": "bcrypt",
     "email_validator": "email-validator", "httptools": "httptools", "openai": "openai",
     "faster_whisper": "faster-whisper", "av": "faster-whisper", "numpy": "numpy", "yaml": "pyyaml",

@@ -68,7 +68,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
     }
     urls = {"sessions_url": _url(sessions), "media_url": _url(media), "ai_url": _url(ai)}
 
-    services: list[tuple[Service, socket.socket]] = [
+    services: list[tuple[Service[object], socket.socket]] = [
         (
             Service(
                 name="store",
@@ -81,6 +81,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                 ),
                 settings=settings,
                 transport=SqliteTransport(broker),
+                deps=None,
             ),
             store_listener,
         ),

@@ -24,7 +24,9 @@ from coach_gateway.upstream_client import UpstreamClient
 log = logs.get_logger(__name__)
 
 
-def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
+def build(
+    settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now
+) -> Service[None]:
     """Build the gateway. Nothing runs yet."""
     for old, new in find_deprecated_settings().items():
         log.warning("setting.deprecated", setting=old, use=new)
@@ -77,6 +79,7 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         ),
         settings=settings,
         transport=transport,
+        deps=None,
         subscriptions=subscribe("gateway", push_hub, SUBSCRIPTIONS, is_transient=True),
         workers={
             "revocations": revocations.poll_forever,

@@ -67,7 +67,7 @@ async def strict_gateway(upstreams: Any, issuer: TokenIssuer) -> AsyncIterator[S
     )  # fmt: skip
     async with (
         running(
-            Service("all", upstream_app, Settings(shutdown_seconds=1), FakeTransport()),
+            Service("all", upstream_app, Settings(shutdown_seconds=1), FakeTransport(), deps=None),
             upstream_listener,
         ),
         running(service, gateway_listener),

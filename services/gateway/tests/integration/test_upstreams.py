@@ -91,7 +91,7 @@ def open_gateway(upstreams: Any, issuer: TokenIssuer) -> OpenGateway:
         async with AsyncExitStack() as stack:
             auth, listener = listen("127.0.0.1", 0), listen("127.0.0.1", 0)
             auth_service = Service(
-                "auth", upstreams.app("auth", issuer), Settings(), FakeTransport()
+                "auth", upstreams.app("auth", issuer), Settings(), FakeTransport(), deps=None
             )
             await stack.enter_async_context(running(auth_service, auth))
             auth_url = f"http://127.0.0.1:{auth.getsockname()[1]}"
