@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := libs/common services/auth services/sessions services/media services/ai services/gateway deploy/embedded
 STAMP := .venv/.ready
+# Most tests wait for processes and timers, so two cores keep four test processes busy.
+TEST_WORKERS ?= 4
 UV_VERSION := 0.13.9
 # OpenBLAS threads spin while they wait. On a loaded machine a second thread makes the embeddings five times slower.
 export OPENBLAS_NUM_THREADS ?= 1
@@ -61,7 +63,11 @@ programs:  ## install nginx and wrk from Debian packages, for the gateway benchm
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
 test: setup servers  ## run all tests: unit, contract, integration and end-to-end, on both profiles
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+test-fast: setup  ## run unit and contract tests that need no servers, in under a minute
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not servers and not speech" \
+	  libs services/*/tests/unit tests/contract tests/architecture
 
 check: setup  ## check format, lint, types, imports, words, secrets, generated files, Dockerfile, compose
 	$(BIN)/ruff format --check .
@@ -121,4 +127,4 @@ up:  ## build and start the docker compose deployment
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test test-fast check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from coach_common import logs
 from coach_common.config import Settings
 from coach_common.db import migrate
-from coach_common.db.database import Database
+from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.errors import Unavailable
 from coach_common.http.protocol import HttpOptions
 from coach_common.messaging.relay import OutboxRelay
@@ -81,7 +81,10 @@ async def running(service: Service[object], listener: socket.socket) -> AsyncIte
             stack.push_async_callback(close)
         if service.database is not None:
             stack.push_async_callback(service.database.close)
+            database = service.database
             background_tasks: dict[str, Worker] = {"purge": lambda: _purge_old_rows(service)}
+            if database.is_sqlite:
+                background_tasks["truncate_wal"] = lambda: _truncate_wal(database)
             if service.database.outbox is not None:
                 background_tasks["relay"] = OutboxRelay(service.database, service.transport).run
             await stack.enter_async_context(_background_tasks(service.name, background_tasks))
@@ -187,6 +190,12 @@ async def _run_with_restarts(service: str, name: str, worker: Worker) -> None:
         except Exception:
             log.exception("worker.crashed", service=service, worker=name)
         await asyncio.sleep(_RESTART_DELAY_SECONDS)
+
+
+async def _truncate_wal(database: Database) -> None:
+    while True:
+        await asyncio.sleep(WAL_TRUNCATE_SECONDS)
+        await database.truncate_wal()
 
 
 async def _purge_old_rows(service: Service[object]) -> None:

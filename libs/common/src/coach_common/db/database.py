@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -27,8 +27,12 @@ from coach_common.errors import TransactionConflict, Unavailable
 RETENTION = timedelta(days=30)
 """How long inbox rows and tombstones are kept: longer than dead letters may be replayed."""
 
+WAL_TRUNCATE_SECONDS = 20.0
+"""How often SQLite's write-ahead log is emptied, so that deleted rows do not stay in it."""
+
 _MAX_CONCURRENT_TRANSACTIONS = 16
 _BUSY_TIMEOUT_MS = 5_000
+_UNAVAILABLE = "The database is temporarily unavailable. Please try again."
 _MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
 _DISK_FULL_CODES = {1021, 1114}
 
@@ -64,6 +68,7 @@ class Database:
         self._read_slots = asyncio.Semaphore(slots)
         # SQLite has one writer and polls its lock. Waiting here instead keeps the order of arrival.
         self._write_slots = asyncio.Semaphore(1) if self.is_sqlite else self._read_slots
+        self._has_wal_content = self.is_sqlite
 
     @classmethod
     def from_settings(
@@ -100,6 +105,7 @@ class Database:
             yield tx
             fault_injection.crash_point("transaction.before_commit")
             await connection.commit()
+            self._has_wal_content = self.is_sqlite
             fault_injection.crash_point("transaction.committed")
         if tx.emitted_count:
             self.outbox_written.set()
@@ -113,7 +119,15 @@ class Database:
     @asynccontextmanager
     async def _connection(self, begin: str) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self.engine.connect() as connection:
+            async with AsyncExitStack() as stack:
+                try:
+                    connection = await stack.enter_async_context(self.engine.connect())
+                except (SQLAlchemyError, OSError):
+                    raise
+                except Exception as error:
+                    # A driver may raise anything while it connects: asyncmy raises RuntimeError
+                    # if a proxy accepts the connection and resets it at once.
+                    raise Unavailable(_UNAVAILABLE) from error
                 if self.is_sqlite:
                     await connection.exec_driver_sql(begin)
                 yield connection
@@ -124,9 +138,7 @@ class Database:
         except DBAPIError as error:
             raise _translate_error(error) from error
         except OSError as error:
-            raise Unavailable(
-                "The database is temporarily unavailable. Please try again."
-            ) from error
+            raise Unavailable(_UNAVAILABLE) from error
 
     async def _insert_inbox_row(self, connection: AsyncConnection, message: MessageContext) -> None:
         if self.inbox is None:
@@ -151,6 +163,20 @@ class Database:
             column = table.c["handled_at" if "handled_at" in table.c else "deleted_at"]
             async with self.transaction() as tx:
                 await tx.execute(delete(table).where(column < before))
+
+    async def truncate_wal(self) -> None:
+        """Empty SQLite's write-ahead log if anything was committed since the last call.
+
+        Without this an idle server keeps deleted rows readable in the `-wal` file. Does nothing
+        on other databases. A log that a reader still uses is emptied by a later call.
+        """
+        if not self._has_wal_content:
+            return
+        self._has_wal_content = False
+        async with self._write_slots, self.engine.connect() as connection:
+            result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_busy = result.scalar()
+        self._has_wal_content = self._has_wal_content or bool(is_busy)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -197,6 +223,7 @@ def _set_sqlite_pragmas(connection: Any, _: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = ON",
         f"busy_timeout = {_BUSY_TIMEOUT_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
@@ -218,9 +245,9 @@ def _translate_error(error: DBAPIError) -> SQLAlchemyError | Unavailable:
     if number in _DISK_FULL_CODES or "disk is full" in message:
         return Unavailable("The database is out of disk space.", retry_after_seconds=60)
     if error.connection_invalidated or (isinstance(number, int) and 2000 <= number < 2100):
-        return Unavailable("The database is temporarily unavailable. Please try again.")
+        return Unavailable(_UNAVAILABLE)
     if isinstance(number, int) and number in {1040, 1053, 1129, 1152, 1927}:
         return Unavailable("The database is overloaded. Please try again.")
     if "unable to open database" in message:
-        return Unavailable("The database is temporarily unavailable. Please try again.")
+        return Unavailable(_UNAVAILABLE)
     return error

@@ -3,10 +3,11 @@
 import asyncio
 from datetime import timedelta
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 
 from coach_common import fault_injection, logs, telemetry
 from coach_common.db.database import Database, database_now
+from coach_common.db.leases import is_lease_free
 from coach_common.errors import CoachError
 from coach_common.messaging.subscriptions import OutboxMessage, Transport
 
@@ -52,15 +53,14 @@ class OutboxRelay:
                 log.warning(
                     "relay.publish_unavailable", service=self._database.source, reason=str(error)
                 )
-                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+                was_notified = await self._back_off()
                 continue
             except Exception:
                 log.exception("relay.failed", service=self._database.source)
-                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+                was_notified = await self._back_off()
                 continue
             if published < claimed:
-                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
-                was_notified = False
+                was_notified = await self._back_off()
             elif claimed < _BATCH_SIZE:
                 was_notified = await self._wait_for_commit()
 
@@ -94,7 +94,9 @@ class OutboxRelay:
             now = await database_now(tx)
             rows = await tx.fetch_all(
                 select(outbox.c.id, outbox.c.type, outbox.c.body)
-                .where(or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until < now))
+                .where(
+                    is_lease_free(outbox.c.claimed_until, now=now, duration=self._claim_duration)
+                )
                 .order_by(outbox.c.id)
                 .limit(_BATCH_SIZE)
                 .with_for_update(skip_locked=True)
@@ -122,8 +124,13 @@ class OutboxRelay:
                 .values(claimed_until=None)
             )
 
+    async def _back_off(self) -> bool:
+        """Wait after a failed pass. Returns False: the next pass counts the rows that wait."""
+        await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+        return False
+
     async def _wait_for_commit(self) -> bool:
-        """Wait for a commit or the poll interval. Returns whether there was a commit."""
+        """Return True if a commit ended the wait, or False if the poll interval did."""
         try:
             async with asyncio.timeout(_POLL_SECONDS):
                 return await self._database.outbox_written.wait()

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from coach_common import fault_injection, logs
-from coach_common.db.database import Database
+from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.db.migrate import upgrade
 from coach_common.db.tables import Id, LongText, UtcDateTime, new_metadata
 from coach_common.ids import new_id
@@ -55,6 +55,7 @@ MESSAGES = Table(
     Index("ix_messages_queue_due_at", "queue", "due_at"),
 )
 
+_MAX_DELAY = timedelta(seconds=max(RETRY_DELAYS_SECONDS))
 _PREFETCH = 16
 _POLL_SECONDS = 1.0
 _ERROR_BACKOFF_SECONDS = 1.0
@@ -68,13 +69,18 @@ class SqliteBroker:
         self.database = Database(url, source="broker")
         self.wake_events: dict[str, asyncio.Event] = {}
         self.transient_subscriptions: list[Subscription] = []
+        self._maintenance: asyncio.Task[None] | None = None
         self._queues_by_event_type: dict[str, list[str]] = {}
         for queue, event_type in durable_queues().items():
             self._queues_by_event_type.setdefault(event_type, []).append(queue)
 
     async def open(self) -> None:
-        """Create or migrate the file, and delete unrouted events older than 7 days."""
+        """Create or migrate the file and start its maintenance."""
         await upgrade(self.database, "coach_common.messaging")
+        self._maintenance = asyncio.create_task(self._maintain(), name="broker.maintenance")
+
+    async def purge_unrouted(self) -> None:
+        """Delete unrouted events older than 7 days."""
         before = self.database.clock() - timedelta(seconds=UNROUTED_TTL_SECONDS)
         async with self.database.transaction() as tx:
             await tx.execute(
@@ -84,8 +90,21 @@ class SqliteBroker:
             )
 
     async def close(self) -> None:
-        """Close the file."""
+        """Stop the maintenance and close the file."""
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
         await self.database.close()
+
+    async def _maintain(self) -> None:
+        """Purge unrouted events and truncate the write-ahead log until cancelled."""
+        while True:
+            try:
+                await self.purge_unrouted()
+                await self.database.truncate_wal()
+            except Exception:
+                log.exception("broker.maintenance_failed")
+            await asyncio.sleep(WAL_TRUNCATE_SECONDS)
 
     async def enqueue(self, events: Sequence[OutboxMessage]) -> None:
         """Insert a row per event and bound queue, then wake the consumers."""
@@ -132,9 +151,10 @@ class SqliteBroker:
             if row["id"] in in_flight_ids:
                 continue
             due_at: datetime = row["due_at"]
-            if due_at > now:
+            # Further ahead than any retry delay: scheduled before the clock was set back.
+            if now < due_at <= now + _MAX_DELAY:
                 wait_seconds = min(wait_seconds, (due_at - now).total_seconds())
-                break
+                continue
             if len(due_messages) < capacity:
                 due_messages.append((row["id"], row["body"].encode(), row["attempt"]))
         return due_messages, max(wait_seconds, 0.01)
