@@ -342,7 +342,7 @@ def paired(found: Results, upstream: str, connections: int, other: str) -> float
 
 def report(found: Results) -> str:
     lines = [
-        "# The gateway beside nginx",
+        "# Gateway vs nginx",
         "",
         "Made by `make bench-gateway`: wrk, the hop and the upstream share two cores; medians of"
         f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios of one run mean something."

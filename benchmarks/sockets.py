@@ -424,7 +424,7 @@ async def _is_ready(port: int) -> bool:
 def report(idle: list[Memory], pushed: list[Pushed]) -> str:
     plain = idle[0].each
     lines = [
-        "# Sockets of the gateway",
+        "# WebSocket benchmark",
         "",
         "Made by `make bench-ws`. One process each for the gateway, RabbitMQ, the publisher and the"
         " clients, on two shared cores; only what one run says belongs together.",

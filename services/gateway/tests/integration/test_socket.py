@@ -180,6 +180,8 @@ async def test_frames_become_service_calls_with_the_users_token(
         ('{"type": "audio_end"}', "live_not_started"),
         (b"\x00\x01", "live_not_started"),
         ('{"type": "dance"}', "unknown_type"),
+        ('{"type": "audio"}', "unknown_type"),
+        ('{"type": "audio", "bytes": "abc"}', "unknown_type"),
         ('{"type": ["ping"]}', "bad_json"),
         ("[]", "bad_json"),
         ("{", "bad_json"),
