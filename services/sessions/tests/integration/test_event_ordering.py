@@ -229,7 +229,9 @@ async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
 async def test_partial_metrics_never_replace_complete_ones(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    for order in itertools.permutations(("completed", "acoustic_metrics", "transcribed", "measured")):
+    for order in itertools.permutations(
+        ("completed", "acoustic_metrics", "transcribed", "measured")
+    ):
         session_id = await _create_session(client)
         facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
