@@ -210,11 +210,11 @@ async def test_body_over_limit_returns_413_with_or_without_content_length(
         for _ in range(20):
             yield b"x" * 1000
 
-    announced = await client.post("/sessions", content=b"x" * 10_001)
+    declared = await client.post("/sessions", content=b"x" * 10_001)
     streamed = await client.post("/sessions", content=chunks())
     fits = await client.post("/sessions", content=b"x" * 10_000)
 
-    assert (announced.status_code, streamed.status_code, fits.status_code) == (413, 413, 200)
+    assert (declared.status_code, streamed.status_code, fits.status_code) == (413, 413, 200)
     assert fits.json()["length"] == 10_000
 
 

@@ -55,7 +55,7 @@ async def test_invalid_utf8_closes_the_socket(open_socket: Any, user_id: UUID) -
         assert await peer.wait_closed() == 1007
 
 
-async def test_announced_oversized_frame_closes_the_socket_at_once(
+async def test_declared_oversized_frame_closes_the_socket_at_once(
     open_socket: Any, user_id: UUID
 ) -> None:
     async with open_socket(user_id) as peer:
