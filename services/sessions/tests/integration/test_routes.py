@@ -1,4 +1,4 @@
-"""The routes of sessions, as the phone meets them."""
+"""The routes of sessions."""
 
 from uuid import UUID
 
@@ -194,8 +194,8 @@ async def test_text_is_stored_and_returned_literally(client: httpx.AsyncClient) 
 
 
 async def test_missing_token_returns_401_problem(service: Service) -> None:
-    async with client_for(service) as nobody:
-        answer = await nobody.get("/sessions")
+    async with client_for(service) as anonymous:
+        answer = await anonymous.get("/sessions")
 
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
