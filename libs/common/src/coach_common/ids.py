@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562), made by the application so that they sort by time."""
+"""Identifiers: UUIDv7 (RFC 9562), created by the application, sortable by time."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -16,7 +16,9 @@ def new_id() -> UUID:
 def parse_id(
     text: str, *, resource: str = "Resource", not_found: Callable[[], NotFound] | None = None
 ) -> UUID:
-    """Return the id in `text`. Only the canonical form is an id.
+    """Return the id in `text`.
+
+    Only the canonical form is accepted, so that a resource has one URL.
 
     Args:
         text: The id as the client sent it.

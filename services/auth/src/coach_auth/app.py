@@ -15,6 +15,7 @@ from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport
 from coach_common.service import Service
 from coach_common.sliding_window import SlidingWindowCounter
@@ -27,7 +28,7 @@ def build(
     *,
     clock: Clock = utc_now,
     mailer: Mailer | None = None,
-) -> Service:
+) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
     passwords = PasswordHasher(settings.bcrypt_cost)
@@ -58,20 +59,23 @@ def build(
         mailer or create_mailer(settings),
         settings.app_url,
     )
-    app = create_app("auth", checks={"database": database.check, "broker": transport.check})
-    app.state.deps = deps
-    app.state.tokens = AccessTokenVerifier.from_settings(
+    tokens = AccessTokenVerifier.from_settings(
         settings,
         partial(signing_keys.get_public_keys, deps),
         cache_seconds=key_policy.poll_seconds,
     )
-    app.state.service_token = settings.service_token
+    app = create_app(
+        "auth",
+        checks={"database": database.check, "broker": transport.check},
+        state=AppState(deps, tokens, settings.service_token),
+    )
     app.include_router(routes.router)
     return Service(
         name="auth",
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_auth",
         workers={

@@ -65,7 +65,7 @@ async def save_token(tx: Transaction, token: AccountToken) -> None:
         "expires_at": token.expires_at,
     }
     await tx.execute(
-        tx.database.upsert(ACCOUNT_TOKENS, values, update={"expires_at": token.expires_at})
+        tx.dialect.upsert(ACCOUNT_TOKENS, values, update={"expires_at": token.expires_at})
     )
 
 

@@ -24,11 +24,11 @@ from coach_auth.domain import (
     User,
     decide_refresh,
     sanitize_user_agent,
-    token_digest,
 )
 from coach_auth.keys import SigningKey
 from coach_auth.use_cases.signing_keys import CLOCK_SKEW_ALLOWANCE, get_signing_key
 from coach_common import logs
+from coach_common.credentials import token_digest
 from coach_common.db.transaction import Transaction
 from coach_common.identity import Identity
 from coach_common.ids import new_id

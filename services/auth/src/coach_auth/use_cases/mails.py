@@ -14,10 +14,11 @@ from prometheus_client import Counter
 
 from coach_auth import mail_store, store
 from coach_auth.deps import Deps
-from coach_auth.domain import AccountToken, MailTemplate, QueuedMail, User, token_digest
+from coach_auth.domain import AccountToken, MailTemplate, QueuedMail, User
 from coach_auth.mail import render
 from coach_auth.mailer import Mailer, MailRejected
 from coach_common import logs
+from coach_common.credentials import token_digest
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Unavailable
 from coach_common.ids import new_id

@@ -16,12 +16,12 @@ from coach_auth.domain import (
     User,
     UserNotFound,
     email_digest,
-    token_digest,
 )
 from coach_auth.hash_queue import HashOwner
 from coach_auth.use_cases.logins import get_active_user, revoke_logins
 from coach_auth.use_cases.mails import mail_transaction, queue_mail, save_token
 from coach_common import logs
+from coach_common.credentials import token_digest
 from coach_common.db.transaction import Transaction
 from coach_common.identity import Identity
 from coach_common.ids import new_id
