@@ -29,8 +29,8 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@echo "[3/4] Installing our own seven"
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@echo "[4/4] Checking the models"
-	@$(BIN)/python -m coach_ai.adapters.speech_model
-	@$(BIN)/python -m coach_ai.adapters.local_coach
+	@$(BIN)/python -m coach_ai.speech.whisper_model
+	@$(BIN)/python -m coach_ai.prepare_embeddings
 	@touch $(STAMP)
 
 run: setup  ## the whole system on PORT (8000), data in DATA_DIR (.data); Ctrl-C stops it
