@@ -1,27 +1,31 @@
-"""The embedded store over a real socket, reached as a phone and a service reach it."""
+"""The embedded object storage over HTTP, as clients and services use it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from coach_common.config import Settings, StorageSettings
 from coach_common.errors import Conflict, NotFound
+from coach_common.http.protocol import HttpOptions
 from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
 from coach_common.testing.fakes import FakeTransport
 from coach_common.testing.harness import wait_until
 from coach_embedded.store import create_store_app
+from coach_embedded.topology import STORE_LIMITS
 
 KEY = "uploads/u/1764000000000_00000000.m4a"
 
 
 @asynccontextmanager
-async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
+async def _store(directory: Path) -> AsyncIterator[ObjectStore]:
     app = create_store_app(
-        folder,
+        directory,
         access_key="ACCESS",
         secret_key="secret",
         bucket="coach",
@@ -35,7 +39,9 @@ async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
         s3_bucket_name="coach",
         s3_endpoint_url=endpoint,
     )
-    async with running(Service("store", app, Settings(), FakeTransport()), listener):
+    http = HttpOptions(service="store", limits=STORE_LIMITS)
+    service = Service("store", app, Settings(), FakeTransport(), deps=None, http=http)
+    async with running(service, listener):
         objects = ObjectStore(settings)
         yield objects
         await objects.close()
@@ -43,33 +49,33 @@ async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    async with _store(tmp_path) as objects:
-        yield objects
+    async with _store(tmp_path) as store:
+        yield store
 
 
-async def _place(store: ObjectStore, *, size: int | None = 5, seconds: int = 60) -> str:
+async def _presign(store: ObjectStore, *, size: int | None = 5, seconds: int = 60) -> str:
     return await store.presign_put(
         KEY, content_type="audio/m4a", size_bytes=size, expires_seconds=seconds
     )
 
 
 async def _put(url: str, body: bytes = b"hello", **headers: str) -> int:
-    async with httpx.AsyncClient() as phone:
+    async with httpx.AsyncClient() as client:
         sent = {"content-type": "audio/m4a"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
-        return (await phone.put(url, content=body, headers=sent)).status_code
+        return (await client.put(url, content=body, headers=sent)).status_code
 
 
 async def test_presigned_put_stores_the_object(store: ObjectStore) -> None:
-    assert await _put(await _place(store)) == 200
+    assert await _put(await _presign(store)) == 200
 
     stored = await store.head(KEY)
-    start, same = await store.read_prefix(KEY, length=3)
+    prefix, stored_again = await store.read_prefix(KEY, length=3)
 
     assert (stored.size_bytes, stored.content_type) == (5, "audio/m4a")
-    assert start == b"hel"
-    assert same.etag == stored.etag
+    assert prefix == b"hel"
+    assert stored_again.etag == stored.etag
 
 
 @pytest.mark.parametrize(
@@ -84,50 +90,52 @@ async def test_presigned_put_stores_the_object(store: ObjectStore) -> None:
 async def test_put_with_unsigned_changes_is_rejected(
     store: ObjectStore, body: bytes, headers: dict[str, str]
 ) -> None:
-    assert await _put(await _place(store), body, **headers) == 403
+    assert await _put(await _presign(store), body, **headers) == 403
     with pytest.raises(NotFound):
         await store.head(KEY)
 
 
 async def test_presigned_url_is_bound_to_key_and_method(store: ObjectStore) -> None:
-    url = await _place(store)
+    url = await _presign(store)
 
     assert await _put(url.replace("00000000.m4a", "00000001.m4a")) == 403
     assert await _put(url[:-1] + ("0" if url[-1] != "0" else "1")) == 403
-    async with httpx.AsyncClient() as phone:
-        assert (await phone.get(url)).status_code == 403
-        assert (await phone.delete(url)).status_code == 403
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(url)).status_code == 403
+        assert (await client.delete(url)).status_code == 403
 
 
 async def test_expired_url_is_rejected(store: ObjectStore) -> None:
-    url = await _place(store, seconds=1)
+    url = await _presign(store, seconds=1)
 
-    async def is_refused() -> bool:
+    async def is_rejected() -> bool:
         return await _put(url) == 403
 
-    assert await wait_until(is_refused, description="the refusal of an expired URL")
+    assert await wait_until(is_rejected, description="the rejection of an expired URL")
 
 
 async def test_range_requests_are_supported(store: ObjectStore) -> None:
     await store.put(KEY, b"hello", content_type="audio/m4a")
     url = await store.presign_get(KEY, expires_seconds=60)
 
-    async with httpx.AsyncClient() as phone:
-        part = await phone.get(url, headers={"range": "bytes=1-2"})
+    async with httpx.AsyncClient() as client:
+        part = await client.get(url, headers={"range": "bytes=1-2"})
 
     assert (part.status_code, part.content) == (206, b"el")
 
 
 async def test_cors_allows_configured_origin_only(store: ObjectStore) -> None:
-    url = await _place(store)
-    asked = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
+    url = await _presign(store)
+    preflight = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
     async with httpx.AsyncClient() as browser:
-        good = await browser.options(url, headers=asked | {"origin": "http://localhost:8081"})
-        bad = await browser.options(url, headers=asked | {"origin": "http://evil.example"})
+        allowed = await browser.options(
+            url, headers=preflight | {"origin": "http://localhost:8081"}
+        )
+        denied = await browser.options(url, headers=preflight | {"origin": "http://evil.example"})
 
-    assert good.headers["access-control-allow-origin"] == "http://localhost:8081"
-    assert "origin" in good.headers["vary"].lower()
-    assert "access-control-allow-origin" not in bad.headers
+    assert allowed.headers["access-control-allow-origin"] == "http://localhost:8081"
+    assert "origin" in allowed.headers["vary"].lower()
+    assert "access-control-allow-origin" not in denied.headers
 
 
 async def test_download_checks_etag_and_size(store: ObjectStore, tmp_path: Path) -> None:
@@ -152,3 +160,52 @@ async def test_objects_survive_restart(tmp_path: Path) -> None:
         await store.delete(KEY)
         with pytest.raises(NotFound):
             await store.head(KEY)
+
+
+async def _put_raw(url: str, *lines: str, body: bytes) -> bytes:
+    """PUT with exact header lines; return the response."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    head = [
+        f"PUT {parts.path}?{parts.query} HTTP/1.1", f"host: {parts.netloc}",
+        "content-type: audio/m4a", *lines,
+    ]  # fmt: skip
+    writer.write("\r\n".join([*head, "", ""]).encode() + body)
+    async with asyncio.timeout(10):
+        response = await reader.read(65_536)
+    writer.close()
+    return response
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", "websocket"])
+async def test_put_that_offers_an_upgrade_stores_the_whole_body(
+    store: ObjectStore, upgrade: str
+) -> None:
+    response = await _put_raw(
+        await _presign(store),
+        "content-length: 5",
+        "connection: Upgrade, HTTP2-Settings",
+        f"upgrade: {upgrade}",
+        body=b"hello",
+    )
+
+    assert response.startswith(b"HTTP/1.1 200 ")
+    content, _ = await store.read_prefix(KEY, length=10)
+    assert content == b"hello"
+
+
+async def test_rejected_put_whose_body_is_incomplete_closes_the_connection(
+    store: ObjectStore,
+) -> None:
+    url = (await _presign(store, size=None)).replace("00000000.m4a", "00000001.m4a")
+
+    response = await _put_raw(url, "content-length: 1000000", body=b"x" * 1000)
+
+    assert response.startswith(b"HTTP/1.1 403 ")
+    assert b"connection: close" in response
+
+
+async def test_oversized_headers_are_rejected(store: ObjectStore) -> None:
+    response = await _put_raw(await _presign(store), "x-large: " + "x" * 40_000, body=b"")
+
+    assert response.startswith(b"HTTP/1.1 431 ")

@@ -22,6 +22,7 @@ from coach_ai.use_cases.jobs import FairScheduler
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service, Worker
 from coach_common.storage import ObjectStore
@@ -39,7 +40,7 @@ def build(
     scorer: Scorer | None = None,
     chat: Chat | None = None,
     live_transcriber: LocalLiveTranscriber | None = None,
-) -> Service:
+) -> Service[Deps]:
     """Assemble the service without starting it. Tests replace parts by keyword."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     embedder = _embedder(settings)
@@ -56,6 +57,7 @@ def build(
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
     )
+    state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app(
         "ai",
         checks={
@@ -66,14 +68,13 @@ def build(
             "scorer": deps.scorer.check,
             "coach": deps.chat.check,
         },
+        state=state,
     )
-    app.state.deps = deps
-    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     live = live_transcriber or LocalLiveTranscriber(settings.speech_model_dir)
     app.state.live = live_service.LiveRecordingService(
         deps=deps,
         transcriber=live,
-        token_verifier=app.state.tokens,
+        token_verifier=state.tokens,
         service_token=settings.service_token,
         directory=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
     )
@@ -84,6 +85,7 @@ def build(
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),

@@ -1,10 +1,13 @@
-"""What a use case of auth may reach."""
+"""Dependencies of the use cases of auth."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from coach_auth.keys import KeyDerivation, SigningKey
 from coach_auth.login_throttle import LoginThrottle
+from coach_auth.mail_throttle import MailThrottle
+from coach_auth.mailer import Mailer
 from coach_auth.passwords import PasswordHasher
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -13,30 +16,31 @@ from coach_common.tokens import PublicKeys
 
 @dataclass(frozen=True, slots=True)
 class TokenPolicy:
-    """What tokens say and how long they live."""
+    """Issuer, audience and lifetimes of tokens."""
 
     issuer: str
     audience: str
     access_lifetime: timedelta
     refresh_lifetime: timedelta
+    refresh_grace: timedelta
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRotationPolicy:
-    """How long a key signs, and how long it is published before it does."""
+    """How long a key signs, and how long it is published before it signs."""
 
     rotation_period: timedelta
     publication_lead: timedelta
 
     @property
     def poll_seconds(self) -> float:
-        """How often a replica looks at the table: well within the lead."""
+        """Interval at which a replica reads the table: well within the lead time."""
         return min(5.0, self.publication_lead.total_seconds() / 8)
 
 
 @dataclass(slots=True)
 class SigningKeyCache:
-    """The signing keys as last read from the table."""
+    """Signing keys as last read from the table."""
 
     max_age_seconds: float
     keys: list[SigningKey] = field(default_factory=list)
@@ -48,7 +52,7 @@ class SigningKeyCache:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database, the clock, and everything about secrets."""
+    """Dependencies, created once in `app.build`."""
 
     db: Database
     clock: Clock
@@ -58,3 +62,9 @@ class Deps:
     login_throttle: LoginThrottle
     key_policy: KeyRotationPolicy
     key_cache: SigningKeyCache
+    mail_throttle: MailThrottle
+    mailer: Mailer | None
+    """None: mails wait in the queue until they expire."""
+    app_url: str | None
+    mail_queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after a transaction queued a mail."""

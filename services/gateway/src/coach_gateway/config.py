@@ -1,56 +1,108 @@
 """The settings of the gateway."""
 
-from pydantic import Field
+import os
+from typing import Any
+
+from pydantic import AliasChoices, Field
 
 from coach_common.config import RabbitMQSettings, RedisSettings, TokenSettings
 
 MIB = 1024 * 1024
 
 
+def _setting(name: str, formerly: str, default: float) -> Any:
+    """Return a positive number that is also read under its deprecated name."""
+    return Field(default=default, gt=0, validation_alias=AliasChoices(name, formerly))
+
+
 class GatewaySettings(TokenSettings, RedisSettings):
-    """What the gateway reads."""
+    """Settings of both profiles."""
 
     service_token: str = Field(min_length=16)
+    """Shared secret of the services. The gateway sends it to `/internal/` routes."""
     sessions_url: str = "http://localhost:8002"
+    """Base URLs of the sessions service, separated by commas."""
     media_url: str = "http://localhost:8003"
+    """Base URLs of the media service, separated by commas."""
     ai_url: str = "http://localhost:8004"
+    """Base URL of the ai service."""
     cors_origins: tuple[str, ...] = ("http://localhost:8081",)
+    """Origins of web apps that may call the API from a browser."""
     trusted_proxies: tuple[str, ...] = ()
-    """Networks whose X-Forwarded-For is believed."""
+    """Networks whose X-Forwarded-For is used."""
     docs_enabled: bool | None = None
-    """None: everywhere but in production."""
+    """Serve `/docs` and `/openapi.json`. Default: unless ENVIRONMENT is production."""
 
     max_body_bytes: int = Field(default=MIB, gt=0)
+    """Largest request body."""
     max_json_depth: int = Field(default=64, gt=0)
+    """Deepest nesting of a JSON request body."""
     max_url_bytes: int = Field(default=8 * 1024, gt=0)
-    max_head_bytes: int = Field(default=32 * 1024, gt=0)
-    """Address and headers together."""
+    """Longest URL of a request."""
+    max_header_bytes: int = _setting("max_header_bytes", "max_head_bytes", 32 * 1024)
+    """Largest request head: URL and headers together."""
     max_headers: int = Field(default=100, gt=0)
+    """Most headers of a request."""
     max_connections: int = Field(default=10_000, gt=0)
-    head_seconds: float = Field(default=10.0, gt=0)
-    """How long a connection may take to say what it wants."""
-    body_seconds: float = Field(default=20.0, gt=0)
-    """How long a piece of a request's body may keep us waiting."""
-    request_seconds: float = Field(default=60.0, gt=0)
-    """How long all of a body may take."""
-    unread_seconds: float = Field(default=30.0, gt=0)
-    """How long a client may leave an answer unread before it is cut off."""
-    upstream_requests: int = Field(default=512, gt=0)
-    """Under way at once, for each upstream."""
-    upstream_connect_seconds: float = Field(default=2.0, gt=0)
-    upstream_read_seconds: float = Field(default=60.0, gt=0)
+    """Open connections of clients."""
+    max_connections_per_address: int = Field(default=1_000, gt=0)
+    """Open connections per client address. Trusted proxies are exempt."""
+    max_in_flight: int = Field(default=2_048, gt=0)
+    """Requests in progress, from their headers to the end of their response."""
+    max_in_flight_per_client: int = Field(default=32, gt=0)
+    """Requests in progress per user, or per address on open routes."""
+    max_buffered_body_bytes: int = Field(default=64 * MIB, gt=0)
+    """Memory for request bodies. A client may use a sixteenth."""
+    keep_alive_seconds: float = Field(default=75.0, gt=0)
+    """How long an idle connection is kept."""
+    header_timeout_seconds: float = _setting("header_timeout_seconds", "head_seconds", 10.0)
+    """Timeout for the headers of a request, from its first byte or from the connection."""
+    body_chunk_timeout_seconds: float = _setting("body_chunk_timeout_seconds", "body_seconds", 20.0)
+    """Timeout between two chunks of a request body."""
+    body_timeout_seconds: float = _setting("body_timeout_seconds", "request_seconds", 60.0)
+    """Timeout for a whole request body."""
+    write_stall_timeout_seconds: float = _setting(
+        "write_stall_timeout_seconds", "unread_seconds", 30.0
+    )
+    """How long a client may leave a response unread."""
+    upstream_max_in_flight: int = _setting("upstream_max_in_flight", "upstream_requests", 512)
+    """Concurrent requests per upstream."""
+    upstream_connect_timeout_seconds: float = _setting(
+        "upstream_connect_timeout_seconds", "upstream_connect_seconds", 2.0
+    )
+    """Timeout for a connection to a service."""
+    upstream_read_timeout_seconds: float = _setting(
+        "upstream_read_timeout_seconds", "upstream_read_seconds", 60.0
+    )
+    """Timeout for a response of a service."""
 
-    open_requests_a_minute: int = Field(default=300, gt=0)
-    requests_a_minute: int = Field(default=600, gt=0)
-    chats_a_minute: int = Field(default=60, gt=0)
+    open_requests_per_minute: int = _setting(
+        "open_requests_per_minute", "open_requests_a_minute", 300
+    )
+    """Requests per address to routes that need no access token."""
+    requests_per_minute: int = _setting("requests_per_minute", "requests_a_minute", 600)
+    """Requests per user."""
+    chats_per_minute: int = _setting("chats_per_minute", "chats_a_minute", 60)
+    """Chat requests per user."""
 
-    socket_auth_seconds: float = Field(default=10.0, gt=0)
-    socket_frames_a_second: int = Field(default=50, gt=0)
-    socket_unread_bytes: int = Field(default=MIB, gt=0)
-    """How much of what was sent a client may leave unread."""
-    socket_ping_seconds: float = Field(default=20.0, gt=0)
-    """Between two pings, and how long the answer to one may take."""
-    max_sockets_a_user: int = Field(default=20, gt=0)
+    socket_auth_timeout_seconds: float = _setting(
+        "socket_auth_timeout_seconds", "socket_auth_seconds", 10.0
+    )
+    """Time for a WebSocket to authenticate."""
+    socket_frames_per_second: int = _setting(
+        "socket_frames_per_second", "socket_frames_a_second", 50
+    )
+    """Frames per WebSocket. A burst may have twice as many."""
+    socket_write_buffer_bytes: int = _setting(
+        "socket_write_buffer_bytes", "socket_unread_bytes", MIB
+    )
+    """How many sent bytes a client may leave unread."""
+    socket_ping_interval_seconds: float = _setting(
+        "socket_ping_interval_seconds", "socket_ping_seconds", 20.0
+    )
+    """Time between two pings, and timeout for a pong."""
+    max_sockets_per_user: int = _setting("max_sockets_per_user", "max_sockets_a_user", 20)
+    """Open WebSockets per user."""
 
     @property
     def has_docs(self) -> bool:
@@ -61,4 +113,15 @@ class GatewaySettings(TokenSettings, RedisSettings):
 
 
 class DistributedGatewaySettings(GatewaySettings, RabbitMQSettings):
-    """The same, over RabbitMQ."""
+    """Settings of the distributed profile."""
+
+
+def find_deprecated_settings() -> dict[str, str]:
+    """Return the deprecated names that the environment sets, with their new names."""
+    renamed = {
+        str(old).upper(): name.upper()
+        for name, field in GatewaySettings.model_fields.items()
+        if isinstance(field.validation_alias, AliasChoices)
+        for old in field.validation_alias.choices[1:]
+    }
+    return {old: new for old, new in renamed.items() if old in map(str.upper, os.environ)}

@@ -15,7 +15,6 @@ broke is uploaded after `abandoned_seconds` without new audio.
 """
 
 import asyncio
-import hmac
 import json
 import time
 from contextlib import suppress
@@ -32,6 +31,7 @@ from coach_ai.domain import CannotTranscribe
 from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
 from coach_ai.speech.recording_file import CONTENT_TYPES, RecordingFile, RecordingInfo
 from coach_common import logs
+from coach_common.credentials import is_service_token
 from coach_common.errors import CoachError, NotFound, TooManyRequests, Unavailable
 from coach_common.tokens import AccessTokenVerifier
 
@@ -83,9 +83,7 @@ class LiveRecordingService:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection until it ends. A later connection for the same key replaces it."""
         presented = socket.headers.get("authorization", "").removeprefix("Bearer ")
-        if not self.service_token or not hmac.compare_digest(
-            presented.encode(), self.service_token.encode()
-        ):
+        if not is_service_token(presented, self.service_token):
             await socket.close(_POLICY_VIOLATION)
             return
         await socket.accept()

@@ -19,7 +19,7 @@ async def add_job(
 ) -> None:
     """Queue a job. If it is queued already, reschedule it to run now."""
     added = await tx.execute(
-        tx.database.insert_ignore(JOBS).values(
+        tx.dialect.insert_ignore(JOBS).values(
             id=new_id(),
             kind=kind.value,
             subject_id=subject_id,

@@ -17,7 +17,7 @@ _TRANSCRIPT = TypeAdapter(Transcript)
 async def add_recording(tx: Transaction, recording: Recording) -> None:
     """Insert a recording. A recording that exists is not changed."""
     await tx.execute(
-        tx.database.insert_ignore(RECORDINGS).values(
+        tx.dialect.insert_ignore(RECORDINGS).values(
             upload_id=recording.upload_id,
             user_id=recording.user_id,
             key=recording.key,

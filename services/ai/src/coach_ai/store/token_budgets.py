@@ -23,7 +23,7 @@ async def reserve_tokens(
     # Not INSERT IGNORE: on a duplicate it takes a shared row lock, and parallel transactions would
     # deadlock when they upgrade it.
     await tx.execute(
-        tx.database.upsert(
+        tx.dialect.upsert(
             BUDGETS, {"user_id": user_id, "day": day, "tokens": 0}, update={"user_id": user_id}
         )
     )

@@ -9,6 +9,12 @@ from coach_ai.store import answers, jobs, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
+from coach_common.events.feedback import (
+    DeliveryMetrics,
+    EvidenceItem,
+    MainImprovement,
+    StarStory,
+)
 
 BUDGET_EXCEEDED_REASON = "Today's scoring budget is used up. This answer will be scored tomorrow."
 
@@ -67,10 +73,14 @@ async def score_session(deps: Deps, job: Job) -> None:
                 strengths=_remark_texts(feedback, "strength"),
                 improvements=_remark_texts(feedback, "improvement"),
                 detailed_feedback=feedback.detailed_feedback,
-                evidence=[asdict(remark) for remark in feedback.remarks],
-                delivery=feedback.delivery,
-                main_improvement=None if main_improvement is None else asdict(main_improvement),
-                star=feedback.star,
+                evidence=[
+                    EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks
+                ],
+                delivery=DeliveryMetrics.model_validate(feedback.delivery),
+                main_improvement=None
+                if main_improvement is None
+                else MainImprovement.model_validate(asdict(main_improvement)),
+                star=StarStory.model_validate(feedback.star),
                 provider=feedback.provider,
                 model=feedback.model,
                 rubric_version=feedback.rubric_version,

@@ -29,6 +29,7 @@ from coach_common.events.catalog import (
     TranscriptionFailed,
     TranscriptionProgressed,
 )
+from coach_common.events.feedback import DeliveryMetrics
 
 log = logs.get_logger(__name__)
 
@@ -98,7 +99,11 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 model=transcript.model,
             )
         )
-        await tx.emit(DeliveryMeasured(**_event_fields(stored), delivery=metrics))
+        await tx.emit(
+            DeliveryMeasured(
+                **_event_fields(stored), delivery=DeliveryMetrics.model_validate(metrics)
+            )
+        )
         for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
@@ -119,7 +124,11 @@ async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progre
             return
         fields = _event_fields(recording)
         if metrics is not None:
-            await tx.emit(DeliveryMeasured(**fields, delivery=metrics, is_complete=False))
+            await tx.emit(
+                DeliveryMeasured(
+                    **fields, delivery=DeliveryMetrics.model_validate(metrics), is_complete=False
+                )
+            )
         else:
             await tx.emit(TranscriptionProgressed(**fields, **asdict(update)))
 
