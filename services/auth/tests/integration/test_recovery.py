@@ -228,7 +228,7 @@ async def test_verification_mail_can_be_sent_again(
     assert (await client.post("/auth/verify/resend")).status_code == 401
 
 
-async def test_changed_address_is_unverified_and_the_former_one_is_told(
+async def test_changed_address_is_unverified_and_the_former_one_is_notified(
     client: httpx.AsyncClient, phone: Any, mailer: Any, deliver_mails: DeliverMails
 ) -> None:
     await deliver_mails()
