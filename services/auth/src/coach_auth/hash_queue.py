@@ -56,17 +56,17 @@ class HashOwner:
 
     @classmethod
     def login(cls, *, client_ip: str, account: str) -> "HashOwner":
-        """A login: nobody knows yet whose it is, so the address counts."""
+        """Return the owner of a login. The client is anonymous, so its address counts."""
         return cls(f"address:{client_ip}", account, HashPriority.LOGIN)
 
     @classmethod
     def registration(cls, *, client_ip: str, account: str) -> "HashOwner":
-        """A registration from an address."""
+        """Return the owner of a registration from an address."""
         return cls(f"address:{client_ip}", account, HashPriority.OTHER)
 
     @classmethod
     def change(cls, *, account: str) -> "HashOwner":
-        """A change by a signed-in user, or by the holder of a token from a mail."""
+        """Return the owner of a change by a signed-in user or by the holder of a mailed token."""
         return cls(f"account:{account}", account, HashPriority.OTHER)
 
 

@@ -24,10 +24,9 @@ class MailThrottle:
         self._counter = counter
 
     async def take_mail(self, recipient_digest: str) -> bool:
-        """Count a mail to a recipient. Returns False if the recipient has got enough mails.
+        """Count a mail to a recipient. Returns False over the limit.
 
-        The caller then sends nothing and does not tell: an error would show that the limit is the
-        recipient's and not the caller's.
+        The caller then sends no mail and no error: the limit belongs to the recipient.
         """
         return await self._take(
             f"mail:recipient:{recipient_digest}", _MAX_MAILS_PER_RECIPIENT_AND_HOUR, _HOUR_SECONDS

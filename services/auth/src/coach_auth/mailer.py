@@ -51,25 +51,23 @@ class SmtpMailer:
 
     prints_tokens = False
 
-    def __init__(self, settings: AuthSettings) -> None:
+    def __init__(
+        self, settings: AuthSettings, *, timeout_seconds: float = _SMTP_TIMEOUT_SECONDS
+    ) -> None:
         self._settings = settings
         self._sender = settings.mail_from or _DEFAULT_SENDER
+        self._timeout_seconds = timeout_seconds
         self._tls = ssl.create_default_context()
 
     async def send(self, mail: Mail) -> None:
         """Send a mail."""
         message = mail.to_message(sender=self._sender)
         try:
-            async with asyncio.timeout(_SMTP_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 await self._send(message)
-        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPNotSupported) as error:
-            raise MailRejected("The mail server does not accept the recipient.") from error
-        except aiosmtplib.SMTPResponseException as error:
-            is_login_error = isinstance(error, aiosmtplib.SMTPAuthenticationError)
-            if 500 <= error.code < 600 and not is_login_error:
-                raise MailRejected(f"The mail server rejected the mail ({error.code}).") from error
-            raise Unavailable("The mail server is temporarily unavailable.") from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            if _is_permanent(error):
+                raise MailRejected("The mail server does not accept the mail.") from error
             raise Unavailable("The mail server is temporarily unavailable.") from error
 
     async def erase(self, user_id: UUID) -> None:
@@ -86,7 +84,7 @@ class SmtpMailer:
             use_tls=settings.smtp_security == "tls",
             start_tls=settings.smtp_security == "starttls",
             tls_context=self._tls if settings.smtp_security != "none" else None,
-            timeout=_SMTP_TIMEOUT_SECONDS,
+            timeout=self._timeout_seconds,
         )
 
 
@@ -125,6 +123,19 @@ class FolderMailer:
     def _erase(self, user_id: UUID) -> None:
         for file in self._folder.glob(f"*_{user_id}.eml"):
             file.unlink(missing_ok=True)
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Return True for a 5xx reply (RFC 5321 §4.2.1) to the recipient or the content.
+
+    A rejected login, sender or TLS is a matter of settings: an operator can correct it in time.
+    """
+    match error:
+        case aiosmtplib.SMTPRecipientsRefused():
+            return all(refused.code >= 500 for refused in error.recipients)
+        case aiosmtplib.SMTPDataError():
+            return error.code >= 500
+    return False
 
 
 def create_mailer(settings: AuthSettings) -> Mailer | None:

@@ -202,13 +202,13 @@ async def revoke_logins(
     user_id: UUID,
     now: datetime,
     expires_at: datetime,
-    only: Sequence[UUID] | None = None,
+    login_ids: Sequence[UUID] | None = None,
     except_login_id: UUID | None = None,
 ) -> int:
-    """Revoke a user's logins: all, only some, or all but one. Returns how many were revoked."""
+    """Revoke a user's logins: all, some, or all but one. Returns how many were revoked."""
     which = [LOGINS.c.user_id == user_id]
-    if only is not None:
-        which.append(LOGINS.c.id.in_(only))
+    if login_ids is not None:
+        which.append(LOGINS.c.id.in_(login_ids))
     if except_login_id is not None:
         which.append(LOGINS.c.id != except_login_id)
     revoked = await tx.execute(

@@ -21,6 +21,8 @@ from coach_common.testing.fakes import FakeClock, FakeTransport
 from coach_common.testing.harness import client_for, emitted_events, migrated_service
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse"
+SECRET = "a secret key of more than thirty-two characters"
+SERVICE_TOKEN = "a token between services"
 
 
 async def _login(client: httpx.AsyncClient, password: str = PASSWORD, email: str = EMAIL) -> Any:
@@ -364,3 +366,14 @@ def test_short_secret_key_fails_startup_without_leaking_it() -> None:
     assert "SECRET_KEY" in str(refused.value)
     assert "hush" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["secret_key", "service_token"])
+def test_placeholder_secrets_fail_startup(name: str) -> None:
+    values = {
+        "secret_key": "s3cret of thirty-two characters!",
+        "service_token": "t0ken of services",
+    }
+    placeholder = {name: "please-change-me-please-change-me"}
+    with pytest.raises(SettingsError, match=name.upper()):
+        AuthSettings.load(database_url="sqlite://", **values | placeholder)

@@ -161,3 +161,30 @@ async def test_login_fails_if_account_disabled_during_verification(phone: Any, d
 
     with pytest.raises(LoginEnded):
         await logins.create_login(deps, checked, await signing_keys.get_signing_key(deps))
+
+
+async def test_grace_period_is_a_setting(
+    settings: AuthSettings, phone: Any, clock: FakeClock
+) -> None:
+    short = AuthSettings.load(**settings.model_dump() | {"refresh_grace_seconds": 5})
+    async with (
+        migrated_service(build(short, FakeTransport(), clock=clock)) as service,
+        client_for(service) as client,
+    ):
+        phone.client = client
+        assert (await phone.refresh()).status_code == 200
+        clock.advance(5)
+        assert (await phone.refresh()).status_code == 200
+        clock.advance(0.001)
+        assert (await phone.refresh()).status_code == 401
+
+
+async def test_lost_response_can_be_repeated_with_the_old_token(
+    replicas: Replicas, phone: Any, clock: FakeClock
+) -> None:
+    lost = (await replicas.refresh(phone.refresh_token)).json()["refresh_token"]
+    clock.advance(45)
+    repeated = (await replicas.refresh(phone.refresh_token, at=1)).json()["refresh_token"]
+
+    assert repeated == lost
+    assert (await replicas.refresh(repeated)).status_code == 200

@@ -1,4 +1,4 @@
-"""Facts in every order, with repetitions, end in the same place: rows, answers and events."""
+"""Events in every order, with repetitions, lead to the same rows, responses and events."""
 
 import itertools
 from typing import Any
@@ -38,7 +38,7 @@ EARLY = {"pace": {"value": None}}
 
 
 class EventFactory:
-    """The facts about one session and one recording, each as the event that tells it."""
+    """Builds the events about one session and one recording."""
 
     def __init__(self, user_id: UUID, session_id: UUID, name: str = "1") -> None:
         self.user_id, self.session_id, self.upload_id = user_id, session_id, new_id()

@@ -1,4 +1,4 @@
-"""The routes of sessions, as the phone meets them."""
+"""The routes of sessions."""
 
 from uuid import UUID
 

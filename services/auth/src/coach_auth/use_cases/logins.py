@@ -75,7 +75,7 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
                 login, token, stored_successor, now, grace_period=grace_period
             )
         if decision is RefreshDecision.REUSE:
-            await revoke_logins(deps, tx, user.id, reason="reuse", only=[login.id])
+            await revoke_logins(deps, tx, user.id, reason="reuse", login_ids=[login.id])
             await store.add_audit_entry(
                 tx, user_id=user.id, login_id=login.id, action="refresh token reused", at=now
             )
@@ -90,8 +90,8 @@ async def logout(deps: Deps, caller: Identity, *, everywhere: bool) -> None:
     """Revoke the calling login, or all logins of the caller."""
     async with deps.db.transaction() as tx:
         await get_active_user(deps, tx, caller)
-        only = None if everywhere else [caller.login_id]
-        await revoke_logins(deps, tx, caller.user_id, reason="logout", only=only)
+        login_ids = None if everywhere else [caller.login_id]
+        await revoke_logins(deps, tx, caller.user_id, reason="logout", login_ids=login_ids)
 
 
 async def list_logins(deps: Deps, caller: Identity) -> list[Login]:
@@ -108,7 +108,9 @@ async def revoke_login(deps: Deps, caller: Identity, login_id: UUID) -> None:
     """Revoke one login of the caller. Raises LoginNotFound if the caller has no such login."""
     async with deps.db.transaction() as tx:
         await get_active_user(deps, tx, caller)
-        if not await revoke_logins(deps, tx, caller.user_id, reason="device_list", only=[login_id]):
+        if not await revoke_logins(
+            deps, tx, caller.user_id, reason="device_list", login_ids=[login_id]
+        ):
             raise LoginNotFound
 
 
@@ -151,10 +153,10 @@ async def revoke_logins(
     user_id: UUID,
     *,
     reason: str,
-    only: Sequence[UUID] | None = None,
+    login_ids: Sequence[UUID] | None = None,
     except_login_id: UUID | None = None,
 ) -> int:
-    """Revoke a user's logins: all, only some, or all but one. Returns how many were revoked."""
+    """Revoke a user's logins: all, some, or all but one. Returns how many were revoked."""
     now = deps.clock()
     # Until then an access token of the login could still be valid.
     expires_at = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
@@ -163,7 +165,7 @@ async def revoke_logins(
         user_id=user_id,
         now=now,
         expires_at=expires_at,
-        only=only,
+        login_ids=login_ids,
         except_login_id=except_login_id,
     )
     REVOKED.labels(reason).inc(count)
@@ -188,7 +190,7 @@ async def create_login(
         if excess := await store.list_excess_login_ids(
             tx, user.id, now=now, keep=MAX_LIVE_LOGINS - 1
         ):
-            await revoke_logins(deps, tx, user.id, reason="too_many", only=excess)
+            await revoke_logins(deps, tx, user.id, reason="too_many", login_ids=excess)
         await store.add_login(tx, login)
         await store.add_refresh_token(
             tx,

@@ -118,7 +118,7 @@ async def undo_email_change(deps: Deps, client: ClientInfo, *, token: str) -> No
 
 
 async def change_email(deps: Deps, tx: Transaction, user: User, email: str) -> None:
-    """Change a locked user's e-mail address, tell the former one and verify the new one.
+    """Change a locked user's e-mail address and queue mails to the former and the new one.
 
     Raises:
         EmailAlreadyRegistered: If the address is reserved for another user.
