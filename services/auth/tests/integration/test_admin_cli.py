@@ -40,11 +40,11 @@ async def test_account_created_by_cli_can_log_in(
     service: Service, client: httpx.AsyncClient, typed: Callable[[str], None]
 ) -> None:
     typed("a fine password")
-    said = await admin_cli.create_user(service.deps, EMAIL, "Alice")
+    output = await admin_cli.create_user(service.deps, EMAIL, "Alice")
 
     user = (await _login(client, "a fine password")).json()["user"]
     assert user["name"] == "Alice"
-    assert user["id"] in said and "fine" not in said
+    assert user["id"] in output and "fine" not in output
     assert len(await emitted_events(service.database, UserRegistered)) == 1
 
 
@@ -76,8 +76,8 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await phone.refresh()).status_code == 401
     assert (await _login(client)).status_code == 401
-    told = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
-    assert len(told.json()["revoked"]) == 2
+    revocations = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
+    assert len(revocations.json()["revoked"]) == 2
     shown = await admin_cli.show_user(service.deps, EMAIL)
     assert "disabled" in shown and "0 logins" in shown
     await admin_cli.enable_user(service.deps, EMAIL)
@@ -103,13 +103,13 @@ async def test_unknown_user_is_reported(service: Service) -> None:
 
 async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: Deps) -> None:
     active = (await signing_keys.get_signing_key(deps)).kid
-    said = await admin_cli.rotate_keys(service.deps)
+    output = await admin_cli.rotate_keys(service.deps)
     (new,) = (key.kid for key in await signing_keys.list_keys(deps) if key.kid != active)
     listed = (await admin_cli.list_keys(service.deps)).splitlines()
     await admin_cli.revoke_key(service.deps, active)
     (left,) = (await admin_cli.list_keys(service.deps)).splitlines()
 
-    assert new in said
+    assert new in output
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}
     assert left.split()[:2] == [new, "active"]
 
