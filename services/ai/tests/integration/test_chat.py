@@ -98,11 +98,11 @@ async def test_markup_is_removed_from_stream_and_stored_reply(
     answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
 
     frames = frames_of(answer.text)
-    said = "".join(data["text"] for event, data in frames if event == "delta")
-    assert said == "See x now this."
+    replies = "".join(data["text"] for event, data in frames if event == "delta")
+    assert replies == "See x now this."
     conversation_id = frames[-1][1]["conversation_id"]
     read = (await client.get(f"/ai/conversations/{conversation_id}")).json()
-    assert read["messages"][1]["text"] == said
+    assert read["messages"][1]["text"] == replies
 
 
 async def test_failure_before_first_piece_is_a_problem_response(

@@ -438,15 +438,15 @@ async def test_job_fails_after_three_claims_without_outcome(
 async def test_shutdown_releases_the_job(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    begun, never = asyncio.Event(), asyncio.Event()
+    begin_event, never = asyncio.Event(), asyncio.Event()
 
     async def hang(deps: Deps, job: Job) -> None:
-        begun.set()
+        begin_event.set()
         await never.wait()
 
     await deliver_event(service, Case(user_id).confirmed())
     running = asyncio.create_task(jobs.run_job(deps, await _claim(deps), hang, fail_transcription))
-    await begun.wait()
+    await begin_event.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

@@ -102,7 +102,8 @@ async def test_real_model_resists_unknown_injections(scorer: OpenAIScorer) -> No
     injections = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))["first"]
     plain, question = answer[3], answer["question"]
     scores = await _scores(
-        scorer, [(question, plain), *((question, f"{plain} {order}") for injection in injections)]
+        scorer,
+        [(question, plain), *((question, f"{plain} {injection}") for injection in injections)],
     )
 
     before = scores.pop((question, plain))

@@ -154,7 +154,7 @@ async def test_known_injection_is_not_sent_and_changes_no_score(
     server: OpenAIServer, scorer: OpenAIScorer, injection: str, place: str
 ) -> None:
     server.answers = [_gullible]
-    text = f"{order} {BEST}" if place == "before" else f"{BEST} {order}"
+    text = f"{injection} {BEST}" if place == "before" else f"{BEST} {injection}"
 
     plain, injected = await _score(scorer, BEST), await _score(scorer, text)
 

@@ -144,9 +144,9 @@ def test_slightly_drawn_out_vowel_is_not_a_filled_pause() -> None:
 
 def test_filled_pauses_add_words_and_audio() -> None:
     answer = _answer(["word"] * 30 + ["um"] + ["word"] * 29)
-    hums = (HeldVowel(30.5, 31.0, 1.0), HeldVowel(31.5, 31.9, 1.0), HeldVowel(5.05, 5.45, 1.0))
+    vowels = (HeldVowel(30.5, 31.0, 1.0), HeldVowel(31.5, 31.9, 1.0), HeldVowel(5.05, 5.45, 1.0))
 
-    filled = measure(replace(answer, acoustic_features=replace(SOUND, held_vowels=hums)))[
+    filled = measure(replace(answer, acoustic_features=replace(SOUND, held_vowels=vowels)))[
         "filled_pauses"
     ]
 

@@ -81,7 +81,7 @@ def test_level_1_answers_are_rejected_and_good_ones_are_not() -> None:
 def test_good_answer_is_not_rejected_for_other_wordings(
     embeddings: Embeddings,
 ) -> None:
-    judge = LocalScorer(embeddings)
+    local_scorer = LocalScorer(embeddings)
     wordings = {one["question"]: one["also"] for one in QUESTIONS}
     put = [(one["question"], one["answer"]) for one in UNUSUAL] + [
         (wording, one[level])
@@ -92,7 +92,7 @@ def test_good_answer_is_not_rejected_for_other_wordings(
     refused = [
         (question, text)
         for question, text in put
-        if judge.score_answer(Answer("T", question, text, "en")).overall_score is None
+        if local_scorer.score_answer(Answer("T", question, text, "en")).overall_score is None
     ]
 
     assert not refused

@@ -76,8 +76,10 @@ async def test_main_improvement_and_star_have_quotes() -> None:
     assert main is not None and "result" in main.text and main.drill
     assert main.quote in NO_RESULT
     assert feedback.star["result"] is None
-    told = [quote for part, quote in feedback.star.items() if part != "result"]
-    assert len(told) == 3 and all(quote and quote in NO_RESULT for quote in told)
+    filler_remarks = [quote for part, quote in feedback.star.items() if part != "result"]
+    assert len(filler_remarks) == 3 and all(
+        quote and quote in NO_RESULT for quote in filler_remarks
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,6 +178,6 @@ async def test_filler_remark_requires_more_than_usual_fillers(
 
     feedback = await _score(". ".join(spoken))
 
-    told = [one for one in feedback.remarks if one.dimension == "delivery"]
-    assert bool(told) is has_remark
-    assert all(one.quote.startswith("You know") for one in told)
+    filler_remarks = [one for one in feedback.remarks if one.dimension == "delivery"]
+    assert bool(filler_remarks) is has_remark
+    assert all(one.quote.startswith("You know") for one in filler_remarks)

@@ -93,10 +93,10 @@ def test_unstable_hypotheses_never_change_committed_text(seed: int) -> None:
             Word(f"guess{chance.random()}", word.start, word.end) for word in fresh[-unsure:]
         ]
         has_paused = chance.random() < 0.2
-        heard = fresh if has_paused else [*fresh[: len(fresh) - len(guesses)], *guesses]
+        window_words = fresh if has_paused else [*fresh[: len(fresh) - len(guesses)], *guesses]
         if unsure == 0 or has_paused:
-            heard = fresh
-        agreement.update(_hypothesis(heard, end=WORDS[count - 1].end, pause=has_paused))
+            window_words = fresh
+        agreement.update(_hypothesis(window_words, end=WORDS[count - 1].end, pause=has_paused))
         texts.append(agreement.text)
     agreement.update(
         _hypothesis([w for w in WORDS if w.start >= agreement.window_start - 0.2], pause=True)
