@@ -140,7 +140,7 @@ class DiskStore:
 
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         if key in self.missing:
-            raise NotFound("gone")
+            raise NotFound("Recording not found")
         file = directory / f"{new_id()}"
         file.write_bytes(key.encode())
         return file

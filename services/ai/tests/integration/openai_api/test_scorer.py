@@ -42,7 +42,7 @@ ANSWER = Answer(
 )  # fmt: skip
 
 
-async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
+async def test_levels_become_scores_and_quotes_get_times(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [scoring_completion()]
@@ -60,7 +60,7 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
     assert TEXT in asked["messages"][1]["content"]
 
 
-async def test_unclear_audio_is_said_without_asking_and_not_scored(
+async def test_unclear_audio_is_rejected_without_a_request(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     doubted = tuple(replace(word, probability=0.6) for word in ANSWER.words)
@@ -71,7 +71,7 @@ async def test_unclear_audio_is_said_without_asking_and_not_scored(
     assert "audio is too unclear" in found.detailed_feedback
 
 
-async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_score(
+async def test_remark_without_verified_quote_is_dropped_with_the_score(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     invented = {
@@ -89,7 +89,7 @@ async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_sco
     assert found.detailed_feedback
 
 
-async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
+async def test_median_of_three_scorings_states_the_range(
     server: OpenAIServer,
 ) -> None:
     scorer = OpenAIScorer("key", server.url, "model", samples=3)
@@ -109,7 +109,7 @@ async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
     assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
 
 
-async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAIServer) -> None:
+async def test_score_is_null_if_most_scorings_have_none(server: OpenAIServer) -> None:
     scorer = OpenAIScorer("key", server.url, "model", samples=3)
     server.answers = [scoring_completion(), scoring_completion(cannot_judge="Off topic.")]
 
@@ -119,7 +119,7 @@ async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAI
     assert (found.overall_score, found.detailed_feedback) == (None, "Off topic.")
 
 
-async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_on(
+async def test_temperature_is_omitted_after_the_model_rejects_it(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     refused = JSONResponse({"error": {"message": "no", "param": "temperature"}}, 400)
@@ -134,7 +134,7 @@ async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_o
     assert [asked.get("temperature") for asked in server.requests] == [0, None, None]
 
 
-async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_were_said(
+async def test_main_improvement_and_star_have_verified_quotes(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     main = {"text": "Say what came of it.", "quote": "it took two days", "drill": "End first."}
@@ -149,7 +149,7 @@ async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_wer
     assert found.star == {"situation": "Last year", "task": None, "action": None, "result": None}
 
 
-async def test_a_main_thing_without_words_that_were_said_is_dropped(
+async def test_main_improvement_without_verified_quote_is_dropped(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     main = {"text": "Say less.", "quote": "I won a prize", "drill": "Stop earlier."}
@@ -158,7 +158,7 @@ async def test_a_main_thing_without_words_that_were_said_is_dropped(
     assert (await scorer.score(ANSWER, TokenUsage())).main_improvement is None
 
 
-async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
+async def test_unscorable_answer_has_null_scores_and_the_models_reason(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [scoring_completion(cannot_judge="This is no answer to the question.")]
@@ -187,7 +187,7 @@ async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
     ],
     ids=lambda one: str(one)[:60],
 )
-async def test_nonsense_is_asked_again_and_never_becomes_a_number(
+async def test_invalid_response_is_retried_then_unavailable(
     server: OpenAIServer, scorer: OpenAIScorer, nonsense: Any
 ) -> None:
     server.answers = [nonsense]
@@ -198,7 +198,7 @@ async def test_nonsense_is_asked_again_and_never_becomes_a_number(
     assert 1 <= len(server.requests) <= 3
 
 
-async def test_nonsense_once_is_made_good_by_the_next_answer(
+async def test_single_invalid_response_is_recovered(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [completion("not json"), scoring_completion()]
@@ -206,7 +206,7 @@ async def test_nonsense_once_is_made_good_by_the_next_answer(
     assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
 
 
-async def test_an_answer_that_was_cut_off_may_work_later(
+async def test_truncated_response_is_unavailable(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [completion('{"cannot', finish="length")]
@@ -224,7 +224,7 @@ async def test_an_answer_that_was_cut_off_may_work_later(
     ],
     ids=["refusal", "filter", "bad request"],
 )
-async def test_a_refusal_is_for_good(
+async def test_refusal_raises_cannot_score(
     server: OpenAIServer, scorer: OpenAIScorer, refusal: Any
 ) -> None:
     server.answers = [refusal]
@@ -233,9 +233,7 @@ async def test_a_refusal_is_for_good(
         await scorer.score(ANSWER, TokenUsage())
 
 
-async def test_a_busy_provider_says_when_to_come_back(
-    server: OpenAIServer, scorer: OpenAIScorer
-) -> None:
+async def test_busy_provider_sets_retry_after(server: OpenAIServer, scorer: OpenAIScorer) -> None:
     server.answers = [error_response(429, retry_after="300")]
 
     with pytest.raises(Unavailable) as refused:
@@ -245,14 +243,14 @@ async def test_a_busy_provider_says_when_to_come_back(
     assert len(server.requests) == 1
 
 
-async def test_a_passing_error_is_not_noticed(server: OpenAIServer, scorer: OpenAIScorer) -> None:
+async def test_transient_error_is_retried(server: OpenAIServer, scorer: OpenAIScorer) -> None:
     server.answers = [error_response(500), error_response(503), scoring_completion()]
 
     assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-async def test_an_error_that_stays_may_work_later_and_tells_no_secret(
+async def test_persistent_error_is_unavailable_without_secrets(
     server: OpenAIServer, scorer: OpenAIScorer, status: int
 ) -> None:
     server.answers = [error_response(status, "Incorrect API key provided: sk-secret")]
@@ -263,7 +261,7 @@ async def test_an_error_that_stays_may_work_later_and_tells_no_secret(
     assert "sk-secret" not in str(refused.value)
 
 
-async def test_a_provider_that_hangs_is_given_up(server: OpenAIServer) -> None:
+async def test_hanging_provider_times_out(server: OpenAIServer) -> None:
     scorer = OpenAIScorer("key", server.url, "model")
     scorer._client = scorer._client.with_options(timeout=0.3, max_retries=0)
     server.answers = [30.0]
@@ -273,7 +271,7 @@ async def test_a_provider_that_hangs_is_given_up(server: OpenAIServer) -> None:
     await scorer.close()
 
 
-async def test_a_provider_that_is_not_there_may_be_later() -> None:
+async def test_unreachable_provider_is_unavailable() -> None:
     scorer = OpenAIScorer("key", "http://127.0.0.1:9/v1", "model")
 
     with pytest.raises(Unavailable, match="unavailable"):
@@ -281,7 +279,7 @@ async def test_a_provider_that_is_not_there_may_be_later() -> None:
     await scorer.close()
 
 
-async def test_without_a_key_readiness_says_so() -> None:
+async def test_readiness_fails_without_a_key() -> None:
     scorer = OpenAIScorer("", None, "model")
 
     with pytest.raises(Unavailable, match="OPENAI_API_KEY"):
@@ -289,7 +287,7 @@ async def test_without_a_key_readiness_says_so() -> None:
     await scorer.close()
 
 
-async def test_markup_links_and_control_characters_never_reach_a_person(
+async def test_feedback_contains_no_markup_links_or_control_characters(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     evil = "<script>x</script>See ![a](http://evil/?q=1) [here](http://evil) \u202eback\x1b[31m\x00"
@@ -319,15 +317,19 @@ async def transcriber(server: OpenAIServer) -> AsyncIterator[OpenAITranscriber]:
     await transcriber.close()
 
 
-async def test_the_sound_track_is_sent_as_small_mono_opus(
+async def test_audio_is_sent_as_mono_opus(
     server: OpenAIServer, transcriber: OpenAITranscriber, tmp_path: Path
 ) -> None:
     server.answers = [{"text": " Hello there. "}]
 
-    heard = await transcriber.transcribe(_recording(tmp_path, 20))
+    transcript = await transcriber.transcribe(_recording(tmp_path, 20))
 
-    assert (heard.text, heard.words, heard.model) == ("Hello there.", (), "gpt-transcribe")
-    assert abs(heard.duration_seconds - 20) < 0.2
+    assert (transcript.text, transcript.words, transcript.model) == (
+        "Hello there.",
+        (),
+        "gpt-transcribe",
+    )
+    assert abs(transcript.duration_seconds - 20) < 0.2
     (sent,) = server.uploads
     assert sent.startswith(b"OggS") and len(sent) < 20 * 32_000 / 8 * 1.5
     (tmp_path / "sent.ogg").write_bytes(sent)
@@ -335,7 +337,7 @@ async def test_the_sound_track_is_sent_as_small_mono_opus(
     assert server.requests[0]["response_format"] == "json"
 
 
-async def test_what_has_no_speech_is_not_sent(
+async def test_recording_without_speech_is_not_sent(
     server: OpenAIServer, transcriber: OpenAITranscriber, tmp_path: Path
 ) -> None:
     server.answers = [{"text": "Thanks for watching!"}]
@@ -347,26 +349,28 @@ async def test_what_has_no_speech_is_not_sent(
     assert server.uploads == []
 
 
-async def test_a_long_recording_is_cut_in_silence_and_its_times_put_back(
+async def test_long_recording_is_split_at_silence_and_times_are_shifted(
     server: OpenAIServer, tmp_path: Path
 ) -> None:
     transcriber = OpenAITranscriber("key", server.url, "whisper-1", None, max_chunk_seconds=12)
     word = {"word": "word", "start": 1.0, "end": 2.0}
     server.answers = [{"text": "word", "language": "english", "duration": 1, "words": [word]}]
 
-    heard = await transcriber.transcribe(_recording(tmp_path, 26, pauses=(8, 11, 22)))
+    transcript = await transcriber.transcribe(_recording(tmp_path, 26, pauses=(8, 11, 22)))
     await transcriber.close()
 
-    pieces = split_at_silence(heard.duration_seconds, heard.silences or (), 12)
-    assert [one.start for one in heard.words] == pytest.approx([1 + piece[0] for piece in pieces])
+    pieces = split_at_silence(transcript.duration_seconds, transcript.silences or (), 12)
+    assert [one.start for one in transcript.words] == pytest.approx(
+        [1 + piece[0] for piece in pieces]
+    )
     assert len(server.uploads) == len(pieces) >= 3
     for _, end in pieces[:-1]:
-        assert any(pause.start < end < pause.end for pause in heard.silences or ())
-    assert heard.language == "en"
+        assert any(pause.start < end < pause.end for pause in transcript.silences or ())
+    assert transcript.language == "en"
     assert server.requests[0]["response_format"] == "verbose_json"
 
 
-def test_pieces_cover_everything_and_none_is_too_long() -> None:
+def test_chunks_cover_the_recording_and_respect_max_seconds() -> None:
     quiet = tuple(Silence(at, at + 1) for at in (9.0, 19.0, 25.0))
 
     assert split_at_silence(8.0, quiet, 10.0) == [(0.0, 8.0)]
@@ -379,21 +383,21 @@ def test_pieces_cover_everything_and_none_is_too_long() -> None:
     assert split_at_silence(25.0, (), 10.0) == [(0.0, 10.0), (10.0, 20.0), (20.0, 25.0)]
 
 
-def test_half_an_hour_stays_under_the_limit_of_25_megabytes() -> None:
+def test_half_an_hour_of_opus_is_under_25_megabytes() -> None:
     noise = np.random.default_rng(1).uniform(-0.5, 0.5, 60 * SAMPLE_RATE).astype(np.float32)
 
     assert len(encode_opus(noise)) * 10 < 25_000_000
 
 
-def test_words_get_the_times_at_which_they_were_heard_and_no_others() -> None:
-    heard = (
+def test_align_uses_only_times_of_matching_words() -> None:
+    transcript = (
         Word("I", 0.0, 0.2),
         Word("fixed", 0.3, 0.6),
         Word("uh", 0.6, 0.7),
         Word("it.", 0.8, 1),
     )
 
-    aligned = align("I repaired it, so to say.", heard)
+    aligned = align("I repaired it, so to say.", transcript)
 
     assert [(word.text, word.start) for word in aligned] == [("I", 0.0), ("it,", 0.8)]
 
@@ -402,7 +406,7 @@ class _Local:
     """A local model that hears the same words."""
 
     async def transcribe(
-        self, recording: Path, tell: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress
     ) -> Transcript:
         words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
         return Transcript("Hello there", "en", 20.0, "local", "base", words)
@@ -414,16 +418,19 @@ class _Local:
     async def close(self) -> None: ...
 
 
-async def test_where_the_model_gives_no_times_the_local_one_is_aligned(
+async def test_local_times_are_aligned_if_model_returns_none(
     server: OpenAIServer, tmp_path: Path
 ) -> None:
     transcriber = OpenAITranscriber("key", server.url, "gpt-transcribe", _Local())
     server.answers = [{"text": "Hello, there!"}]
 
-    heard = await transcriber.transcribe(_recording(tmp_path, 3))
+    transcript = await transcriber.transcribe(_recording(tmp_path, 3))
     await transcriber.close()
 
-    assert [(word.text, word.start) for word in heard.words] == [("Hello,", 1.0), ("there!", 1.5)]
+    assert [(word.text, word.start) for word in transcript.words] == [
+        ("Hello,", 1.0),
+        ("there!", 1.5),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -437,7 +444,7 @@ async def test_where_the_model_gives_no_times_the_local_one_is_aligned(
         (Response("<html>", media_type="text/html"), Unavailable),
     ],
 )
-async def test_each_failure_is_for_good_or_for_later(
+async def test_transcription_failure_is_final_or_retryable(
     server: OpenAIServer,
     transcriber: OpenAITranscriber,
     tmp_path: Path,
