@@ -68,7 +68,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
-    global _lines
+    global _request_log
     flush()
     _request_log = stream if json and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
