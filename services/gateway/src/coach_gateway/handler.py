@@ -190,16 +190,19 @@ class GatewayApp:
             match, scope["query_string"], head, address, record.request_id
         )
         exchange: Exchange = scope["coach.exchange"]
-        body_bytes = (content_length or self._settings.max_body_bytes) if has_body else 0
+        headers = allowance.headers()
         self._requests.take(client)
         try:
-            self._body_bytes.take(client, body_bytes)
-            try:
-                if has_body:
+            if has_body:
+                size_bytes = content_length or self._settings.max_body_bytes
+                self._body_bytes.take(client, size_bytes)
+                try:
                     request.body = await self._read_body(receive)
-                await self._forward(request, exchange, send, allowance.headers())
-            finally:
-                self._body_bytes.free(client, body_bytes)
+                    await self._forward(request, exchange, send, headers)
+                finally:
+                    self._body_bytes.free(client, size_bytes)
+            else:
+                await self._forward(request, exchange, send, headers)
         finally:
             self._requests.free(client)
 
