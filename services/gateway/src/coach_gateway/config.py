@@ -66,6 +66,12 @@ class GatewaySettings(TokenSettings, RedisSettings):
     socket_frames_per_second: int = _setting(
         "socket_frames_per_second", "socket_frames_a_second", 50
     )
+    socket_text_bytes_per_second: int = Field(default=256 * 1024, gt=0)
+    """Text from one socket. A burst may have 2 MiB."""
+    socket_audio_bytes_per_second: int = Field(default=512 * 1024, gt=0)
+    """Live audio from one socket: 16 times real time at 16 kHz, 5 times at 48 kHz.
+
+    Each frame counts as 1 KiB more than its length. A burst may have 4 MiB."""
     socket_write_buffer_bytes: int = _setting(
         "socket_write_buffer_bytes", "socket_unread_bytes", MIB
     )

@@ -70,6 +70,10 @@ class UpstreamClient:
             )
         }
 
+    def get_upstream(self, name: str) -> Upstream:
+        """Return an upstream by its name."""
+        return self._upstreams[name]
+
     async def check_health(self) -> None:
         """Raise Unavailable naming the upstreams that do not answer."""
         names = list(self._upstreams)

@@ -128,6 +128,13 @@ class Upstream:
                 "upstream.ejected", upstream=self.name, port=replica.port, seconds=round(duration)
             )
 
+    async def list_replicas(self) -> Sequence[Replica]:
+        """Return the replicas. Raises UpstreamDisconnected if the name has no address."""
+        now = time.monotonic()
+        if now - self._resolved_at > _DNS_TTL_SECONDS:
+            await self._refresh(now)
+        return self._replicas
+
     def close(self) -> None:
         """Close every idle connection."""
         if self._resolving is not None:

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from starlette.types import Message
-
 from coach_common.errors import CoachError
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -13,8 +11,11 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_TEXT_BYTES = 1024 * 1024
 """A larger text frame gets an `error`."""
 
-AUDIO_FRAMES = frozenset({"audio_start", "audio", "audio_end"})
-"""Live audio. `audio` stands for a binary frame."""
+MAX_CONTROL_TEXT_BYTES = 16 * 1024
+"""A larger text frame gets an `error` unless its type is in LONG_FRAMES."""
+
+LONG_FRAMES = frozenset({"auth", "complete"})
+"""Frames that may have up to 1 MiB."""
 
 
 class FrameRejected(CoachError):
@@ -24,15 +25,10 @@ class FrameRejected(CoachError):
         super().__init__(message, code=code)
 
 
-def parse(message: Message) -> dict[str, Any]:
+def parse(text: str) -> dict[str, Any]:
     """Return a frame with a `type`. Raises FrameRejected if it is invalid."""
-    text = message.get("text")
-    if text is None:
-        return {"type": "audio", "bytes": message["bytes"]}
-    # A character is at least one byte and at most four in UTF-8.
-    if len(text) > MAX_TEXT_BYTES or (
-        len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES
-    ):
+    size_bytes = _utf8_length(text, MAX_TEXT_BYTES)
+    if size_bytes > MAX_TEXT_BYTES:
         raise FrameRejected("Frames may be up to 1 MiB.", "too_large")
     try:
         frame = json.loads(text)
@@ -40,4 +36,11 @@ def parse(message: Message) -> dict[str, Any]:
         raise FrameRejected("The frame is not valid JSON.", "bad_json") from None
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         raise FrameRejected("A frame must be a JSON object with a `type`.", "bad_json")
+    if size_bytes > MAX_CONTROL_TEXT_BYTES and frame["type"] not in LONG_FRAMES:
+        raise FrameRejected("Frames of this type may be up to 16 KiB.", "too_large")
     return frame
+
+
+def _utf8_length(text: str, limit: int) -> int:
+    """Return the length in UTF-8. A text of more than `limit` characters is not encoded."""
+    return len(text) if len(text) > limit else len(text.encode())

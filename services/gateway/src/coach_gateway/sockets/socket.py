@@ -19,7 +19,7 @@ from coach_gateway.sockets.connection import (
     SocketConnection,
 )
 from coach_gateway.sockets.context import SocketContext
-from coach_gateway.sockets.frames import AUDIO_FRAMES, FrameRejected, parse
+from coach_gateway.sockets.frames import FrameRejected, parse
 
 CLOSES = prometheus_client.Counter("coach_gateway_socket_closes", "Closed sockets.", ["reason"])
 
@@ -157,7 +157,10 @@ class Socket:
 
     async def _handle_message(self, message: Message) -> None:
         try:
-            frame = parse(message)
+            if message.get("text") is None:
+                await self._handle_audio(message["bytes"])
+                return
+            frame = parse(message["text"])
             frame_type = frame["type"]
             if frame_type == "auth":
                 await self._authenticate(frame)
@@ -167,8 +170,10 @@ class Socket:
                 self._send("pong")
             elif frame_type in COMMANDS:
                 self._commands.enqueue(frame)
-            elif frame_type in AUDIO_FRAMES:
-                self._handle_audio(frame)
+            elif frame_type == "audio_start":
+                self._get_live_audio().start(frame)
+            elif frame_type == "audio_end":
+                self._get_live_audio().end()
             else:
                 raise FrameRejected("Unknown frame type.", "unknown_type")
         except Unauthenticated as error:
@@ -176,17 +181,22 @@ class Socket:
         except CoachError as error:
             self._send("error", message=str(error), code=error.code)
 
-    def _handle_audio(self, frame: dict[str, Any]) -> None:
-        """Pass a frame to the live audio relay."""
+    async def _handle_audio(self, content: bytes) -> None:
+        if self._identity is None:
+            raise Unauthenticated("Please sign in first.", code="auth_required")
+        await self._get_live_audio().add_audio(content)
+
+    def _get_live_audio(self) -> LiveAudioRelay:
         if self._live_audio is None:
             self._live_audio = LiveAudioRelay(
-                self._context.settings,
+                self._context.live_audio_client,
                 self._context.clock,
                 self._commands.call_service,
                 self._send,
                 self._commands.resolve_session,
+                lambda: self._commands.token,
             )
-        self._live_audio.handle_frame(frame, token=self._commands.token)
+        return self._live_audio
 
     # --- outgoing frames
 
