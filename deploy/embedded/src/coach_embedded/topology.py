@@ -16,6 +16,7 @@ from coach_ai.config import AiSettings
 from coach_auth.config import AuthSettings
 from coach_common import logs
 from coach_common.config import SettingsError
+from coach_common.http.protocol import HttpLimits, HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import Service, listen, running, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
@@ -28,6 +29,10 @@ log = logs.get_logger(__name__)
 
 _LOOPBACK = "127.0.0.1"
 _BUCKET = "genai-coach"
+_STORE_LIMITS = HttpLimits(
+    max_connections_per_address=1_000, body_timeout_seconds=3_600.0, closes_early_responses=True
+)
+"""A recording of 500 MiB may take an hour on a slow network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                 ),
                 settings=settings,
                 transport=SqliteTransport(broker),
+                http=HttpOptions(service="store", limits=_STORE_LIMITS),
             ),
             store_listener,
         ),

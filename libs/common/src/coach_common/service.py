@@ -20,6 +20,7 @@ from coach_common.config import Settings
 from coach_common.db import migrate
 from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.errors import Unavailable
+from coach_common.http.protocol import HttpOptions
 from coach_common.messaging.relay import OutboxRelay
 from coach_common.messaging.subscriptions import Subscription, Transport
 
@@ -50,6 +51,8 @@ class Service:
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
     """Done before anything is served; a part that is away does not stop the start."""
     on_close: Sequence[Callable[[], Awaitable[None]]] = ()
+    http: HttpOptions | None = None
+    """Bounds of client connections, or None for the defaults."""
     server_options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -128,7 +131,9 @@ async def close(service: Service) -> None:
 
 @asynccontextmanager
 async def _http_server(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+    http = service.http or HttpOptions(service=service.name)
     options: dict[str, Any] = {
+        "http": http.create_factory(),
         "log_config": None,
         "access_log": False,
         "server_header": False,

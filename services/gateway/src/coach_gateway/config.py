@@ -35,6 +35,16 @@ class GatewaySettings(TokenSettings, RedisSettings):
     """URL and headers together."""
     max_headers: int = Field(default=100, gt=0)
     max_connections: int = Field(default=10_000, gt=0)
+    max_connections_per_address: int = Field(default=1_000, gt=0)
+    """Trusted proxies are exempt."""
+    max_in_flight: int = Field(default=2_048, gt=0)
+    """Requests in progress, from their headers to the end of their response."""
+    max_in_flight_per_client: int = Field(default=32, gt=0)
+    """The same for each user, or for each address on open routes."""
+    max_buffered_body_bytes: int = Field(default=64 * MIB, gt=0)
+    """Memory for request bodies. A client may use a sixteenth."""
+    keep_alive_seconds: float = Field(default=75.0, gt=0)
+    """How long an idle connection is kept."""
     header_timeout_seconds: float = _setting("header_timeout_seconds", "head_seconds", 10.0)
     """From the first byte of a request, or the connection, to the end of its headers."""
     body_chunk_timeout_seconds: float = _setting("body_chunk_timeout_seconds", "body_seconds", 20.0)

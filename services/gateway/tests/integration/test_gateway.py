@@ -279,5 +279,5 @@ async def test_unavailable_upstream_returns_503_and_fails_readiness(
 
     assert response.status_code == 503
     assert response.headers["retry-after"]
-    assert ready.json()["missing"] == {"upstreams": "away: ai"}
+    assert ready.json()["missing"] == {"upstreams": "unavailable: ai"}
     assert (await client.get("/sessions")).status_code == 200

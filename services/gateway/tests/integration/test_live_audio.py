@@ -135,9 +135,7 @@ def phone() -> FakeClient:
 
 def _upstream(*ports: int) -> Upstream:
     urls = ",".join(f"http://127.0.0.1:{port}" for port in ports)
-    return Upstream(
-        "ai", urls, max_in_flight=8, connect_timeout_seconds=1.0, read_timeout_seconds=1.0
-    )
+    return Upstream("ai", urls, max_in_flight=8, connect_timeout_seconds=1.0)
 
 
 def _relay(phone: FakeClient, upstream: Upstream) -> LiveAudioRelay:

@@ -53,7 +53,11 @@ class StubReplica:
         self._open.add(writer)
         try:
             while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                request = await reader.readuntil(b"\r\n\r\n")
+                if request.startswith(b"GET /health/live"):
+                    writer.write(OK)
+                    continue
+                self.requests.append(request)
                 await self.release.wait()
                 if self.response is None:
                     return

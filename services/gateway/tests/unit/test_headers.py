@@ -2,8 +2,8 @@
 
 import pytest
 
+from coach_common.client_address import TrustedProxies
 from coach_common.errors import BadRequest, PayloadTooLarge, TooManyRequests, UnsupportedMediaType
-from coach_gateway.access import TrustedProxies
 from coach_gateway.limits import RateLimits
 from coach_gateway.request_head import RequestHead
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +11,7 @@ from websockets.exceptions import WebSocketException
 
 from coach_common import logs
 from coach_common.errors import Unavailable
-from coach_gateway.upstream_connection import UpstreamDisconnected
+from coach_gateway.upstream_connection import UpstreamError
 from coach_gateway.upstreams import Replica, Upstream
 
 log = logs.get_logger(__name__)
@@ -109,17 +108,16 @@ class LiveAudioClient:
                     "live_audio.connect_failed", port=replica.port, reason=type(error).__name__
                 )
             else:
-                replica.record_success()
+                self._upstream.record_success(replica)
                 return socket
         raise LiveUnavailable
 
     async def _list_candidates(self, key: str) -> Sequence[Replica]:
         try:
             replicas = await self._upstream.list_replicas()
-        except UpstreamDisconnected:
+        except UpstreamError:
             raise LiveUnavailable from None
-        now = time.monotonic()
-        return sorted(replicas, key=lambda one: (one.is_ejected(now), _rank(key, one)))
+        return sorted(replicas, key=lambda one: (one.is_ejected, _rank(key, one)))
 
 
 def _rank(key: str, replica: Replica) -> bytes:
