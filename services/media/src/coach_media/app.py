@@ -42,6 +42,7 @@ def build(
     app.state.settings = settings
     app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
+    app.include_router(routes.internal_router)
     return Service(
         name="media",
         app=app,

@@ -112,6 +112,23 @@ class Upload:
         """True once the upload was confirmed, whatever its transcription status is."""
         return self.confirmed_at is not None
 
+    def require_live(self, content_type: str, session_id: UUID | None) -> None:
+        """Check that a live recording of this media type and session may use the upload.
+
+        Raises:
+            UploadNotFound: If the upload has expired.
+            UploadMismatch: If it was rejected or prepared for another media type or a fixed size.
+            AlreadyLinked: If it is linked to another session.
+        """
+        if self.status is UploadStatus.EXPIRED:
+            raise UploadNotFound
+        if self.status is UploadStatus.REJECTED:
+            raise UploadMismatch(self.reason or "The recording was rejected.")
+        if parse_media_type(self.content_type) != content_type or self.declared_bytes is not None:
+            raise UploadMismatch("This upload was not prepared for this recording.")
+        if self.session_id is not None and session_id not in (None, self.session_id):
+            raise AlreadyLinked
+
     def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
         """Return when to check for the object again, or None after the last check.
 
