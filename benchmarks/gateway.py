@@ -137,7 +137,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         from coach_common.service import Service
 
         app = application() if name == "upstream" else verifier(rest[1])
-        built = Service(name, app, Settings(), FakeTransport())
+        built = Service(name, app, Settings(), FakeTransport(), deps=None)
     async with service.running(built, listener):
         await service.wait_for_shutdown()
 
@@ -342,7 +342,7 @@ def paired(found: Results, upstream: str, connections: int, other: str) -> float
 
 def report(found: Results) -> str:
     lines = [
-        "# The gateway beside nginx",
+        "# Gateway vs nginx",
         "",
         "Made by `make bench-gateway`: wrk, the hop and the upstream share two cores; medians of"
         f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios of one run mean something."

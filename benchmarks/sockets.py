@@ -65,7 +65,7 @@ async def serve(name: str, port: int, folder: Path, *rest: str) -> None:
         built = build(settings, transport)
     else:
         app = {"sign-in": sign_in, "asgi": asgi, "relay": relay}[name](folder, *rest)
-        built = service.Service(name, app, Settings(), FakeTransport())
+        built = service.Service(name, app, Settings(), FakeTransport(), deps=None)
     async with service.running(built, listener):
         await service.wait_for_shutdown()
 
@@ -424,7 +424,7 @@ async def _is_ready(port: int) -> bool:
 def report(idle: list[Memory], pushed: list[Pushed]) -> str:
     plain = idle[0].each
     lines = [
-        "# Sockets of the gateway",
+        "# WebSocket benchmark",
         "",
         "Made by `make bench-ws`. One process each for the gateway, RabbitMQ, the publisher and the"
         " clients, on two shared cores; only what one run says belongs together.",

@@ -35,7 +35,7 @@ async def _store(directory: Path) -> AsyncIterator[ObjectStore]:
         s3_bucket_name="coach",
         s3_endpoint_url=endpoint,
     )
-    async with running(Service("store", app, Settings(), FakeTransport()), listener):
+    async with running(Service("store", app, Settings(), FakeTransport(), deps=None), listener):
         store = ObjectStore(settings)
         yield store
         await store.close()

@@ -24,7 +24,9 @@ async def test_shutdown_below_a_second_waits_for_running_requests(shutdown_secon
 
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    service = Service("test", app, Settings(shutdown_seconds=shutdown_seconds), FakeTransport())
+    service = Service(
+        "test", app, Settings(shutdown_seconds=shutdown_seconds), FakeTransport(), deps=None
+    )
     async with httpx.AsyncClient() as client:
         async with running(service, listener):
             request = asyncio.create_task(client.get(url))

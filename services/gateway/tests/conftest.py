@@ -126,7 +126,7 @@ async def gateway(
         for name in ("auth", "sessions", "media", "ai"):
             listener = listen("127.0.0.1", 0)
             app = upstreams.app(name, issuer)
-            upstream_service = Service(name, app, Settings(), FakeTransport())
+            upstream_service = Service(name, app, Settings(), FakeTransport(), deps=None)
             stacks[name] = await stack.enter_async_context(AsyncExitStack())
             await stacks[name].enter_async_context(running(upstream_service, listener))
             urls[f"{name}_url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -70,7 +70,7 @@ async def service(
     )
     built = build(settings, transport, clock=clock, tokens=issuer.verifier, sessions=sessions)
     async with (
-        running(Service("store", app, Settings(), FakeTransport()), listener),
+        running(Service("store", app, Settings(), FakeTransport(), deps=None), listener),
         migrated_service(built),
     ):
         yield built

@@ -73,7 +73,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
     }
     urls = {"sessions_url": _url(sessions), "media_url": _url(media), "ai_url": _url(ai)}
 
-    services: list[tuple[Service, socket.socket]] = [
+    services: list[tuple[Service[object], socket.socket]] = [
         (
             Service(
                 name="store",
@@ -86,6 +86,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                 ),
                 settings=settings,
                 transport=SqliteTransport(broker),
+                deps=None,
                 http=HttpOptions(service="store", limits=_STORE_LIMITS),
             ),
             store_listener,

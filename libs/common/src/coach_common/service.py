@@ -1,4 +1,4 @@
-"""A service as a value, and what it takes to run one: its server, its relay, its workers."""
+"""A service as a value, and how to run one: HTTP server, relay and background workers."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import uvicorn
 from sqlalchemy import Table
@@ -29,27 +29,31 @@ log = logs.get_logger(__name__)
 _RESTART_DELAY_SECONDS = 1.0
 _PURGE_INTERVAL_SECONDS = 3600.0
 
+D_co = TypeVar("D_co", covariant=True)
+
 Worker = Callable[[], Awaitable[None]]
-"""Runs until cancelled."""
+"""Runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What `build` returns: everything a service is, nothing running yet."""
+class Service(Generic[D_co]):
+    """What `build` returns: all parts of a service, not running yet."""
 
     name: str
     app: ASGIApp
     settings: Settings
     transport: Transport
+    deps: D_co
+    """What the use cases work with; None if the service has no use cases."""
     database: Database | None = None
     package: str | None = None
-    """Where its `migrations` are."""
+    """The package that contains `migrations`."""
     subscriptions: Sequence[Subscription] = ()
     workers: Mapping[str, Worker] = field(default_factory=dict)
     retention_tables: Sequence[Table] = ()
-    """Tables whose rows are kept 30 days."""
+    """Tables whose rows are deleted after 30 days."""
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
-    """Done before anything is served; a part that is away does not stop the start."""
+    """Called before requests are served. Unavailable is logged and does not stop the start."""
     on_close: Sequence[Callable[[], Awaitable[None]]] = ()
     http: HttpOptions | None = None
     """Bounds of client connections, or None for the defaults."""
@@ -57,20 +61,20 @@ class Service:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one."""
+    """Return a listening socket. Port 0 selects a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=1024)
-    # What is accepted inherits it: an answer in two pieces would wait 40 ms for the second.
+    # Accepted sockets inherit it. Without it, the second part of a response waits 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 @asynccontextmanager
-async def running(service: Service, listener: socket.socket) -> AsyncIterator[None]:
-    """Run a migrated service while the block lasts.
+async def running(service: Service[object], listener: socket.socket) -> AsyncIterator[None]:
+    """Run a migrated service until the block ends.
 
-    On the way out, in this order: no new requests, workers end, handlers of events finish,
-    the relay stops, connections close. Whatever was not done is in the database.
+    Shutdown order: no new requests, workers stop, event handlers finish, the relay stops,
+    connections close. Unfinished work stays in the database.
     """
     async with AsyncExitStack() as stack:
         for close in service.on_close:
@@ -101,10 +105,10 @@ async def running(service: Service, listener: socket.socket) -> AsyncIterator[No
 
 
 async def wait_for_shutdown() -> None:
-    """Return once the process is asked to stop.
+    """Wait for SIGINT or SIGTERM.
 
-    What the start made stays for good and is taken from the garbage collector, whose full rounds
-    would stop every request for a tenth of a second to look at it again.
+    Freezes the objects created at start-up (`gc.freeze`). They live as long as the process, and
+    scanning them in every full collection would pause requests for about 100 ms.
     """
     gc.collect()
     gc.freeze()
@@ -115,14 +119,14 @@ async def wait_for_shutdown() -> None:
     await stop_requested.wait()
 
 
-async def upgrade(service: Service) -> None:
-    """Bring a service's tables to the newest revision."""
+async def upgrade(service: Service[object]) -> None:
+    """Migrate the tables of a service to the newest revision."""
     if service.database is not None and service.package is not None:
         await migrate.upgrade(service.database, service.package)
 
 
-async def close(service: Service) -> None:
-    """Close a service that was built and never ran."""
+async def close(service: Service[object]) -> None:
+    """Close a service that was built but did not run."""
     for close_hook in service.on_close:
         await close_hook()
     if service.database is not None:
@@ -130,7 +134,7 @@ async def close(service: Service) -> None:
 
 
 @asynccontextmanager
-async def _http_server(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+async def _http_server(service: Service[object], listener: socket.socket) -> AsyncIterator[None]:
     http = service.http or HttpOptions(service=service.name)
     options: dict[str, Any] = {
         "http": http.create_factory(),
@@ -161,7 +165,7 @@ async def _http_server(service: Service, listener: socket.socket) -> AsyncIterat
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
-        """Leave signals to whoever runs us: five servers share one process when embedded."""
+        """Leave signals to the caller: in the embedded profile, five servers share one process."""
         yield
 
 
@@ -194,7 +198,7 @@ async def _truncate_wal(database: Database) -> None:
         await database.truncate_wal()
 
 
-async def _purge_old_rows(service: Service) -> None:
+async def _purge_old_rows(service: Service[object]) -> None:
     while True:
         if service.database is not None:
             await service.database.purge(*service.retention_tables)

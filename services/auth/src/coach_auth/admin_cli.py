@@ -3,7 +3,6 @@
 import getpass
 import sys
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,45 +13,42 @@ from coach_auth.use_cases import accounts, signing_keys
 from coach_common.cli import Subcommand
 from coach_common.clock import rfc3339
 from coach_common.errors import InvalidInput
-from coach_common.service import Service
+from coach_common.validation import describe_first_error
 
 
-async def list_keys(service: Service) -> str:
+async def list_keys(deps: Deps) -> str:
     """List the signing keys: id, state, created, active since, trusted until."""
     lines = [
         f"{key.kid}  {key.state:9}  {_format_time(key.created_at)}"
         f"  {_format_time(key.activated_at)}  {_format_time(key.trusted_until)}"
-        for key in await signing_keys.list_keys(_deps(service))
+        for key in await signing_keys.list_keys(deps)
     ]
     return "\n".join(lines or ["No signing keys yet; one is created at first start."])
 
 
-async def rotate_keys(service: Service) -> str:
+async def rotate_keys(deps: Deps) -> str:
     """Publish a new key. It becomes active after every verifier has fetched it."""
-    deps = _deps(service)
     key = await signing_keys.publish_key(deps)
     active_at = _format_time(key.created_at + deps.key_policy.publication_lead)
     return f"Published key {key.kid}; it becomes active at {active_at}."
 
 
-async def revoke_key(service: Service, kid: str) -> str:
+async def revoke_key(deps: Deps, kid: str) -> str:
     """Revoke a compromised key. Its tokens are rejected; clients refresh."""
-    await signing_keys.revoke_key(_deps(service), kid)
+    await signing_keys.revoke_key(deps, kid)
     return f"{kid} is revoked; its tokens are rejected everywhere within two minutes."
 
 
-async def create_user(service: Service, email: str, name: str | None) -> str:
+async def create_user(deps: Deps, email: str, name: str | None) -> str:
     """Create an account. The password is read from the terminal or from standard input."""
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     try:
         registration = RegisterRequest(email=email, password=password, name=name)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(
-            f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        field, message = describe_first_error(error)
+        raise InvalidInput(f"{field}: {message}") from None
     user = await accounts.create_user(
-        _deps(service),
+        deps,
         email=registration.email,
         password=registration.password,
         name=registration.name,
@@ -60,26 +56,20 @@ async def create_user(service: Service, email: str, name: str | None) -> str:
     return _format_user(user)
 
 
-async def show_user(service: Service, email: str) -> str:
+async def show_user(deps: Deps, email: str) -> str:
     """Show an account and its number of live logins."""
-    user, logins = await accounts.show_user(_deps(service), email)
+    user, logins = await accounts.show_user(deps, email)
     return f"{_format_user(user)}  {logins} logins"
 
 
-async def disable_user(service: Service, email: str) -> str:
+async def disable_user(deps: Deps, email: str) -> str:
     """Disable an account: revoke all its logins and reject new ones."""
-    return _format_user(await accounts.set_user_active(_deps(service), email, is_active=False))
+    return _format_user(await accounts.set_user_active(deps, email, is_active=False))
 
 
-async def enable_user(service: Service, email: str) -> str:
+async def enable_user(deps: Deps, email: str) -> str:
     """Enable an account."""
-    return _format_user(await accounts.set_user_active(_deps(service), email, is_active=True))
-
-
-def _deps(service: Service) -> Deps:
-    app: Any = service.app
-    deps: Deps = app.state.deps
-    return deps
+    return _format_user(await accounts.set_user_active(deps, email, is_active=True))
 
 
 def _format_user(user: User) -> str:

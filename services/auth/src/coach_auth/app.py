@@ -13,13 +13,14 @@ from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport
 from coach_common.service import Service
 from coach_common.sliding_window import SlidingWindowCounter
 from coach_common.tokens import AccessTokenVerifier
 
 
-def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
+def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
     passwords = PasswordHasher(settings.bcrypt_cost)
@@ -46,20 +47,23 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         key_policy,
         key_cache,
     )
-    app = create_app("auth", checks={"database": database.check, "broker": transport.check})
-    app.state.deps = deps
-    app.state.tokens = AccessTokenVerifier.from_settings(
+    tokens = AccessTokenVerifier.from_settings(
         settings,
         partial(signing_keys.get_public_keys, deps),
         cache_seconds=key_policy.poll_seconds,
     )
-    app.state.service_token = settings.service_token
+    app = create_app(
+        "auth",
+        checks={"database": database.check, "broker": transport.check},
+        state=AppState(deps, tokens, settings.service_token),
+    )
     app.include_router(routes.router)
     return Service(
         name="auth",
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_auth",
         workers={

@@ -240,8 +240,3 @@ def sanitize_user_agent(user_agent: str | None) -> str | None:
     """Return the printable part of a User-Agent header, at most 200 characters, or None."""
     printable = "".join(c for c in user_agent or "" if c.isprintable()).strip()
     return printable[:MAX_USER_AGENT_LENGTH] or None
-
-
-def refresh_token_digest(token: str) -> bytes:
-    """Return the SHA-256 digest under which a refresh token is stored."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

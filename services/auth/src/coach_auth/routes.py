@@ -1,6 +1,5 @@
 """The routes of auth: parse the request, call the use case, build the response."""
 
-import hmac
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -24,8 +23,14 @@ from coach_auth.schemas import (
     User,
 )
 from coach_auth.use_cases import accounts, logins, signing_keys
+from coach_common.credentials import is_service_token
 from coach_common.http.app import RetryOnConflictRoute
-from coach_common.http.dependencies import CurrentUser, InjectDeps, RequireServiceToken
+from coach_common.http.dependencies import (
+    CurrentUser,
+    RequireServiceToken,
+    get_app_state,
+    inject_deps,
+)
 from coach_common.ids import parse_id
 
 router = APIRouter(tags=["auth"], route_class=RetryOnConflictRoute)
@@ -40,14 +45,14 @@ async def _get_client_info(
     `X-Forwarded-For` is trusted only with the gateway's token; otherwise the peer's address counts.
     """
     token = request.headers.get("x-gateway-token", "")
-    if hmac.compare_digest(token.encode(), request.app.state.service_token.encode()):
+    if is_service_token(token, get_app_state(request.app).service_token):
         ip = request.headers.get("x-forwarded-for", "")
     else:
         ip = request.client.host if request.client else ""
     return ClientInfo(ip, user_agent)
 
 
-AuthDeps = Annotated[Deps, InjectDeps]
+AuthDeps = Annotated[Deps, inject_deps(Deps)]
 Client = Annotated[ClientInfo, Depends(_get_client_info)]
 
 
@@ -87,13 +92,13 @@ async def logout(
 
 
 @router.get("/auth/me")
-async def get_me(caller: CurrentUser, deps: AuthDeps) -> User:
+async def get_current_user(caller: CurrentUser, deps: AuthDeps) -> User:
     """Return the current user."""
     return User.from_domain(await accounts.get_me(deps, caller))
 
 
 @router.put("/auth/me")
-async def update_me(
+async def update_current_user(
     body: UpdateAccountRequest, caller: CurrentUser, deps: AuthDeps, client: Client
 ) -> User:
     """Update name, e-mail or password. Changing the password signs out all other devices."""
@@ -110,7 +115,7 @@ async def update_me(
 
 
 @router.delete("/auth/me", status_code=204)
-async def delete_me(
+async def delete_current_user(
     body: DeleteAccountRequest, caller: CurrentUser, deps: AuthDeps, client: Client
 ) -> None:
     """Delete the account and all its data. Cannot be undone."""

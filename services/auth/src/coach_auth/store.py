@@ -37,7 +37,7 @@ _UNIQUE_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
 async def add_user(tx: Transaction, user: User) -> None:
     """Insert an account. Raises EmailAlreadyRegistered if its e-mail is taken."""
     added = await tx.execute(
-        tx.database.insert_ignore(USERS).values(
+        tx.dialect.insert_ignore(USERS).values(
             id=user.id,
             email_digest=email_digest(user.email),
             email=user.email,
@@ -268,7 +268,7 @@ async def add_key(
 ) -> bool:
     """Insert the active or the published key. Returns False if there is one already."""
     added = await tx.execute(
-        tx.database.insert_ignore(SIGNING_KEYS).values(
+        tx.dialect.insert_ignore(SIGNING_KEYS).values(
             kid=kid,
             state=state,
             unique_slot=_UNIQUE_SLOTS[state],

@@ -322,9 +322,7 @@ async def test_concurrent_startup_creates_one_signing_key(
     service: Service, settings: AuthSettings, deps: Deps
 ) -> None:
     replicas = [build(settings, FakeTransport()) for _ in range(3)]
-    keys = await asyncio.gather(
-        *(signing_keys.get_signing_key(one.app.state.deps) for one in replicas)
-    )
+    keys = await asyncio.gather(*(signing_keys.get_signing_key(one.deps) for one in replicas))
     for one in replicas:
         await one.database.close()
 
@@ -346,7 +344,7 @@ async def test_tokens_survive_restart_and_wrong_secret_key_is_reported(
     changed = AuthSettings.load(**settings.model_dump() | {"secret_key": "another secret " * 4})
     async with migrated_service(build(changed, FakeTransport())) as wrong:
         with pytest.raises(SettingsError, match="SECRET_KEY"):
-            await signing_keys.get_signing_key(wrong.app.state.deps)
+            await signing_keys.get_signing_key(wrong.deps)
 
 
 def test_short_secret_key_fails_startup_without_leaking_it() -> None:

@@ -38,7 +38,7 @@ async def test_account_created_by_cli_can_log_in(
     service: Service, client: httpx.AsyncClient, typed: Callable[[str], None]
 ) -> None:
     typed("a fine password")
-    said = await admin_cli.create_user(service, EMAIL, "Alice")
+    said = await admin_cli.create_user(service.deps, EMAIL, "Alice")
 
     user = (await _login(client, "a fine password")).json()["user"]
     assert user["name"] == "Alice"
@@ -55,20 +55,20 @@ async def test_cli_create_applies_registration_rules(
     ):
         typed(password)
         with pytest.raises(InvalidInput, match=reason):
-            await admin_cli.create_user(service, email, None)
+            await admin_cli.create_user(service.deps, email, None)
     typed(PASSWORD)
     with pytest.raises(CoachError, match="already registered"):
-        await admin_cli.create_user(service, EMAIL, None)
+        await admin_cli.create_user(service.deps, EMAIL, None)
 
 
 async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
     await _login(client)
-    before = await admin_cli.show_user(service, EMAIL.upper())
+    before = await admin_cli.show_user(service.deps, EMAIL.upper())
 
-    await admin_cli.disable_user(service, EMAIL)
-    await admin_cli.disable_user(service, EMAIL)
+    await admin_cli.disable_user(service.deps, EMAIL)
+    await admin_cli.disable_user(service.deps, EMAIL)
 
     assert "2 logins" in before
     assert (await phone.call("GET", "/auth/me")).status_code == 401
@@ -76,9 +76,9 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     assert (await _login(client)).status_code == 401
     told = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
     assert len(told.json()["revoked"]) == 2
-    shown = await admin_cli.show_user(service, EMAIL)
+    shown = await admin_cli.show_user(service.deps, EMAIL)
     assert "disabled" in shown and "0 logins" in shown
-    await admin_cli.enable_user(service, EMAIL)
+    await admin_cli.enable_user(service.deps, EMAIL)
     assert (await _login(client)).status_code == 200
     assert (await phone.refresh()).status_code == 401
     async with deps.db.read_only() as tx:
@@ -91,16 +91,16 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
 async def test_unknown_user_is_reported(service: Service) -> None:
     for operation in (admin_cli.show_user, admin_cli.disable_user, admin_cli.enable_user):
         with pytest.raises(CoachError, match="no account"):
-            await operation(service, "nobody@example.com")
+            await operation(service.deps, "nobody@example.com")
 
 
 async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: Deps) -> None:
     active = (await signing_keys.get_signing_key(deps)).kid
-    said = await admin_cli.rotate_keys(service)
+    said = await admin_cli.rotate_keys(service.deps)
     (new,) = (key.kid for key in await signing_keys.list_keys(deps) if key.kid != active)
-    listed = (await admin_cli.list_keys(service)).splitlines()
-    await admin_cli.revoke_key(service, active)
-    (left,) = (await admin_cli.list_keys(service)).splitlines()
+    listed = (await admin_cli.list_keys(service.deps)).splitlines()
+    await admin_cli.revoke_key(service.deps, active)
+    (left,) = (await admin_cli.list_keys(service.deps)).splitlines()
 
     assert new in said
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}

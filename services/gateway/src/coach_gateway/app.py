@@ -11,7 +11,6 @@ from coach_common.http.protocol import HttpLimits, HttpOptions
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
-from coach_gateway import sockets
 from coach_gateway.access import Authenticator, RevocationList
 from coach_gateway.config import GatewaySettings, find_deprecated_settings
 from coach_gateway.handler import GatewayApp, accepts_websocket, default_headers
@@ -20,13 +19,16 @@ from coach_gateway.live_audio import LiveAudioClient
 from coach_gateway.local_routes import create_local_app
 from coach_gateway.push_hub import SUBSCRIPTIONS, PushHub
 from coach_gateway.sockets.connection import SocketConnection, SocketLimits
+from coach_gateway.sockets.context import SocketContext
 from coach_gateway.sockets.frames import MAX_FRAME_BYTES
 from coach_gateway.upstream_client import UpstreamClient
 
 log = logs.get_logger(__name__)
 
 
-def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
+def build(
+    settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now
+) -> Service[None]:
     """Build the gateway. Nothing runs yet."""
     for old, new in find_deprecated_settings().items():
         log.warning("setting.deprecated", setting=old, use=new)
@@ -50,7 +52,7 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         "auth_revocations": revocations.check_health,
         "upstreams": upstream_client.check_health,
     }
-    socket_context = sockets.SocketContext(
+    socket_context = SocketContext(
         settings,
         authenticator,
         upstream_client,
@@ -79,6 +81,7 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         app=gateway,
         settings=settings,
         transport=transport,
+        deps=None,
         subscriptions=subscribe("gateway", push_hub, SUBSCRIPTIONS, is_transient=True),
         workers={
             "revocations": revocations.poll_forever,

@@ -12,7 +12,6 @@ from coach_common.client_address import TrustedProxies, group_address
 from coach_common.errors import BadRequest, CoachError
 from coach_common.http import problems
 from coach_common.http.exchange import Exchange
-from coach_gateway import sockets
 from coach_gateway.access import Authenticator, parse_bearer
 from coach_gateway.config import GatewaySettings
 from coach_gateway.json_depth import JsonDepthCounter
@@ -26,6 +25,8 @@ from coach_gateway.routing import (
     Router,
     canonical_path,
 )
+from coach_gateway.sockets import handshake
+from coach_gateway.sockets.context import SocketContext
 from coach_gateway.upstream_client import (
     UpstreamClient,
     UpstreamRequest,
@@ -93,7 +94,7 @@ class GatewayApp:
         authenticator: Authenticator,
         upstream_client: UpstreamClient,
         limits: RateLimits,
-        socket_context: sockets.SocketContext,
+        socket_context: SocketContext,
         local_app: ASGIApp,
     ) -> None:
         self._settings = settings
@@ -151,7 +152,7 @@ class GatewayApp:
             if is_socket:
                 record.route = SOCKET_PATH
                 address = self._client_address(scope, head)
-                await sockets.serve(
+                await handshake.serve(
                     self._socket_context, scope, receive, send_with_defaults, address
                 )
             elif scope["path"] in _LOCAL_PATHS:

@@ -95,6 +95,11 @@ class Router:
         """
         path = canonical_path(raw_path)
         methods = self._fixed.get(path) or self._find(tuple(path.split("/")))
+        if methods is None and path == SOCKET_PATH:
+            raise BadRequest(
+                "Open this path with a WebSocket upgrade: GET without a body.",
+                code="upgrade_required",
+            )
         if methods is None:
             raise NotFound("Not found.", code="no_such_route")
         route = methods.get(method)

@@ -260,7 +260,13 @@ class UpstreamConnection(asyncio.Protocol):
             self._reads_until_close = False
         self.headers.append((name, value))
 
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            self._is_reusable = False  # bytes after the response
+
     def on_headers_complete(self) -> None:
+        if self._is_complete:
+            return
         status = self._parser.get_status_code()
         if status < 200:
             self.headers = []
@@ -271,10 +277,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._enter(State.STREAMING)
 
     def on_body(self, body: bytes) -> None:
+        if self._is_complete:
+            return
         self._chunks.append(body)
         self._buffered_bytes += len(body)
 
     def on_message_complete(self) -> None:
-        if self.status:
+        if self.status and not self._is_complete:
             self._is_complete = True
             self._is_reusable = self._is_reusable and self._parser.should_keep_alive()

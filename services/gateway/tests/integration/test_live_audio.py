@@ -15,6 +15,7 @@ from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import free_port
 from coach_gateway.live_audio import LiveAudioClient, LiveAudioRelay
 from coach_gateway.live_audio.buffers import AudioOverrun, PendingAudio
+from coach_gateway.sockets.frames import AudioStartFrame, ServerFrame
 from coach_gateway.upstreams import Upstream
 
 SERVICE_TOKEN = "a token between services"
@@ -86,8 +87,9 @@ class FakeClient:
     failures: list[Exception] = field(default_factory=list)
     """Raised by the next calls."""
 
-    def send_frame(self, kind: str, **fields: Any) -> None:
-        self.frames.append((kind, fields))
+    def send_frame(self, frame: ServerFrame) -> None:
+        fields = json.loads(frame.encode())
+        self.frames.append((fields.pop("type"), fields))
 
     async def call_service(
         self, upstream: str, method: str, path: str, **body: Any
@@ -102,8 +104,8 @@ class FakeClient:
             "status": self.status,
         }  # fmt: skip
 
-    async def resolve_session(self, frame: dict[str, Any]) -> str:
-        if frame.get("session_id") == "gone":
+    async def resolve_session(self, frame: AudioStartFrame) -> str:
+        if frame.session_id == "gone":
             raise NotFound("Session not found")
         return "s1"
 
@@ -159,7 +161,7 @@ async def live(ai: StubAiService, phone: FakeClient) -> AsyncIterator[LiveAudioR
 
 def _start(live: LiveAudioRelay, **fields: Any) -> None:
     frame = {"type": "audio_start", "format": "pcm16", "sample_rate": 16_000}
-    live.start(frame | fields)
+    live.start(AudioStartFrame.model_validate(frame | fields))
 
 
 CONTENT = bytes(range(256)) * 400
@@ -245,14 +247,10 @@ async def test_client_resumes_a_recording_by_key(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"format": "mp3"}, "format"),
-        ({"format": None}, "format"),
         ({"session_id": "gone"}, "Session"),
-        ({"key": 7}, "key"),
-        *(
-            ({"sample_rate": rate}, "sample_rate")
-            for rate in (1, 96_000, None, "16000", True, float("nan"), float("inf"), [])
-        ),
+        ({"sample_rate": 1}, "sample_rate"),
+        ({"sample_rate": 96_000}, "sample_rate"),
+        ({"sample_rate": None}, "sample_rate"),
     ],
     ids=str,
 )
@@ -301,7 +299,7 @@ async def test_audio_frames_out_of_order_are_rejected(
 async def test_audio_after_a_failed_start_is_dropped_without_further_errors(
     live: LiveAudioRelay, phone: FakeClient
 ) -> None:
-    _start(live, format="mp3")
+    _start(live, sample_rate=1)
     await phone.wait_for("error")
 
     await _send_audio(live, CONTENT)
@@ -334,7 +332,7 @@ async def test_stored_recording_is_not_resumed(
 
     assert error["code"] == "already_stored"
     stored = {"upload_id": "u1", "key": "uploads/u/0.wav", "size": 7, "content_type": "audio/wav"}
-    assert error.items() >= stored.items()
+    assert error["upload"] == stored
     assert ai.start_requests == []
 
 
@@ -346,7 +344,7 @@ async def test_recording_that_ai_has_stored_is_confirmed_and_not_resumed(
 
     error = await phone.wait_for("error")
 
-    assert (error["code"], error["upload_id"], error["size"]) == ("already_stored", "u1", 7)
+    assert (error["code"], error["upload"]["size"]) == ("already_stored", 7)
     assert [path for path, _ in phone.calls] == ["/internal/uploads/check", "/upload/confirm"]
 
 

@@ -261,7 +261,7 @@ async def test_frames_become_service_calls_with_the_users_token(
         await _send(socket, type="session_start", question=question)
         started = await _next(socket)
         await _send(socket, type="audio_uri", key="uploads/u/1.m4a")
-        await _send(socket, type="complete", duration_seconds=9)
+        await _send(socket, type="complete", duration_seconds=9.4)
 
         async def has_asked() -> bool:
             return len(gateway.upstreams.requests) == 3
@@ -297,6 +297,10 @@ async def test_frames_become_service_calls_with_the_users_token(
         ("{", "bad_json"),
         ("[" * 100_000, "bad_json"),
         ('{"type": "session_start"}', "invalid"),
+        ('{"type": "audio_start", "format": "mp3"}', "invalid"),
+        ('{"type": "audio_start", "format": "pcm16", "sample_rate": "16000"}', "invalid"),
+        ('{"type": "audio_start", "format": "pcm16", "sample_rate": true}', "invalid"),
+        ('{"type": "audio_start", "format": "pcm16", "sample_rate": NaN}', "invalid"),
         ('{"type": "complete", "session_id": "../internal/x"}', "session_not_found"),
         ('{"type": "ping", "x": "' + "x" * 1_100_000 + '"}', "too_large"),
     ],

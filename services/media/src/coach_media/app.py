@@ -6,6 +6,7 @@ from functools import partial
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.storage import ObjectStore
@@ -24,7 +25,7 @@ def build(
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
     sessions: SessionOwnership | None = None,
-) -> Service:
+) -> Service[Deps]:
     """Build the service and its dependencies without starting anything."""
     database = Database.from_settings(settings, "media", tables.OUTBOX, tables.INBOX, clock)
     object_store = ObjectStore(settings)
@@ -37,10 +38,9 @@ def build(
     )
     deps = Deps(database, clock, object_store, ownership, limits)
     checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
-    app = create_app("media", checks=checks)
-    app.state.deps = deps
+    state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
+    app = create_app("media", checks=checks, state=state)
     app.state.settings = settings
-    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
     app.include_router(routes.internal_router)
     return Service(
@@ -48,6 +48,7 @@ def build(
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_media",
         subscriptions=subscribe("media", deps, SUBSCRIPTIONS),

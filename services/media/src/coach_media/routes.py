@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from coach_common.http.app import RetryOnConflictRoute
-from coach_common.http.dependencies import BearerToken, CurrentUser, InjectDeps
+from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
 from coach_media import use_cases
 from coach_media.config import MediaSettings
@@ -47,7 +47,7 @@ def _session_id(text: str | None) -> UUID | None:
     return parse_id(text, resource="Session") if text else None
 
 
-MediaDeps = Annotated[Deps, InjectDeps]
+MediaDeps = Annotated[Deps, inject_deps(Deps)]
 PublicEndpoint = Annotated[str | None, Depends(_public_endpoint)]
 
 

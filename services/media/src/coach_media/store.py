@@ -195,7 +195,7 @@ async def add_object_deletions(
     for upload in uploads:
         final_attempt_at = max(now, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
         await tx.execute(
-            tx.database.insert_ignore(OBJECT_DELETIONS).values(
+            tx.dialect.insert_ignore(OBJECT_DELETIONS).values(
                 key=upload.key, due_at=now, final_attempt_at=final_attempt_at, attempts=0
             )
         )

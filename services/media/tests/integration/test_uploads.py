@@ -31,7 +31,7 @@ M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
 
 
 def _deps(service: Service) -> Deps:
-    return service.app.state.deps  # type: ignore[attr-defined, no-any-return]
+    return service.deps
 
 
 async def _presign(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:

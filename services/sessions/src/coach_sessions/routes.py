@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from coach_common.events.feedback import FeedbackView
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
-from coach_common.http.dependencies import CurrentUser, InjectDeps
+from coach_common.http.dependencies import CurrentUser, inject_deps
 from coach_common.ids import parse_id
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
@@ -24,7 +24,7 @@ from coach_sessions.schemas import (
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryOnConflictRoute)
 
-SessionsDeps = Annotated[Deps, InjectDeps]
+SessionsDeps = Annotated[Deps, inject_deps(Deps)]
 
 _RETRY_AFTER_SECONDS = {
     Status.NOT_COMPLETED: 30,

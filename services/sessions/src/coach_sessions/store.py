@@ -260,7 +260,7 @@ async def _lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
     two transactions that both hold it deadlock when they update the row.
     """
     values = {"key": key, "user_id": user_id}
-    await tx.execute(tx.database.upsert(RECORDINGS, values, update={"key": key}))
+    await tx.execute(tx.dialect.upsert(RECORDINGS, values, update={"key": key}))
 
 
 def _is_recording(key: str, user_id: UUID) -> ColumnElement[bool]:

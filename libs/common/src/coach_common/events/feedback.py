@@ -186,7 +186,7 @@ class StarStory(SparseModel):
     result: str | None = None
 
 
-_EXAMPLE: JsonDict = {
+FEEDBACK_EXAMPLE: JsonDict = {
     "session_id": "01a20c8d-0000-7000-8000-000000000002",
     "status": "ready",
     "overall_score": 81,
@@ -243,7 +243,7 @@ class FeedbackView(FeedbackModel):
 
     model_config = ConfigDict(
         json_schema_serialization_defaults_required=True,
-        json_schema_extra={"examples": [_EXAMPLE]},
+        json_schema_extra={"examples": [FEEDBACK_EXAMPLE]},
     )
 
     session_id: str = Field(json_schema_extra={"format": "uuid"})

@@ -30,6 +30,7 @@ MAX_BUFFERED_BYTES = 64 * 1024
 """Request bytes that wait for the application before reading is paused."""
 _LINGER_SECONDS = 2.0
 """How long input is discarded after the last response, so that a reset does not destroy it."""
+_SHUTDOWN_GRACE_SECONDS = 0.25
 _MAX_DRAINED_BYTES = 4 * 1024 * 1024
 _FRAMING_BYTES_PER_BODY_BYTE = 16
 _END_OF_HEAD = b"\r\n\r\n"
@@ -239,12 +240,16 @@ class HttpProtocol(asyncio.Protocol):
     # --- called by the server
 
     def shutdown(self) -> None:
-        """Close when idle, else after the response, which then says `connection: close`."""
+        """Close after the next response, which says `connection: close`, or when none is due.
+
+        An idle connection waits a moment, because its client may have sent a request already.
+        """
         self._is_stopping = True
         if self._exchange is not None:
             self._exchange.keeps_alive = False
         elif self._state is State.IDLE:
-            self._transport.close()
+            self._served += 1  # no error if no request follows
+            self._timer.arm(_SHUTDOWN_GRACE_SECONDS)
 
     # --- called by the exchange
 

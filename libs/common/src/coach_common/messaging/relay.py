@@ -1,4 +1,4 @@
-"""From the outbox to the transport: claim, publish, remove. Safe to run in every replica."""
+"""Publishes outbox rows: claim, publish, delete. Safe to run in every replica."""
 
 import asyncio
 from datetime import timedelta
@@ -15,17 +15,17 @@ log = logs.get_logger(__name__)
 
 _BATCH_SIZE = 100
 CLAIM_DURATION = timedelta(seconds=30)
-"""How long a batch is a relay's own; longer than any publish may take."""
+"""How long a claim is valid. Longer than the timeout of a publish."""
 
 _POLL_SECONDS = 1.0
 _ERROR_BACKOFF_SECONDS = 1.0
 
 
 class OutboxRelay:
-    """Publishes what a service's transactions emitted.
+    """Publishes the events that the transactions of a service emitted.
 
-    Woken by the commit, it polls as the safety net. A claim that was lost with its relay ends
-    after 30 s and the same ids go out again; the consumers' inboxes make that harmless.
+    A commit wakes it; polling is the fallback. If a relay dies with a claim, the claim expires
+    after 30 s and the events are published again. The inboxes of the consumers ignore duplicates.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class OutboxRelay:
                 was_notified = await self._wait_for_commit()
 
     async def relay_once(self, *, was_notified: bool = False) -> tuple[int, int]:
-        """Claim a batch and publish it; return how many were claimed and how many are safe."""
-        # A look that takes no lock: an idle service must not write once a second.
+        """Claim and publish a batch. Returns the number of claimed and of confirmed events."""
+        # A read takes no write lock, so an idle service does not write every second.
         if not was_notified and not await self._has_pending_rows():
             return 0, 0
         batch = await self._claim()

@@ -20,12 +20,12 @@ from coach_auth.domain import (
     Revocation,
     User,
     decide_refresh,
-    refresh_token_digest,
     sanitize_user_agent,
 )
 from coach_auth.keys import SigningKey
 from coach_auth.use_cases.signing_keys import CLOCK_SKEW_ALLOWANCE, get_signing_key
 from coach_common import logs
+from coach_common.credentials import token_digest
 from coach_common.db.transaction import Transaction
 from coach_common.identity import Identity
 from coach_common.ids import new_id
@@ -47,13 +47,13 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
     now = deps.clock()
     successor = deps.key_derivation.derive_successor(refresh_token)
     async with deps.db.transaction() as tx:
-        token = await store.find_refresh_token(tx, refresh_token_digest(refresh_token))
+        token = await store.find_refresh_token(tx, token_digest(refresh_token))
         if token is None:
             raise LoginEnded
         login = await store.get_login(tx, token.login_id)
         user = await store.get_user(tx, login.user_id)
         next_token = RefreshToken(
-            refresh_token_digest(successor),
+            token_digest(successor),
             login.id,
             min(now + deps.token_policy.refresh_lifetime, login.expires_at),
         )
@@ -172,7 +172,7 @@ async def create_login(
         await store.add_refresh_token(
             tx,
             RefreshToken(
-                refresh_token_digest(refresh_token),
+                token_digest(refresh_token),
                 login.id,
                 now + deps.token_policy.refresh_lifetime,
             ),

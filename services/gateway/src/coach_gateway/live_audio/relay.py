@@ -6,7 +6,6 @@ with `audio_start` and the same `key`.
 """
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Any
@@ -15,13 +14,25 @@ from prometheus_client import Counter
 
 from coach_common import logs
 from coach_common.clock import Clock
-from coach_common.errors import CoachError, Conflict, InvalidInput
+from coach_common.errors import CoachError, Conflict
 from coach_gateway.live_audio.buffers import PendingAudio, ReplayBuffer
 from coach_gateway.live_audio.client import (
     LiveAudioClient,
     LiveConnection,
     LiveConnectionLost,
     LiveUnavailable,
+)
+from coach_gateway.sockets.frames import (
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    AudioFormat,
+    AudioStartedFrame,
+    AudioStartFrame,
+    ErrorFrame,
+    PartialFrame,
+    ServerFrame,
+    StoredUpload,
+    invalid_sample_rate,
 )
 
 log = logs.get_logger(__name__)
@@ -33,18 +44,16 @@ RECONNECTS = Counter("coach_gateway_live_reconnects", "Broken connections to ai 
 
 CallService = Callable[..., Awaitable[dict[str, Any]]]
 """Calls a service with the user's token: (upstream, method, path, **body). Raises CoachError."""
-SendFrame = Callable[..., None]
-"""Sends a frame to the client: (type, **fields)."""
-ResolveSession = Callable[[dict[str, Any]], Awaitable[str]]
+SendFrame = Callable[[ServerFrame], None]
+"""Sends a frame to the client."""
+ResolveSession = Callable[[AudioStartFrame], Awaitable[str]]
 """Returns the session id of a frame."""
 
-_FORMATS = {
+_FORMATS: dict[AudioFormat, tuple[str, str]] = {
     "pcm16": ("audio/wav", "wav"),
     "webm": ("audio/webm", "webm"),
     "ogg": ("audio/ogg", "ogg"),
 }
-_MIN_SAMPLE_RATE = 8_000
-_MAX_SAMPLE_RATE = 48_000
 _MAX_RECONNECTS = 10
 _START_TIMEOUT_SECONDS = 10.0
 
@@ -71,10 +80,9 @@ class AlreadyStored(Conflict):
 
     code = "already_stored"
 
-    def __init__(self, upload: dict[str, Any]) -> None:
+    def __init__(self, upload: StoredUpload) -> None:
         super().__init__("This recording was stored already. Please start a new one.")
         self.upload = upload
-        """What was stored: `upload_id`, `key`, `size`, `content_type`."""
 
 
 class LiveAudioRelay:
@@ -112,13 +120,18 @@ class LiveAudioRelay:
         """What the client may send."""
         return self._state
 
-    def start(self, frame: dict[str, Any]) -> None:
+    def start(self, frame: AudioStartFrame) -> None:
         """Start a recording. Raises Conflict if one is in progress."""
         if self._state in (RelayState.RECORDING, RelayState.ENDING):
             raise Conflict("A recording is already in progress.", code="live_busy")
         self._state = RelayState.RECORDING
         self._pending = PendingAudio()
         self._task = asyncio.create_task(self._run(frame))
+
+    def expect_no_audio(self) -> None:
+        """Drop the audio that follows a rejected `audio_start`, unless a recording is active."""
+        if self._state is RelayState.IDLE:
+            self._state = RelayState.FAILED
 
     async def add_audio(self, content: bytes) -> None:
         """Append audio, waiting while the buffer is full.
@@ -155,12 +168,12 @@ class LiveAudioRelay:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    async def _run(self, frame: dict[str, Any]) -> None:
+    async def _run(self, frame: AudioStartFrame) -> None:
         """Relay one recording until it is stored and confirmed. Every error reaches the client."""
         try:
             await self._record(frame)
         except AlreadyStored as error:
-            self._fail(error, **error.upload)
+            self._fail(error, error.upload)
         except CoachError as error:
             self._fail(error)
         except Exception:
@@ -169,26 +182,25 @@ class LiveAudioRelay:
         else:
             self._finish(RelayState.IDLE, "stored")
 
-    def _fail(self, error: CoachError, **fields: Any) -> None:
+    def _fail(self, error: CoachError, upload: StoredUpload | None = None) -> None:
         log.info("live_audio.failed", code=error.code)
         self._finish(RelayState.FAILED, error.code)
-        self._send_frame("error", message=str(error), code=error.code, **fields)
+        self._send_frame(ErrorFrame(message=str(error), code=error.code, upload=upload))
 
     def _finish(self, state: RelayState, outcome: str) -> None:
         self._state = state
         self._pending.discard()
         LIVE_RECORDINGS.labels(outcome).inc()
 
-    async def _record(self, frame: dict[str, Any]) -> None:
-        audio_format = _parse_format(frame.get("format"))
-        sample_rate = _parse_sample_rate(frame.get("sample_rate"), audio_format)
+    async def _record(self, frame: AudioStartFrame) -> None:
+        sample_rate = _get_sample_rate(frame)
         session_id = await self._resolve_session(frame)
-        key = await self._get_key(frame.get("key"), audio_format, session_id)
+        key = await self._get_key(frame, session_id)
         start_request = {
             "type": "start",
             "key": key,
             "session_id": session_id,
-            "format": audio_format,
+            "format": frame.format,
             "sample_rate": sample_rate,
         }
         try:
@@ -199,33 +211,30 @@ class LiveAudioRelay:
             raise
         await self._confirm(key, session_id)
 
-    async def _get_key(self, key: object, audio_format: str, session_id: str) -> str:
+    async def _get_key(self, frame: AudioStartFrame, session_id: str) -> str:
         """Return a new key, or the client's key after media has checked it."""
-        content_type, extension = _FORMATS[audio_format]
-        if key is None or key == "":
+        content_type, extension = _FORMATS[frame.format]
+        if not frame.key:
             presigned = await self._call_service(
                 "media", "POST", "/upload/s3-presign",
                 content_type=content_type, extension=extension, session_id=session_id,
             )  # fmt: skip
             return str(presigned["key"])
-        if not isinstance(key, str):
-            raise InvalidInput("key must be a string.")
         upload = await self._call_service(
             "media", "POST", "/internal/uploads/check",
-            key=key, content_type=content_type, session_id=session_id,
+            key=frame.key, content_type=content_type, session_id=session_id,
         )  # fmt: skip
         if upload["status"] != "pending":
-            names = ("upload_id", "key", "size", "content_type")
-            raise AlreadyStored({name: upload[name] for name in names})
-        return key
+            raise AlreadyStored(StoredUpload.model_validate(upload))
+        return frame.key
 
-    async def _confirm(self, key: str, session_id: str) -> dict[str, Any]:
+    async def _confirm(self, key: str, session_id: str) -> StoredUpload:
         """Confirm the upload and return what was stored."""
         confirmed = await self._call_service(
             "media", "POST", "/upload/confirm", key=key,
             uploaded_at=int(self._clock().timestamp() * 1000), session_id=session_id,
         )  # fmt: skip
-        return {name: confirmed.get(name) for name in ("upload_id", "key", "size", "content_type")}
+        return StoredUpload.model_validate(confirmed)
 
     async def _relay_until_stored(self, start_request: dict[str, Any]) -> None:
         """Relay over one connection after the other until ai has stored the recording."""
@@ -238,9 +247,12 @@ class LiveAudioRelay:
                     if replay is None:
                         replay = ReplayBuffer(received)
                         self._send_frame(
-                            "audio_started", session_id=start_request["session_id"],
-                            key=start_request["key"], received=received,
-                        )  # fmt: skip
+                            AudioStartedFrame(
+                                session_id=start_request["session_id"],
+                                key=start_request["key"],
+                                received=received,
+                            )
+                        )
                     elif missing := replay.read_from(received):
                         await connection.send_audio(missing)
                     failures = 0
@@ -293,7 +305,7 @@ class LiveAudioRelay:
         while (message := await connection.receive())["type"] != "stored":
             if message["type"] != "partial":
                 raise _to_error(message)
-            self._send_frame("partial", text=message["text"])
+            self._send_frame(PartialFrame(text=message["text"]))
 
 
 def _to_error(message: dict[str, Any]) -> LiveRejected | LiveConnectionLost:
@@ -306,20 +318,10 @@ def _to_error(message: dict[str, Any]) -> LiveRejected | LiveConnectionLost:
     )
 
 
-def _parse_format(value: object) -> str:
-    if not isinstance(value, str) or value not in _FORMATS:
-        raise InvalidInput(f"format must be one of {', '.join(_FORMATS)}.")
-    return value
-
-
-def _parse_sample_rate(value: object, audio_format: str) -> int | None:
-    """Return the rounded sample rate of PCM, None for containers."""
-    if audio_format != "pcm16":
+def _get_sample_rate(frame: AudioStartFrame) -> int | None:
+    """Return the sample rate of PCM, None for containers. Raises InvalidInput."""
+    if frame.format != "pcm16":
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        rate = round(value)
-        if _MIN_SAMPLE_RATE <= rate <= _MAX_SAMPLE_RATE:
-            return rate
-    raise InvalidInput(
-        f"sample_rate must be a number from {_MIN_SAMPLE_RATE} to {_MAX_SAMPLE_RATE}."
-    )
+    if frame.sample_rate is None or not MIN_SAMPLE_RATE <= frame.sample_rate <= MAX_SAMPLE_RATE:
+        raise invalid_sample_rate()
+    return frame.sample_rate
