@@ -25,8 +25,8 @@ class Silent(CoachError):
     code = "silent"
 
 
-_PROTOCOL_ERRORS = {418: ("teapot", "I am a teapot.")}
-_OTHER = {1: ("only", "one", "two"), "a": ("b", "c")}
+_PROTOCOL_ERRORS = {"teapot": (418, "I am a teapot.")}
+_OTHER = {"only": (1, "two", "three"), "a": ("b", "c"), 1: (2, "d")}
 
 
 def brew(strength):

@@ -69,7 +69,7 @@ async def _raw_upstream(
 @pytest.fixture
 async def auth_url(upstreams: Any, issuer: TokenIssuer) -> AsyncIterator[str]:
     listener = listen("127.0.0.1", 0)
-    service = Service("auth", upstreams.app("auth", issuer), Settings(), FakeTransport())
+    service = Service("auth", upstreams.app("auth", issuer), Settings(), FakeTransport(), deps=None)
     async with running(service, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 

@@ -35,9 +35,9 @@ class StrictGateway:
             writer.write(piece)
             await writer.drain()
         async with asyncio.timeout(20):
-            said = await reader.read(-1)
+            received = await reader.read(-1)
         writer.close()
-        return said
+        return received
 
 
 @pytest.fixture
@@ -246,20 +246,20 @@ async def test_connections_over_the_limit_get_503(strict_gateway: StrictGateway)
     ]
 
     async def is_full() -> bool:
-        said = await strict_gateway.send_raw(
+        received = await strict_gateway.send_raw(
             b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
-        return said.startswith(b"HTTP/1.1 503") and b"retry-after" in said
+        return received.startswith(b"HTTP/1.1 503") and b"retry-after" in received
 
     await wait_until(is_full, description="the limit", timeout_seconds=10)
     for _, writer in held:
         writer.close()
 
     async def has_capacity() -> bool:
-        said = await strict_gateway.send_raw(
+        received = await strict_gateway.send_raw(
             b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
-        return said.startswith(b"HTTP/1.1 200")
+        return received.startswith(b"HTTP/1.1 200")
 
     await wait_until(has_capacity, description="a free connection", timeout_seconds=10)
 
@@ -417,7 +417,7 @@ async def test_request_without_host_is_rejected(
     assert upstreams.requests == []
 
 
-async def test_idle_connection_is_kept_for_the_announced_time(
+async def test_idle_connection_is_kept_for_the_advertised_time(
     strict_gateway: StrictGateway,
 ) -> None:
     reader, writer = await strict_gateway.connect()

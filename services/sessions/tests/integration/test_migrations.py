@@ -17,14 +17,14 @@ _OLD_RECORDING = text(
 )
 
 
-@pytest.mark.parametrize("announced", [{}, {"transcribed": "uploads/k", "judged": "0f"}])
+@pytest.mark.parametrize("fingerprints", [{}, {"transcribed": "uploads/k", "judged": "0f"}])
 async def test_renamed_columns_keep_their_content(
-    database_url: str, announced: dict[str, str]
+    database_url: str, fingerprints: dict[str, str]
 ) -> None:
     database = Database(database_url, source="sessions")
     await upgrade(database, "coach_sessions", revision="2026_11_25_early_delivery")
     async with database.engine.begin() as connection:
-        row = {"id": b"0" * 16, "announced": json.dumps(announced)}
+        row = {"id": b"0" * 16, "announced": json.dumps(fingerprints)}
         await connection.execute(_OLD_SESSION, row)
         await connection.execute(_OLD_RECORDING, {"id": row["id"]})
 
@@ -38,4 +38,4 @@ async def test_renamed_columns_keep_their_content(
         assert tuple(recording.one()) == ("words", "{}")
     await database.close()
     new_names = {"transcribed": "transcript", "judged": "final_feedback"}
-    assert json.loads(stored) == {new_names[name]: value for name, value in announced.items()}
+    assert json.loads(stored) == {new_names[name]: value for name, value in fingerprints.items()}

@@ -109,7 +109,7 @@ class Socket:
             self._context.push_hub.unregister(self._identity.user_id, self)
         if self._connection.close_reason is not None:
             self._commands.discard_pending()
-        CLOSES.labels(self._connection.close_reason or "gone").inc()
+        CLOSES.labels(self._connection.close_reason or "client_disconnected").inc()
 
     # --- authentication
 
