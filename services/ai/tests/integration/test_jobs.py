@@ -514,14 +514,14 @@ async def test_deletion_removes_all_rows_and_ignores_late_events(
     case = Case(user_id)
     await deliver_event(service, case.confirmed(is_linked=by != "key"))
     await deliver_event(service, case.completed())
-    gone = {
+    deleted = {
         "session": SessionDeleted(session_id=case.session_id, user_id=user_id),
         "key": SessionDeleted(session_id=case.session_id, user_id=user_id, keys=[case.key]),
         "person": UserDeleted(user_id=user_id),
     }[by]
     running = await _claim(deps)
 
-    await deliver_event(service, gone)
+    await deliver_event(service, deleted)
     await jobs.run_job(deps, running, *WORK[JobKind.TRANSCRIPTION])
     await deliver_event(service, case.completed())
 

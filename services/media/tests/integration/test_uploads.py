@@ -242,7 +242,7 @@ async def test_missing_upload_is_checked_with_backoff_then_expires(
         (M4A * 20, {}, 413, "too_large", False),
     ],
 )  # fmt: skip
-async def test_repeated_confirm_of_rejected_upload_gives_the_same_answer(
+async def test_repeated_confirm_of_rejected_upload_returns_the_same_error(
     service: Service,
     client: httpx.AsyncClient,
     clock: FakeClock,
@@ -274,9 +274,9 @@ async def test_object_of_another_length_than_declared_is_rejected(
     presigned = (await _presign(client, size=len(M4A) + 1)).json()
     await _deps(service).object_store.put(presigned["key"], M4A, content_type="audio/m4a")
 
-    answers = [await _confirm(client, presigned["key"]) for _ in range(2)]
+    responses = [await _confirm(client, presigned["key"]) for _ in range(2)]
 
-    assert [(one.status_code, one.json()["code"]) for one in answers] == [
+    assert [(one.status_code, one.json()["code"]) for one in responses] == [
         (422, "size_mismatch")
     ] * 2
 
