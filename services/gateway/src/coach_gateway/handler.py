@@ -146,9 +146,11 @@ class GatewayApp:
         response_headers = [*self._default_headers, (b"x-request-id", record.request_id)]
 
         async def send_with_defaults(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            if message["type"] == "http.response.start":
                 record.status, record.has_started = message["status"], True
                 message["headers"] = [*message["headers"], *response_headers]
+            if is_socket and message["type"].startswith("http."):
+                message["type"] = f"websocket.{message['type']}"
             await send(message)
 
         try:

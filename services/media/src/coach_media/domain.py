@@ -125,6 +125,12 @@ class NotARecording(UnsupportedMediaType):
     code = "not_what_it_said"
 
 
+class UnsuitableUpload(UnsupportedMediaType):
+    """A live recording names an upload that was prepared for another kind of recording."""
+
+    code = "unsuitable_upload"
+
+
 class EmptyRecording(InvalidInput):
     """The stored object has no content."""
 
@@ -204,6 +210,24 @@ class Upload:
         """The error that rejected this upload. A repeated confirm raises it again."""
         kind = REJECTIONS.get(self.rejection_code or "", NotARecording)
         return kind(self.reason or "The recording was rejected.")
+
+    def require_live(self, content_type: str, session_id: UUID | None) -> None:
+        """Check that a live recording of this media type and session may use the upload.
+
+        Raises:
+            UploadNotFound: If the upload has expired.
+            CoachError: If it was rejected, the error that rejected it.
+            UnsuitableUpload: If it was prepared for another media type or for a fixed size.
+            AlreadyLinked: If it is linked to another session.
+        """
+        if self.status is UploadStatus.EXPIRED:
+            raise UploadNotFound
+        if self.status is UploadStatus.REJECTED:
+            raise self.rejection
+        if parse_media_type(self.content_type) != content_type or self.declared_bytes is not None:
+            raise UnsuitableUpload("This upload was not prepared for this recording.")
+        if self.session_id is not None and session_id not in (None, self.session_id):
+            raise AlreadyLinked
 
     def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
         """Return when to check the object again, or None after the last check.

@@ -137,6 +137,35 @@ class ConfirmUploadResponse(BaseModel):
         )
 
 
+class CheckLiveUploadRequest(BaseModel):
+    """Live recording that continues an upload."""
+
+    key: Key
+    content_type: Annotated[str, StringConstraints(min_length=3, max_length=200)]
+    session_id: SessionId | None = None
+
+
+class LiveUploadResponse(BaseModel):
+    """Upload of a live recording."""
+
+    upload_id: str
+    key: str
+    status: UploadStatus
+    size: int | None
+    content_type: str
+
+    @classmethod
+    def from_domain(cls, upload: Upload) -> "LiveUploadResponse":
+        """Build the response from an upload."""
+        return cls(
+            upload_id=str(upload.id),
+            key=upload.key,
+            status=upload.status,
+            size=upload.size_bytes,
+            content_type=upload.content_type,
+        )
+
+
 class UploadResponse(BaseModel):
     """An upload and, when available, its transcript."""
 

@@ -132,6 +132,23 @@ async def confirm_upload(
     return await _link_session(deps, caller, key, session_id)
 
 
+async def check_live_upload(
+    deps: Deps, caller: Identity, *, key: str, content_type: str, session_id: UUID | None
+) -> Upload:
+    """Return the caller's upload that a live recording continues. Its status may be any.
+
+    Raises:
+        UploadNotFound: If the key is unknown, expired or belongs to another user.
+        CoachError: If the upload was rejected, the error that rejected it.
+        UnsuitableUpload: If the upload was not prepared for this media type.
+        AlreadyLinked: If the upload is linked to another session.
+    """
+    async with deps.db.read_only() as tx:
+        upload = await store.get_upload_by_key(tx, key, user_id=caller.user_id)
+    upload.require_live(content_type, session_id)
+    return upload
+
+
 async def get_upload(deps: Deps, caller: Identity, upload_id: UUID) -> Upload:
     """Return the caller's upload.
 
