@@ -1,4 +1,4 @@
-"""What every transport means: at least once, in no order, retried with pauses, never lost."""
+"""Guarantees of both transports: at least once, unordered, retried with backoff, never lost."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ def _out(event: Event, event_id: UUID | None = None) -> OutboxMessage:
     envelope = Envelope.wrap(
         event,
         id=made,
-        source="/services/test",
+        source=f"/services/{event.source}",
         time="2026-11-24T12:00:00.000000Z",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
@@ -50,7 +50,7 @@ def _completed() -> OutboxMessage:
 
 
 class RecordingConsumer:
-    """A consumer that keeps what it is handed, and raises what it is told to."""
+    """A consumer that records messages and raises the given errors."""
 
     def __init__(self, *failures: Exception) -> None:
         self.deliveries: list[MessageContext] = []
@@ -266,7 +266,7 @@ async def test_consumers_reconnect_after_rabbitmq_restart(
     bus: TransportHarness, request: pytest.FixtureRequest
 ) -> None:
     if "in process" in request.node.name:
-        pytest.skip("the in-process broker does not go away on its own")
+        pytest.skip("the in-process broker cannot be unavailable by itself")
     consumer = RecordingConsumer()
     transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 

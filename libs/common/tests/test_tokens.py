@@ -1,4 +1,4 @@
-"""Where a verifier has its keys from, and what happens to remembered tokens when they go."""
+"""Keys of a token verifier, and cached tokens after a key was removed."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from coach_common.tokens import AccessTokenVerifier, JwksCache
 
 
 class FakeJwksEndpoint:
-    """A JWKS that changes, and may be away."""
+    """A JWKS that changes and can be unavailable."""
 
     def __init__(self, issuer: TokenIssuer) -> None:
         jwk = RSAAlgorithm.to_jwk(issuer.private_key.public_key(), as_dict=True)

@@ -28,11 +28,11 @@ class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
     signing_key_days: float = Field(default=30, gt=0)
     """How long a key signs access tokens before the next one is published, in days."""
     signing_key_lead_seconds: float = Field(default=120, gt=0)
-    """How long a key is published before it signs: twice the time a verifier caches a JWKS."""
+    """Time from publishing a key until it signs: twice the time a verifier caches a JWKS."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
     """Binary logarithm of the bcrypt rounds. One more doubles the time of a login."""
     refresh_grace_seconds: float = Field(default=60, ge=0)
-    """How long a rotated refresh token may be sent again while its successor is unused."""
+    """Time in which a rotated refresh token may be sent again while its successor is unused."""
 
     smtp_host: str | None = None
     """Mail server. Without it, mails are written to `MAIL_DIR`, or wait until they expire."""

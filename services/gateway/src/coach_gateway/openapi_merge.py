@@ -13,6 +13,13 @@ frame `{"type": "auth", "token": …}` within 10 s. Clients send `session_start`
 `complete` and `ping`. The server sends `transcript`, `feedback`, `session_started`, `pong` and
 `error`. With `last_event_id` in `auth`, missed messages are replayed."""
 
+_TAGS = {
+    "auth": "Accounts, tokens and signed-in devices.",
+    "sessions": "Practice sessions and their feedback.",
+    "upload": "Upload and playback of recordings.",
+    "ai": "The interview coach, and the quality of its scores.",
+}
+
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
@@ -83,6 +90,7 @@ def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             {"url": "/v1"},
             {"url": "/", "description": "Unversioned alias, for older app versions"},
         ],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),

@@ -14,8 +14,10 @@ from coach_media.config import MediaSettings
 from coach_media.deps import Deps
 from coach_media.domain import PLAYBACK_URL_SECONDS, UPLOAD_URL_SECONDS, safe_public_host
 from coach_media.schemas import (
+    CheckLiveUploadRequest,
     ConfirmUploadRequest,
     ConfirmUploadResponse,
+    LiveUploadResponse,
     PlaybackUrlResponse,
     PresignRequest,
     PresignResponse,
@@ -23,6 +25,7 @@ from coach_media.schemas import (
 )
 
 router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflictRoute)
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
 async def _public_endpoint(request: Request) -> str | None:
@@ -106,3 +109,18 @@ async def get_playback_url(
         deps, caller, parse_id(upload_id, resource="Recording"), endpoint_url=endpoint
     )
     return PlaybackUrlResponse(url=url, expires_in=PLAYBACK_URL_SECONDS)
+
+
+@internal_router.post("/uploads/check")
+async def check_live_upload(
+    body: CheckLiveUploadRequest, caller: CurrentUser, deps: MediaDeps
+) -> LiveUploadResponse:
+    """Return the upload that a live recording continues. For the gateway."""
+    upload = await use_cases.check_live_upload(
+        deps,
+        caller,
+        key=body.key,
+        content_type=body.content_type,
+        session_id=_session_id(body.session_id),
+    )
+    return LiveUploadResponse.from_domain(upload)

@@ -21,6 +21,7 @@ Seconds = Annotated[int, Field(ge=0, le=MAX_DURATION_SECONDS, strict=True)]
 _SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
 _USER_ID = "01a20c8d-0000-7000-8000-000000000001"
 _AUDIO_KEY = f"uploads/{_USER_ID}/1795521600000_0a1b2c3d.m4a"
+_CURSOR = "AAZhBHMnkAABogyN"
 _QUESTION = "Tell me about a conflict with a colleague."
 
 
@@ -46,7 +47,11 @@ class CompleteSessionRequest(BaseModel):
 
     duration_seconds: Seconds | None = None
     transcript: Annotated[str, StringConstraints(max_length=100_000)] | None = Field(
-        default=None, description="the client's own transcript; used only without a recording"
+        default=None,
+        description=(
+            "the client's own transcript; used only without a recording. Text without words and "
+            "placeholders of recognisers count as no transcript"
+        ),
     )
     audio_s3_key: Annotated[str, StringConstraints(max_length=160)] | None = Field(
         default=None, description="object key of the recording to score"
@@ -69,7 +74,7 @@ class Session(BaseModel):
                     "duration_seconds": 95,
                     "overall_score": 81,
                     "communication_score": 91,
-                    "technical_score": None,
+                    "technical_score": 74,
                     "clarity_score": 95,
                     "status": "ready",
                     "created_at": "2026-11-24T12:00:00Z",
@@ -99,7 +104,7 @@ class Session(BaseModel):
     @classmethod
     def from_domain(cls, session: domain.Session) -> "Session":
         """Return the response for a session."""
-        feedback = session.feedback
+        feedback = session.final_feedback
         return cls(
             id=session.id,
             user_id=session.user_id,
@@ -166,7 +171,7 @@ class SessionPage(BaseModel):
                         }
                     ],
                     "stats": {"total": 1, "average": 81.0, "improvement": 0.0},
-                    "next_cursor": None,
+                    "next_cursor": _CURSOR,
                 }
             ]
         }
