@@ -35,6 +35,24 @@ _EXAMPLE_USER: dict[str, JsonValue] = {
     "created_at": "2026-11-24T12:00:00Z",
 }
 
+_EXAMPLE_DEVICE: dict[str, JsonValue] = {
+    "id": "019a7c2e-6f10-7b52-8a3d-9c4e5f607182",
+    "created_at": "2026-11-24T12:00:00Z",
+    "last_used_at": "2026-11-26T08:30:00Z",
+    "device": "Coach/1.2 (iPhone)",
+    "agent": "Coach/1.2 (iPhone)",
+    "is_current": True,
+    "current": True,
+}
+_EXAMPLE_KEY: dict[str, JsonValue] = {
+    "kty": "RSA",
+    "use": "sig",
+    "alg": "RS256",
+    "kid": "3f1b2a4c5d6e7f80",
+    "n": "u1SU1LfVLPHCozMxH2Mo…",
+    "e": "AQAB",
+}
+
 
 def _normalize_email(text: str) -> str:
     try:
@@ -287,17 +305,7 @@ class TokenResponse(BaseModel):
 class Device(BaseModel):
     """A signed-in device."""
 
-    model_config = _config(
-        {
-            "id": "019a7c2e-6f10-7b52-8a3d-9c4e5f607182",
-            "created_at": "2026-11-24T12:00:00Z",
-            "last_used_at": "2026-11-26T08:30:00Z",
-            "device": "Coach/1.2 (iPhone)",
-            "agent": "Coach/1.2 (iPhone)",
-            "is_current": True,
-            "current": True,
-        }
-    )
+    model_config = _config(_EXAMPLE_DEVICE)
 
     id: str
     created_at: datetime
@@ -330,6 +338,8 @@ class Device(BaseModel):
 class DeviceList(BaseModel):
     """The signed-in devices of a user."""
 
+    model_config = _config({"logins": [_EXAMPLE_DEVICE]})
+
     logins: list[Device]
 
     @classmethod
@@ -351,6 +361,8 @@ class MessageResponse(BaseModel):
 class JsonWebKey(BaseModel):
     """A public RSA key (RFC 7517)."""
 
+    model_config = _config(_EXAMPLE_KEY)
+
     kty: str
     use: str
     alg: str
@@ -361,6 +373,8 @@ class JsonWebKey(BaseModel):
 
 class JsonWebKeySet(BaseModel):
     """The public keys that verify access tokens (RFC 7517)."""
+
+    model_config = _config({"keys": [_EXAMPLE_KEY]})
 
     keys: list[JsonWebKey]
 
