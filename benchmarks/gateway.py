@@ -128,7 +128,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
                 sessions_url=rest[2],
                 media_url=rest[2],
                 ai_url=rest[2],
-                requests_a_minute=10**9,
+                requests_per_minute=10**9,
             ),
             FakeTransport(),
         )
@@ -137,7 +137,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         from coach_common.service import Service
 
         app = application() if name == "upstream" else verifier(rest[1])
-        built = Service(name, app, Settings(), FakeTransport())
+        built = Service(name, app, Settings(), FakeTransport(), deps=None)
     async with service.running(built, listener):
         await service.wait_for_shutdown()
 
@@ -178,7 +178,7 @@ def verifier(auth_url: str) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         try:
-            await reader.read(header.removeprefix(b"Bearer ").decode())
+            await reader.verify(header.removeprefix(b"Bearer ").decode())
             status = 204
         except Unauthenticated:
             status = 401

@@ -65,7 +65,7 @@ async def serve(name: str, port: int, folder: Path, *rest: str) -> None:
         built = build(settings, transport)
     else:
         app = {"sign-in": sign_in, "asgi": asgi, "relay": relay}[name](folder, *rest)
-        built = service.Service(name, app, Settings(), FakeTransport())
+        built = service.Service(name, app, Settings(), FakeTransport(), deps=None)
     async with service.running(built, listener):
         await service.wait_for_shutdown()
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A schema and a user for each service; run once by the database container.
+# Create a schema and a user per service. The database container runs this once.
 set -euo pipefail
 for name in auth sessions media ai; do
   mysql -uroot -p"$MYSQL_ROOT_PASSWORD" <<SQL

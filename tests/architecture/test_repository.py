@@ -1,4 +1,4 @@
-"""What the tree promises: declared imports, nothing of one machine, every event documented."""
+"""Repository rules: declared dependencies, no machine-specific text, file sizes."""
 
 import ast
 import re
@@ -15,7 +15,8 @@ _IMPORTED_AS = {
     "alembic": "alembic", "boto3": "boto3", "botocore": "boto3", "cryptography": "cryptography",
     "fastapi": "fastapi", "faststream": "faststream", "httpx": "httpx", "jwt": "pyjwt",
     "prometheus_client": "prometheus-client", "pydantic": "fastapi", "starlette": "fastapi",
-    "pydantic_settings": "pydantic-settings", "sqlalchemy": "sqlalchemy", "structlog": "structlog",
+    "pydantic_core": "fastapi", "pydantic_settings": "pydantic-settings",
+    "sqlalchemy": "sqlalchemy", "structlog": "structlog",
     "uuid_utils": "uuid-utils", "uvicorn": "uvicorn", "uvloop": "uvloop", "bcrypt": "bcrypt",
     "email_validator": "email-validator", "httptools": "httptools", "openai": "openai",
     "faster_whisper": "faster-whisper", "av": "faster-whisper", "numpy": "numpy", "yaml": "pyyaml",
@@ -35,27 +36,27 @@ def _declared(package: Path) -> set[str]:
 
 
 def _imports(package: Path) -> set[str]:
-    found: set[str] = set()
+    modules: set[str] = set()
     for file in (package / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
-                found |= {alias.name.partition(".")[0] for alias in node.names}
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                found.add(node.module.partition(".")[0])
-    return {name for name in found if name not in sys.stdlib_module_names}
+                modules.add(node.module.partition(".")[0])
+    return {name for name in modules if name not in sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 def test_imports_are_declared_dependencies(package: Path) -> None:
     declared = _declared(package)
-    wanted = {
+    imported = {
         name.replace("_", "-") if name.startswith("coach_") else _IMPORTED_AS[name]
         for name in _imports(package)
     } - {None, f"coach-{package.name}"}
     if package.name != "common":
-        wanted -= _BROUGHT_BY_COMMON
+        imported -= _BROUGHT_BY_COMMON
 
-    assert wanted <= declared
+    assert imported <= declared
 
 
 def test_requirements_list_purpose_of_every_package() -> None:
@@ -71,7 +72,7 @@ def test_requirements_list_purpose_of_every_package() -> None:
     ]
     declared = set().union(*(_declared(package) for package in PACKAGES))
 
-    assert {one for one in declared if not one.startswith("coach-")} - {"numpy"} <= listed
+    assert {name for name in declared if not name.startswith("coach-")} - {"numpy"} <= listed
     assert purposes == []
 
 
@@ -92,13 +93,13 @@ def test_no_registry_or_machine_names_in_repository() -> None:
 
 
 def test_source_files_stay_under_line_limit() -> None:
-    longest = {
+    line_counts = {
         str(file.relative_to(ROOT)): len(file.read_text().splitlines())
         for package in PACKAGES
         for file in (package / "src").rglob("*.py")
     }
 
-    assert {name: lines for name, lines in longest.items() if lines > 480} == {}
+    assert {name: lines for name, lines in line_counts.items() if lines > 480} == {}
 
 
 def test_no_profile_checks_outside_composition_root() -> None:

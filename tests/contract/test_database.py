@@ -161,7 +161,8 @@ async def test_keyset_pagination_reads_only_the_page(
     user_id, start = new_id(), datetime(2026, 1, 1, tzinfo=UTC)
     rows = [
         {
-            "id": new_id(), "user_id": user_id, "title": "T", "status": "ready", "announced": "{}",
+            "id": new_id(), "user_id": user_id, "title": "T", "status": "ready",
+            "published_fingerprints": "{}",
             "created_at": start + timedelta(minutes=n), "updated_at": start,
         }
         for n in range(3000)

@@ -197,7 +197,11 @@ async def test_unrouted_event_is_kept(bus: TransportHarness) -> None:
 async def test_transient_subscription_receives_events_only_while_connected(
     bus: TransportHarness,
 ) -> None:
-    event = _out(SessionJudged(session_id=new_id(), user_id=USER, feedback={}))
+    event = _out(
+        SessionJudged(
+            session_id=new_id(), user_id=USER, feedback={"session_id": "s", "status": "ready"}
+        )
+    )
     one, two = RecordingConsumer(), RecordingConsumer(Unavailable("never retried"))
     first = await bus.start_transport(
         Subscription("gateway", SessionJudged, one, is_transient=True)

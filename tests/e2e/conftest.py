@@ -1,4 +1,4 @@
-"""The same tests against both profiles. Each test is somebody else, so a module shares a stack."""
+"""Fixtures that run each test on both profiles. Tests of a module share a stack."""
 
 from collections.abc import AsyncIterator
 from itertools import count
@@ -9,7 +9,7 @@ from stacks import RunningStack, distributed, embedded
 
 from coach_embedded.api_client import ApiClient
 
-_people = count(1)
+_user_numbers = count(1)
 
 
 @pytest_asyncio.fixture(
@@ -20,21 +20,21 @@ _people = count(1)
 async def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningStack]:
-    """A running system of the module's own."""
-    folder = tmp_path_factory.mktemp("stack")
+    """The running system of a module."""
+    directory = tmp_path_factory.mktemp("stack")
     if request.param == "embedded":
-        async with embedded(folder) as running:
+        async with embedded(directory) as running:
             yield running
     else:
         mariadb = request.getfixturevalue("mariadb")
         rabbitmq = request.getfixturevalue("rabbitmq")
-        async with distributed(folder, mariadb, rabbitmq) as running:
+        async with distributed(directory, mariadb, rabbitmq) as running:
             yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def phone(stack: RunningStack) -> AsyncIterator[ApiClient]:
-    """Somebody who has just registered."""
-    async with ApiClient(stack.url, stack.socket_url) as phone:
-        await phone.register(f"person{next(_people)}@example.com", "a long test password")
-        yield phone
+async def client(stack: RunningStack) -> AsyncIterator[ApiClient]:
+    """The client of a new user."""
+    async with ApiClient(stack.url, stack.socket_url) as client:
+        await client.register(f"person{next(_user_numbers)}@example.com", "a long test password")
+        yield client

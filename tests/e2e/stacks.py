@@ -1,8 +1,7 @@
-"""The running system as processes: embedded (one) and distributed (six, with real servers).
+"""The running system as processes: embedded (one) and distributed (six and real servers).
 
-Distributed there are two gateways: phones call the first and keep their sockets at the second.
-
-Each process is the test's own: free ports, own folders, stopped by its id, also on failure.
+The distributed stack has two gateways. Clients send HTTP requests to the first and open their
+WebSockets at the second. Each stack has its own ports and directories and stops all its processes.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ _BUCKET = "genai-coach"
 
 @dataclass
 class Process:
-    """One program of a stack; started and killed as often as a test likes."""
+    """A program of a stack. Can be started and killed repeatedly."""
 
     name: str
     argv: list[str]
@@ -36,23 +35,23 @@ class Process:
     running: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        with self.log.open("ab") as lines:
+        with self.log.open("ab") as log_file:
             self.running = await asyncio.create_subprocess_exec(
                 *self.argv,
                 env={**os.environ, **self.env},
-                stdout=lines,
-                stderr=lines,
+                stdout=log_file,
+                stderr=log_file,
             )
 
     async def kill(self) -> None:
-        """As `kill -9` does."""
+        """Send SIGKILL and wait for the end."""
         assert self.running is not None
         self.running.kill()
         await self.running.wait()
         self.running = None
 
     async def stop(self) -> int:
-        """As Ctrl-C does; return the exit status."""
+        """Send SIGINT and return the exit status."""
         assert self.running is not None
         self.running.send_signal(signal.SIGINT)
         try:
@@ -65,7 +64,7 @@ class Process:
         return status
 
     def log_text(self) -> str:
-        """All that it logged, before a restart too."""
+        """Return the log, including that of earlier runs."""
         return self.log.read_text(errors="replace")
 
     def log_tail(self) -> str:
@@ -74,7 +73,7 @@ class Process:
 
 @dataclass
 class RunningStack:
-    """A running system: where its doors are, and its processes."""
+    """A running system: the URLs of its gateways and its processes."""
 
     profile: str
     gateway_urls: tuple[str, ...]
@@ -82,17 +81,17 @@ class RunningStack:
 
     @property
     def url(self) -> str:
-        """The door that phones call."""
+        """URL of the gateway for HTTP requests."""
         return self.gateway_urls[0]
 
     @property
     def socket_url(self) -> str:
-        """The door that holds their sockets: another replica, where there is one."""
+        """URL of the gateway for WebSockets: another replica if there is one."""
         return self.gateway_urls[-1]
 
     @property
     def ai(self) -> Process:
-        """The process that transcribes and judges."""
+        """The process that transcribes and scores."""
         return self.processes.get("ai", self.processes.get("embedded", None))  # type: ignore[return-value]
 
     async def start(self) -> None:
@@ -102,18 +101,18 @@ class RunningStack:
         await self.until_ready()
 
     async def until_ready(self) -> None:
-        """Wait until every gateway and everything behind it says that it is ready."""
-        last = "no answer"
-        waiting = list(self.gateway_urls)
+        """Wait until every gateway and all its dependencies are ready."""
+        last_response = "no response"
+        pending_urls = list(self.gateway_urls)
         try:
             async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient() as client:
                 while True:
                     with suppress(httpx.HTTPError):
-                        answer = await client.get(f"{waiting[0]}/health/ready", timeout=5)
-                        last = answer.text
-                        if answer.status_code == 200:
-                            del waiting[0]
-                            if not waiting:
+                        response = await client.get(f"{pending_urls[0]}/health/ready", timeout=5)
+                        last_response = response.text
+                        if response.status_code == 200:
+                            del pending_urls[0]
+                            if not pending_urls:
                                 return
                             continue
                     for process in self.processes.values():
@@ -121,8 +120,10 @@ class RunningStack:
                             raise AssertionError(f"{process.name} ended:\n{process.log_tail()}")
                     await asyncio.sleep(0.1)
         except TimeoutError:
-            tails = "\n".join(f"{one.name}: {one.log_tail()}" for one in self.processes.values())
-            raise AssertionError(f"not ready: {last}\n{tails}") from None
+            tails = "\n".join(
+                f"{process.name}: {process.log_tail()}" for process in self.processes.values()
+            )
+            raise AssertionError(f"not ready: {last_response}\n{tails}") from None
 
     async def stop_all(self) -> None:
         for process in self.processes.values():
@@ -139,20 +140,20 @@ class RunningStack:
 
 
 @asynccontextmanager
-async def embedded(folder: Path, **env: str) -> AsyncIterator[RunningStack]:
-    """All in one process, as `make run` starts it."""
+async def embedded(directory: Path, **env: str) -> AsyncIterator[RunningStack]:
+    """Run all services in one process, as `make run` does."""
     port, store_port = _free_ports(2)
     process = Process(
         "embedded",
         [sys.executable, "-m", "coach_embedded"],
         {
-            "DATA_DIR": str(folder / "data"),
+            "DATA_DIR": str(directory / "data"),
             "PORT": str(port),
             "STORE_PORT": str(store_port),
             "HOST": "127.0.0.1",
         }
         | env,
-        folder / "embedded.log",
+        directory / "embedded.log",
     )
     stack = RunningStack("embedded", (f"http://127.0.0.1:{port}",), {"embedded": process})
     try:
@@ -164,9 +165,9 @@ async def embedded(folder: Path, **env: str) -> AsyncIterator[RunningStack]:
 
 @asynccontextmanager
 async def distributed(
-    folder: Path, mariadb: PrivateMariaDB, rabbitmq: PrivateRabbitMQ, **env: str
+    directory: Path, mariadb: PrivateMariaDB, rabbitmq: PrivateRabbitMQ, **env: str
 ) -> AsyncIterator[RunningStack]:
-    """A process a service, over MariaDB, RabbitMQ and an object store, as in production."""
+    """Run one process per service with MariaDB, RabbitMQ and object storage, as in production."""
     ports = dict(zip((*_SERVICES, "store"), _free_ports(7), strict=True))
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     shared = {
@@ -187,22 +188,22 @@ async def distributed(
         processes = {
             "store": Process(
                 "store",
-                [sys.executable, str(Path(__file__).parent / "store_process.py"), str(folder)],
+                [sys.executable, str(Path(__file__).parent / "store_process.py"), str(directory)],
                 shared | {"PORT": str(ports["store"])},
-                folder / "store.log",
+                directory / "store.log",
             )
         }
         migrations = []
         for name in _SERVICES:
-            own = {"PORT": str(ports[name])}
+            service_env = {"PORT": str(ports[name])}
             if not name.startswith("gateway"):
-                own["DATABASE_URL"] = servers.enter_context(mariadb.database())
-                migrations.append(_migrate(name, shared | own))
+                service_env["DATABASE_URL"] = servers.enter_context(mariadb.database())
+                migrations.append(_migrate(name, shared | service_env))
             processes[name] = Process(
                 name,
                 [sys.executable, "-m", f"coach_{name.rstrip('2')}", "serve"],
-                shared | own,
-                folder / f"{name}.log",
+                shared | service_env,
+                directory / f"{name}.log",
             )
         await asyncio.gather(*migrations)
         stack = RunningStack("distributed", (urls["gateway"], urls["gateway2"]), processes)
@@ -214,7 +215,7 @@ async def distributed(
 
 
 async def _migrate(name: str, env: dict[str, str]) -> None:
-    migrating = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         f"coach_{name}",
@@ -223,13 +224,13 @@ async def _migrate(name: str, env: dict[str, str]) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await migrating.communicate()
-    assert migrating.returncode == 0, said.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
 def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [process.getsockname()[1] for process in sockets]
+    for process in sockets:
+        process.close()
     return ports

@@ -1,4 +1,4 @@
-"""The object store of the distributed tests as a process of its own: `store_process.py FOLDER`."""
+"""Object storage of the distributed stack. Usage: `store_process.py DIRECTORY`."""
 
 import os
 import sys

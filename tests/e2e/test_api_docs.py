@@ -1,4 +1,4 @@
-"""docs/api.md works as it stands: its blocks are pasted into a shell, against a running server."""
+"""Runs the shell commands of docs/api.md against a running server."""
 
 import asyncio
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from stacks import embedded
 
-_WALK = Path(__file__).parents[2] / "docs" / "api.md"
+_TUTORIAL = Path(__file__).parents[2] / "docs" / "api.md"
 
 
 @pytest.mark.speech
 async def test_curl_commands_in_api_docs_work(tmp_path: Path) -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", _WALK.read_text(), re.DOTALL)
+    blocks = re.findall(r"```bash\n(.*?)```", _TUTORIAL.read_text(), re.DOTALL)
     async with embedded(tmp_path) as stack:
         shell = await asyncio.create_subprocess_exec(
             "bash",
@@ -31,8 +31,8 @@ async def test_curl_commands_in_api_docs_work(tmp_path: Path) -> None:
             stderr=asyncio.subprocess.STDOUT,
         )
         async with asyncio.timeout(180):
-            said, _ = await shell.communicate()
+            output, _ = await shell.communicate()
 
-    assert shell.returncode == 0, said.decode()
-    assert '"status": "ready"' in said.decode()
-    assert said.decode().rstrip().endswith("Session not found")
+    assert shell.returncode == 0, output.decode()
+    assert '"status": "ready"' in output.decode()
+    assert output.decode().rstrip().endswith("Session not found")

@@ -1,4 +1,4 @@
-"""A spoken answer becomes feedback, whatever the order and whatever dies on the way."""
+"""From a spoken answer to feedback, in any order and with process failures."""
 
 import asyncio
 from importlib.resources import files
@@ -21,31 +21,34 @@ READING, READING_WORDS = RECORDINGS / "reading.wav", (RECORDINGS / "reading.txt"
 
 
 async def _wait_for_final_feedback(
-    phone: ApiClient, session_id: str, *, seconds: float = 90
+    client: ApiClient, session_id: str, *, seconds: float = 90
 ) -> dict[str, Any]:
-    async def look() -> dict[str, Any] | None:
-        feedback = await phone.feedback(session_id)
+    async def final_feedback() -> dict[str, Any] | None:
+        feedback = await client.feedback(session_id)
         return feedback if feedback["status"] in ("ready", "failed") else None
 
     return await wait_until(
-        look, description="a final feedback", timeout_seconds=seconds, interval_seconds=0.25
+        final_feedback,
+        description="a final feedback",
+        timeout_seconds=seconds,
+        interval_seconds=0.25,
     )
 
 
-async def test_recording_yields_pushed_transcript_and_feedback(phone: ApiClient) -> None:
-    async with phone.socket() as first, phone.socket() as second:
-        session_id = await phone.open_session("Live", QUESTION)
-        key = await phone.upload(ANSWER, "audio/m4a", session_id=session_id)
-        confirmed = await phone.confirm(key, session_id=session_id)
-        again = await phone.confirm(key, session_id=session_id)
-        await phone.complete(session_id, duration_seconds=60)
+async def test_recording_yields_pushed_transcript_and_feedback(client: ApiClient) -> None:
+    async with client.socket() as first, client.socket() as second:
+        session_id = await client.open_session("Live", QUESTION)
+        key = await client.upload(ANSWER, "audio/m4a", session_id=session_id)
+        confirmed = await client.confirm(key, session_id=session_id)
+        again = await client.confirm(key, session_id=session_id)
+        await client.complete(session_id, duration_seconds=60)
         transcripts = [
             await socket.wait_for("transcript", seconds=90, session_id=session_id)
             for socket in (first, second)
         ]
-        judged = await first.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
+        pushed = await first.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
         await second.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
-        feedback = await phone.feedback(session_id)
+        feedback = await client.feedback(session_id)
         assert first.count("feedback", session_id=session_id, status="ready") == 1
 
     assert confirmed == again
@@ -53,7 +56,7 @@ async def test_recording_yields_pushed_transcript_and_feedback(phone: ApiClient)
     assert transcripts[0].frame["final"] is True
     assert transcripts[0].frame["key"] == key
     assert word_error_rate(ANSWER_WORDS, feedback["transcript"]) <= 0.10
-    assert {name: judged.frame.get(name) for name in feedback} == feedback
+    assert {name: pushed.frame.get(name) for name in feedback} == feedback
     assert feedback["status"] == "ready"
     assert 0 <= feedback["overall_score"] <= 100
     assert feedback["evidence"]
@@ -62,14 +65,14 @@ async def test_recording_yields_pushed_transcript_and_feedback(phone: ApiClient)
         assert 0 <= claim["start_seconds"] < claim["end_seconds"]
 
 
-async def test_off_topic_reading_is_transcribed_but_not_scored(phone: ApiClient) -> None:
-    session_id = await phone.open_session("Novel", QUESTION)
-    await phone.complete(session_id)
-    await phone.confirm(
-        await phone.upload(READING, "audio/wav", session_id=session_id), session_id=session_id
+async def test_off_topic_reading_is_transcribed_but_not_scored(client: ApiClient) -> None:
+    session_id = await client.open_session("Novel", QUESTION)
+    await client.complete(session_id)
+    await client.confirm(
+        await client.upload(READING, "audio/wav", session_id=session_id), session_id=session_id
     )
 
-    feedback = await _wait_for_final_feedback(phone, session_id)
+    feedback = await _wait_for_final_feedback(client, session_id)
 
     assert word_error_rate(READING_WORDS, feedback["transcript"]) <= 0.05
     assert feedback["status"] == "ready"
@@ -77,39 +80,39 @@ async def test_off_topic_reading_is_transcribed_but_not_scored(phone: ApiClient)
     assert feedback["detailed_feedback"]
 
 
-async def test_recording_uploaded_after_completion_is_scored(phone: ApiClient) -> None:
-    session_id = await phone.open_session("Late", QUESTION)
-    completed = await phone.send("POST", f"/sessions/{session_id}/complete")
-    waiting = await phone.send("GET", f"/sessions/{session_id}/feedback")
+async def test_recording_uploaded_after_completion_is_scored(client: ApiClient) -> None:
+    session_id = await client.open_session("Late", QUESTION)
+    completed = await client.send("POST", f"/sessions/{session_id}/complete")
+    feedback_before = await client.send("GET", f"/sessions/{session_id}/feedback")
 
-    key = await phone.upload(READING, "audio/wav")
-    await phone.confirm(key, session_id=session_id)
-    feedback = await _wait_for_final_feedback(phone, session_id)
+    key = await client.upload(READING, "audio/wav")
+    await client.confirm(key, session_id=session_id)
+    feedback = await _wait_for_final_feedback(client, session_id)
 
     assert completed.status_code == 200
-    assert waiting.status_code == 200
-    assert waiting.json()["status"] == "waiting_for_recording"
-    assert waiting.json()["overall_score"] is None
+    assert feedback_before.status_code == 200
+    assert feedback_before.json()["status"] == "waiting_for_recording"
+    assert feedback_before.json()["overall_score"] is None
     assert feedback["transcript"]
 
 
-async def test_unconfirmed_upload_is_processed_by_sweep(phone: ApiClient) -> None:
-    session_id = await phone.open_session("Shipped app", QUESTION)
-    await phone.upload(READING, "audio/wav", session_id=session_id)
-    await phone.complete(session_id)
+async def test_unconfirmed_upload_is_processed_by_sweep(client: ApiClient) -> None:
+    session_id = await client.open_session("Shipped app", QUESTION)
+    await client.upload(READING, "audio/wav", session_id=session_id)
+    await client.complete(session_id)
 
-    feedback = await _wait_for_final_feedback(phone, session_id, seconds=120)
+    feedback = await _wait_for_final_feedback(client, session_id, seconds=120)
 
     assert feedback["status"] == "ready"
     assert feedback["transcript"]
 
 
-async def test_audio_uri_frame_confirms_and_transcribes(phone: ApiClient) -> None:
-    async with phone.socket() as socket:
+async def test_audio_uri_frame_confirms_and_transcribes(client: ApiClient) -> None:
+    async with client.socket() as socket:
         await socket.send("session_start", question=QUESTION)
         started = await socket.wait_for("session_started", seconds=10)
         session_id = started.frame["session_id"]
-        key = await phone.upload(READING, "audio/wav")
+        key = await client.upload(READING, "audio/wav")
         await socket.send("audio_uri", key=key)
         await socket.send("complete", duration_seconds=7)
         transcript = await socket.wait_for("transcript", seconds=90, session_id=session_id)
@@ -119,18 +122,18 @@ async def test_audio_uri_frame_confirms_and_transcribes(phone: ApiClient) -> Non
 
     assert transcript.frame["key"] == key
     assert feedback.frame["status"] == "ready"
-    session = await phone.call("GET", f"/v1/sessions/{session_id}")
+    session = await client.call("GET", f"/v1/sessions/{session_id}")
     assert session["title"] == QUESTION
     assert session["duration_seconds"] == 7
 
 
 async def test_kill_during_transcription_recovers_with_one_feedback(
-    stack: RunningStack, phone: ApiClient
+    stack: RunningStack, client: ApiClient
 ) -> None:
-    session_id = await phone.open_session("Killed", QUESTION)
-    key = await phone.upload(ANSWER, "audio/m4a", session_id=session_id)
-    confirmed = await phone.confirm(key, session_id=session_id)
-    await phone.complete(session_id)
+    session_id = await client.open_session("Killed", QUESTION)
+    key = await client.upload(ANSWER, "audio/m4a", session_id=session_id)
+    confirmed = await client.confirm(key, session_id=session_id)
+    await client.complete(session_id)
 
     def is_logged(event: str) -> bool:
         lines = stack.ai.log_text().splitlines()
@@ -139,13 +142,13 @@ async def test_kill_during_transcription_recovers_with_one_feedback(
     async def is_transcribing() -> bool:
         return is_logged("job.claimed")
 
-    await wait_until(is_transcribing, description="the claim of the job", interval_seconds=0.01)
+    await wait_until(is_transcribing, description="claim of the job", interval_seconds=0.01)
     await stack.ai.kill()
     assert not is_logged("job.ended")
     await stack.start()
-    async with phone.socket() as socket:
-        feedback = await _wait_for_final_feedback(phone, session_id, seconds=150)
-        upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
+    async with client.socket() as socket:
+        feedback = await _wait_for_final_feedback(client, session_id, seconds=150)
+        upload = await client.call("GET", f"/upload/{confirmed['upload_id']}")
         assert socket.count("feedback", session_id=session_id, status="ready") <= 1
 
     assert feedback["status"] == "ready"
@@ -153,64 +156,67 @@ async def test_kill_during_transcription_recovers_with_one_feedback(
     assert upload["transcript"] == feedback["transcript"]
 
 
-async def test_graceful_restart_loses_nothing(stack: RunningStack, phone: ApiClient) -> None:
-    session_id = await phone.open_session("Restarted", QUESTION)
-    key = await phone.upload(READING, "audio/wav", session_id=session_id)
-    await phone.confirm(key, session_id=session_id)
+async def test_graceful_restart_loses_nothing(stack: RunningStack, client: ApiClient) -> None:
+    session_id = await client.open_session("Restarted", QUESTION)
+    key = await client.upload(READING, "audio/wav", session_id=session_id)
+    await client.confirm(key, session_id=session_id)
 
     status = await stack.ai.stop()
     await stack.start()
-    await phone.complete(session_id)
-    feedback = await _wait_for_final_feedback(phone, session_id)
+    await client.complete(session_id)
+    feedback = await _wait_for_final_feedback(client, session_id)
 
     assert status == 0
     assert feedback["status"] == "ready"
 
 
-async def test_parallel_refreshes_keep_client_signed_in(phone: ApiClient) -> None:
-    answers = await asyncio.gather(
-        *(phone.call("POST", "/auth/refresh", refresh_token=phone.refresh_token) for _ in range(5))
+async def test_parallel_refreshes_keep_client_signed_in(client: ApiClient) -> None:
+    responses = await asyncio.gather(
+        *(
+            client.call("POST", "/auth/refresh", refresh_token=client.refresh_token)
+            for _ in range(5)
+        )
     )
 
-    assert len({answer["refresh_token"] for answer in answers}) == 1
-    phone.token = answers[3]["token"]
-    assert (await phone.call("GET", "/auth/me"))["id"] == phone.user_id
-    again = await phone.call("POST", "/auth/refresh", refresh_token=answers[0]["refresh_token"])
+    assert len({response["refresh_token"] for response in responses}) == 1
+    client.token = responses[3]["token"]
+    assert (await client.call("GET", "/auth/me"))["id"] == client.user_id
+    again = await client.call("POST", "/auth/refresh", refresh_token=responses[0]["refresh_token"])
     assert again["token"]
 
 
 async def test_errors_are_problem_documents_with_string_detail(
-    stack: RunningStack, phone: ApiClient
+    stack: RunningStack, client: ApiClient
 ) -> None:
-    answers = [
-        await phone.send("POST", "/auth/register", json={"email": "x", "password": "1"}),
-        await phone.send("POST", "/sessions", content=b"{"),
-        await phone.send("GET", "/sessions/nonsense"),
-        await phone.send("GET", "/nothing/here"),
-        await phone.send("DELETE", "/sessions"),
-        await phone.send("POST", "/upload/confirm", json={"key": "no", "uploaded_at": 1}),
+    responses = [
+        await client.send("POST", "/auth/register", json={"email": "x", "password": "1"}),
+        await client.send("POST", "/sessions", content=b"{"),
+        await client.send("GET", "/sessions/nonsense"),
+        await client.send("GET", "/nothing/here"),
+        await client.send("DELETE", "/sessions"),
+        await client.send("POST", "/upload/confirm", json={"key": "no", "uploaded_at": 1}),
     ]
-    async with httpx.AsyncClient() as nobody:
-        answers.append(await nobody.get(f"{stack.url}/sessions"))
+    async with httpx.AsyncClient() as anonymous:
+        responses.append(await anonymous.get(f"{stack.url}/sessions"))
 
-    assert [answer.status_code for answer in answers] == [422, 422, 404, 404, 405, 404, 401]
-    for answer in answers:
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert isinstance(answer.json()["detail"], str)
-        assert answer.json()["request_id"]
+    assert [response.status_code for response in responses] == [422, 422, 404, 404, 405, 404, 401]
+    for response in responses:
+        assert response.headers["content-type"] == "application/problem+json"
+        assert isinstance(response.json()["detail"], str)
+        assert response.json()["request_id"]
 
 
 async def test_account_deletion_invalidates_access_immediately(
-    stack: RunningStack, phone: ApiClient
+    stack: RunningStack, client: ApiClient
 ) -> None:
-    session_id = await phone.open_session("Gone", QUESTION)
-    await phone.upload(READING, "audio/wav", session_id=session_id)
+    session_id = await client.open_session("Deleted account", QUESTION)
+    await client.upload(READING, "audio/wav", session_id=session_id)
 
-    answer = await phone.send("DELETE", "/auth/me", json={"password": "a long test password"})
+    response = await client.send("DELETE", "/auth/me", json={"password": "a long test password"})
 
-    assert answer.status_code == 204
+    assert response.status_code == 204
 
-    async def refused() -> bool:
-        return (await phone.send("GET", f"/sessions/{session_id}")).status_code == 401
+    async def is_rejected() -> bool:
+        return (await client.send("GET", f"/sessions/{session_id}")).status_code == 401
 
-    await wait_until(refused, description="the token's end", timeout_seconds=5)
+    await wait_until(is_rejected, description="rejection of the token", timeout_seconds=5)

@@ -1,4 +1,4 @@
-"""An answer that is spoken live: words at once, and in the end the same as an upload."""
+"""Live audio: partial transcripts at once and finally the same result as an upload."""
 
 import asyncio
 import itertools
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
 RECORDINGS = Path(str(files("coach_embedded") / "recordings"))
 ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").read_text()
-_FRAME = RATE // 4 * 2
-"""A quarter of a second."""
+_FRAME_BYTES = RATE // 4 * 2
+"""A quarter of a second of 16-bit samples."""
 
 
 def _raw(samples: np.ndarray) -> bytes:
@@ -33,15 +33,15 @@ async def _start_audio(socket: ClientSocket, **fields: Any) -> dict[str, Any]:
 
 
 async def _send_audio(socket: ClientSocket, content: bytes) -> None:
-    """Speak ten times as fast as anybody does."""
-    for begin in range(0, len(content), _FRAME):
-        await socket.send_audio(content[begin : begin + _FRAME])
+    """Send audio at ten times the speed of speech."""
+    for start in range(0, len(content), _FRAME_BYTES):
+        await socket.send_audio(content[start : start + _FRAME_BYTES])
         await asyncio.sleep(0.025)
 
 
-async def test_live_audio_yields_partials_and_same_result_as_upload(phone: ApiClient) -> None:
+async def test_live_audio_yields_partials_and_same_result_as_upload(client: ApiClient) -> None:
     content = _raw(decode(ANSWER))
-    async with phone.socket() as socket:
+    async with client.socket() as socket:
         await socket.send("session_start", question=QUESTION)
         await socket.send("audio_start", format="pcm16", sample_rate=RATE)
         await _send_audio(socket, content)
@@ -53,7 +53,7 @@ async def test_live_audio_yields_partials_and_same_result_as_upload(phone: ApiCl
         feedback = await socket.wait_for(
             "feedback", seconds=60, session_id=session_id, status="ready"
         )
-        partials = [push.frame["text"] for push in socket.frames("partial")]
+        partials = [received.frame["text"] for received in socket.frames("partial")]
         errors = socket.frames("error")
 
     assert errors == []
@@ -61,26 +61,26 @@ async def test_live_audio_yields_partials_and_same_result_as_upload(phone: ApiCl
     assert word_error_rate(ANSWER_WORDS, transcript.frame["text"]) <= 0.10
     assert all(after.startswith(before) for before, after in itertools.pairwise(partials))
     assert feedback.frame["status"] == "ready"
-    session = await phone.call("GET", f"/sessions/{session_id}")
+    session = await client.call("GET", f"/sessions/{session_id}")
     assert session["audio_s3_key"] == transcript.frame["key"]
 
 
-async def test_live_audio_resumes_after_disconnect_without_loss(phone: ApiClient) -> None:
+async def test_live_audio_resumes_after_disconnect_without_loss(client: ApiClient) -> None:
     content = _raw(speech())
-    session_id = await phone.open_session("Live", QUESTION)
-    async with phone.socket() as socket:
+    session_id = await client.open_session("Live", QUESTION)
+    async with client.socket() as socket:
         key = (await _start_audio(socket, session_id=session_id))["key"]
         await _send_audio(socket, content[:300_000])
-    async with phone.socket() as socket:
+    async with client.socket() as socket:
         started = await _start_audio(socket, session_id=session_id, key=key)
         await _send_audio(socket, content[started["received"] :])
         await socket.send("audio_end")
         await socket.wait_for("transcript", seconds=120, session_id=session_id)
-    upload = await phone.confirm(key, session_id=session_id)
-    place = await phone.call("GET", f"/upload/{upload['upload_id']}/url")
+    upload = await client.confirm(key, session_id=session_id)
+    playback = await client.call("GET", f"/upload/{upload['upload_id']}/url")
     async with httpx.AsyncClient(trust_env=False) as store:
-        stored = (await store.get(place["url"])).content
+        stored = (await store.get(playback["url"])).content
 
-    # What was on its way when the connection broke may be said again, so none of it is missing.
+    # Audio in flight when the connection broke is sent again, so nothing is missing.
     assert 300_000 - RATE * 2 <= started["received"] <= 300_000
     assert stored[44:] == content

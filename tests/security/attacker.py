@@ -1,4 +1,4 @@
-"""The attacked system and those who attack it: every answer is checked as it comes."""
+"""The system under test and its users. Every response is checked when it arrives."""
 
 import asyncio
 import base64
@@ -21,32 +21,32 @@ from websockets.asyncio.client import ClientConnection, connect
 from coach_auth.keys import KeyDerivation
 
 PASSWORD = "seven violet walrus umbrellas"
-"""Everybody's, and in no log."""
+"""Password of all users. Must not appear in any log."""
 
 VICTIM_TRANSCRIPT = "The violet walrus answered in Lisbon that the migration took two days."
-"""What the victim said: in no log, and in nobody else's hands."""
+"""Transcript of the victim. Must not appear in any log or in a response to another user."""
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 _SERVICES = ("auth", "sessions", "media", "ai")
-_numbers = count(2)
+_user_numbers = count(2)
 
 
 def check_answer(status: int, headers: Any, body: bytes) -> None:
-    """Every answer but a success is a problem, with what its status asks for; none is a fault."""
-    told = f"{status} {dict(headers)} {body[:300]!r}"
-    assert status < 500 or status in (501, 503), told
+    """Assert that a response is no server error, and that errors are problem documents."""
+    summary = f"{status} {dict(headers)} {body[:300]!r}"
+    assert status < 500 or status in (501, 503), summary
     if status >= 400:
-        assert headers.get("content-type") == PROBLEM_MEDIA_TYPE, told
-        assert body == b"" or json.loads(body)["request_id"], told
+        assert headers.get("content-type") == PROBLEM_MEDIA_TYPE, summary
+        assert body == b"" or json.loads(body)["request_id"], summary
     if status == 401:
-        assert headers.get("www-authenticate", "").startswith("Bearer"), told
+        assert headers.get("www-authenticate", "").startswith("Bearer"), summary
     if status in (429, 503):
-        assert int(headers.get("retry-after", "0")) >= 1, told
+        assert int(headers.get("retry-after", "0")) >= 1, summary
 
 
 @dataclass
 class SsrfCanary:
-    """A listener that nobody should ever call."""
+    """A listener that must never be contacted."""
 
     url: str = ""
     hits: int = 0
@@ -58,10 +58,10 @@ class SsrfCanary:
 
 @dataclass
 class SystemUnderTest:
-    """The running system: its door, its files, its log, and what may stand in no log."""
+    """The running system: its gateway, files, logs, and the secrets that must not be logged."""
 
     stack: RunningStack
-    folder: Path
+    directory: Path
     canary: SsrfCanary
     secrets: set[str] = field(default_factory=set)
 
@@ -76,58 +76,60 @@ class SystemUnderTest:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Return the process of every part; a part that ended is an error."""
-        found = {}
+        """Return the process ids. Fails if a process has ended."""
+        pids = {}
         for name, process in self.stack.processes.items():
             assert process.running is not None, name
             assert process.running.returncode is None, process.log_tail()
-            found[name] = process.running.pid
-        return found
+            pids[name] = process.running.pid
+        return pids
 
     def log_text(self) -> str:
-        """Return everything that was logged so far."""
+        """Return the text of all logs."""
         return "".join(
             process.log.read_text(errors="replace") for process in self.stack.processes.values()
         )
 
     def leaked_secrets(self) -> set[str]:
-        """Return the secrets that stand in a log."""
+        """Return the secrets that appear in a log."""
         text = self.log_text()
         return {secret for secret in self.secrets if secret in text}
 
     def memory_kib(self) -> int:
-        """Return the resident memory of the process that serves the door."""
+        """Return the resident memory of the gateway process in KiB."""
         name = "gateway" if "gateway" in self.pids else "embedded"
         status = Path(f"/proc/{self.pids[name]}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+)", status)[0])
 
     def open_files(self) -> int:
-        """Return how many files and sockets the door's process holds."""
+        """Return the number of open file descriptors of the embedded process."""
         return len(list(Path(f"/proc/{self.pids['embedded']}/fd").iterdir()))
 
     def query(self, service: str, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Read a service's database, as only somebody on the machine could."""
-        uri = f"file:{self.folder}/data/{service}.db?mode=ro"
+        """Query a service's database directly."""
+        uri = f"file:{self.directory}/data/{service}.db?mode=ro"
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             return database.execute(query, values).fetchall()
 
     def sign_token(self, header: dict[str, Any], payload: dict[str, Any]) -> str:
-        """Sign a token with the system's very own key: what if one of ours were bent?"""
+        """Sign a token with the server's real key, to test the validation of claims."""
         query = "SELECT private_key FROM signing_keys WHERE kid = ?"
         wrapped = self.query("auth", query, header["kid"])
-        secret_key = json.loads((self.folder / "data" / "secrets.json").read_text())["secret_key"]
+        secret_key = json.loads((self.directory / "data" / "secrets.json").read_text())[
+            "secret_key"
+        ]
         key = KeyDerivation(secret_key).unwrap(header["kid"], wrapped[0][0]).private_key
-        said = signing_input(header, payload)
-        return f"{said}.{b64(jwt.get_algorithm_by_name('RS256').sign(said.encode(), key))}"
+        signed = signing_input(header, payload)
+        return f"{signed}.{b64(jwt.get_algorithm_by_name('RS256').sign(signed.encode(), key))}"
 
     def execute_sql(self, service: str, statement: str, *values: object) -> None:
-        """Write to a service's database: time that has passed, for one."""
-        file = f"{self.folder}/data/{service}.db"
+        """Change a service's database directly, for example to move a time into the past."""
+        file = f"{self.directory}/data/{service}.db"
         with closing(sqlite3.connect(file, timeout=10)) as database, database:
             assert database.execute(statement, values).rowcount > 0
 
     def user_rows_digest(self, user_id: str) -> str:
-        """Return a digest of this user's rows in every table, but for what the relays move on."""
+        """Return a digest of the user's rows in all tables except outbox and jobs."""
         digest = hashlib.sha256()
         for service in _SERVICES:
             tables = self.query(service, "SELECT name FROM sqlite_master WHERE type = 'table'")
@@ -141,10 +143,10 @@ class SystemUnderTest:
 
 
 class ApiUser:
-    """Somebody with an account, calling from an address of their own (127.x.y.z)."""
+    """A user with an account and an IP address of their own (127.x.y.z)."""
 
     def __init__(self, target: SystemUnderTest, url: str | None = None) -> None:
-        number = next(_numbers)
+        number = next(_user_numbers)
         self.target = target
         self.name = f"person{number}"
         self.email = f"{self.name}@example.com"
@@ -155,7 +157,7 @@ class ApiUser:
             base_url=self.url,
             timeout=30,
             transport=httpx.AsyncHTTPTransport(local_address=self.address, retries=0),
-            event_hooks={"response": [_checked]},
+            event_hooks={"response": [_check_http_response]},
         )
 
     async def __aenter__(self) -> Self:
@@ -165,69 +167,71 @@ class ApiUser:
         await self.http.aclose()
 
     async def register(self) -> None:
-        """Make the account and stay signed in."""
-        answer = await self.http.post(
+        """Create the account and store its tokens."""
+        response = await self.http.post(
             "/auth/register", json={"email": self.email, "password": PASSWORD, "name": self.name}
         )
-        assert answer.status_code == 201, answer.text
-        self.keep(answer.json())
-        self.user_id = answer.json()["user"]["id"]
+        assert response.status_code == 201, response.text
+        self.keep(response.json())
+        self.user_id = response.json()["user"]["id"]
 
     def keep(self, signed_in: dict[str, Any]) -> None:
-        """Stay signed in with these tokens, which may stand in no log."""
+        """Store these tokens. They must not appear in any log."""
         self.token, self.refresh_token = signed_in["token"], signed_in["refresh_token"]
         self.target.secrets |= {self.token, self.refresh_token, PASSWORD}
 
     async def login(self, password: str = PASSWORD) -> httpx.Response:
-        """Sign in once more, and stay signed in with that."""
-        answer = await self.http.post(
+        """Log in again and store the new tokens."""
+        response = await self.http.post(
             "/auth/login", json={"email": self.email, "password": password}
         )
-        if answer.status_code == 200:
-            self.keep(answer.json())
-        return answer
+        if response.status_code == 200:
+            self.keep(response.json())
+        return response
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Call the API with the token in hand."""
+        """Call the API with the access token."""
         headers = {"authorization": f"Bearer {self.token}"} | options.pop("headers", {})
         return await self.http.request(method, path, headers=headers, **options)
 
     async def session(self, **body: Any) -> str:
-        """Open an interview session and return its id."""
-        wanted = {"title": "Mine", "question": "Why?"} | body
-        answer = await self.call("POST", "/sessions", json=wanted)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["id"])
+        """Create a practice session and return its id."""
+        payload = {"title": "Mine", "question": "Why?"} | body
+        response = await self.call("POST", "/sessions", json=payload)
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
 
     async def presign(self, **body: Any) -> dict[str, Any]:
-        """Return a place to PUT a recording."""
-        wanted = {"content_type": "audio/wav", "extension": "wav"} | body
-        answer = await self.call("POST", "/upload/s3-presign", json=wanted)
-        assert answer.status_code == 200, answer.text
-        place: dict[str, Any] = answer.json()
-        self.target.secrets.add(str(httpx.URL(place["url"]).params["X-Amz-Signature"]))
-        return place
+        """Return a presigned upload."""
+        payload = {"content_type": "audio/wav", "extension": "wav"} | body
+        response = await self.call("POST", "/upload/s3-presign", json=payload)
+        assert response.status_code == 200, response.text
+        presigned: dict[str, Any] = response.json()
+        self.target.secrets.add(str(httpx.URL(presigned["url"]).params["X-Amz-Signature"]))
+        return presigned
 
-    async def put(self, place: dict[str, Any], content: bytes) -> None:
-        """PUT a recording straight into the store."""
+    async def put(self, presigned: dict[str, Any], content: bytes) -> None:
+        """Upload a recording to storage."""
         async with httpx.AsyncClient() as store:
-            answer = await store.put(place["url"], content=content, headers=place["headers"])
-        assert answer.status_code == 200, answer.text
+            response = await store.put(
+                presigned["url"], content=content, headers=presigned["headers"]
+            )
+        assert response.status_code == 200, response.text
 
     async def confirm(self, key: str, **body: Any) -> httpx.Response:
-        """Say that a recording is there."""
-        wanted = {"key": key, "uploaded_at": 1_764_000_000_000} | body
-        return await self.call("POST", "/upload/confirm", json=wanted)
+        """Confirm an upload."""
+        payload = {"key": key, "uploaded_at": 1_764_000_000_000} | body
+        return await self.call("POST", "/upload/confirm", json=payload)
 
     def socket(self, **options: Any) -> connect:
-        """Open a socket that has not signed in yet."""
+        """Open an unauthenticated WebSocket."""
         url = self.url.replace("http", "ws", 1) + "/ws/transcribe"
-        local = {"local_addr": (self.address, 0)}
-        return connect(url, proxy=None, compression=None, **(local | options))
+        local_address = {"local_addr": (self.address, 0)}
+        return connect(url, proxy=None, compression=None, **(local_address | options))
 
 
 async def next_frame(socket: ClientConnection, kind: str, *, seconds: float = 15) -> dict[str, Any]:
-    """Return the next frame of this type, whatever comes before it."""
+    """Return the next frame of this type. Skips frames of other types."""
     async with asyncio.timeout(seconds):
         while True:
             frame: dict[str, Any] = json.loads(await socket.recv())
@@ -235,15 +239,15 @@ async def next_frame(socket: ClientConnection, kind: str, *, seconds: float = 15
                 return frame
 
 
-async def authenticate_socket(socket: ClientConnection, person: ApiUser) -> None:
-    """Authenticate by the first frame."""
-    await socket.send(json.dumps({"type": "auth", "token": person.token}))
+async def authenticate_socket(socket: ClientConnection, user: ApiUser) -> None:
+    """Authenticate with the first frame."""
+    await socket.send(json.dumps({"type": "auth", "token": user.token}))
     await next_frame(socket, "auth_success")
 
 
 @dataclass(frozen=True)
 class RawResponse:
-    """An answer to bytes that no client library would send; status 0: none came."""
+    """The response to a raw request. Status 0 means that none arrived."""
 
     status: int
     headers: dict[str, str]
@@ -254,60 +258,64 @@ class RawResponse:
 async def send_raw_request(
     target: SystemUnderTest, request: bytes, *, seconds: float = 10, checked: bool = True
 ) -> RawResponse:
-    """Send bytes as they are, and read one answer; `checked` as every other answer."""
+    """Send bytes and read one response. With `checked`, check it like every response."""
     reader, writer = await asyncio.open_connection(*target.address)
-    said, is_closed = b"", False
+    received, is_closed = b"", False
     try:
         async with asyncio.timeout(seconds):
             try:
                 writer.write(request)
                 await writer.drain()
-                while not _is_whole(said):
-                    piece = await reader.read(65_536)
-                    if not piece:
+                while not _is_complete(received):
+                    chunk = await reader.read(65_536)
+                    if not chunk:
                         is_closed = True
                         break
-                    said += piece
+                    received += chunk
             except ConnectionError:
                 is_closed = True
     except TimeoutError:
         pass
     finally:
         writer.close()
-    head, _, body = said.partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in pairs}
-    status = int(first.split(" ")[1]) if first else 0
-    answer = RawResponse(status, headers, body, is_closed or headers.get("connection") == "close")
+    status = int(status_line.split(" ")[1]) if status_line else 0
+    response = RawResponse(status, headers, body, is_closed or headers.get("connection") == "close")
     if checked and status:
         check_answer(status, httpx.Headers(headers), body)
-    return answer
+    return response
 
 
-def _is_whole(said: bytes) -> bool:
-    head, found, body = said.partition(b"\r\n\r\n")
+def _is_complete(received: bytes) -> bool:
+    head, separator, body = received.partition(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    return bool(found) and length is not None and len(body) >= int(length[1])
+    return bool(separator) and length is not None and len(body) >= int(length[1])
 
 
 def b64(content: bytes) -> str:
-    """Return base64url without padding, as tokens have it."""
+    """Return base64url without padding (RFC 7515)."""
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 def decode_token(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the header and the claims of a token."""
-    header, payload, _ = token.split(".")
-    one, other = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, payload))
-    return one, other
+    """Return the header and the claims of a token without verifying it."""
+    header, claims, _ = token.split(".")
+    return _decode_part(header), _decode_part(claims)
+
+
+def _decode_part(part: str) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=="))
+    return decoded
 
 
 def signing_input(header: dict[str, Any], payload: dict[str, Any]) -> str:
-    """Return what is signed of a token."""
+    """Return the signing input of a token (RFC 7515)."""
     return f"{b64(json.dumps(header).encode())}.{b64(json.dumps(payload).encode())}"
 
 
-async def _checked(answer: httpx.Response) -> None:
-    await answer.aread()
-    check_answer(answer.status_code, answer.headers, answer.content)
+async def _check_http_response(response: httpx.Response) -> None:
+    await response.aread()
+    check_answer(response.status_code, response.headers, response.content)

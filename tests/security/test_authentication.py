@@ -1,4 +1,4 @@
-"""Signing in, staying in, and the account itself: guessed, replayed, raced and stuffed."""
+"""Attacks on login, refresh and account: guessing, replay, races and credential stuffing."""
 
 import asyncio
 import hashlib
@@ -15,21 +15,21 @@ from coach_common.testing.harness import wait_until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def _refresh(person: ApiUser, token: str) -> httpx.Response:
-    answer = await person.http.post("/auth/refresh", json={"refresh_token": token})
-    if answer.status_code == 200:
-        person.target.secrets |= {answer.json()["refresh_token"], answer.json()["token"]}
-    return answer
+async def _refresh(user: ApiUser, token: str) -> httpx.Response:
+    response = await user.http.post("/auth/refresh", json={"refresh_token": token})
+    if response.status_code == 200:
+        user.target.secrets |= {response.json()["refresh_token"], response.json()["token"]}
+    return response
 
 
-@pytest.mark.parametrize("kept", range(5))
-async def test_a14_any_parallel_refresh_result_can_be_used_next(alice: ApiUser, kept: int) -> None:
-    answers = await asyncio.gather(*(_refresh(alice, alice.refresh_token) for _ in range(5)))
-    next_one = await _refresh(alice, answers[kept].json()["refresh_token"])
+@pytest.mark.parametrize("index", range(5))
+async def test_a14_any_parallel_refresh_result_can_be_used_next(alice: ApiUser, index: int) -> None:
+    responses = await asyncio.gather(*(_refresh(alice, alice.refresh_token) for _ in range(5)))
+    renewed = await _refresh(alice, responses[index].json()["refresh_token"])
 
-    assert [answer.status_code for answer in answers] == [200] * 5
-    assert len({answer.json()["token"] for answer in answers}) == 5
-    assert next_one.status_code == 200
+    assert [response.status_code for response in responses] == [200] * 5
+    assert len({response.json()["token"] for response in responses}) == 5
+    assert renewed.status_code == 200
 
 
 async def test_a15_reuse_after_successor_use_revokes_login(alice: ApiUser) -> None:
@@ -40,10 +40,10 @@ async def test_a15_reuse_after_successor_use_revokes_login(alice: ApiUser) -> No
     assert (await _refresh(alice, first)).status_code == 401
     assert (await _refresh(alice, third["refresh_token"])).status_code == 401
 
-    async def over() -> bool:
+    async def is_revoked() -> bool:
         return (await alice.call("GET", "/auth/me")).status_code == 401
 
-    await wait_until(over, description="the end of the family", timeout_seconds=1.0)
+    await wait_until(is_revoked, description="revocation of the login", timeout_seconds=1.0)
 
 
 async def test_a16_reuse_after_grace_period_revokes_login(
@@ -64,12 +64,12 @@ async def test_a16_reuse_after_grace_period_revokes_login(
 
 @pytest.mark.parametrize(
     ("table", "column", "key"),
-    [("refresh_tokens", "expires_at", "login_id"), ("logins", "ends_at", "id")],
+    [("refresh_tokens", "expires_at", "login_id"), ("logins", "expires_at", "id")],
 )
 async def test_a19_refresh_expires_after_seven_days_and_login_after_ninety(
     target: SystemUnderTest, alice: ApiUser, table: str, column: str, key: str
 ) -> None:
-    """Each refresh starts seven new days; a family ends for good 90 days after its login."""
+    """Each refresh starts seven new days. A login expires 90 days after it was created."""
     ((login_id, expires_at),) = target.query(
         "auth",
         "SELECT login_id, julianday(expires_at) - julianday('now') FROM refresh_tokens"
@@ -108,9 +108,9 @@ async def test_a18_refresh_after_logout_is_rejected(
 
 
 async def test_a18_tokens_of_deleted_account_are_rejected(alice: ApiUser) -> None:
-    gone = await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
+    deleted = await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
 
-    assert gone.status_code == 204
+    assert deleted.status_code == 204
     assert (await _refresh(alice, alice.refresh_token)).status_code == 401
     assert (await alice.login()).status_code == 401
 
@@ -118,26 +118,26 @@ async def test_a18_tokens_of_deleted_account_are_rejected(alice: ApiUser) -> Non
 async def test_a20_login_errors_do_not_reveal_account_existence(
     target: SystemUnderTest, bob: ApiUser
 ) -> None:
-    told = []
-    for email in (bob.email, "nobody-at-all@example.com"):
+    bodies = []
+    for email in (bob.email, "unknown-user@example.com"):
         async with ApiUser(target) as guesser:
-            answer = await guesser.http.post(
+            response = await guesser.http.post(
                 "/auth/login", json={"email": email, "password": "a wrong guess"}
             )
-        assert answer.status_code == 401
-        told.append({**answer.json(), "request_id": ""})
+        assert response.status_code == 401
+        bodies.append({**response.json(), "request_id": ""})
 
-    assert told[0] == told[1]
-    assert told[0]["detail"] == "Incorrect email or password"
+    assert bodies[0] == bodies[1]
+    assert bodies[0]["detail"] == "Incorrect email or password"
 
 
 async def test_a22_huge_passwords_do_not_block_the_server(nobody: ApiUser, bob: ApiUser) -> None:
     body = json.dumps({"email": bob.email, "password": "x" * 2**20})
     headers = {"content-type": "application/json"}
     flood = [nobody.http.post("/auth/login", content=body, headers=headers) for _ in range(20)]
-    *refused, served = await asyncio.gather(*flood, bob.call("GET", "/auth/me"))
+    *rejected, served = await asyncio.gather(*flood, bob.call("GET", "/auth/me"))
 
-    assert {answer.status_code for answer in refused} <= {413, 422}
+    assert {response.status_code for response in rejected} <= {413, 422}
     assert served.status_code == 200
 
 
@@ -145,10 +145,10 @@ async def test_a22_overlong_password_is_rejected_before_hashing(
     nobody: ApiUser, bob: ApiUser
 ) -> None:
     for password in ("x" * 129, "x" * 500_000, "\N{GRINNING FACE}" * 129):
-        answer = await nobody.http.post(
+        response = await nobody.http.post(
             "/auth/login", json={"email": bob.email, "password": password}
         )
-        assert answer.status_code == 422
+        assert response.status_code == 422
 
 
 async def test_a23_email_variants_register_one_account(
@@ -156,14 +156,14 @@ async def test_a23_email_variants_register_one_account(
 ) -> None:
     name = nobody.name
     spellings = [f"{name}@X.io", f"{name.upper()}@x.io", f" {name}@x.io ", f"{name}@x.io"] * 5
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(
             nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
             for email in spellings
         )
     )
 
-    statuses = sorted(answer.status_code for answer in answers)
+    statuses = sorted(response.status_code for response in responses)
     assert statuses[0] == 201 and set(statuses[1:]) <= {400, 422}
     emails = target.query("auth", "SELECT email FROM users WHERE lower(email) LIKE ?", f"{name}@%")
     assert len(emails) == 1
@@ -176,7 +176,7 @@ async def test_a24_password_guessing_is_throttled_without_lockout(
     async with ApiUser(target) as guesser:
         for number in range(60):
             forged = f"9.9.9.{number}"
-            answer = await guesser.http.post(
+            response = await guesser.http.post(
                 "/auth/login",
                 json={"email": alice.email, "password": f"guess {number}"},
                 headers={
@@ -186,32 +186,32 @@ async def test_a24_password_guessing_is_throttled_without_lockout(
                     "x_forwarded_for": forged,
                 },
             )
-            statuses.append(answer.status_code)
-        right = await guesser.http.post(
+            statuses.append(response.status_code)
+        correct = await guesser.http.post(
             "/auth/login", json={"email": alice.email, "password": PASSWORD}
         )
 
     assert 401 in statuses
-    assert 429 in statuses[:6], "the sixth failure waits, whatever address is claimed"
+    assert 429 in statuses[:6], "the sixth failure is throttled despite forged headers"
     assert statuses.count(401) < 12
-    assert right.status_code == 429
+    assert correct.status_code == 429
     assert (await alice.login()).status_code == 200
 
 
 async def test_a25_mass_assignment_is_ignored(target: SystemUnderTest, nobody: ApiUser) -> None:
-    wanted = {
+    extra_fields = {
         "id": "00000000-0000-7000-8000-000000000000", "user_id": "x", "is_active": False,
         "is_admin": True, "scope": "admin", "created_at": "2001-01-01T00:00:00Z",
         "email_digest": "x", "password_hash": "x",
     }  # fmt: skip
-    made = await nobody.http.post(
-        "/auth/register", json={"email": nobody.email, "password": PASSWORD} | wanted
+    registered = await nobody.http.post(
+        "/auth/register", json={"email": nobody.email, "password": PASSWORD} | extra_fields
     )
-    nobody.keep(made.json())
-    before = made.json()["user"]
-    changed = await nobody.call("PUT", "/auth/me", json={"name": "Me"} | wanted)
+    nobody.keep(registered.json())
+    before = registered.json()["user"]
+    changed = await nobody.call("PUT", "/auth/me", json={"name": "Me"} | extra_fields)
 
-    assert before["id"] != wanted["id"] and before["is_active"] is True
+    assert before["id"] != extra_fields["id"] and before["is_active"] is True
     assert changed.json() == before | {"name": "Me"}
     row = target.query("auth", "SELECT count(*) FROM users WHERE id = ?", UUID(before["id"]).bytes)
     assert row == [(1,)]
@@ -230,8 +230,8 @@ async def test_a26_password_change_requires_current_password(
         ({"email": bob.email, "currentPassword": PASSWORD}, 400),
         ({"email": bob.email.upper(), "currentPassword": PASSWORD}, 400),
     ):
-        answer = await alice.call("PUT", "/auth/me", json=body)
-        assert answer.status_code == status, (body.keys(), answer.text)
+        response = await alice.call("PUT", "/auth/me", json=body)
+        assert response.status_code == status, (body.keys(), response.text)
 
     assert target.user_rows_digest(alice.user_id) == before
 
@@ -249,11 +249,11 @@ async def test_a26_password_change_revokes_other_logins(alice: ApiUser) -> None:
 
     assert changed.status_code == 200
 
-    async def over() -> bool:
-        answer = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {other}"})
-        return answer.status_code == 401
+    async def is_revoked() -> bool:
+        response = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {other}"})
+        return response.status_code == 401
 
-    await wait_until(over, description="the end of the other login", timeout_seconds=1.0)
+    await wait_until(is_revoked, description="revocation of the other login", timeout_seconds=1.0)
     assert (await alice.call("GET", "/auth/me")).status_code == 200
 
 
@@ -277,25 +277,27 @@ async def test_a27_account_deletion_requires_password(alice: ApiUser) -> None:
     ids=lambda email: repr(email)[:20],
 )  # fmt: skip
 async def test_a28_invalid_email_is_rejected(nobody: ApiUser, email: object) -> None:
-    answer = await nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
+    response = await nobody.http.post("/auth/register", json={"email": email, "password": PASSWORD})
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
 
 
 async def test_a28_homoglyph_email_is_a_different_account(nobody: ApiUser, bob: ApiUser) -> None:
-    """U+0435, the Cyrillic letter, in the place of the Latin one."""
-    twin = bob.email.replace("example", "\u0435xample")
-    answer = await nobody.http.post("/auth/register", json={"email": twin, "password": PASSWORD})
+    """Uses the Cyrillic letter U+0435 instead of the Latin e."""
+    homoglyph = bob.email.replace("example", "\u0435xample")
+    response = await nobody.http.post(
+        "/auth/register", json={"email": homoglyph, "password": PASSWORD}
+    )
 
-    assert answer.status_code in (201, 422)
-    if answer.status_code == 201:
-        assert answer.json()["user"]["id"] != bob.user_id
+    assert response.status_code in (201, 422)
+    if response.status_code == 201:
+        assert response.json()["user"]["id"] != bob.user_id
     assert (await bob.call("GET", "/auth/me")).json()["email"] == bob.email
 
 
 async def test_a82_reregistered_email_starts_empty(target: SystemUnderTest, alice: ApiUser) -> None:
     old_token, old_refresh, old_id = alice.token, alice.refresh_token, alice.user_id
-    session_id = await alice.session(title="Of the first life")
+    session_id = await alice.session(title="Before deletion")
     await alice.call("DELETE", "/auth/me", json={"password": PASSWORD})
     await alice.register()
 
@@ -304,26 +306,28 @@ async def test_a82_reregistered_email_starts_empty(target: SystemUnderTest, alic
     assert (await alice.call("GET", f"/sessions/{session_id}")).status_code == 404
     assert (await _refresh(alice, old_refresh)).status_code == 401
 
-    async def over() -> bool:
-        answer = await alice.http.get("/sessions", headers={"authorization": f"Bearer {old_token}"})
-        return answer.status_code == 401
+    async def is_revoked() -> bool:
+        response = await alice.http.get(
+            "/sessions", headers={"authorization": f"Bearer {old_token}"}
+        )
+        return response.status_code == 401
 
-    async def erased() -> bool:
+    async def are_deleted() -> bool:
         query = "SELECT 1 FROM sessions WHERE user_id = ?"
         return target.query("sessions", query, UUID(old_id).bytes) == []
 
-    await wait_until(over, description="the end of the old token", timeout_seconds=1.0)
-    await wait_until(erased, description="the erasure of the old sessions")
+    await wait_until(is_revoked, description="rejection of the old token", timeout_seconds=1.0)
+    await wait_until(are_deleted, description="deletion of the old sessions")
 
 
 async def test_a22_slow_body_times_out(target: SystemUnderTest) -> None:
-    began = time.monotonic()
-    answer = await send_raw_request(
+    started_at = time.monotonic()
+    response = await send_raw_request(
         target,
         b"POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         b"content-length: 1000\r\n\r\n{",
         seconds=20,
     )
 
-    assert answer.status in (400, 408)
-    assert time.monotonic() - began < 20
+    assert response.status in (400, 408)
+    assert time.monotonic() - started_at < 20

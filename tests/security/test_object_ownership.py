@@ -1,4 +1,4 @@
-"""Somebody else's things: named, guessed, paged to, filtered for. Not there, says the system."""
+"""Access to another user's objects: by id, by guessing, by pagination. Each returns 404."""
 
 import base64
 import json
@@ -19,9 +19,14 @@ async def _session_of(bob: ApiUser) -> str:
     return str((await bob.call("GET", "/sessions")).json()["sessions"][0]["id"])
 
 
-def _comparable_body(answer: httpx.Response) -> dict[str, object]:
-    body: dict[str, object] = answer.json()
+def _comparable_body(response: httpx.Response) -> dict[str, object]:
+    body: dict[str, object] = response.json()
     return body | {"request_id": ""}
+
+
+def _assert_equal_bodies(responses: list[httpx.Response]) -> None:
+    first = _comparable_body(responses[0])
+    assert all(_comparable_body(response) == first for response in responses)
 
 
 @pytest.mark.parametrize(
@@ -36,15 +41,21 @@ def _comparable_body(answer: httpx.Response) -> dict[str, object]:
 async def test_a45_foreign_session_is_indistinguishable_from_missing(
     alice: ApiUser, bob: ApiUser, method: str, path: str
 ) -> None:
-    his = await _session_of(bob)
-    answers = [
+    bobs_id = await _session_of(bob)
+    responses = [
         await alice.call(method, path.format(session_id))
-        for session_id in (his, str(new_id()), his.upper(), his.replace("-", ""), *_MALFORMED)
+        for session_id in (
+            bobs_id,
+            str(new_id()),
+            bobs_id.upper(),
+            bobs_id.replace("-", ""),
+            *_MALFORMED,
+        )
     ]
 
-    assert {answer.status_code for answer in answers} == {404}
-    assert all(_comparable_body(answer) == _comparable_body(answers[0]) for answer in answers)
-    assert (await bob.call("GET", f"/sessions/{his}")).status_code == 200
+    assert {response.status_code for response in responses} == {404}
+    _assert_equal_bodies(responses)
+    assert (await bob.call("GET", f"/sessions/{bobs_id}")).status_code == 200
 
 
 async def test_a46_foreign_upload_is_indistinguishable_from_missing(
@@ -52,21 +63,19 @@ async def test_a46_foreign_upload_is_indistinguishable_from_missing(
 ) -> None:
     async with ApiUser(target) as carol:
         await carol.register()
-        place = await carol.presign()
-        await carol.put(place, _WAV)
-        upload_id = (await carol.confirm(place["key"])).json()["upload_id"]
+        presigned = await carol.presign()
+        await carol.put(presigned, _WAV)
+        upload_id = (await carol.confirm(presigned["key"])).json()["upload_id"]
         for path in ("/upload/{}", "/upload/{}/url"):
-            answers = [
-                await alice.call("GET", path.format(one))
-                for one in (upload_id, str(new_id()), *_MALFORMED)
+            responses = [
+                await alice.call("GET", path.format(item))
+                for item in (upload_id, str(new_id()), *_MALFORMED)
             ]
-            assert {answer.status_code for answer in answers} == {404}
-            assert all(
-                _comparable_body(answer) == _comparable_body(answers[0]) for answer in answers
-            )
+            assert {response.status_code for response in responses} == {404}
+            _assert_equal_bodies(responses)
             assert (await carol.call("GET", path.format(upload_id))).status_code == 200
-        stolen = await alice.confirm(place["key"])
-        unknown = await alice.confirm(place["key"][:-12] + "00000000.wav")
+        stolen = await alice.confirm(presigned["key"])
+        unknown = await alice.confirm(presigned["key"][:-12] + "00000000.wav")
         assert stolen.status_code == unknown.status_code == 404
         assert _comparable_body(stolen) == _comparable_body(unknown)
 
@@ -74,39 +83,39 @@ async def test_a46_foreign_upload_is_indistinguishable_from_missing(
 async def test_a46_foreign_conversation_returns_404(
     target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
-    ((his,),) = target.query(
+    ((bobs_id,),) = target.query(
         "ai", "SELECT id FROM conversations WHERE user_id = ?", UUID(bob.user_id).bytes
     )
-    answers = [
-        await alice.call("POST", "/ai/chat", json={"message": "Go on.", "conversation_id": one})
-        for one in (str(UUID(bytes=his)), str(new_id()), "x")
+    responses = [
+        await alice.call("POST", "/ai/chat", json={"message": "Go on.", "conversation_id": item})
+        for item in (str(UUID(bytes=bobs_id)), str(new_id()), "x")
     ]
 
-    assert {answer.status_code for answer in answers} == {404}
-    assert all(_comparable_body(answer) == _comparable_body(answers[0]) for answer in answers)
+    assert {response.status_code for response in responses} == {404}
+    _assert_equal_bodies(responses)
 
 
 async def test_a48_foreign_session_cannot_be_linked(
     target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
-    his = await _session_of(bob)
-    place = await alice.presign()
-    await alice.put(place, _WAV)
+    bobs_id = await _session_of(bob)
+    upload = await alice.presign()
+    await alice.put(upload, _WAV)
     presigned = await alice.call(
         "POST",
         "/upload/s3-presign",
-        json={"content_type": "audio/wav", "extension": "wav", "session_id": his},
+        json={"content_type": "audio/wav", "extension": "wav", "session_id": bobs_id},
     )
-    confirmed = await alice.confirm(place["key"], session_id=his)
+    confirmed = await alice.confirm(upload["key"], session_id=bobs_id)
     completed = await alice.call(
-        "POST", f"/sessions/{his}/complete", json={"audio_s3_key": place["key"]}
+        "POST", f"/sessions/{bobs_id}/complete", json={"audio_s3_key": upload["key"]}
     )
     async with alice.socket() as socket:
         await authenticate_socket(socket, alice)
         for frame in (
-            {"type": "session_start", "question": "Why?", "session_id": his},
-            {"type": "audio_uri", "key": place["key"], "session_id": his},
-            {"type": "complete", "session_id": his},
+            {"type": "session_start", "question": "Why?", "session_id": bobs_id},
+            {"type": "audio_uri", "key": upload["key"], "session_id": bobs_id},
+            {"type": "complete", "session_id": bobs_id},
         ):
             await socket.send(json.dumps(frame))
             assert (await next_frame(socket, "error"))["code"] == "session_not_found"
@@ -114,7 +123,7 @@ async def test_a48_foreign_session_cannot_be_linked(
     assert {presigned.status_code, confirmed.status_code, completed.status_code} == {404}
     linked = "SELECT 1 FROM {} WHERE session_id = ?"
     for service, table in (("media", "uploads"), ("sessions", "recordings"), ("ai", "recordings")):
-        assert target.query(service, linked.format(table), UUID(his).bytes) == []
+        assert target.query(service, linked.format(table), UUID(bobs_id).bytes) == []
 
 
 async def test_a48_foreign_recording_cannot_be_used_in_own_session(
@@ -122,21 +131,21 @@ async def test_a48_foreign_recording_cannot_be_used_in_own_session(
 ) -> None:
     async with ApiUser(target) as carol:
         await carol.register()
-        place = await carol.presign()
-        await carol.put(place, _WAV)
-        await carol.confirm(place["key"])
-        mine = await alice.session()
+        presigned = await carol.presign()
+        await carol.put(presigned, _WAV)
+        await carol.confirm(presigned["key"])
+        own_id = await alice.session()
         completed = await alice.call(
-            "POST", f"/sessions/{mine}/complete", json={"audio_s3_key": place["key"]}
+            "POST", f"/sessions/{own_id}/complete", json={"audio_s3_key": presigned["key"]}
         )
-        shown = (await alice.call("GET", f"/sessions/{mine}")).json()
+        session = (await alice.call("GET", f"/sessions/{own_id}")).json()
 
         assert completed.status_code in (200, 404)
-        assert shown["transcript"] is None
-        assert shown["status"] in ("not_completed", "waiting_for_recording")
-        hers = "SELECT session_id FROM {} WHERE user_id = ?"
+        assert session["transcript"] is None
+        assert session["status"] in ("not_completed", "waiting_for_recording")
+        carols_rows = "SELECT session_id FROM {} WHERE user_id = ?"
         for service, table in (("media", "uploads"), ("ai", "recordings")):
-            rows = target.query(service, hers.format(table), UUID(carol.user_id).bytes)
+            rows = target.query(service, carols_rows.format(table), UUID(carol.user_id).bytes)
             assert set(rows) <= {(None,)}
 
 
@@ -149,15 +158,15 @@ async def test_a48_foreign_recording_cannot_be_used_in_own_session(
     ],
 )  # fmt: skip
 async def test_a50_invalid_pagination_parameters_are_rejected(alice: ApiUser, query: str) -> None:
-    answer = await alice.call("GET", f"/sessions?{query}")
+    response = await alice.call("GET", f"/sessions?{query}")
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
 
 
 async def test_a50_cursor_is_bound_to_user_and_stable(
     target: SystemUnderTest, alice: ApiUser
 ) -> None:
-    opened = [await alice.session(title=f"Number {number}") for number in range(5)]
+    created = [await alice.session(title=f"Number {number}") for number in range(5)]
     first = (await alice.call("GET", "/sessions?limit=2")).json()
     cursor = first["next_cursor"]
     async with ApiUser(target) as carol:
@@ -165,63 +174,63 @@ async def test_a50_cursor_is_bound_to_user_and_stable(
         stolen = await carol.call("GET", "/sessions", params={"cursor": cursor})
     for position in range(0, len(cursor), 7):
         other = "A" if cursor[position] != "A" else "B"
-        bent = cursor[:position] + other + cursor[position + 1 :]
-        answer = await alice.call("GET", "/sessions", params={"cursor": bent})
-        assert answer.status_code == 422
-    await alice.session(title="Opened meanwhile")
+        modified = cursor[:position] + other + cursor[position + 1 :]
+        response = await alice.call("GET", "/sessions", params={"cursor": modified})
+        assert response.status_code == 422
+    await alice.session(title="Created between pages")
     second = (await alice.call("GET", f"/sessions?limit=2&cursor={cursor}")).json()
     third = (await alice.call("GET", f"/sessions?limit=2&cursor={second['next_cursor']}")).json()
 
     assert stolen.status_code == 422
-    walked = [one["id"] for page in (first, second, third) for one in page["sessions"]]
-    assert walked == opened[::-1]
+    listed_ids = [item["id"] for page in (first, second, third) for item in page["sessions"]]
+    assert listed_ids == created[::-1]
 
 
-_HOSTILE = (
+_INJECTIONS = (
     "'; DROP TABLE sessions; --", "{{7*7}}", "${jndi:ldap://127.0.0.1/a}", "%s%n%x", "\\", '"',
     "*)(uid=*))(|(uid=*", "<script>alert(1)</script>", "../../etc/passwd", "\u202egnp.exe",
     "\N{GRINNING FACE}" * 10, "$(id)", "`id`", "=cmd|' /C calc'!A0", "\ufeffx", "a\u0000b",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("text", _HOSTILE, ids=range(len(_HOSTILE)))
+@pytest.mark.parametrize("text", _INJECTIONS, ids=range(len(_INJECTIONS)))
 async def test_a51_injection_strings_are_stored_literally(alice: ApiUser, text: str) -> None:
-    opened = await alice.call("POST", "/sessions", json={"title": text, "question": text})
-    assert opened.status_code in (201, 422), opened.text
-    if opened.status_code == 201:
-        shown = (await alice.call("GET", f"/sessions/{opened.json()['id']}")).json()
-        assert (shown["title"], shown["question"]) == (text, text)
-        told = await alice.call(
-            "POST", f"/sessions/{opened.json()['id']}/complete", json={"transcript": text}
+    created = await alice.call("POST", "/sessions", json={"title": text, "question": text})
+    assert created.status_code in (201, 422), created.text
+    if created.status_code == 201:
+        session = (await alice.call("GET", f"/sessions/{created.json()['id']}")).json()
+        assert (session["title"], session["question"]) == (text, text)
+        completed = await alice.call(
+            "POST", f"/sessions/{created.json()['id']}/complete", json={"transcript": text}
         )
-        assert told.status_code in (200, 422)
-        if told.status_code == 200:
-            shown = (await alice.call("GET", f"/sessions/{opened.json()['id']}")).json()
-            assert shown["transcript"] == text
-    named = await alice.call("PUT", "/auth/me", json={"name": text})
-    assert named.status_code in (200, 422)
-    if named.status_code == 200:
-        assert named.json()["name"] == text
+        assert completed.status_code in (200, 422)
+        if completed.status_code == 200:
+            session = (await alice.call("GET", f"/sessions/{created.json()['id']}")).json()
+            assert session["transcript"] == text
+    updated = await alice.call("PUT", "/auth/me", json={"name": text})
+    assert updated.status_code in (200, 422)
+    if updated.status_code == 200:
+        assert updated.json()["name"] == text
     quoted = httpx.QueryParams({"x": text})["x"]
     for path in ("/sessions/", "/upload/"):
-        answer = await alice.call("GET", path + str(httpx.URL("/", params={"q": quoted}).query))
-        assert answer.status_code in (400, 404)
+        response = await alice.call("GET", path + str(httpx.URL("/", params={"q": quoted}).query))
+        assert response.status_code in (400, 404)
 
 
 async def test_a51_unpaired_surrogates_are_rejected(alice: ApiUser) -> None:
     for field in ("title", "question"):
         body = '{"title": "x", "question": "x", "' + field + '": "\\ud800"}'
-        answer = await alice.call(
+        response = await alice.call(
             "POST", "/sessions", content=body, headers={"content-type": "application/json"}
         )
-        assert answer.status_code in (400, 422), answer.text
-    answer = await alice.call(
+        assert response.status_code in (400, 422), response.text
+    response = await alice.call(
         "POST",
         "/ai/chat",
         content='{"message": "\\udfff"}',
         headers={"content-type": "application/json"},
     )
-    assert answer.status_code in (400, 422)
+    assert response.status_code in (400, 422)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +247,7 @@ async def test_a52_invalid_duration_is_rejected(
 ) -> None:
     session_id = await alice.session()
     before = target.user_rows_digest(alice.user_id)
-    answer = await alice.call(
+    response = await alice.call(
         "POST",
         f"/sessions/{session_id}/complete",
         content=body,
@@ -246,9 +255,9 @@ async def test_a52_invalid_duration_is_rejected(
     )
 
     if body == "":
-        assert answer.status_code == 200, "the body is optional"
+        assert response.status_code == 200, "the body is optional"
     else:
-        assert answer.status_code == 422, answer.text
+        assert response.status_code == 422, response.text
         assert target.user_rows_digest(alice.user_id) == before
 
 
@@ -256,8 +265,8 @@ async def test_a52_body_duration_takes_precedence(alice: ApiUser) -> None:
     session_id = await alice.session()
     path = f"/sessions/{session_id}/complete"
     for query in ("-1", "1e12", "nan", "x", "1.5"):
-        answer = await alice.call("POST", f"{path}?duration_seconds={query}")
-        assert answer.status_code == 422
+        response = await alice.call("POST", f"{path}?duration_seconds={query}")
+        assert response.status_code == 422
     both = await alice.call("POST", f"{path}?duration_seconds=5", json={"duration_seconds": 0})
 
     assert both.json()["duration_seconds"] == 0
@@ -267,4 +276,4 @@ _WAV = (
     b"RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80>\x00\x00\x00}\x00\x00"
     b"\x02\x00\x10\x00data\x00\x7d\x00\x00" + bytes(32_000)
 )
-"""A second of silence."""
+"""One second of silence."""

@@ -1,6 +1,6 @@
-"""The whole public document against the running system: no fault, and no answer off schema.
+"""The public OpenAPI document against the running system: no server errors, valid responses.
 
-Inputs are made from the document, valid and not; the same ones in every run.
+Inputs are generated from the document, valid and invalid, and are the same in every run.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from coach_common.ids import new_id
-from coach_gateway.own import public_document
+from coach_gateway.local_routes import public_document
 
 schema = schemathesis.openapi.from_dict(public_document())
 
@@ -32,14 +32,14 @@ _CHECKS = [
 
 @pytest.fixture(scope="module")
 def fuzzer(target: SystemUnderTest) -> dict[str, str]:
-    """A person of this file's own: their access token, and a session of theirs."""
+    """A user of this module: access token and the id of a session."""
     token = _register(target)
-    answer = httpx.post(
+    response = httpx.post(
         f"{target.url}/sessions",
         json={"title": "Fuzzed"},
         headers={"authorization": f"Bearer {token}"},
     )
-    return {"token": token, "session_id": answer.json()["id"]}
+    return {"token": token, "session_id": response.json()["id"]}
 
 
 @schema.parametrize()
@@ -53,7 +53,7 @@ def fuzzer(target: SystemUnderTest) -> dict[str, str]:
 def test_responses_conform_to_openapi(
     case: Any, target: SystemUnderTest, fuzzer: dict[str, str]
 ) -> None:
-    # Calls to auth may end the login or the account: each by somebody new.
+    # Calls to auth may revoke the login or delete the account, so each uses a new user.
     token = _register(target) if case.path.startswith("/auth") else fuzzer["token"]
     if case.method != "DELETE" and "session_id" in case.path_parameters:
         case.path_parameters["session_id"] = fuzzer["session_id"]
@@ -65,17 +65,17 @@ def test_responses_conform_to_openapi(
 
 
 def test_protected_routes_require_token(target: SystemUnderTest) -> None:
-    asked = [
+    protected = [
         (method.upper(), path.replace("{", "").replace("}", ""))
         for path, operations in public_document()["paths"].items()
         for method, operation in operations.items()
         if operation["security"]
     ]
     with httpx.Client(base_url=f"{target.url}/v1") as client:
-        answers = [client.request(method, path).status_code for method, path in asked]
+        responses = [client.request(method, path).status_code for method, path in protected]
 
-    assert len(asked) >= 15
-    assert set(answers) == {401}
+    assert len(protected) >= 15
+    assert set(responses) == {401}
 
 
 def _register(target: SystemUnderTest) -> str:

@@ -1,4 +1,4 @@
-"""What the system tells about itself, what it writes down, and how it refuses to start."""
+"""Information disclosure, logs, file permissions and invalid settings."""
 
 import asyncio
 import os
@@ -16,29 +16,29 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 async def test_a79_secrets_do_not_leak_into_responses_or_logs(
     target: SystemUnderTest, alice: ApiUser, bob: ApiUser
 ) -> None:
-    place = await alice.presign()
-    await alice.put(place, b"no recording")
-    refused = await alice.confirm(place["key"])
-    own = ("/metrics", "/openapi.json", "/docs", "/health", "/", "/health/ready")
-    told = [refused.text, *[(await alice.http.get(path)).text for path in own]]
+    presigned = await alice.presign()
+    await alice.put(presigned, b"not a recording")
+    rejected = await alice.confirm(presigned["key"])
+    public_paths = ("/metrics", "/openapi.json", "/docs", "/health", "/", "/health/ready")
+    texts = [rejected.text, *[(await alice.http.get(path)).text for path in public_paths]]
     for body in (PASSWORD, f'{{"password": "{PASSWORD}"', {"email": PASSWORD}, [PASSWORD]):
-        answer = await alice.http.post("/auth/login", json=body)
-        assert answer.status_code == 422
-        told.append(answer.text)
-    dead = target.query("broker", "SELECT reason FROM messages WHERE dead_at IS NOT NULL")
-    told += [str(row) for row in dead]
+        response = await alice.http.post("/auth/login", json=body)
+        assert response.status_code == 422
+        texts.append(response.text)
+    dead_letters = target.query("broker", "SELECT reason FROM messages WHERE dead_at IS NOT NULL")
+    texts += [str(row) for row in dead_letters]
 
-    keys = (target.folder / "data" / "secrets.json").read_text()
+    keys = (target.directory / "data" / "secrets.json").read_text()
     secrets = target.secrets | set(re.findall(r'"([^"]{16,})"', keys)) | {alice.email, bob.email}
-    assert {secret for secret in secrets for text in told if secret in text} == set()
+    assert {secret for secret in secrets for text in texts if secret in text} == set()
     log = target.log_text()
-    everywhere = secrets | {VICTIM_TRANSCRIPT, alice.email, bob.email}
-    assert {secret for secret in everywhere if secret in log} == set()
+    all_secrets = secrets | {VICTIM_TRANSCRIPT, alice.email, bob.email}
+    assert {secret for secret in all_secrets if secret in log} == set()
     assert "X-Amz-Signature" not in log and "?" not in re.sub(r"\?…", "", log).replace("?'", "")
 
 
 async def test_a79_data_dir_permissions(target: SystemUnderTest) -> None:
-    data = target.folder / "data"
+    data = target.directory / "data"
 
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
     assert stat.S_IMODE((data / "secrets.json").stat().st_mode) == 0o600
@@ -48,7 +48,7 @@ async def test_a79_data_dir_permissions(target: SystemUnderTest) -> None:
         assert password_hash.startswith("$2b$")
 
 
-_NEEDED = {
+_REQUIRED = {
     "DATABASE_URL": "sqlite:///nowhere.db",
     "RABBITMQ_URL": "amqp://127.0.0.1:1/",
     "SERVICE_TOKEN": "a service token that only the tests know",
@@ -79,13 +79,13 @@ _NEEDED = {
 async def test_a80_invalid_setting_prevents_startup(
     service: str, changed: dict[str, str | None]
 ) -> None:
-    env = {name: value for name, value in os.environ.items() if name not in _NEEDED}
-    env |= _NEEDED | {"ENVIRONMENT": "production", "PORT": "0", "HOST": "127.0.0.1"}
+    env = {name: value for name, value in os.environ.items() if name not in _REQUIRED}
+    env |= _REQUIRED | {"ENVIRONMENT": "production", "PORT": "0", "HOST": "127.0.0.1"}
     env |= {name: value for name, value in changed.items() if value is not None}
     for name, value in changed.items():
         if value is None:
             env.pop(name, None)
-    ended = await asyncio.to_thread(
+    completed = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", f"coach_{service}", "serve"],
         env=env,
@@ -94,12 +94,12 @@ async def test_a80_invalid_setting_prevents_startup(
         timeout=60,
     )
 
-    assert ended.returncode != 0
+    assert completed.returncode != 0
     ((name, value),) = changed.items()
-    told = (ended.stdout + ended.stderr).strip()
-    assert "\n" not in told and name in told, told
-    assert value is None or len(value) < 6 or value not in told
-    assert all(other not in told for other in _NEEDED.values())
+    output = (completed.stdout + completed.stderr).strip()
+    assert "\n" not in output and name in output, output
+    assert value is None or len(value) < 6 or value not in output
+    assert all(other not in output for other in _REQUIRED.values())
 
 
 async def test_a83_gateway_exposes_no_internal_routes(
@@ -110,9 +110,9 @@ async def test_a83_gateway_exposes_no_internal_routes(
         "/sessions/metrics", "/redoc", "/swagger", "/auth/docs", "/auth/openapi.json", "/debug",
         "/.env", "/.git/config", "/server-status", "/actuator/env",
     ):  # fmt: skip
-        answer = await alice.call("GET", path)
-        assert answer.status_code == 404, path
-        assert answer.headers["content-type"] == PROBLEM_MEDIA_TYPE
+        response = await alice.call("GET", path)
+        assert response.status_code == 404, path
+        assert response.headers["content-type"] == PROBLEM_MEDIA_TYPE
     health = (await alice.http.get("/health")).text
     assert not re.search(r"sqlite|mysql|amqp|127\.0\.0\.1|/tmp|:\d{4}", health)
 
@@ -120,11 +120,11 @@ async def test_a83_gateway_exposes_no_internal_routes(
 async def test_a83_metric_labels_have_bounded_cardinality(
     target: SystemUnderTest, alice: ApiUser
 ) -> None:
-    marks = [f"mark{number}xyzzy" for number in range(30)]
-    for mark in marks:
-        await alice.call("GET", f"/sessions/{mark}")
-        await alice.call("GET", f"/{mark}")
-        await alice.call("GET", f"/auth/me?x={mark}", headers={"x-request-id": mark})
+    markers = [f"mark{number}xyzzy" for number in range(30)]
+    for marker in markers:
+        await alice.call("GET", f"/sessions/{marker}")
+        await alice.call("GET", f"/{marker}")
+        await alice.call("GET", f"/auth/me?x={marker}", headers={"x-request-id": marker})
     await alice.http.request("XYZZY", "/auth/me")
     metrics = (await alice.http.get("/metrics")).text
 

@@ -131,7 +131,7 @@ async def hosted(
     """The system with a hosted model behind it."""
     folder = tmp_path_factory.mktemp("hosted")
     env = {"OPENAI_API_KEY": _KEY, "OPENAI_BASE_URL": model.url, "BCRYPT_COST": "4"}
-    env |= {"REQUESTS_A_MINUTE": "100000", "OPEN_REQUESTS_A_MINUTE": "100000"}
+    env |= {"REQUESTS_PER_MINUTE": "100000", "OPEN_REQUESTS_PER_MINUTE": "100000"}
     async with embedded(folder, **env) as stack:
         hosted = SystemUnderTest(stack, folder, target.canary, {_KEY, _ANSWER})
         yield hosted

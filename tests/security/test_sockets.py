@@ -1,4 +1,4 @@
-"""The socket: who may open it, what it does with frames that are none, and when it ends."""
+"""Attacks on the WebSocket: handshake, authentication, invalid frames, floods."""
 
 import asyncio
 import json
@@ -25,8 +25,8 @@ from coach_common.testing.harness import wait_until
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def _closed(socket: ClientConnection, *, seconds: float = 15) -> int | None:
-    """Read until the server closes; return its code."""
+async def _wait_closed(socket: ClientConnection, *, seconds: float = 15) -> int | None:
+    """Read until the server closes the socket and return the close code."""
     async with asyncio.timeout(seconds):
         try:
             while True:
@@ -65,7 +65,7 @@ async def test_a62_handshake_does_not_echo_the_token(alice: ApiUser) -> None:
         assert alice.token not in str(socket.response.headers)
     async with alice.socket(subprotocols=["bearer"]) as socket:
         assert (await next_frame(socket, "error"))["code"] == "auth_timeout"
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
     async with alice.socket(subprotocols=["chat", "x"]) as socket:
         assert socket.subprotocol is None
 
@@ -79,7 +79,7 @@ async def test_a62_invalid_token_closes_the_socket(alice: ApiUser, token: object
     async with alice.socket() as socket:
         await socket.send(json.dumps({"type": "auth", "token": token}))
         assert (await next_frame(socket, "error"))["code"].startswith("token_")
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
 async def test_a63_frames_before_authentication_are_rejected(
@@ -93,7 +93,7 @@ async def test_a63_frames_before_authentication_are_rejected(
         async with alice.socket() as socket:
             await socket.send(frame)
             assert (await next_frame(socket, "error"))["code"] == "auth_required"
-            assert await _closed(socket) == 1008
+            assert await _wait_closed(socket) == 1008
     assert target.user_rows_digest(alice.user_id) == before
 
 
@@ -102,18 +102,18 @@ async def test_a63_unauthenticated_sockets_are_limited_and_time_out(
 ) -> None:
     async with ApiUser(target) as crowd:
         sockets = await asyncio.gather(
-            *(_opened(crowd) for _ in range(120)), return_exceptions=True
+            *(_open_socket(crowd) for _ in range(120)), return_exceptions=True
         )
         opened = [one for one in sockets if not isinstance(one, BaseException)]
         async with alice.socket() as mine:
             await authenticate_socket(mine, alice)
-        codes = await asyncio.gather(*(_closed(socket) for socket in opened))
+        codes = await asyncio.gather(*(_wait_closed(socket) for socket in opened))
 
     assert set(codes) == {1008}
     assert len(opened) >= 100
 
 
-async def _opened(person: ApiUser) -> ClientConnection:
+async def _open_socket(person: ApiUser) -> ClientConnection:
     return await person.socket(ping_interval=None)
 
 
@@ -123,7 +123,7 @@ async def test_a64_logout_closes_open_sockets(alice: ApiUser) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await alice.call("POST", "/auth/logout")
-        assert await _closed(socket, seconds=5) == 1008
+        assert await _wait_closed(socket, seconds=5) == 1008
         assert loop.time() - began < 1.5, "one second, and the closing handshake"
 
 
@@ -139,7 +139,7 @@ async def test_a64_password_change_closes_other_sockets_only(alice: ApiUser) -> 
                 "PUT", "/auth/me", json={"newPassword": new, "currentPassword": PASSWORD}
             )
             assert changed.status_code == 200
-            assert await _closed(first, seconds=5) == 1008
+            assert await _wait_closed(first, seconds=5) == 1008
             await second.send(json.dumps({"type": "ping"}))
             await next_frame(second, "pong")
 
@@ -150,7 +150,7 @@ async def test_a64_socket_cannot_switch_user(alice: ApiUser, bob: ApiUser) -> No
         await authenticate_socket(socket, alice)
         await socket.send(json.dumps({"type": "auth", "token": bob.token}))
         assert (await next_frame(socket, "error"))["code"] == "wrong_user"
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
 async def test_a64_socket_closes_at_token_expiry_unless_reauthenticated(
@@ -164,7 +164,7 @@ async def test_a64_socket_closes_at_token_expiry_unless_reauthenticated(
             await next_frame(socket, "auth_success")
         await authenticate_socket(second, alice)
         assert (await next_frame(first, "error"))["code"] == "token_expired"
-        assert await _closed(first, seconds=5) == 1008
+        assert await _wait_closed(first, seconds=5) == 1008
         await second.send(json.dumps({"type": "ping"}))
         await next_frame(second, "pong")
 
@@ -200,7 +200,7 @@ async def test_a66_oversized_frame_closes_the_socket(
         await authenticate_socket(socket, alice)
         with suppress(ConnectionClosed):
             await socket.send("x" * (17 * 2**20))
-        assert await _closed(socket) in (1009, None)
+        assert await _wait_closed(socket) in (1009, None)
     assert target.memory_kib() - before < 64 * 1024
 
 
@@ -273,7 +273,7 @@ async def test_a66_frame_flood_closes_the_socket(alice: ApiUser) -> None:
         with suppress(ConnectionClosed):
             for _ in range(1_000):
                 await socket.send(json.dumps({"type": "ping"}))
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
 async def test_a66_fragment_flood_is_bounded(target: SystemUnderTest, alice: ApiUser) -> None:
@@ -356,7 +356,7 @@ async def test_a64_sockets_per_user_are_limited(alice: ApiUser) -> None:
             await authenticate_socket(socket, alice)
         await sockets[20].send(json.dumps({"type": "auth", "token": alice.token}))
         assert (await next_frame(sockets[20], "error"))["code"] == "too_many_sockets"
-        assert await _closed(sockets[20]) == 1008
+        assert await _wait_closed(sockets[20]) == 1008
     finally:
         for socket in sockets:
             await socket.close()

@@ -1,4 +1,4 @@
-"""Access tokens that are forged, bent, borrowed or over: none of them is anybody."""
+"""Forged, modified, misplaced and revoked access tokens. Each is rejected."""
 
 import base64
 import hashlib
@@ -19,23 +19,23 @@ from coach_common.testing.harness import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-_MINE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+_ATTACKER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _signed(header: dict[str, Any], payload: dict[str, Any]) -> str:
-    """Sign with the attacker's own key, whatever the header says."""
+    """Sign with the attacker's key, whatever the header contains."""
     algorithm = jwt.get_algorithm_by_name("RS256")
     signed = signing_input(header, payload)
-    return f"{signed}.{b64(algorithm.sign(signed.encode(), _MINE))}"
+    return f"{signed}.{b64(algorithm.sign(signed.encode(), _ATTACKER_KEY))}"
 
 
-async def _assert_rejected(person: ApiUser, token: str) -> None:
-    answer = await person.http.get("/auth/me", headers={"authorization": f"Bearer {token}"})
-    assert answer.status_code == 401, answer.text
+async def _assert_rejected(user: ApiUser, token: str) -> None:
+    response = await user.http.get("/auth/me", headers={"authorization": f"Bearer {token}"})
+    assert response.status_code == 401, response.text
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "", None])
-async def test_a01_unsigned_tokens_are_refused(alice: ApiUser, algorithm: str | None) -> None:
+async def test_a01_unsigned_tokens_are_rejected(alice: ApiUser, algorithm: str | None) -> None:
     header, payload = decode_token(alice.token)
     for signature in ("", alice.token.split(".")[2]):
         await _assert_rejected(
@@ -43,8 +43,8 @@ async def test_a01_unsigned_tokens_are_refused(alice: ApiUser, algorithm: str | 
         )
 
 
-@pytest.mark.parametrize("form", ["pem", "der", "n"])
-async def test_a02_public_key_is_not_accepted_as_hmac_secret(alice: ApiUser, form: str) -> None:
+@pytest.mark.parametrize("encoding", ["pem", "der", "n"])
+async def test_a02_public_key_is_not_accepted_as_hmac_secret(alice: ApiUser, encoding: str) -> None:
     header, payload = decode_token(alice.token)
     jwks = (await alice.http.get("/.well-known/jwks.json")).json()
     (jwk,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
@@ -57,7 +57,7 @@ async def test_a02_public_key_is_not_accepted_as_hmac_secret(alice: ApiUser, for
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         ),
         "n": jwk["n"].encode(),
-    }[form]
+    }[encoding]
     signed = signing_input(header | {"alg": "HS256"}, payload)
     signature = b64(hmac.digest(secret, signed.encode(), hashlib.sha256))
 
@@ -77,8 +77,8 @@ async def test_a04_keys_embedded_in_token_header_are_ignored(
     target: SystemUnderTest, alice: ApiUser
 ) -> None:
     header, payload = decode_token(alice.token)
-    public = json.loads(jwt.get_algorithm_by_name("RS256").to_jwk(_MINE.public_key()))
-    for brought in (
+    public = json.loads(jwt.get_algorithm_by_name("RS256").to_jwk(_ATTACKER_KEY.public_key()))
+    for key_header in (
         {"jwk": public},
         {"jwk": public, "kid": "mine"},
         {"jku": f"{target.canary.url}/jwks.json", "kid": "mine"},
@@ -90,38 +90,38 @@ async def test_a04_keys_embedded_in_token_header_are_ignored(
         {"kid": "' UNION SELECT 'x"},
         {"kid": 1},
     ):
-        await _assert_rejected(alice, _signed(header | brought, payload))
+        await _assert_rejected(alice, _signed(header | key_header, payload))
 
 
 _NOW = int(time.time())
-_LEFT_OUT: Any = object()
+_MISSING: Any = object()
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"exp": _NOW - 31}, {"exp": _LEFT_OUT}, {"exp": str(_NOW + 900)}, {"exp": 1e308},
+        {"exp": _NOW - 31}, {"exp": _MISSING}, {"exp": str(_NOW + 900)}, {"exp": 1e308},
         {"exp": -1}, {"exp": True}, {"nbf": _NOW + 3600}, {"iat": _NOW + 3600},
-        {"aud": _LEFT_OUT}, {"aud": "other"}, {"aud": ["genai-coach-api", "other"]},
-        {"iss": "evil"}, {"iss": _LEFT_OUT}, {"sub": _LEFT_OUT}, {"sub": 7}, {"sub": ""},
-        {"sid": _LEFT_OUT}, {"sid": ""}, {"type": "refresh"}, {"type": _LEFT_OUT},
+        {"aud": _MISSING}, {"aud": "other"}, {"aud": ["genai-coach-api", "other"]},
+        {"iss": "evil"}, {"iss": _MISSING}, {"sub": _MISSING}, {"sub": 7}, {"sub": ""},
+        {"sid": _MISSING}, {"sid": ""}, {"type": "refresh"}, {"type": _MISSING},
     ],
     ids=lambda changed: "-".join(f"{name}" for name in changed),
 )  # fmt: skip
 async def test_a06_a07_a08_modified_claims_are_rejected(
     target: SystemUnderTest, alice: ApiUser, changed: dict[str, Any]
 ) -> None:
-    """Under the old signature, under the attacker's, and even under our own."""
+    """With the old signature, with the attacker's and with the server's own."""
     header, payload = decode_token(alice.token)
-    bent = {name: value for name, value in (payload | changed).items() if value is not _LEFT_OUT}
-    kept = alice.token.split(".")[2]
+    modified = {name: value for name, value in (payload | changed).items() if value is not _MISSING}
+    signature = alice.token.split(".")[2]
 
-    await _assert_rejected(alice, f"{signing_input(header, bent)}.{kept}")
-    await _assert_rejected(alice, _signed(header, bent))
-    await _assert_rejected(alice, target.sign_token(header, bent))
-    unbent = target.sign_token(header, payload | {"jti": "another"})
-    proof = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {unbent}"})
-    assert proof.status_code == 200
+    await _assert_rejected(alice, f"{signing_input(header, modified)}.{signature}")
+    await _assert_rejected(alice, _signed(header, modified))
+    await _assert_rejected(alice, target.sign_token(header, modified))
+    valid = target.sign_token(header, payload | {"jti": "another"})
+    accepted = await alice.http.get("/auth/me", headers={"authorization": f"Bearer {valid}"})
+    assert accepted.status_code == 200
 
 
 @pytest.mark.parametrize("kind", [None, "JWT", "rt+jwt", "at+JWT "])
@@ -166,23 +166,23 @@ async def test_a09_malformed_tokens_are_rejected(target: SystemUnderTest, alice:
 
 async def test_a11_token_is_accepted_only_in_authorization_header(alice: ApiUser) -> None:
     token = alice.token
-    for answer in (
+    for response in (
         await alice.http.get("/auth/me", params={"token": token}),
         await alice.http.get("/auth/me", params={"access_token": token}),
         await alice.http.get("/auth/me", headers={"cookie": f"token={token}"}),
         await alice.http.request("GET", "/auth/me", json={"token": token, "access_token": token}),
     ):
-        assert answer.status_code == 401
+        assert response.status_code == 401
 
 
 async def test_a12_logout_takes_effect_within_one_second(alice: ApiUser) -> None:
-    """The same over two replicas and open sockets stands in test_replicas."""
+    """test_replicas covers two replicas and open sockets."""
     assert (await alice.call("POST", "/auth/logout")).status_code == 200
 
-    async def over() -> bool:
+    async def is_revoked() -> bool:
         return (await alice.call("GET", "/auth/me")).status_code == 401
 
-    await wait_until(over, description="the end of the login", timeout_seconds=1.0)
+    await wait_until(is_revoked, description="revocation of the login", timeout_seconds=1.0)
 
 
 async def test_a29_jwks_contains_only_public_keys(nobody: ApiUser) -> None:

@@ -1,4 +1,4 @@
-"""Operator commands find an installation that nobody configured."""
+"""Admin commands use the local installation in DATA_DIR."""
 
 import importlib.metadata
 import io
@@ -15,12 +15,14 @@ from coach_embedded.local_settings import local_settings
 
 
 @pytest.fixture(autouse=True)
-def _own_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the package declares it, whatever is installed on this machine."""
+def _local_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the entry point as declared, independent of what is installed."""
     point = importlib.metadata.EntryPoint(
-        "embedded", "coach_embedded.local_settings:local_settings", "coach.installations"
+        "embedded", "coach_embedded.local_settings:local_settings", "coach.local_settings"
     )
-    monkeypatch.setattr(cli, "entry_points", lambda group: [point] if "inst" in group else [])
+    monkeypatch.setattr(
+        cli, "entry_points", lambda group: [point] if group == "coach.local_settings" else []
+    )
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
 
@@ -30,7 +32,7 @@ def test_admin_commands_use_data_dir(
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     (tmp_path / "auth.db").touch()
     _migrate(tmp_path)
-    monkeypatch.setattr("sys.stdin", io.StringIO("a fine password\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("a long password\n"))
 
     codes = [
         commands.users(["create", "alice@example.com", "--name", "Alice"]),
@@ -54,14 +56,14 @@ def test_missing_data_dir_names_the_setting(
     assert list(tmp_path.iterdir()) == []
 
 
-def _migrate(folder: Path) -> None:
+def _migrate(data_dir: Path) -> None:
     import asyncio
 
     from coach_auth.app import build
     from coach_auth.config import AuthSettings
 
     async def run() -> None:
-        broker = SqliteBroker(f"sqlite:///{folder}/broker.db")
+        broker = SqliteBroker(f"sqlite:///{data_dir}/broker.db")
         built = build(AuthSettings.load(**local_settings("auth")), SqliteTransport(broker))
         await upgrade(built)
         await close(built)

@@ -1,4 +1,4 @@
-"""The embedded store over a real socket, reached as a phone and a service reach it."""
+"""The embedded object storage over HTTP, as clients and services use it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,9 +19,9 @@ KEY = "uploads/u/1764000000000_00000000.m4a"
 
 
 @asynccontextmanager
-async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
+async def _store(directory: Path) -> AsyncIterator[ObjectStore]:
     app = create_store_app(
-        folder,
+        directory,
         access_key="ACCESS",
         secret_key="secret",
         bucket="coach",
@@ -35,41 +35,41 @@ async def _store(folder: Path) -> AsyncIterator[ObjectStore]:
         s3_bucket_name="coach",
         s3_endpoint_url=endpoint,
     )
-    async with running(Service("store", app, Settings(), FakeTransport()), listener):
-        objects = ObjectStore(settings)
-        yield objects
-        await objects.close()
+    async with running(Service("store", app, Settings(), FakeTransport(), deps=None), listener):
+        store = ObjectStore(settings)
+        yield store
+        await store.close()
 
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    async with _store(tmp_path) as objects:
-        yield objects
+    async with _store(tmp_path) as store:
+        yield store
 
 
-async def _place(store: ObjectStore, *, size: int | None = 5, seconds: int = 60) -> str:
+async def _presign(store: ObjectStore, *, size: int | None = 5, seconds: int = 60) -> str:
     return await store.presign_put(
         KEY, content_type="audio/m4a", size_bytes=size, expires_seconds=seconds
     )
 
 
 async def _put(url: str, body: bytes = b"hello", **headers: str) -> int:
-    async with httpx.AsyncClient() as phone:
+    async with httpx.AsyncClient() as client:
         sent = {"content-type": "audio/m4a"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
-        return (await phone.put(url, content=body, headers=sent)).status_code
+        return (await client.put(url, content=body, headers=sent)).status_code
 
 
 async def test_presigned_put_stores_the_object(store: ObjectStore) -> None:
-    assert await _put(await _place(store)) == 200
+    assert await _put(await _presign(store)) == 200
 
     stored = await store.head(KEY)
-    start, same = await store.read_prefix(KEY, length=3)
+    prefix, stored_again = await store.read_prefix(KEY, length=3)
 
     assert (stored.size_bytes, stored.content_type) == (5, "audio/m4a")
-    assert start == b"hel"
-    assert same.etag == stored.etag
+    assert prefix == b"hel"
+    assert stored_again.etag == stored.etag
 
 
 @pytest.mark.parametrize(
@@ -84,50 +84,52 @@ async def test_presigned_put_stores_the_object(store: ObjectStore) -> None:
 async def test_put_with_unsigned_changes_is_rejected(
     store: ObjectStore, body: bytes, headers: dict[str, str]
 ) -> None:
-    assert await _put(await _place(store), body, **headers) == 403
+    assert await _put(await _presign(store), body, **headers) == 403
     with pytest.raises(NotFound):
         await store.head(KEY)
 
 
 async def test_presigned_url_is_bound_to_key_and_method(store: ObjectStore) -> None:
-    url = await _place(store)
+    url = await _presign(store)
 
     assert await _put(url.replace("00000000.m4a", "00000001.m4a")) == 403
     assert await _put(url[:-1] + ("0" if url[-1] != "0" else "1")) == 403
-    async with httpx.AsyncClient() as phone:
-        assert (await phone.get(url)).status_code == 403
-        assert (await phone.delete(url)).status_code == 403
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(url)).status_code == 403
+        assert (await client.delete(url)).status_code == 403
 
 
 async def test_expired_url_is_rejected(store: ObjectStore) -> None:
-    url = await _place(store, seconds=1)
+    url = await _presign(store, seconds=1)
 
-    async def is_refused() -> bool:
+    async def is_rejected() -> bool:
         return await _put(url) == 403
 
-    assert await wait_until(is_refused, description="the refusal of an expired URL")
+    assert await wait_until(is_rejected, description="the rejection of an expired URL")
 
 
 async def test_range_requests_are_supported(store: ObjectStore) -> None:
     await store.put(KEY, b"hello", content_type="audio/m4a")
     url = await store.presign_get(KEY, expires_seconds=60)
 
-    async with httpx.AsyncClient() as phone:
-        part = await phone.get(url, headers={"range": "bytes=1-2"})
+    async with httpx.AsyncClient() as client:
+        part = await client.get(url, headers={"range": "bytes=1-2"})
 
     assert (part.status_code, part.content) == (206, b"el")
 
 
 async def test_cors_allows_configured_origin_only(store: ObjectStore) -> None:
-    url = await _place(store)
-    asked = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
+    url = await _presign(store)
+    preflight = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
     async with httpx.AsyncClient() as browser:
-        good = await browser.options(url, headers=asked | {"origin": "http://localhost:8081"})
-        bad = await browser.options(url, headers=asked | {"origin": "http://evil.example"})
+        allowed = await browser.options(
+            url, headers=preflight | {"origin": "http://localhost:8081"}
+        )
+        denied = await browser.options(url, headers=preflight | {"origin": "http://evil.example"})
 
-    assert good.headers["access-control-allow-origin"] == "http://localhost:8081"
-    assert "origin" in good.headers["vary"].lower()
-    assert "access-control-allow-origin" not in bad.headers
+    assert allowed.headers["access-control-allow-origin"] == "http://localhost:8081"
+    assert "origin" in allowed.headers["vary"].lower()
+    assert "access-control-allow-origin" not in denied.headers
 
 
 async def test_download_checks_etag_and_size(store: ObjectStore, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ def test_request_metrics_match_prometheus_counter_and_histogram() -> None:
     ours.register(answered)
     labels = ["service", "method", "route"]
     counter = Counter(
-        "coach_http_requests", "Answered requests.", [*labels, "status"], registry=theirs
+        "coach_http_requests", "Requests by response status.", [*labels, "status"], registry=theirs
     )
     histogram = Histogram(
-        "coach_http_request_duration_seconds", "Time to answer a request.", labels,
+        "coach_http_request_duration_seconds", "Duration of requests.", labels,
         buckets=_BUCKETS, registry=theirs,
     )  # fmt: skip
 
@@ -30,9 +30,9 @@ def test_request_metrics_match_prometheus_counter_and_histogram() -> None:
         counter.labels("gateway", method, route, str(status)).inc()
         histogram.labels("gateway", method, route).observe(seconds)
 
-    def told(registry: CollectorRegistry) -> set[str]:
+    def exposition(registry: CollectorRegistry) -> set[str]:
         lines = generate_latest(registry).decode().splitlines()
         return {line for line in lines if "_created" not in line}
 
-    assert told(ours) == told(theirs)
-    assert len(told(ours)) == 4 + 4 + 3 * 16
+    assert exposition(ours) == exposition(theirs)
+    assert len(exposition(ours)) == 4 + 4 + 3 * 16

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from jwt.algorithms import RSAAlgorithm
 
+from coach_common.credentials import token_digest
 from coach_common.errors import Unauthenticated, Unavailable
 from coach_common.ids import new_id
 from coach_common.testing.fakes import AUDIENCE, ISSUER, TokenIssuer
-from coach_common.tokens import AccessTokenVerifier, JwksCache, token_cache_key
+from coach_common.tokens import AccessTokenVerifier, JwksCache
 
 
 class FakeJwksEndpoint:
@@ -70,10 +71,10 @@ async def test_verified_token_is_served_from_cache_until_it_expires(
     remembering, forgetting = _reader(auth, remembered_seconds=600), _reader(auth)
     token = issuer.issue(new_id())
 
-    assert remembering.get_cached(token_cache_key(token)) is None
+    assert remembering.get_cached(token_digest(token)) is None
     read = [await remembering.verify(token), await forgetting.verify(token)]
-    assert remembering.get_cached(token_cache_key(token)) == read[0] == read[1]
-    assert forgetting.get_cached(token_cache_key(token)) is None
+    assert remembering.get_cached(token_digest(token)) == read[0] == read[1]
+    assert forgetting.get_cached(token_digest(token)) is None
 
 
 async def test_last_known_keys_are_used_while_auth_is_down(

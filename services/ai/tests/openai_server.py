@@ -71,7 +71,8 @@ class OpenAIServer:
         listener = listen("127.0.0.1", 0)
         server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         settings = Settings(shutdown_seconds=1)
-        async with running(Service("openai", server.app(), settings, FakeTransport()), listener):
+        service = Service("openai", server.app(), settings, FakeTransport(), deps=None)
+        async with running(service, listener):
             yield server
 
 

@@ -43,7 +43,7 @@ async def service(
 
 @pytest.fixture
 def deps(service: Service) -> Deps:
-    return service.app.state.deps  # type: ignore[attr-defined, no-any-return]
+    return service.deps
 
 
 @pytest.fixture

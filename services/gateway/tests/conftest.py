@@ -1,4 +1,4 @@
-"""A gateway on a real socket, in front of small real upstreams and an auth that can end logins."""
+"""A gateway on a real socket in front of stub services."""
 
 import asyncio
 import json
@@ -25,14 +25,14 @@ SERVICE_TOKEN = "a token between services"
 
 
 @dataclass
-class Upstreams:
-    """What the gateway's upstreams were asked, and what they should do."""
+class StubUpstreams:
+    """Stub services: the requests they received and what they respond."""
 
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    ended: list[UUID] = field(default_factory=list)
-    is_auth_broken: bool = False
-    refusal: tuple[int, dict[str, Any]] | None = None
-    hold: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    revoked_login_ids: list[UUID] = field(default_factory=list)
+    is_auth_failing: bool = False
+    error_response: tuple[int, dict[str, Any]] | None = None
+    release: asyncio.Event = field(default_factory=asyncio.Event)
 
     def app(self, name: str, issuer: TokenIssuer) -> FastAPI:
         app = FastAPI()
@@ -51,16 +51,16 @@ class Upstreams:
         @app.get("/internal/revocations")
         async def revocations(request: Request) -> Response:
             assert request.headers["authorization"] == f"Bearer {SERVICE_TOKEN}"
-            if self.is_auth_broken:
+            if self.is_auth_failing:
                 return JSONResponse({}, 500)
             until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-            rows = [{"login_id": str(one), "expires_at": until} for one in self.ended]
+            rows = [{"login_id": str(one), "expires_at": until} for one in self.revoked_login_ids]
             return JSONResponse({"cursor": "", "revoked": rows})
 
         @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
         async def anything(request: Request, path: str) -> Response:
             body = await request.body()
-            self.asked.append(
+            self.requests.append(
                 {
                     "upstream": name,
                     "method": request.method,
@@ -71,30 +71,32 @@ class Upstreams:
                 }
             )
             if path.endswith("/url"):
-                return StreamingResponse(self._slowly(), headers={"connection": "x-hop"})
-            if self.refusal is not None:
-                return JSONResponse(self.refusal[1], self.refusal[0])
+                return StreamingResponse(
+                    self._stream_in_two_chunks(), headers={"connection": "x-hop"}
+                )
+            if self.error_response is not None:
+                return JSONResponse(self.error_response[1], self.error_response[0])
             answer = {"id": str(new_id()), "upstream": name, "length": len(body)}
             return JSONResponse(answer, headers={"server": "secret", "x-hop": "1"})
 
         return app
 
-    async def _slowly(self) -> AsyncIterator[bytes]:
+    async def _stream_in_two_chunks(self) -> AsyncIterator[bytes]:
         yield b"first"
-        await self.hold.wait()
+        await self.release.wait()
         yield b"second"
 
 
 @dataclass
-class Running:
-    """A gateway that listens."""
+class RunningGateway:
+    """A running gateway."""
 
     url: str
     port: int
     service: Service
-    upstreams: Upstreams
-    parts: dict[str, AsyncExitStack]
-    """The gateway and each upstream, to be stopped by itself."""
+    upstreams: StubUpstreams
+    stacks: dict[str, AsyncExitStack]
+    """The exit stacks of the gateway and each stub service."""
 
     @property
     def socket_url(self) -> str:
@@ -102,52 +104,52 @@ class Running:
 
 
 @pytest.fixture
-def upstreams() -> Upstreams:
-    return Upstreams()
+def upstreams() -> StubUpstreams:
+    return StubUpstreams()
 
 
 @pytest.fixture
-def changes() -> dict[str, Any]:
-    """Settings that a test wants otherwise."""
+def setting_overrides() -> dict[str, Any]:
+    """Settings that a test overrides."""
     return {}
 
 
 @pytest.fixture
 async def gateway(
-    upstreams: Upstreams,
+    upstreams: StubUpstreams,
     issuer: TokenIssuer,
-    changes: dict[str, Any],
+    setting_overrides: dict[str, Any],
     transport: FakeTransport,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[RunningGateway]:
     async with AsyncExitStack() as stack:
-        urls, parts = {}, {}
+        urls, stacks = {}, {}
         for name in ("auth", "sessions", "media", "ai"):
             listener = listen("127.0.0.1", 0)
             app = upstreams.app(name, issuer)
-            part = Service(name, app, Settings(), FakeTransport())
-            parts[name] = await stack.enter_async_context(AsyncExitStack())
-            await parts[name].enter_async_context(running(part, listener))
+            upstream_service = Service(name, app, Settings(), FakeTransport(), deps=None)
+            stacks[name] = await stack.enter_async_context(AsyncExitStack())
+            await stacks[name].enter_async_context(running(upstream_service, listener))
             urls[f"{name}_url"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        usual: dict[str, Any] = {
+        defaults: dict[str, Any] = {
             "service_token": SERVICE_TOKEN,
             "environment": "development",
             "max_body_bytes": 10_000,
-            "requests_a_minute": 200,
-            "socket_auth_seconds": 1.0,
-            "max_sockets_a_user": 3,
+            "requests_per_minute": 200,
+            "socket_auth_timeout_seconds": 1.0,
+            "max_sockets_per_user": 3,
             "shutdown_seconds": 1,
         }
-        door = listen("127.0.0.1", 0)
-        built = build(GatewaySettings(**(usual | urls | changes)), transport)
-        parts["gateway"] = await stack.enter_async_context(AsyncExitStack())
-        await parts["gateway"].enter_async_context(running(built, door))
-        port = door.getsockname()[1]
-        found = Running(f"http://127.0.0.1:{port}", port, built, upstreams, parts)
+        listener = listen("127.0.0.1", 0)
+        service = build(GatewaySettings(**(defaults | urls | setting_overrides)), transport)
+        stacks["gateway"] = await stack.enter_async_context(AsyncExitStack())
+        await stacks["gateway"].enter_async_context(running(service, listener))
+        port = listener.getsockname()[1]
+        gateway = RunningGateway(f"http://127.0.0.1:{port}", port, service, upstreams, stacks)
         async with httpx.AsyncClient() as client:
-            while (await client.get(f"{found.url}/health/ready")).status_code != 200:
+            while (await client.get(f"{gateway.url}/health/ready")).status_code != 200:
                 await asyncio.sleep(0.02)
-        upstreams.asked.clear()
-        yield found
+        upstreams.requests.clear()
+        yield gateway
 
 
 @pytest.fixture
@@ -157,14 +159,14 @@ def user_id() -> UUID:
 
 @pytest.fixture
 async def client(
-    gateway: Running, issuer: TokenIssuer, user_id: UUID
+    gateway: RunningGateway, issuer: TokenIssuer, user_id: UUID
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that acts as `user_id`."""
+    """A client authenticated as `user_id`."""
     async with httpx.AsyncClient(base_url=gateway.url, headers=issuer.bearer(user_id)) as client:
         yield client
 
 
-def said(text: str | bytes) -> dict[str, Any]:
-    """Return a frame."""
+def decode_frame(text: str | bytes) -> dict[str, Any]:
+    """Return a decoded frame."""
     frame: dict[str, Any] = json.loads(text)
     return frame

@@ -1,4 +1,4 @@
-"""A built media service on an empty database and a real object store (real SigV4)."""
+"""A running media service with an empty database and a real object store (real SigV4)."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -21,14 +21,14 @@ from coach_media.config import MediaSettings
 
 @dataclass
 class FakeSessionOwnership:
-    """A SessionDirectory that is told whose sessions exist."""
+    """SessionOwnership with a fixed set of owned sessions."""
 
     owned: set[UUID] = field(default_factory=set)
     is_down: bool = False
 
     async def require_owner(self, session_id: UUID, *, bearer: str) -> None:
         if self.is_down:
-            raise Unavailable("sessions is away")
+            raise Unavailable("The sessions service is unavailable.")
         if session_id not in self.owned:
             raise NotFound("Session not found")
 
@@ -70,7 +70,7 @@ async def service(
     )
     built = build(settings, transport, clock=clock, tokens=issuer.verifier, sessions=sessions)
     async with (
-        running(Service("store", app, Settings(), FakeTransport()), listener),
+        running(Service("store", app, Settings(), FakeTransport(), deps=None), listener),
         migrated_service(built),
     ):
         yield built
@@ -85,6 +85,6 @@ def user_id() -> UUID:
 async def client(
     service: Service, issuer: TokenIssuer, user_id: UUID
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that acts as `user_id`."""
+    """An HTTP client with an access token of `user_id`."""
     async with client_for(service, headers=issuer.bearer(user_id)) as client:
         yield client

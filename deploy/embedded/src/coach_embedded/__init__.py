@@ -1,1 +1,1 @@
-"""All five services, the durable queue and an object store in one process."""
+"""The embedded profile: all five services, the broker and object storage in one process."""

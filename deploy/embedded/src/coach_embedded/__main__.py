@@ -1,4 +1,4 @@
-"""`coach run`: everything in one process until Ctrl-C."""
+"""`coach run`: run all services in one process until Ctrl-C."""
 
 import sys
 import time
@@ -14,23 +14,24 @@ from coach_embedded.topology import run_system
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve; print one line when ready."""
+    """Run all services and print one line when they are ready."""
     if argv:
-        print("usage: coach run   (settings come from the environment)", file=sys.stderr)
+        print("usage: coach run   (settings are environment variables)", file=sys.stderr)
         return 2
     settings = EmbeddedSettings.load()
     logs.configure(level=settings.log_level, json=False)
-    began = time.perf_counter()
-    with locked_data_dir(settings.data_dir) as folder:
-        uvloop.run(_serve(settings, folder, began))
+    started_at = time.perf_counter()
+    with locked_data_dir(settings.data_dir) as data_dir:
+        uvloop.run(_serve(settings, data_dir, started_at))
     return 0
 
 
-async def _serve(settings: EmbeddedSettings, folder: Path, began: float) -> None:
-    async with run_system(settings, folder) as running:
-        seconds = time.perf_counter() - began
+async def _serve(settings: EmbeddedSettings, data_dir: Path, started_at: float) -> None:
+    async with run_system(settings, data_dir) as running:
+        seconds = time.perf_counter() - started_at
         print(
-            f"GenAI Coach is ready at {running.url} ({seconds:.1f} s); its API: {running.url}/docs",
+            f"GenAI Coach is ready at {running.url} ({seconds:.1f} s). "
+            f"API documentation: {running.url}/docs",
             flush=True,
         )
         await wait_for_shutdown()

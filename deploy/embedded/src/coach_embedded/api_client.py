@@ -1,4 +1,4 @@
-"""What the mobile app does, as code: the demo, the end-to-end tests and the benchmarks use it."""
+"""Client of the public API, used by the demo, the end-to-end tests and the benchmarks."""
 
 import asyncio
 import json
@@ -14,22 +14,22 @@ from websockets.asyncio.client import ClientConnection, connect
 
 
 class ApiClientError(Exception):
-    """The server did not answer as the contract says."""
+    """The response is not the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFrame:
-    """A frame from the server, and when it came (`time.perf_counter`)."""
+    """A WebSocket frame and when it arrived (`time.perf_counter`)."""
 
     frame: dict[str, Any]
     received_at: float
 
 
 class ApiClient:
-    """One person with the app in hand."""
+    """HTTP and WebSocket client of one user."""
 
     def __init__(self, base_url: str, socket_url: str | None = None) -> None:
-        """`socket_url`: the door that holds the socket, where it is another one."""
+        """Create a client. `socket_url` is the gateway for WebSockets if it is another one."""
         self.base_url = base_url
         self._socket_url = socket_url or base_url
         self.token = self.refresh_token = self.user_id = ""  # nosec B105 # not signed in yet
@@ -44,19 +44,23 @@ class ApiClient:
     async def call(
         self, method: str, path: str, *, expect: int | None = 200, **body: Any
     ) -> dict[str, Any]:
-        """Call the API with the token in hand; PhoneError where the status is not `expect`."""
+        """Call the API as the user and return the JSON body.
+
+        Raises:
+            ApiClientError: If the status is not `expect`. None accepts every status.
+        """
         response = await self.send(method, path, **({"json": body} if body else {}))
         if expect is not None and response.status_code != expect:
             raise ApiClientError(f"{method} {path}: {response.status_code} {response.text[:300]}")
         return response.json() if response.content else {}
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Call the API and return the answer as it is."""
+        """Call the API as the user and return the response, whatever its status is."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return await self._http.request(method, path, headers=headers, **options)
 
     async def register(self, email: str, password: str) -> None:
-        """Make an account and stay signed in."""
+        """Create an account and store its tokens."""
         signed_in = await self.call(
             "POST", "/auth/register", expect=201, email=email, password=password, name="Demo"
         )
@@ -64,14 +68,14 @@ class ApiClient:
         self.user_id = signed_in["user"]["id"]
 
     async def open_session(self, title: str, question: str) -> str:
-        """Open an interview session and return its id."""
+        """Create a practice session and return its id."""
         session = await self.call("POST", "/sessions", expect=201, title=title, question=question)
         return str(session["id"])
 
     async def upload(
         self, recording: Path, content_type: str, *, session_id: str | None = None
     ) -> str:
-        """Ask where to, and PUT the file straight to the store; return its key."""
+        """Upload a recording with a presigned URL and return its object key."""
         content = recording.read_bytes()
         presigned = await self.call(
             "POST",
@@ -90,26 +94,25 @@ class ApiClient:
         return str(presigned["key"])
 
     async def confirm(self, key: str, *, session_id: str | None = None) -> dict[str, Any]:
-        """Say that the upload is done."""
+        """Confirm an upload."""
         return await self.call(
             "POST",
             "/upload/confirm",
             key=key,
-            uploaded_at=int(time.time() * 1000),
             session_id=session_id,
         )
 
     async def complete(self, session_id: str, **body: Any) -> dict[str, Any]:
-        """Say that the answer is given."""
+        """Complete a session."""
         return await self.call("POST", f"/sessions/{session_id}/complete", **body)
 
     async def feedback(self, session_id: str) -> dict[str, Any]:
-        """Read the feedback, whatever its state."""
+        """Return the feedback of a session in its current state."""
         return await self.call("GET", f"/sessions/{session_id}/feedback")
 
     @asynccontextmanager
     async def socket(self) -> AsyncIterator["ClientSocket"]:
-        """Open the socket and authenticate by the first frame."""
+        """Open a WebSocket and authenticate with the first frame."""
         url = self._socket_url.replace("http", "ws", 1) + "/ws/transcribe"
         async with connect(url, proxy=None) as connection:
             socket = ClientSocket(connection)
@@ -124,7 +127,7 @@ class ApiClient:
 
 
 class ClientSocket:
-    """The open socket: frames are kept as they come, and waited for by type and session."""
+    """An open WebSocket that stores all received frames."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -133,12 +136,12 @@ class ClientSocket:
         self._is_closed = False
 
     async def listen(self) -> None:
-        """Keep every frame until the connection ends."""
+        """Store every frame until the connection ends."""
         try:
             async for text in self._connection:
-                push = ReceivedFrame(json.loads(text), time.perf_counter())
+                received = ReceivedFrame(json.loads(text), time.perf_counter())
                 async with self._frame_received:
-                    self._frames.append(push)
+                    self._frames.append(received)
                     self._frame_received.notify_all()
         finally:
             async with self._frame_received:
@@ -150,35 +153,40 @@ class ClientSocket:
         await self._connection.send(json.dumps({"type": kind, **fields}))
 
     async def send_audio(self, content: bytes) -> None:
-        """Send a piece of live audio."""
+        """Send a chunk of live audio."""
         await self._connection.send(content)
 
     async def wait_for(self, kind: str, *, seconds: float, **fields: str) -> ReceivedFrame:
-        """Return the first frame of this type with these fields; PhoneError if none comes."""
+        """Return the first frame of this type with these field values.
+
+        Raises:
+            ApiClientError: If none arrives within `seconds` or the connection closes before.
+        """
 
         def found() -> ReceivedFrame | None:
-            return next((push for push in self._frames if _matches(push, kind, fields)), None)
+            matching = (frame for frame in self._frames if _matches(frame, kind, fields))
+            return next(matching, None)
 
         try:
             async with asyncio.timeout(seconds), self._frame_received:
                 await self._frame_received.wait_for(lambda: found() is not None or self._is_closed)
         except TimeoutError:
             raise ApiClientError(f"no {kind} on the socket within {seconds:.0f} s") from None
-        push = found()
-        if push is None:
-            raise ApiClientError(f"the socket closed before a {kind} came")
-        return push
+        received = found()
+        if received is None:
+            raise ApiClientError(f"the socket closed before a {kind} arrived")
+        return received
 
     def frames(self, kind: str) -> list[ReceivedFrame]:
-        """Return all frames of this type so far."""
-        return [push for push in self._frames if push.frame["type"] == kind]
+        """Return all frames of this type that have arrived."""
+        return [received for received in self._frames if received.frame["type"] == kind]
 
     def count(self, kind: str, **fields: str) -> int:
-        """Return how many different frames of this type came with these fields."""
-        fitting = (push for push in self._frames if _matches(push, kind, fields))
-        return len({push.frame.get("event_id") for push in fitting})
+        """Return how many different frames of this type and with these field values arrived."""
+        matching = (received for received in self._frames if _matches(received, kind, fields))
+        return len({received.frame.get("event_id") for received in matching})
 
 
-def _matches(push: ReceivedFrame, kind: str, fields: Mapping[str, str]) -> bool:
-    frame = push.frame
+def _matches(received: ReceivedFrame, kind: str, fields: Mapping[str, str]) -> bool:
+    frame = received.frame
     return frame["type"] == kind and all(frame.get(name) == fields[name] for name in fields)

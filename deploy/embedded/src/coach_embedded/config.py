@@ -1,4 +1,4 @@
-"""The settings of the embedded run; nothing needs to be set."""
+"""Settings and generated secrets of the embedded profile."""
 
 import fcntl
 import json
@@ -15,20 +15,27 @@ from coach_common.config import Settings, SettingsError
 
 
 class EmbeddedSettings(Settings):
-    """What the embedded runner reads; each service still reads its own from the environment."""
+    """Settings of the process that runs all services. Each service also reads its own."""
 
     environment: str = "development"
+    """`production` turns debug mode and the API documentation pages off."""
     host: str = "127.0.0.1"
+    """Address to listen on. `0.0.0.0` lets other devices on the network connect."""
     port: int = Field(default=8000, ge=0, le=65535)
+    """Port of the gateway. 0 chooses a free port."""
     store_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of the embedded object storage. Default: PORT + 1000."""
     data_dir: Path = Path(".data")
+    """Directory of the databases, recordings and generated secrets."""
     cors_origins: tuple[str, ...] = ("http://localhost:8081",)
+    """Origins of web apps that may call the API from a browser."""
     shutdown_seconds: float = Field(default=2.0, gt=0)
+    """Time for running requests to finish at shutdown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What a deployment would set; here made on the first start and kept beside the data."""
+    """Secrets that a deployment would set, generated at the first start and stored in DATA_DIR."""
 
     secret_key: str
     service_token: str
@@ -36,9 +43,9 @@ class Secrets:
     store_secret_key: str
 
     @classmethod
-    def load_or_create(cls, folder: Path) -> "Secrets":
-        """Read the file, or make it, readable by its owner alone."""
-        file = folder / "secrets.json"
+    def load_or_create(cls, directory: Path) -> "Secrets":
+        """Read `secrets.json`, or create it with access for its owner only."""
+        file = directory / "secrets.json"
         if not file.exists():
             generated = cls(
                 secret_key=secrets.token_urlsafe(48),
@@ -46,7 +53,7 @@ class Secrets:
                 store_access_key=secrets.token_hex(10).upper(),
                 store_secret_key=secrets.token_urlsafe(30),
             )
-            temporary = folder / "secrets.json.new"
+            temporary = directory / "secrets.json.new"
             with open(temporary, "w", opener=_owner_only) as stream:
                 json.dump(asdict(generated), stream)
                 stream.flush()
@@ -57,7 +64,13 @@ class Secrets:
 
 @contextmanager
 def locked_data_dir(path: Path) -> Iterator[Path]:
-    """Make the folder and hold it: two servers on the same files would take each other's events."""
+    """Create and lock the data directory.
+
+    Two servers must not use the same files, because each would consume the other's events.
+
+    Raises:
+        SettingsError: If another process holds the lock or the directory is not writable.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (path / "lock").open("w") as lock:

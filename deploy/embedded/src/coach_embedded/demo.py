@@ -1,6 +1,6 @@
-"""`coach demo`: the main job on two real recordings, against a fresh server, as a phone would.
+"""`coach demo`: upload two recordings to a temporary server and print their feedback.
 
-Exit status 0 only if everything shown came out of the real pipeline.
+Exits with 0 only if every result is the expected one.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ _WER_TRANSFORM = jiwer.Compose(
 
 
 class DemoFailed(Exception):
-    """Something that was shown is not what the real pipeline should give."""
+    """A result is not the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording with its known words."""
+    """A recording with its reference transcript."""
 
     name: str
     file: Path
@@ -68,25 +68,25 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _demo() -> None:
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="coach-demo-") as folder:
-        async with _server(Path(folder)) as url, ApiClient(url) as phone:
+    started_at = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="coach-demo-") as directory:
+        async with _server(Path(directory)) as url, ApiClient(url) as client:
             async with _step("Register"):
-                await phone.register("demo@example.com", "a long demo password")
-            async with phone.socket() as socket:
+                await client.register("demo@example.com", "a long demo password")
+            async with client.socket() as socket:
                 for recording in _recordings():
-                    await _run_session(phone, socket, recording)
-    print(f"\nDemo completed in{time.perf_counter() - began:.1f} s.")
+                    await _run_session(client, socket, recording)
+    print(f"\nDemo completed in {time.perf_counter() - started_at:.1f} s.")
 
 
-async def _run_session(phone: ApiClient, socket: ClientSocket, recording: Recording) -> None:
+async def _run_session(client: ApiClient, socket: ClientSocket, recording: Recording) -> None:
     print(f"\n── {recording.name} ── “{QUESTION}”")
-    async with _step("Open a session"):
-        session_id = await phone.open_session(recording.name, QUESTION)
-    async with _step(f"Upload {recording.file.stat().st_size // 1024} KiB to the store"):
-        key = await phone.upload(recording.file, recording.content_type, session_id=session_id)
+    async with _step("Create a session"):
+        session_id = await client.open_session(recording.name, QUESTION)
+    async with _step(f"Upload {recording.file.stat().st_size // 1024} KiB to storage"):
+        key = await client.upload(recording.file, recording.content_type, session_id=session_id)
     async with _step("Confirm"):
-        confirmed = await phone.confirm(key, session_id=session_id)
+        confirmed = await client.confirm(key, session_id=session_id)
     async with _step("Transcribe"):
         pushed = await socket.wait_for(
             "transcript", seconds=_TRANSCRIPT_SECONDS, session_id=session_id
@@ -96,13 +96,13 @@ async def _run_session(phone: ApiClient, socket: ClientSocket, recording: Record
     rate = word_error_rate(recording.reference_text, text)
     print(f"  Word error rate: {rate:.1%} against the known text")
     async with _step("Complete"):
-        await phone.complete(session_id)
+        await client.complete(session_id)
     async with _step("Score"):
         pushed_feedback_frame = await socket.wait_for(
             "feedback", seconds=_FEEDBACK_SECONDS, session_id=session_id, status="ready"
         )
-    feedback = await phone.feedback(session_id)
-    upload = await phone.call("GET", f"/upload/{confirmed['upload_id']}")
+    feedback = await client.feedback(session_id)
+    upload = await client.call("GET", f"/upload/{confirmed['upload_id']}")
     show_feedback(feedback)
     _require(feedback["status"] == "ready", f"the feedback is {feedback['status']}")
     _require(
@@ -111,35 +111,35 @@ async def _run_session(phone: ApiClient, socket: ClientSocket, recording: Record
     )
     pushed_feedback = {name: pushed_feedback_frame.frame.get(name) for name in feedback}
     _require(pushed_feedback == feedback, "the pushed feedback differs from the API response")
-    _require(rate <= recording.max_error_rate, f"a word error rate of {rate:.1%}")
+    _require(rate <= recording.max_error_rate, f"the word error rate is {rate:.1%}")
     for claim in feedback["evidence"]:
         _require(claim["quote"] in text, f"quote not found in transcript: {claim['quote']!r}")
     _require_expected_outcome(recording, feedback)
 
 
 def _require_expected_outcome(recording: Recording, feedback: dict[str, Any]) -> None:
-    """The answer must have been judged on evidence, the novel found to be no answer."""
+    """Require a score with evidence for the answer, and no score for the off-topic reading."""
     if recording.name == "A spoken answer":
         _require(feedback["overall_score"] is not None, "the answer was not scored")
-        _require(bool(feedback["evidence"]), "a score without evidence")
+        _require(bool(feedback["evidence"]), "the score has no evidence")
     else:
         _require(feedback["overall_score"] is None, "an off-topic reading was scored")
-        _require(bool(feedback["detailed_feedback"]), "no reason given")
+        _require(bool(feedback["detailed_feedback"]), "the missing score has no reason")
 
 
 def show_feedback(feedback: dict[str, Any]) -> None:
-    """Print a feedback as a person would want to read it."""
+    """Print a feedback for people."""
     scores = ("overall", "communication", "technical", "clarity")
     print(
         "  Scores: "
         + ", ".join(f"{name} {_score(feedback[f'{name}_score'])}" for name in scores)
         + f"   ({feedback['provider']}, {feedback['model']}, rubric {feedback['rubric_version']})"
     )
-    for name, measured in feedback["delivery"].items():
-        if isinstance(measured, dict) and measured.get("value") is not None:
-            print(f"    {name.replace('_', ' ')}: {measured['value']} {measured.get('unit', '')}")
-    if (why := feedback["delivery"].get("reason")) is not None:
-        print(f"    delivery not measurable: {why}")
+    for name, metric in feedback["delivery"].items():
+        if isinstance(metric, dict) and metric.get("value") is not None:
+            print(f"    {name.replace('_', ' ')}: {metric['value']} {metric.get('unit', '')}")
+    if (reason := feedback["delivery"].get("reason")) is not None:
+        print(f"    delivery not measurable: {reason}")
     for title, remarks in (
         ("Strengths", feedback["strengths"]),
         ("Improvements", feedback["improvements"]),
@@ -147,14 +147,14 @@ def show_feedback(feedback: dict[str, Any]) -> None:
         for remark in remarks:
             _show(title, remark)
     for claim in feedback["evidence"]:
-        begin, end = claim.get("start_seconds"), claim.get("end_seconds")
-        when = "" if begin is None or end is None else f" ({begin:.1f}–{end:.1f} s)"
-        _show(f"Evidence, {claim['dimension']}", f"“{claim['quote']}”{when}")
+        start, end = claim.get("start_seconds"), claim.get("end_seconds")
+        time_range = "" if start is None or end is None else f" ({start:.1f}–{end:.1f} s)"
+        _show(f"Evidence, {claim['dimension']}", f"“{claim['quote']}”{time_range}")
     _show("Summary", feedback["detailed_feedback"])
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Return the word error rate, case and punctuation apart (`Mr.` is read `mister`)."""
+    """Return the word error rate. Ignores case and punctuation; `Mr.` equals `mister`."""
     return float(
         jiwer.wer(
             reference,
@@ -166,49 +166,49 @@ def word_error_rate(reference: str, hypothesis: str) -> float:
 
 
 def _recordings() -> list[Recording]:
-    folder = Path(str(files("coach_embedded") / "recordings"))
+    directory = Path(str(files("coach_embedded") / "recordings"))
     return [
         Recording(
             "A spoken answer",
-            folder / "answer.m4a",
+            directory / "answer.m4a",
             "audio/m4a",
-            (folder / "answer.txt").read_text(),
+            (directory / "answer.txt").read_text(),
             max_error_rate=0.10,
         ),
         Recording(
             "Off-topic reading",
-            folder / "reading.wav",
+            directory / "reading.wav",
             "audio/wav",
-            (folder / "reading.txt").read_text(),
+            (directory / "reading.txt").read_text(),
             max_error_rate=0.05,
         ),
     ]
 
 
 @asynccontextmanager
-async def _server(folder: Path) -> AsyncIterator[str]:
-    """Start a fresh server of our own on free ports; stop it at the end, also on failure."""
-    log = folder / "server.log"
-    with log.open("wb") as lines:
+async def _server(directory: Path) -> AsyncIterator[str]:
+    """Start a server on free ports with a new data directory. Stops it when the block ends."""
+    log = directory / "server.log"
+    with log.open("wb") as log_file:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "coach_embedded",
             env={
                 **os.environ,
-                "DATA_DIR": str(folder / "data"),
+                "DATA_DIR": str(directory / "data"),
                 "HOST": "127.0.0.1",
                 "PORT": "0",
                 "STORE_PORT": "0",
             },
             stdout=asyncio.subprocess.PIPE,
-            stderr=lines,
+            stderr=log_file,
         )
         try:
-            async with _step("Start a fresh server"):
+            async with _step("Start a server"):
                 url = await _read_url(process, log)
             yield url
-            async with _step("Stop it"):
+            async with _step("Stop the server"):
                 process.send_signal(signal.SIGINT)
                 async with asyncio.timeout(_STOP_SECONDS):
                     status = await process.wait()
@@ -236,13 +236,13 @@ async def _read_url(process: asyncio.subprocess.Process, log: Path) -> str:
 
 @asynccontextmanager
 async def _step(name: str) -> AsyncIterator[None]:
-    """Print a step with its seconds; where it takes long, show that it goes on."""
-    began = time.perf_counter()
+    """Print a step with its duration, and its progress every 2 s."""
+    started_at = time.perf_counter()
 
     async def print_progress() -> None:
         while True:
             await asyncio.sleep(2)
-            print(f"  {name} … {time.perf_counter() - began:.0f} s", flush=True)
+            print(f"  {name} … {time.perf_counter() - started_at:.0f} s", flush=True)
 
     progress_task = asyncio.create_task(print_progress())
     try:
@@ -250,7 +250,7 @@ async def _step(name: str) -> AsyncIterator[None]:
     finally:
         progress_task.cancel()
         await asyncio.gather(progress_task, return_exceptions=True)
-    print(f"  {name:<32} {time.perf_counter() - began:6.2f} s", flush=True)
+    print(f"  {name:<32} {time.perf_counter() - started_at:6.2f} s", flush=True)
 
 
 def _show(title: str, text: str) -> None:

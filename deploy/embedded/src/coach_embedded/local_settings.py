@@ -1,4 +1,4 @@
-"""What operator commands need to know of an installation that nobody configured: DATA_DIR's own."""
+"""Settings of the local installation in DATA_DIR, for admin commands."""
 
 from typing import Any
 
@@ -8,16 +8,20 @@ from coach_embedded.topology import sqlite_url
 
 
 def local_settings(service: str) -> dict[str, Any]:
-    """Return what `coach run` would give this service to reach its tables in DATA_DIR."""
-    folder = EmbeddedSettings.load().data_dir.resolve()
-    if not (folder / f"{service}.db").exists():
+    """Return the settings that `coach run` passes to this service.
+
+    Raises:
+        SettingsError: If DATA_DIR has no database of the service.
+    """
+    data_dir = EmbeddedSettings.load().data_dir.resolve()
+    if not (data_dir / f"{service}.db").exists():
         raise SettingsError(
-            f"setting DATABASE_URL: not set, and DATA_DIR {folder} has no {service}.db;"
-            "  start `coach run` once to create it"
+            f"setting DATABASE_URL: not set, and DATA_DIR {data_dir} has no {service}.db. "
+            "Start `coach run` once to create it."
         )
-    secrets = Secrets.load_or_create(folder)
+    secrets = Secrets.load_or_create(data_dir)
     return {
-        "database_url": sqlite_url(folder, service),
+        "database_url": sqlite_url(data_dir, service),
         "secret_key": secrets.secret_key,
         "service_token": secrets.service_token,
     }

@@ -1,7 +1,7 @@
-"""The object store of the embedded profile: nanio (real SigV4, files on disk) behind two wrappers.
+"""Object storage of the embedded profile: nanio, with SigV4 signatures and files on disk.
 
-What nanio leaves open and S3 does not: browsers (CORS), and a presigned request that carries
-`x-amz-*` headers which nobody signed.
+Adds two things that S3 does and nanio does not: CORS for browsers, and the rejection of presigned
+requests with unsigned `x-amz-*` headers.
 """
 
 from collections.abc import Sequence
@@ -17,19 +17,19 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>'
-    b"<Message>A header was sent that is not signed.</Message></Error>"
+    b"<Message>The request has a header that is not signed.</Message></Error>"
 )
 
 
 def create_store_app(
-    folder: Path, *, access_key: str, secret_key: str, bucket: str, cors_origins: Sequence[str]
+    directory: Path, *, access_key: str, secret_key: str, bucket: str, cors_origins: Sequence[str]
 ) -> ASGIApp:
-    """Return the store's ASGI app over `folder`, with its one bucket made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / bucket).exists():
-        FilesystemStorage(folder).create_bucket(bucket)
+    """Return the ASGI app of the object storage. Creates `directory` and the bucket if missing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not (directory / bucket).exists():
+        FilesystemStorage(directory).create_bucket(bucket)
     settings = Settings(
-        data_dir=folder, credentials=StaticCredentialResolver({access_key: secret_key})
+        data_dir=directory, credentials=StaticCredentialResolver({access_key: secret_key})
     )
     return CORSMiddleware(
         SignedHeadersOnly(build_app(settings)),
@@ -42,7 +42,7 @@ def create_store_app(
 
 
 class SignedHeadersOnly:
-    """Pure ASGI: refuses a presigned request with an `x-amz-*` header outside its signature."""
+    """ASGI middleware that rejects presigned requests with unsigned `x-amz-*` headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

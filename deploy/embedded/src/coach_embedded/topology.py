@@ -1,4 +1,4 @@
-"""The whole system in straight lines: five services, a durable queue, an object store."""
+"""Composition root of the embedded profile: five services, a broker and object storage."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ _BUCKET = "genai-coach"
 
 @dataclass(frozen=True, slots=True)
 class RunningSystem:
-    """Where a running system listens, and its queue."""
+    """The addresses and the broker of a running system."""
 
     url: str
     store_url: str
@@ -40,10 +40,14 @@ class RunningSystem:
 
 
 @asynccontextmanager
-async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[RunningSystem]:
-    """Run everything in this process, on the files in `folder`, while the block lasts."""
-    secrets = Secrets.load_or_create(folder)
-    broker = SqliteBroker(sqlite_url(folder, "broker"))
+async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterator[RunningSystem]:
+    """Run all services in this process with their files in `data_dir` until the block ends.
+
+    Raises:
+        SettingsError: If a setting is invalid or a port is in use.
+    """
+    secrets = Secrets.load_or_create(data_dir)
+    broker = SqliteBroker(sqlite_url(data_dir, "broker"))
     gateway_listener = _bind_gateway(settings)
     store_listener = _bind_store(settings, gateway_listener)
     auth, sessions, media, ai = (listen(_LOOPBACK, 0) for _ in range(4))
@@ -64,12 +68,12 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
     }
     urls = {"sessions_url": _url(sessions), "media_url": _url(media), "ai_url": _url(ai)}
 
-    services: list[tuple[Service, socket.socket]] = [
+    services: list[tuple[Service[object], socket.socket]] = [
         (
             Service(
                 name="store",
                 app=create_store_app(
-                    folder / "objects",
+                    data_dir / "objects",
                     access_key=secrets.store_access_key,
                     secret_key=secrets.store_secret_key,
                     bucket=_BUCKET,
@@ -77,13 +81,16 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
                 ),
                 settings=settings,
                 transport=SqliteTransport(broker),
+                deps=None,
             ),
             store_listener,
         ),
         (
             coach_auth.app.build(
                 AuthSettings.load(
-                    **shared, database_url=sqlite_url(folder, "auth"), secret_key=secrets.secret_key
+                    **shared,
+                    database_url=sqlite_url(data_dir, "auth"),
+                    secret_key=secrets.secret_key,
                 ),
                 SqliteTransport(broker),
             ),
@@ -91,7 +98,7 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
         ),
         (
             coach_sessions.app.build(
-                SessionsSettings.load(**shared, database_url=sqlite_url(folder, "sessions")),
+                SessionsSettings.load(**shared, database_url=sqlite_url(data_dir, "sessions")),
                 SqliteTransport(broker),
             ),
             sessions,
@@ -102,7 +109,7 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
                     **shared,
                     **store,
                     **urls,
-                    database_url=sqlite_url(folder, "media"),
+                    database_url=sqlite_url(data_dir, "media"),
                     presign_host_from_request=True,
                 ),
                 SqliteTransport(broker),
@@ -111,7 +118,7 @@ async def run_system(settings: EmbeddedSettings, folder: Path) -> AsyncIterator[
         ),
         (
             coach_ai.app.build(
-                AiSettings.load(**shared, **store, database_url=sqlite_url(folder, "ai")),
+                AiSettings.load(**shared, **store, database_url=sqlite_url(data_dir, "ai")),
                 SqliteTransport(broker),
             ),
             ai,
@@ -143,7 +150,7 @@ def _bind_gateway(settings: EmbeddedSettings) -> socket.socket:
 
 
 def _bind_store(settings: EmbeddedSettings, gateway_listener: socket.socket) -> socket.socket:
-    """Listen on STORE_PORT; by default 1000 above the door's, else a free one, with a warning."""
+    """Listen on STORE_PORT, or by default on the gateway's port + 1000 or else a free port."""
     if settings.store_port is not None:
         try:
             return listen(settings.host, settings.store_port)
@@ -154,7 +161,9 @@ def _bind_store(settings: EmbeddedSettings, gateway_listener: socket.socket) -> 
         return listen(settings.host, preferred_port)
     except (OSError, OverflowError):
         listener = listen(settings.host, 0)
-        log.warning("store.port_taken", wanted=preferred_port, port=listener.getsockname()[1])
+        log.warning(
+            "store.port_taken", preferred_port=preferred_port, port=listener.getsockname()[1]
+        )
         return listener
 
 
@@ -163,6 +172,6 @@ def _url(listener: socket.socket) -> str:
     return f"http://{_LOOPBACK if ip_address(host).is_unspecified else host}:{port}"
 
 
-def sqlite_url(folder: Path, name: str) -> str:
-    """Return where a service's tables lie in the data folder."""
-    return f"sqlite:///{folder}/{name}.db"
+def sqlite_url(data_dir: Path, name: str) -> str:
+    """Return the database URL of a service's file in the data directory."""
+    return f"sqlite:///{data_dir}/{name}.db"

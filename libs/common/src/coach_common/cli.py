@@ -1,4 +1,4 @@
-"""The `coach` command, and what `python -m coach_<service>` can do."""
+"""The `coach` command, and the commands of `python -m coach_<service>`."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Concatenate, Generic, TypeVar
 
 import uvloop
 from sqlalchemy import MetaData
@@ -20,12 +20,14 @@ from coach_common.messaging.rabbitmq import RabbitMQTransport
 from coach_common.messaging.subscriptions import NullTransport, Transport
 from coach_common.service import Service
 
+D = TypeVar("D")
+
 Command = Callable[[Sequence[str]], int]
-ServiceFactory = Callable[[Any, Transport], Service]
+ServiceFactory = Callable[[Any, Transport], Service[D]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `coach NAME …`: the command that an installed package registered under NAME."""
+    """Run `coach NAME …`: the command that an installed package registered as NAME."""
     commands = {point.name: point for point in entry_points(group="coach.commands")}
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] not in commands:
@@ -36,39 +38,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Subcommand:
-    """One verb of an operator command; the first line of its docstring is its help.
+class Subcommand(Generic[D]):
+    """A subcommand of an operator command. The first line of its docstring is its help text.
 
-    It gets the built, not running service, and what was given for `arguments` by name; what it
-    returns is printed. CoachError ends the command with its sentence and 1.
+    The handler receives the service's `Deps` and the `arguments` by name. Its result is printed.
+    CoachError ends the command with the sentence of the error and exit status 1.
     """
 
-    handler: Callable[..., Awaitable[str]]
+    handler: Callable[Concatenate[D, ...], Awaitable[str]]
     arguments: Sequence[str] = ()
+    aliases: Sequence[str] = ()
+    """Former names. They still work and are not listed in the help."""
 
 
 def admin_command(
     name: str,
     settings: type[Settings],
-    build: ServiceFactory,
-    subcommands: Mapping[str, Subcommand],
+    build: ServiceFactory[D],
+    subcommands: Mapping[str, Subcommand[D]],
 ) -> Command:
-    """Return a command that works on a service's tables beside the running service.
+    """Build a command that works on a service's database, while the service may be running.
 
-    What it emits lies in the outbox until a running replica publishes it. Settings come from the
-    environment; where DATABASE_URL is not set, from whoever keeps an installation's own
-    (entry point group `coach.installations`: a function from a service's name to its settings).
+    Events it emits stay in the outbox until a running replica publishes them. Settings come from
+    the environment. If DATABASE_URL is not set, they come from the local (embedded) installation
+    through the entry point group `coach.local_settings`, a function of the service's name.
     """
 
     def command(argv: Sequence[str]) -> int:
         parser = argparse.ArgumentParser(prog=f"coach {name}")
         subparsers = parser.add_subparsers(dest="subcommand", required=True)
+        aliases = {
+            alias: name_
+            for name_, subcommand in subcommands.items()
+            for alias in subcommand.aliases
+        }
         for name_, subcommand in subcommands.items():
             summary = (subcommand.handler.__doc__ or "").splitlines()[0]
             subparser = subparsers.add_parser(name_, help=summary)
             for argument in subcommand.arguments:
                 subparser.add_argument(argument)
-        parsed = vars(parser.parse_args(argv))
+        parsed = vars(parser.parse_args([aliases.get(argv[0], argv[0]), *argv[1:]] if argv else []))
         subcommand = subcommands[parsed.pop("subcommand")]
         logs.configure(level="ERROR", json=False)
         loaded_settings = settings.load(**_local_settings(build))
@@ -82,22 +91,25 @@ def admin_command(
     return command
 
 
-def _local_settings(build: ServiceFactory) -> dict[str, Any]:
+def _local_settings(build: ServiceFactory[D]) -> dict[str, Any]:
     if os.environ.get("DATABASE_URL"):
         return {}
     package = build.__module__.partition(".")[0]
     found: dict[str, Any] = {}
-    for point in entry_points(group="coach.installations"):
+    for point in entry_points(group="coach.local_settings"):
         found |= point.load()(package.removeprefix("coach_"))
     return found
 
 
 async def _run_subcommand(
-    build: ServiceFactory, settings: Settings, subcommand: Subcommand, arguments: Mapping[str, Any]
+    build: ServiceFactory[D],
+    settings: Settings,
+    subcommand: Subcommand[D],
+    arguments: Mapping[str, Any],
 ) -> str:
     built = build(settings, NullTransport())
     try:
-        return await subcommand.handler(built, **arguments)
+        return await subcommand.handler(built.deps, **arguments)
     finally:
         await service.close(built)
 
@@ -105,12 +117,12 @@ async def _run_subcommand(
 def service_command(
     name: str,
     settings: type[RabbitMQSettings],
-    build: ServiceFactory,
+    build: ServiceFactory[object],
     metadata: MetaData | None = None,
     *,
     extra_commands: Mapping[str, Command] = MappingProxyType({}),
 ) -> Command:
-    """Return `serve`, with tables `migrate` and `revision` too, and `more`, as one command."""
+    """Build the command of a service: `serve`, and `migrate` and `revision` if it has tables."""
 
     def command(argv: Sequence[str]) -> int:
         if argv and argv[0] in extra_commands:
@@ -138,7 +150,7 @@ def service_command(
 async def _run_service(
     parsed: argparse.Namespace,
     settings: RabbitMQSettings,
-    build: ServiceFactory,
+    build: ServiceFactory[object],
     metadata: MetaData | None,
 ) -> None:
     transport = RabbitMQTransport(settings.rabbitmq_url, prefetch=settings.rabbitmq_prefetch)

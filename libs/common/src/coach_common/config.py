@@ -1,14 +1,24 @@
-"""Settings that several services share, and how settings are loaded."""
+"""Settings that services share, and how settings are loaded."""
 
+import os
 import re
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from coach_common.fault_injection import CRASH_POINT_VARIABLE
+from coach_common.validation import describe_first_error
 
 
 class SettingsError(SystemExit):
-    """A setting is missing or unusable; its message is one line that names it, with no value."""
+    """A setting is missing or invalid. The message is one line with its name, without its value."""
 
 
 _PLACEHOLDER_PATTERN = re.compile(
@@ -23,11 +33,11 @@ def _reject_placeholder(value: str) -> str:
 
 
 SecretSetting = Annotated[str, AfterValidator(_reject_placeholder)]
-"""Text that must not be what some example or template says."""
+"""A secret that must not be a placeholder from documentation or templates."""
 
 
 class Settings(BaseSettings):
-    """What every service reads. Each service adds its own and ignores the others'."""
+    """The settings of every service. Each service adds its own and ignores those of others."""
 
     model_config = SettingsConfigDict(
         case_sensitive=False, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -36,8 +46,8 @@ class Settings(BaseSettings):
     environment: str = "production"
     debug: bool = False
     log_level: str = "INFO"
-    # A container's own network; the embedded runner binds loopback.
-    host: str = "0.0.0.0"  # noqa: S104 # nosec B104 # in a container there is nothing else
+    # All interfaces of the container; the embedded profile binds loopback.
+    host: str = "0.0.0.0"  # noqa: S104 # nosec B104
     port: int = Field(default=8000, ge=0, le=65535)
     shutdown_seconds: float = Field(default=4.0, gt=0)
 
@@ -50,18 +60,28 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **values: object) -> Self:
-        """Read the environment, `values` winning; stop with one line where that fails."""
+        """Return the settings from the environment; `values` take precedence.
+
+        Raises:
+            SettingsError: If a setting is missing or invalid. It ends the process.
+        """
         try:
-            return cls(**values)  # type: ignore[arg-type]
+            settings = cls(**values)  # type: ignore[arg-type]
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"]).upper()
-            message = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"setting {name}: {message}") from None
+            name, message = describe_first_error(error)
+            raise SettingsError(f"setting {name.upper()}: {message}") from None
+        is_set_to_production = (
+            settings.environment == "production" and "environment" in settings.model_fields_set
+        )
+        if is_set_to_production and CRASH_POINT_VARIABLE in os.environ:
+            raise SettingsError(
+                f"setting {CRASH_POINT_VARIABLE}: must be unset when ENVIRONMENT=production"
+            )
+        return settings
 
 
 class DatabaseSettings(Settings):
-    """Of a service that keeps tables."""
+    """Settings of a service with a database."""
 
     database_url: str
     database_pool_size: int = Field(default=10, ge=1)
@@ -69,7 +89,7 @@ class DatabaseSettings(Settings):
 
 
 class TokenSettings(Settings):
-    """Of a service that checks access tokens."""
+    """Settings of a service that verifies access tokens."""
 
     auth_url: str = "http://localhost:8001"
     token_issuer: str = "genai-coach"  # noqa: S105 - a name
@@ -77,20 +97,20 @@ class TokenSettings(Settings):
 
 
 class RabbitMQSettings(Settings):
-    """Of a service that runs over RabbitMQ."""
+    """Settings of a service with RabbitMQ."""
 
     rabbitmq_url: str
     rabbitmq_prefetch: int = Field(default=16, ge=1, le=1000)
 
 
 class RedisSettings(Settings):
-    """Of a service that counts; without `redis_url` each replica counts what it saw."""
+    """Settings of a service that counts. Without `redis_url` each replica counts for itself."""
 
     redis_url: str | None = Field(default=None, pattern=r"^(rediss?://.*)?$")
 
 
 class StorageSettings(Settings):
-    """Of a service that reaches the object store."""
+    """Settings of a service that uses object storage."""
 
     aws_access_key_id: str
     aws_secret_access_key: str

@@ -1,24 +1,26 @@
-"""The exception tree. A code for programs and a sentence for people; no HTTP numbers here.
+"""The exception tree. Each error has a code for programs and a sentence for people.
 
 CoachError
-├── Invalid            what was asked for is malformed
-├── BadRequest         well-formed, but cannot be done as asked
-├── Unauthenticated    no valid proof of who asks
-├── Forbidden          known, and not allowed
-├── NotFound           not there, or somebody else's
-├── Conflict           contradicts what already stands
-├── TooLarge           over a size limit
-├── UnsupportedType    a media type that is not taken
-├── TooMany            over a rate or a count
-└── Unavailable        cannot be done now; may work later
-    └── Contended      lost against another transaction
+├── InvalidInput               the input is malformed
+├── BadRequest                 the request is valid but cannot be fulfilled
+├── Unauthenticated            the caller's identity is not proven
+├── Forbidden                  the caller is known but not allowed to do this
+├── NotFound                   it does not exist or belongs to another user
+├── Conflict                   it conflicts with the current state
+├── PayloadTooLarge            it exceeds a size limit
+├── UnsupportedMediaType       the media type is not accepted
+├── TooManyRequests            a rate or count limit is exceeded
+└── Unavailable                a dependency is unavailable; the call may succeed later
+    └── TransactionConflict    another transaction won
+
+HTTP status codes are assigned in `http/problems.py`.
 """
 
 
 class CoachError(Exception):
-    """Base of everything this system raises on purpose.
+    """Base of all errors that this system raises on purpose.
 
-    `str(error)` is meant for the person who reads it: one sentence, nothing secret.
+    `str(error)` is one sentence for the user or operator and contains no secret.
     """
 
     code = "error"
@@ -36,49 +38,49 @@ class InvalidInput(CoachError):
 
 
 class BadRequest(CoachError):
-    """The request is well-formed and cannot be fulfilled as it stands."""
+    """The request is valid but cannot be fulfilled."""
 
     code = "bad_request"
 
 
 class Unauthenticated(CoachError):
-    """There is no valid proof of who is asking."""
+    """The caller's identity is not proven."""
 
     code = "unauthenticated"
 
 
 class Forbidden(CoachError):
-    """The caller is known and may not do this."""
+    """The caller is known but not allowed to do this."""
 
     code = "forbidden"
 
 
 class NotFound(CoachError):
-    """It does not exist, or it belongs to somebody else; the caller cannot tell which."""
+    """It does not exist or belongs to another user. The response does not reveal which."""
 
     code = "not_found"
 
 
 class Conflict(CoachError):
-    """It contradicts something that already stands."""
+    """It conflicts with the current state."""
 
     code = "conflict"
 
 
 class PayloadTooLarge(CoachError):
-    """Over a limit of size."""
+    """It exceeds a size limit."""
 
     code = "too_large"
 
 
 class UnsupportedMediaType(CoachError):
-    """A media type that is not accepted."""
+    """The media type is not accepted."""
 
     code = "unsupported_type"
 
 
 class TooManyRequests(CoachError):
-    """Over a limit of rate or count."""
+    """A rate or count limit is exceeded."""
 
     code = "too_many"
 
@@ -90,7 +92,7 @@ class TooManyRequests(CoachError):
 
 
 class Unavailable(CoachError):
-    """Something needed is away; the same call may work later. The only error worth a retry."""
+    """A dependency is unavailable; the same call may succeed later. The only retryable error."""
 
     code = "unavailable"
 
@@ -102,6 +104,6 @@ class Unavailable(CoachError):
 
 
 class TransactionConflict(Unavailable):
-    """A transaction lost against another one (deadlock, lock time-out, "locked")."""
+    """Another transaction won (deadlock, lock timeout, "database is locked")."""
 
     code = "contended"

@@ -1,4 +1,4 @@
-"""Who is calling, as a verified access token says it."""
+"""The caller of a request, from a verified access token."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The caller: the person, the login (`sid`) the token belongs to, and until when."""
+    """The caller: the user, the login (`sid`) of the token, and when the token expires."""
 
     user_id: UUID
     login_id: UUID

@@ -1,4 +1,4 @@
-"""Identifiers: UUIDv7 (RFC 9562), made by the application so that they sort by time."""
+"""Identifiers: UUIDv7 (RFC 9562), created by the application, sortable by time."""
 
 from uuid import UUID
 
@@ -13,10 +13,12 @@ def new_id() -> UUID:
 
 
 def parse_id(text: str, *, resource: str) -> UUID:
-    """Return the id in `text`, or raise NotFound: an id that does not parse does not exist.
+    """Return the id in `text`.
 
-    Only the canonical form counts, so that one thing has one name. The error is the very one
-    that somebody else's thing gives.
+    Only the canonical form is accepted, so that a resource has one URL.
+
+    Raises:
+        NotFound: If `text` is not such an id, with the code `<resource>_not_found`.
     """
     not_found = NotFound(f"{resource} not found", code=f"{resource.lower()}_not_found")
     try:

@@ -1,14 +1,15 @@
-"""A service as a value, and what it takes to run one: its server, its relay, its workers."""
+"""A service as a value, and how to run one: HTTP server, relay and background workers."""
 
 import asyncio
 import contextlib
 import gc
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import uvicorn
 from sqlalchemy import Table
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp
 from coach_common import logs
 from coach_common.config import Settings
 from coach_common.db import migrate
-from coach_common.db.database import Database
+from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.errors import Unavailable
 from coach_common.messaging.relay import OutboxRelay
 from coach_common.messaging.subscriptions import Subscription, Transport
@@ -27,53 +28,60 @@ log = logs.get_logger(__name__)
 _RESTART_DELAY_SECONDS = 1.0
 _PURGE_INTERVAL_SECONDS = 3600.0
 
+D_co = TypeVar("D_co", covariant=True)
+
 Worker = Callable[[], Awaitable[None]]
-"""Runs until cancelled."""
+"""Runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What `build` returns: everything a service is, nothing running yet."""
+class Service(Generic[D_co]):
+    """What `build` returns: all parts of a service, not running yet."""
 
     name: str
     app: ASGIApp
     settings: Settings
     transport: Transport
+    deps: D_co
+    """What the use cases work with; None if the service has no use cases."""
     database: Database | None = None
     package: str | None = None
-    """Where its `migrations` are."""
+    """The package that contains `migrations`."""
     subscriptions: Sequence[Subscription] = ()
     workers: Mapping[str, Worker] = field(default_factory=dict)
     retention_tables: Sequence[Table] = ()
-    """Tables whose rows are kept 30 days."""
+    """Tables whose rows are deleted after 30 days."""
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
-    """Done before anything is served; a part that is away does not stop the start."""
+    """Called before requests are served. Unavailable is logged and does not stop the start."""
     on_close: Sequence[Callable[[], Awaitable[None]]] = ()
     server_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one."""
+    """Return a listening socket. Port 0 selects a free port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=1024)
-    # What is accepted inherits it: an answer in two pieces would wait 40 ms for the second.
+    # Accepted sockets inherit it. Without it, the second part of a response waits 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 @asynccontextmanager
-async def running(service: Service, listener: socket.socket) -> AsyncIterator[None]:
-    """Run a migrated service while the block lasts.
+async def running(service: Service[object], listener: socket.socket) -> AsyncIterator[None]:
+    """Run a migrated service until the block ends.
 
-    On the way out, in this order: no new requests, workers end, handlers of events finish,
-    the relay stops, connections close. Whatever was not done is in the database.
+    Shutdown order: no new requests, workers stop, event handlers finish, the relay stops,
+    connections close. Unfinished work stays in the database.
     """
     async with AsyncExitStack() as stack:
         for close in service.on_close:
             stack.push_async_callback(close)
         if service.database is not None:
             stack.push_async_callback(service.database.close)
+            database = service.database
             background_tasks: dict[str, Worker] = {"purge": lambda: _purge_old_rows(service)}
+            if database.is_sqlite:
+                background_tasks["truncate_wal"] = lambda: _truncate_wal(database)
             if service.database.outbox is not None:
                 background_tasks["relay"] = OutboxRelay(service.database, service.transport).run
             await stack.enter_async_context(_background_tasks(service.name, background_tasks))
@@ -94,10 +102,10 @@ async def running(service: Service, listener: socket.socket) -> AsyncIterator[No
 
 
 async def wait_for_shutdown() -> None:
-    """Return once the process is asked to stop.
+    """Wait for SIGINT or SIGTERM.
 
-    What the start made stays for good and is taken from the garbage collector, whose full rounds
-    would stop every request for a tenth of a second to look at it again.
+    Freezes the objects created at start-up (`gc.freeze`). They live as long as the process, and
+    scanning them in every full collection would pause requests for about 100 ms.
     """
     gc.collect()
     gc.freeze()
@@ -108,14 +116,14 @@ async def wait_for_shutdown() -> None:
     await stop_requested.wait()
 
 
-async def upgrade(service: Service) -> None:
-    """Bring a service's tables to the newest revision."""
+async def upgrade(service: Service[object]) -> None:
+    """Migrate the tables of a service to the newest revision."""
     if service.database is not None and service.package is not None:
         await migrate.upgrade(service.database, service.package)
 
 
-async def close(service: Service) -> None:
-    """Close a service that was built and never ran."""
+async def close(service: Service[object]) -> None:
+    """Close a service that was built but did not run."""
     for close_hook in service.on_close:
         await close_hook()
     if service.database is not None:
@@ -123,7 +131,7 @@ async def close(service: Service) -> None:
 
 
 @asynccontextmanager
-async def _http_server(service: Service, listener: socket.socket) -> AsyncIterator[None]:
+async def _http_server(service: Service[object], listener: socket.socket) -> AsyncIterator[None]:
     options: dict[str, Any] = {
         "log_config": None,
         "access_log": False,
@@ -132,7 +140,7 @@ async def _http_server(service: Service, listener: socket.socket) -> AsyncIterat
         "lifespan": "off",
         "ws": "websockets-sansio",
         "ws_per_message_deflate": False,
-        "timeout_graceful_shutdown": int(service.settings.shutdown_seconds),
+        "timeout_graceful_shutdown": math.ceil(service.settings.shutdown_seconds),
     }
     config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)
@@ -152,7 +160,7 @@ async def _http_server(service: Service, listener: socket.socket) -> AsyncIterat
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
-        """Leave signals to whoever runs us: five servers share one process when embedded."""
+        """Leave signals to the caller: in the embedded profile, five servers share one process."""
         yield
 
 
@@ -179,7 +187,13 @@ async def _run_with_restarts(service: str, name: str, worker: Worker) -> None:
         await asyncio.sleep(_RESTART_DELAY_SECONDS)
 
 
-async def _purge_old_rows(service: Service) -> None:
+async def _truncate_wal(database: Database) -> None:
+    while True:
+        await asyncio.sleep(WAL_TRUNCATE_SECONDS)
+        await database.truncate_wal()
+
+
+async def _purge_old_rows(service: Service[object]) -> None:
     while True:
         if service.database is not None:
             await service.database.purge(*service.retention_tables)

@@ -1,13 +1,13 @@
-"""How often something happened lately: shared between replicas in Redis, or in memory.
+"""Sliding-window counter, shared between replicas through Redis, with an in-memory fallback.
 
-    counts = Counts.of(settings.redis_url)
-    await counts.note("failed:…", window_seconds=900)
-    recent = await counts.recent("failed:…", window_seconds=900)
+    counter = SlidingWindowCounter.from_redis_url(settings.redis_url)
+    await counter.record("failed:…", window_seconds=900)
+    recent = await counter.count("failed:…", window_seconds=900)
 
-Moments are remembered, at most 128 a key, so that "the sixth in 15 minutes" is exact. Where Redis
-does not answer, each replica counts in its own memory and asks Redis again after five seconds: a
-limit gets looser, nothing fails. `limits` keeps the moments in Redis; its memory storage is not
-used, for it looks at every key each time and forgets none under pressure.
+Keeps the timestamps of the last 128 events per key, so counts up to 128 are exact. If Redis fails
+or takes longer than 250 ms, each replica counts locally and retries Redis after 5 s: limits become
+per replica, requests never fail. `limits` stores the timestamps in Redis. Its memory storage is not
+used, because it scans all keys on each call and has no bound.
 """
 
 import time
@@ -41,14 +41,14 @@ _REDIS_RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class WindowCount:
-    """How many moments lie within the window, and how long ago the last one was."""
+    """The number of events within the window, and the seconds since the last one."""
 
     count: int
     seconds_since_last: float
 
 
 class InMemoryWindow:
-    """The counts of this process alone. Bounded: the keys made longest ago are forgotten first."""
+    """The counts of this process. Bounded: the least recently used keys are evicted first."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -75,7 +75,7 @@ class InMemoryWindow:
 
 
 class RedisWindow:
-    """The counts of all replicas, in Redis; raises StorageError where it does not answer."""
+    """The counts of all replicas, in Redis. Raises StorageError if Redis is unavailable."""
 
     def __init__(self, url: str, now: Callable[[], float] = time.time) -> None:
         self._now = now
@@ -89,8 +89,8 @@ class RedisWindow:
         )
 
     async def record(self, key: str, window_seconds: int) -> None:
-        # A full list takes a new moment only where its oldest has left the window; one more
-        # or less of 128 changes nothing that is decided.
+        # A full list accepts an event only if its oldest one has left the window. No limit is
+        # near 128, so the difference does not matter.
         await self._redis.acquire_entry(key, _MAX_TIMESTAMPS, window_seconds)
 
     async def count(self, key: str, window_seconds: int) -> WindowCount:
@@ -106,7 +106,7 @@ class RedisWindow:
 
 
 class SlidingWindowCounter:
-    """Counts in Redis while it answers, else in memory. Never raises."""
+    """Counts in Redis, or in memory while Redis is unavailable. Never raises."""
 
     def __init__(self, memory: InMemoryWindow, shared: RedisWindow | None = None) -> None:
         self._fallback = memory
@@ -115,19 +115,19 @@ class SlidingWindowCounter:
 
     @classmethod
     def from_redis_url(cls, redis_url: str | None, now: Callable[[], float] = time.time) -> Self:
-        """Return counts shared through `redis_url`, or of this process alone where it is None."""
+        """Return a counter shared through `redis_url`, or of this process if it is None."""
         return cls(InMemoryWindow(now), RedisWindow(redis_url, now) if redis_url else None)
 
     async def record(self, key: str, *, window_seconds: int) -> None:
-        """Remember that it happened now."""
+        """Record one event now."""
         await self._with_fallback(lambda store: store.record(key, window_seconds))
 
     async def count(self, key: str, *, window_seconds: int) -> WindowCount:
-        """Tell how often it happened within the last `window_seconds`, counted up to 128."""
+        """Return how many events the last `window_seconds` contain, up to 128."""
         return await self._with_fallback(lambda store: store.count(key, window_seconds))
 
     async def reset(self, key: str) -> None:
-        """Forget the moments of a key."""
+        """Delete the events of a key."""
         await self._with_fallback(lambda store: store.reset(key))
 
     async def close(self) -> None:

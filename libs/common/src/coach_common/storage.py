@@ -1,6 +1,6 @@
-"""The object store, over boto3: S3 or anything that speaks it. The one door to boto3.
+"""Object storage: S3 or a compatible server. The only module that imports boto3.
 
-Blocking calls run in a bounded pool of threads of their own.
+Blocking calls run in a bounded thread pool.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the store itself says of an object."""
+    """The metadata of an object, as storage reports it."""
 
     key: str
     size_bytes: int
@@ -39,7 +39,7 @@ class StoredObject:
 
 
 class ObjectStore:
-    """One bucket. Raises NotFound for a missing object, Unavailable for a store that is away."""
+    """One bucket. Methods raise NotFound for a missing object, Unavailable if storage fails."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
@@ -49,12 +49,12 @@ class ObjectStore:
         self._signers: dict[str | None, Any] = {}
 
     async def head(self, key: str) -> StoredObject:
-        """Return what is stored under `key`."""
+        """Return the metadata of an object."""
         response = await self._call(self._client.head_object, Bucket=self._bucket, Key=key)
         return _to_stored_object(key, response)
 
     async def read_prefix(self, key: str, *, length: int) -> tuple[bytes, StoredObject]:
-        """Return the first bytes, and what the very same response says of the object."""
+        """Return the first bytes of an object and its metadata, from one response."""
 
         def read() -> tuple[bytes, StoredObject]:
             response = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -66,9 +66,10 @@ class ObjectStore:
         return await self._run(read)
 
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
-        """Write the object to a new file in `folder` and return it.
+        """Download the object to a new file in `directory` and return its path.
 
-        Raises Conflict where the response carries another etag than `etag`, or is larger.
+        Raises:
+            Conflict: If the response has another ETag than `etag`, or exceeds `max_bytes`.
         """
 
         def read() -> Path:
@@ -103,7 +104,7 @@ class ObjectStore:
         )
 
     async def delete(self, key: str) -> None:
-        """Remove the object; one that is not there is fine."""
+        """Delete the object. Does nothing if it does not exist."""
         await self._call(self._client.delete_object, Bucket=self._bucket, Key=key)
 
     async def presign_put(
@@ -115,9 +116,9 @@ class ObjectStore:
         expires_seconds: int,
         endpoint_url: str | None = None,
     ) -> str:
-        """Return a URL that takes one PUT of this type (and length, where given) until it expires.
+        """Return a URL that accepts a PUT of this type (and size, if given) until it expires.
 
-        `endpoint_url` overrides the public endpoint of the settings.
+        `endpoint_url` overrides the public endpoint in the settings.
         """
         params: dict[str, Any] = {"Bucket": self._bucket, "Key": key, "ContentType": content_type}
         if size_bytes is not None:
@@ -127,19 +128,19 @@ class ObjectStore:
     async def presign_get(
         self, key: str, *, expires_seconds: int, endpoint_url: str | None = None
     ) -> str:
-        """Return a URL that reads the object until it expires."""
+        """Return a URL that returns the object until it expires."""
         params = {"Bucket": self._bucket, "Key": key}
         return await self._presign("get_object", params, expires_seconds, endpoint_url)
 
     async def check(self) -> None:
-        """Return where the bucket answers; else raise Unavailable."""
+        """Raise Unavailable if the bucket does not respond."""
         try:
             await self._call(self._client.head_bucket, Bucket=self._bucket)
         except NotFound:
             raise Unavailable("The bucket does not exist.") from None
 
     async def close(self) -> None:
-        """Give back the threads."""
+        """Stop the thread pool."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _presign(

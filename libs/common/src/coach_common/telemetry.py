@@ -1,4 +1,4 @@
-"""Metrics that every service has, and the W3C trace context that events carry along."""
+"""Metrics of every service, and the W3C trace context that requests and events carry."""
 
 import operator
 import random
@@ -25,20 +25,20 @@ current_request_id: ContextVar[str | None] = ContextVar("request_id", default=No
 
 
 class RequestMetrics(Collector):
-    """How many requests were answered, and in what time.
+    """Number and duration of requests.
 
-    Added up here, in one list for each kind of answer: prometheus_client's counter and histogram
-    take three locks for each, which is a twelfth of what the gateway does for a request.
+    Kept in one list per label set. prometheus_client's counter and histogram take three locks per
+    request, which is a twelfth of the gateway's time for a request.
     """
 
     _LABELS = ("service", "method", "route")
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, str, int], list[float]] = {}
-        """By labels and status: how many in each bucket, and their seconds in all."""
+        """By labels and status: the number of requests per bucket, then their seconds in total."""
 
     def observe(self, service: str, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one."""
+        """Count one request."""
         labels = (service, method, route, status)
         row = self._rows.get(labels)
         if row is None:
@@ -49,10 +49,10 @@ class RequestMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """Return the metrics `coach_http_requests` and `coach_http_request_duration_seconds`."""
         requests = CounterMetricFamily(
-            "coach_http_requests", "Answered requests.", labels=[*self._LABELS, "status"]
+            "coach_http_requests", "Requests by response status.", labels=[*self._LABELS, "status"]
         )
         times = HistogramMetricFamily(
-            "coach_http_request_duration_seconds", "Time to answer a request.", labels=self._LABELS
+            "coach_http_request_duration_seconds", "Duration of requests.", labels=self._LABELS
         )
         by_route: dict[tuple[str, str, str], list[float]] = {}
         for (service, method, route, status), row in self._rows.items():
@@ -71,10 +71,10 @@ REGISTRY.register(REQUEST_METRICS)
 EVENTS_PUBLISHED = Counter(
     "coach_events_published", "Events confirmed by the broker.", ["service", "type"]
 )
-EVENTS_HANDLED = Counter("coach_events_handled", "Deliveries by outcome.", ["consumer", "outcome"])
+EVENTS_HANDLED = Counter("coach_events_handled", "Messages by outcome.", ["consumer", "outcome"])
 EVENT_HANDLING_SECONDS = Histogram(
     "coach_event_handling_duration_seconds",
-    "Time to handle a delivery.",
+    "Time to process a message.",
     ["consumer"],
     buckets=_LATENCY_BUCKETS,
 )
@@ -82,13 +82,13 @@ OUTBOX_ROWS = Gauge("coach_outbox_rows", "Outbox rows waiting to be published.",
 
 
 def random_hex(size_bytes: int) -> str:
-    """Return `size` random bytes in hex, to tell things apart: nothing to keep a secret with."""
+    """Return random bytes in hex for an identifier. Not for secrets."""
     bits = random.getrandbits(8 * size_bytes)  # nosec B311 # an id, no secret
     return bits.to_bytes(size_bytes).hex()
 
 
 def sanitize_request_id(requested: bytes) -> str:
-    """Return a client's request id where it is fit to be logged, else a new one."""
+    """Return a client's request id if it is safe to log, else a new one."""
     return requested.decode() if requested and _REQUEST_ID.fullmatch(requested) else random_hex(8)
 
 
@@ -99,7 +99,7 @@ def new_traceparent() -> str:
 
 
 def continue_trace(traceparent: str | None) -> str:
-    """Return a child of `traceparent`, or a new trace where it is absent or malformed."""
+    """Return a child of `traceparent`, or a new trace if it is missing or malformed."""
     if not traceparent or not _TRACEPARENT.fullmatch(traceparent):
         return new_traceparent()
     version, trace_id, _, flags = traceparent.split("-")
@@ -107,7 +107,7 @@ def continue_trace(traceparent: str | None) -> str:
 
 
 def record_request(service: str, method: str, route: str, status: int, seconds: float) -> None:
-    """Count an answered request; `route` is a template, "unmatched" where there was none."""
+    """Count a request. `route` is a path template, or "unmatched"."""
     REQUEST_METRICS.observe(
         service, method if route != "unmatched" else "any", route, status, seconds
     )

@@ -1,10 +1,9 @@
-"""Reading access tokens: RFC 8725 and RFC 9068, with every check said out loud.
+"""Verification of access tokens by RFC 8725 and RFC 9068.
 
-One of the two doors to the jwt library; the other, signing, is coach_auth.keys.
+This module and coach_auth.keys, which signs, are the only ones that import jwt.
 """
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +17,7 @@ import jwt
 from coach_common import logs
 from coach_common.clock import Clock, utc_now
 from coach_common.config import TokenSettings
+from coach_common.credentials import token_digest
 from coach_common.errors import CoachError, Unauthenticated, Unavailable
 from coach_common.http.client import fetch_json
 from coach_common.identity import Identity
@@ -43,11 +43,11 @@ _CACHE_MISS = (0.0, None)
 
 
 class AccessTokenVerifier:
-    """Turns an access token into an Identity, or refuses it.
+    """Verifies access tokens and returns the Identity they contain.
 
-    A token that passed is remembered by its digest for half a minute: verifying RS256 costs 67
-    times a look-up. Then it is verified again, by the keys of that time: a token whose key has
-    left them is refused. Revocation is not decided here.
+    A verified token is cached by its digest for 30 s, because verifying RS256 takes 67 times as
+    long as a lookup. Then it is verified again, so a token whose key was removed is rejected.
+    Revocation is checked elsewhere.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AccessTokenVerifier:
         *,
         cache_seconds: float = _TOKEN_CACHE_SECONDS,
     ) -> Self:
-        """Return a reader as the settings name issuer and audience; keys from auth's JWKS."""
+        """Return a verifier for the settings. Without `keys` it uses the JWKS of auth."""
         return cls(
             keys or JwksCache(partial(fetch_json, f"{settings.auth_url}{JWKS_PATH}")),
             issuer=settings.token_issuer,
@@ -83,12 +83,13 @@ class AccessTokenVerifier:
         )
 
     async def verify(self, token: str) -> Identity:
-        """Return who the token speaks for.
+        """Return the identity in a valid access token.
 
-        Raises Unauthenticated for anything but a valid access token, Unavailable where the
-        keys to check it with cannot be had.
+        Raises:
+            Unauthenticated: If the token is not valid or has expired.
+            Unavailable: If the keys cannot be fetched.
         """
-        digest = token_cache_key(token)
+        digest = token_digest(token)
         identity = self.get_cached(digest)
         if identity is None:
             identity = await self._verify(token)
@@ -100,7 +101,11 @@ class AccessTokenVerifier:
         return identity
 
     def get_cached(self, digest: bytes) -> Identity | None:
-        """Return who a token speaks for that passed just now; Unauthenticated once it expired."""
+        """Return the cached identity of a verified token, or None if it is not cached.
+
+        Raises:
+            Unauthenticated: If the token has expired.
+        """
         until, identity = self._verified.get(digest, _CACHE_MISS)
         if identity is None or time.monotonic() >= until:
             return None
@@ -137,7 +142,7 @@ class AccessTokenVerifier:
         except jwt.InvalidTokenError:
             raise _invalid_token() from None
         kid = header.get("kid")
-        # Nothing else in a header is obeyed: jku, jwk, x5u, crit and b64 have no place here.
+        # All other header parameters are rejected, among them jku, jwk, x5u, crit and b64.
         if (
             set(header) != _ALLOWED_HEADERS
             or header["typ"] != TOKEN_TYPE
@@ -152,10 +157,11 @@ class AccessTokenVerifier:
 
 
 class JwksCache:
-    """Auth's public keys as its JWKS tells them, and as it told them last while it is away.
+    """Cached JWKS of the auth service.
 
-    After a minute the first caller has them fetched again and does not wait; 20 s later every
-    caller waits, so that a key that auth has removed is believed no longer than that.
+    Keys older than 60 s are refreshed in the background. Keys older than 80 s block the caller
+    until the refresh has finished, so a removed key is trusted for at most 80 s. If auth is
+    unavailable, the last known keys stay in use.
     """
 
     def __init__(
@@ -173,7 +179,7 @@ class JwksCache:
         self._refresh_task: asyncio.Task[None] | None = None
 
     async def __call__(self, kid: str) -> PublicKeys:
-        """Return the keys; an unknown `kid` asks again, at most once in 5 s."""
+        """Return the keys. An unknown `kid` causes a refresh, at most every 5 s."""
         now = time.monotonic()
         age = now - self._refreshed_at
         if kid in self._keys and age < self._max_age_seconds:
@@ -202,11 +208,6 @@ class JwksCache:
             log.warning("jwks.fetch_failed")
         finally:
             self._refresh_task = None
-
-
-def token_cache_key(token: str) -> bytes:
-    """Return what a token that passed is remembered by: SHA-256."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

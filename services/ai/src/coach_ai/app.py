@@ -20,6 +20,7 @@ from coach_ai.use_cases.jobs import Turns
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service, Worker
 from coach_common.storage import ObjectStore
@@ -36,7 +37,7 @@ def build(
     transcriber: Transcriber | None = None,
     coach: Coach | None = None,
     live_speech: LocalLiveSpeech | None = None,
-) -> Service:
+) -> Service[Deps]:
     """Put the service together; nothing runs yet."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     store = objects or ObjectStore(settings)
@@ -53,16 +54,17 @@ def build(
         prices=settings.openai_prices,
     )
     checks = {"database": database.check, "broker": transport.check, "store": store.check}
-    app = create_app("ai", checks=checks | {"speech": listener.check, "coach": judge.check})
-    app.state.deps = deps
+    state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
+    app = create_app(
+        "ai", checks=checks | {"speech": listener.check, "coach": judge.check}, state=state
+    )
     app.state.provider = "openai" if settings.uses_openai else "local"
-    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
     speaking = live_speech or LocalLiveSpeech(settings.speech_model_dir)
     app.state.live = live.Live(
         deps=deps,
         speech=speaking,
-        tokens=app.state.tokens,
+        tokens=state.tokens,
         service_token=settings.service_token,
         folder=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
     )
@@ -72,6 +74,7 @@ def build(
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),

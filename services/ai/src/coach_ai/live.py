@@ -8,7 +8,6 @@ confirmed recording is transcribed like any other. What a broken connection left
 """
 
 import asyncio
-import hmac
 import json
 import time
 from contextlib import suppress
@@ -25,6 +24,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import CannotTranscribe
 from coach_ai.spool import CONTENT_TYPES, Recorded, Spool
 from coach_common import logs
+from coach_common.credentials import is_service_token
 from coach_common.errors import CoachError, NotFound, TooManyRequests, Unavailable
 from coach_common.tokens import AccessTokenVerifier
 
@@ -69,9 +69,7 @@ class Live:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection until it ends; a later one for the same key takes its place."""
         given = socket.headers.get("authorization", "").removeprefix("Bearer ")
-        if not self.service_token or not hmac.compare_digest(
-            given.encode(), self.service_token.encode()
-        ):
+        if not is_service_token(given, self.service_token):
             await socket.close(_POLICY)
             return
         await socket.accept()

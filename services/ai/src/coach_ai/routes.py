@@ -24,14 +24,14 @@ from coach_common.errors import CoachError
 from coach_common.http import problems
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
-from coach_common.http.dependencies import CurrentUser, InjectDeps
+from coach_common.http.dependencies import CurrentUser, inject_deps
 from coach_common.ids import parse_id
 
 log = logs.get_logger(__name__)
 
 router = APIRouter(tags=["ai"], route_class=RetryOnConflictRoute)
 
-AiDeps = Annotated[Deps, InjectDeps]
+AiDeps = Annotated[Deps, inject_deps(Deps)]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Cursor = Annotated[str | None, Query(max_length=100)]
 

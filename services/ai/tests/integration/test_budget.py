@@ -20,6 +20,7 @@ from coach_ai.use_cases import budget, jobs
 from coach_ai.use_cases.feedback import fail_feedback, judge_session
 from coach_common.errors import CoachError, TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackGenerated, SessionCompleted
+from coach_common.http.dependencies import get_app_state
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
@@ -38,7 +39,7 @@ def deps(deps: Deps, coach: Any) -> Deps:
 @pytest.fixture
 def served(service: Service, deps: Deps) -> Service:
     """The service over these dependencies."""
-    service.app.state.deps = deps  # type: ignore[attr-defined]
+    get_app_state(service.app).deps = deps
     return service
 
 
@@ -218,7 +219,7 @@ async def test_a_summary_that_the_day_has_no_room_for_is_made_without_a_model(
 ) -> None:
     # What is replied to was not stored yet; what is summed up was.
     coach.most_tokens = lambda work: 30 if work.messages[-1].id is None else 101
-    served.app.state.deps = replace(deps, chat_history_tokens=200)  # type: ignore[attr-defined]
+    get_app_state(served.app).deps = replace(deps, chat_history_tokens=200)
     first = (await client.post("/ai/chat", json={"message": "How do I begin?"})).json()
     said = {"message": "And then? " * 20, "conversation_id": first["conversation_id"]}
 

@@ -182,8 +182,8 @@ async def test_delivery_is_told_with_the_words_and_the_judge_finds_the_same(
 
     (measured,) = await emitted_events(service.database, DeliveryMeasured)
     assert (measured.key, measured.session_id) == (told.key, told.session_id)
-    assert measured.delivery["status"] == "not_measurable"
-    assert measure(coach.judged[0]) == measured.delivery
+    assert measured.delivery.status == "not_measurable"
+    assert measure(coach.judged[0]) == measured.delivery.model_dump(mode="json")
 
 
 SOUND = Sound(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
@@ -202,7 +202,7 @@ async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
 
     (early,) = await emitted_events(service.database, DeliveryMeasured)
     assert (early.key, early.session_id, early.is_complete) == (told.key, told.session_id, False)
-    assert early.delivery == measure_sound(TRACK)
+    assert early.delivery.model_dump(mode="json") == measure_sound(TRACK)
     (progress,) = await emitted_events(service.database, TranscriptionProgressed)
     assert (progress.key, progress.done_seconds, progress.duration_seconds) == (
         told.key, 40.0, 61.0,

@@ -72,7 +72,7 @@ async def live(
     )  # fmt: skip
     listener = listen("127.0.0.1", 0)
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}/internal/live"
-    bare = Service("live", built.app, Settings(shutdown_seconds=1), FakeTransport())
+    bare = Service("live", built.app, Settings(shutdown_seconds=1), FakeTransport(), deps=None)
     async with running(bare, listener):
         yield Line(url, built.app.state.live, issuer)  # type: ignore[attr-defined]
     await built.app.state.live.speech.close()  # type: ignore[attr-defined]

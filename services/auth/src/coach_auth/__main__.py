@@ -1,4 +1,4 @@
-"""`python -m coach_auth serve | migrate | revision MESSAGE | keys …`, and `coach users …`."""
+"""Entry points: `python -m coach_auth serve | migrate | revision | keys …` and `coach users …`."""
 
 import sys
 

@@ -1,9 +1,8 @@
-"""What operators type: `coach auth keys …` and `coach users …`, as lines to print."""
+"""Operator commands `coach auth keys …` and `coach users …`. Each returns the text to print."""
 
 import getpass
 import sys
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,45 +13,42 @@ from coach_auth.use_cases import accounts, signing_keys
 from coach_common.cli import Subcommand
 from coach_common.clock import rfc3339
 from coach_common.errors import InvalidInput
-from coach_common.service import Service
+from coach_common.validation import describe_first_error
 
 
-async def list_keys(service: Service) -> str:
-    """List the signing keys: id, state, made, active since, trusted until."""
+async def list_keys(deps: Deps) -> str:
+    """List the signing keys: id, state, created, active since, trusted until."""
     lines = [
         f"{key.kid}  {key.state:9}  {_format_time(key.created_at)}"
         f"  {_format_time(key.activated_at)}  {_format_time(key.trusted_until)}"
-        for key in await signing_keys.list_keys(_deps(service))
+        for key in await signing_keys.list_keys(deps)
     ]
     return "\n".join(lines or ["No signing keys yet; one is created at first start."])
 
 
-async def rotate_keys(service: Service) -> str:
-    """Publish a new key; it signs once every verifier has had the time to see it."""
-    deps = _deps(service)
+async def rotate_keys(deps: Deps) -> str:
+    """Publish a new key. It becomes active after every verifier has fetched it."""
     key = await signing_keys.publish_key(deps)
     active_at = _format_time(key.created_at + deps.key_policy.publication_lead)
     return f"Published key {key.kid}; it becomes active at {active_at}."
 
 
-async def revoke_key(service: Service, kid: str) -> str:
-    """Erase a key that somebody else has: its tokens are refused, phones refresh."""
-    await signing_keys.revoke_key(_deps(service), kid)
+async def revoke_key(deps: Deps, kid: str) -> str:
+    """Revoke a compromised key. Its tokens are rejected; clients refresh."""
+    await signing_keys.revoke_key(deps, kid)
     return f"{kid} is revoked; its tokens are rejected everywhere within two minutes."
 
 
-async def create_user(service: Service, email: str, name: str | None) -> str:
-    """Make an account; the password comes from the terminal or from standard input."""
+async def create_user(deps: Deps, email: str, name: str | None) -> str:
+    """Create an account. The password is read from the terminal or from standard input."""
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     try:
         registration = RegisterRequest(email=email, password=password, name=name)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidInput(
-            f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        field, message = describe_first_error(error)
+        raise InvalidInput(f"{field}: {message}") from None
     user = await accounts.create_user(
-        _deps(service),
+        deps,
         email=registration.email,
         password=registration.password,
         name=registration.name,
@@ -60,26 +56,20 @@ async def create_user(service: Service, email: str, name: str | None) -> str:
     return _format_user(user)
 
 
-async def show_user(service: Service, email: str) -> str:
-    """Show an account and how many logins of it live."""
-    user, logins = await accounts.show_user(_deps(service), email)
+async def show_user(deps: Deps, email: str) -> str:
+    """Show an account and its number of live logins."""
+    user, logins = await accounts.show_user(deps, email)
     return f"{_format_user(user)}  {logins} logins"
 
 
-async def disable_user(service: Service, email: str) -> str:
-    """End all logins of an account and let nobody sign in to it."""
-    return _format_user(await accounts.set_user_active(_deps(service), email, is_active=False))
+async def disable_user(deps: Deps, email: str) -> str:
+    """Disable an account: revoke all its logins and reject new ones."""
+    return _format_user(await accounts.set_user_active(deps, email, is_active=False))
 
 
-async def enable_user(service: Service, email: str) -> str:
-    """Let the person sign in again."""
-    return _format_user(await accounts.set_user_active(_deps(service), email, is_active=True))
-
-
-def _deps(service: Service) -> Deps:
-    app: Any = service.app
-    deps: Deps = app.state.deps
-    return deps
+async def enable_user(deps: Deps, email: str) -> str:
+    """Enable an account."""
+    return _format_user(await accounts.set_user_active(deps, email, is_active=True))
 
 
 def _format_user(user: User) -> str:
@@ -94,7 +84,7 @@ def _format_time(at: datetime | None) -> str:
 KEY_SUBCOMMANDS = {
     "list": Subcommand(list_keys),
     "rotate": Subcommand(rotate_keys),
-    "retire": Subcommand(revoke_key, ("kid",)),
+    "revoke": Subcommand(revoke_key, ("kid",), aliases=("retire",)),
 }
 USER_SUBCOMMANDS = {
     "create": Subcommand(create_user, ("email", "--name")),

@@ -1,4 +1,4 @@
-"""The composition root of auth."""
+"""Composition root of auth."""
 
 from datetime import timedelta
 from functools import partial
@@ -13,14 +13,15 @@ from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport
 from coach_common.service import Service
 from coach_common.sliding_window import SlidingWindowCounter
 from coach_common.tokens import AccessTokenVerifier
 
 
-def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
-    """Put the service together; nothing runs yet."""
+def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service[Deps]:
+    """Build the service without starting it."""
     database = Database.from_settings(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
     passwords = PasswordHasher(settings.bcrypt_cost)
     token_policy = TokenPolicy(
@@ -46,25 +47,28 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         key_policy,
         key_cache,
     )
-    app = create_app("auth", checks={"database": database.check, "broker": transport.check})
-    app.state.deps = deps
-    app.state.tokens = AccessTokenVerifier.from_settings(
+    tokens = AccessTokenVerifier.from_settings(
         settings,
         partial(signing_keys.get_public_keys, deps),
         cache_seconds=key_policy.poll_seconds,
     )
-    app.state.service_token = settings.service_token
+    app = create_app(
+        "auth",
+        checks={"database": database.check, "broker": transport.check},
+        state=AppState(deps, tokens, settings.service_token),
+    )
     app.include_router(routes.router)
     return Service(
         name="auth",
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_auth",
         workers={
-            "purge": partial(workers.purge_expired_logins, deps),
-            "signing keys": partial(workers.rotate_keys, deps),
+            "login_purge": partial(workers.purge_expired_logins, deps),
+            "signing_key_rotation": partial(workers.rotate_keys, deps),
         },
         retention_tables=(tables.INBOX,),
         on_start=(partial(signing_keys.get_signing_key, deps),),

@@ -1,4 +1,4 @@
-"""The settings of auth."""
+"""Settings of auth."""
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from coach_common.config import (
 
 
 class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
-    """What auth reads."""
+    """Settings of auth in both profiles."""
 
     secret_key: SecretSetting = Field(min_length=32)
     service_token: str = Field(min_length=16)
@@ -20,9 +20,9 @@ class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
     refresh_token_expire_days: int = Field(default=7, ge=1)
     signing_key_days: float = Field(default=30, gt=0)
     signing_key_lead_seconds: float = Field(default=120, gt=0)
-    """How long a key is published before it signs: twice what a verifier keeps a JWKS."""
+    """How long a key is published before it signs: twice the time a verifier caches a JWKS."""
     bcrypt_cost: int = Field(default=12, ge=4, le=16)
 
 
 class DistributedAuthSettings(AuthSettings, RabbitMQSettings):
-    """The same, over RabbitMQ."""
+    """Settings of auth in the distributed profile."""

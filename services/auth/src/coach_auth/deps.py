@@ -1,4 +1,4 @@
-"""What a use case of auth may reach."""
+"""Dependencies of the use cases of auth."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +13,7 @@ from coach_common.tokens import PublicKeys
 
 @dataclass(frozen=True, slots=True)
 class TokenPolicy:
-    """What tokens say and how long they live."""
+    """Issuer, audience and lifetimes of tokens."""
 
     issuer: str
     audience: str
@@ -23,20 +23,20 @@ class TokenPolicy:
 
 @dataclass(frozen=True, slots=True)
 class KeyRotationPolicy:
-    """How long a key signs, and how long it is published before it does."""
+    """How long a key signs, and how long it is published before it signs."""
 
     rotation_period: timedelta
     publication_lead: timedelta
 
     @property
     def poll_seconds(self) -> float:
-        """How often a replica looks at the table: well within the lead."""
+        """Interval at which a replica reads the table: well within the lead time."""
         return min(5.0, self.publication_lead.total_seconds() / 8)
 
 
 @dataclass(slots=True)
 class SigningKeyCache:
-    """The signing keys as last read from the table."""
+    """Signing keys as last read from the table."""
 
     max_age_seconds: float
     keys: list[SigningKey] = field(default_factory=list)
@@ -48,7 +48,7 @@ class SigningKeyCache:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database, the clock, and everything about secrets."""
+    """Dependencies, created once in `app.build`."""
 
     db: Database
     clock: Clock

@@ -1,4 +1,4 @@
-"""Accounts, logins and refresh token families. Plain Python: no I/O, no clock, no framework."""
+"""Accounts, logins and refresh token rotation. Plain Python: no I/O, no clock, no framework."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from uuid import UUID
 from coach_common.errors import BadRequest, NotFound, Unauthenticated
 
 REUSE_GRACE_PERIOD = timedelta(seconds=10)
-"""How long a rotated refresh token may come back while its successor is unused: a phone whose
-parallel calls all met a 401 refreshes several times with the same token."""
+"""How long a rotated refresh token may be sent again while its successor is unused: a client whose
+parallel requests all received 401 refreshes several times with the same token."""
 LOGIN_MAX_AGE = timedelta(days=90)
-"""A family ends for good this long after its login, however often it was refreshed."""
+"""A login expires this long after it was created, however often it was refreshed."""
 
 MAX_USER_AGENT_LENGTH = 200
 
 
 class EmailAlreadyRegistered(BadRequest):
-    """Somebody has an account with this e-mail."""
+    """Another account has this e-mail address."""
 
     code = "email_taken"
 
@@ -28,7 +28,7 @@ class EmailAlreadyRegistered(BadRequest):
 
 
 class InvalidCredentials(Unauthenticated):
-    """The same words whether or not the account exists."""
+    """Wrong e-mail or password. The message does not tell whether the account exists."""
 
     code = "wrong_credentials"
 
@@ -37,7 +37,7 @@ class InvalidCredentials(Unauthenticated):
 
 
 class LoginEnded(Unauthenticated):
-    """The refresh token or the login behind an access token is no longer good."""
+    """The refresh token, or the login of the access token, is expired or revoked."""
 
     code = "login_ended"
 
@@ -46,30 +46,38 @@ class LoginEnded(Unauthenticated):
 
 
 class SigningKeyNotFound(NotFound):
-    """There is no signing key with this id."""
+    """No signing key has this id."""
 
-    code = "no_such_key"
+    code = "signing_key_not_found"
 
     def __init__(self, kid: str) -> None:
         super().__init__(f"Signing key not found: {kid}")
 
 
 class UserNotFound(NotFound):
-    """There is no account with this e-mail."""
+    """No account has this e-mail address."""
 
-    code = "no_such_user"
+    code = "user_not_found"
 
     def __init__(self) -> None:
         super().__init__("There is no account with this e-mail.")
 
 
 class LoginNotFound(NotFound):
-    """It is not there, has ended, or is somebody else's."""
+    """The login does not exist, is revoked, or belongs to another user."""
 
-    code = "no_such_login"
+    code = "login_not_found"
 
     def __init__(self) -> None:
         super().__init__("Device not found")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientInfo:
+    """Where a request comes from: the client's IP address and its User-Agent header."""
+
+    ip: str
+    user_agent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +94,33 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A refresh token family: one sign-in on one device. Once ended it never lives again."""
+    """A signed-in device and its chain of refresh tokens. A revoked login stays revoked."""
 
     id: UUID
     user_id: UUID
     created_at: datetime
     last_used_at: datetime
-    ends_at: datetime
-    agent: str | None = None
+    expires_at: datetime
+    user_agent: str | None = None
     revoked_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
-        """Neither revoked nor 90 days old."""
-        return self.revoked_at is None and now < self.ends_at
+        """Return True if the login is neither revoked nor expired."""
+        return self.revoked_at is None and now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revoked login. After `expires_at` none of its access tokens can be valid."""
+
+    id: UUID
+    login_id: UUID
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """One generation of a family, known by its digest alone."""
+    """One generation of a login's refresh token, identified by its SHA-256 digest."""
 
     digest: bytes
     login_id: UUID
@@ -113,7 +130,7 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
-    """Tokens for a person."""
+    """Tokens for a user. `expires_in` is the access token's lifetime in seconds."""
 
     user: User
     access_token: str
@@ -122,7 +139,7 @@ class LoginResult:
 
 
 class RefreshDecision(StrEnum):
-    """What presenting a refresh token means."""
+    """How to handle a presented refresh token."""
 
     ROTATE = "rotate"
     REPLAY_IN_GRACE = "repeat"
@@ -133,24 +150,25 @@ class RefreshDecision(StrEnum):
 def decide_refresh(
     login: Login, token: RefreshToken, successor: RefreshToken | None, now: datetime
 ) -> RefreshDecision:
-    """Tell what presenting `token` means (RFC 9700 §4.14.2, with a grace window).
+    """Decide how to handle a presented refresh token (RFC 9700 §4.14.2).
 
-    `rotate`: its first use. `repeat`: used just now, its successor unused: say the successor
-    again. `reuse`: used before, so somebody has a copy: the family must end. `refuse`: expired
-    or ended.
+    `rotate`: first use, issue the successor. `repeat`: used within the grace period and the
+    successor is unused (parallel requests of one client), return the same successor. `reuse`:
+    used before, so the token was copied; revoke the login. `refuse`: expired, or the login is
+    revoked.
     """
     if not login.is_live(now):
         return RefreshDecision.REFUSE
     if token.used_at is None:
         return RefreshDecision.ROTATE if now < token.expires_at else RefreshDecision.REFUSE
-    is_unused = successor is not None and successor.used_at is None
-    if is_unused and now - token.used_at <= REUSE_GRACE_PERIOD:
+    is_successor_unused = successor is not None and successor.used_at is None
+    if is_successor_unused and now - token.used_at <= REUSE_GRACE_PERIOD:
         return RefreshDecision.REPLAY_IN_GRACE
     return RefreshDecision.REUSE
 
 
 class KeyState(StrEnum):
-    """Of a signing key."""
+    """State of a signing key."""
 
     PUBLISHED = "published"
     ACTIVE = "active"
@@ -159,7 +177,7 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyInfo:
-    """What operators may know of a signing key; `trusted_until` is set once it is retired."""
+    """A signing key without its private part; `trusted_until` is set once it is retired."""
 
     kid: str
     state: KeyState
@@ -168,8 +186,17 @@ class SigningKeyInfo:
     trusted_until: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A signing key as stored: its private part is encrypted."""
+
+    kid: str
+    state: KeyState
+    private_key: str
+
+
 class RotationStep(StrEnum):
-    """What may be due for the signing keys."""
+    """The next step of signing key rotation."""
 
     NONE = "none"
     PUBLISH = "publish"
@@ -183,7 +210,11 @@ def next_rotation_step(
     rotation_period: timedelta,
     publication_lead: timedelta,
 ) -> RotationStep:
-    """Tell what is due: a successor for a key that has signed for `period`, or its turn to sign."""
+    """Return the step that is due.
+
+    A successor is published after the active key has signed for `rotation_period`. It becomes
+    active after it has been published for `publication_lead`.
+    """
     for key in keys:
         if key.state is KeyState.PUBLISHED:
             return (
@@ -201,16 +232,11 @@ def next_rotation_step(
 
 
 def email_digest(email: str) -> str:
-    """Return what makes an e-mail unique, apart from its case, on any database's collation."""
+    """Return the key that makes an e-mail address unique, regardless of case and collation."""
     return hashlib.sha256(email.casefold().encode()).hexdigest()
 
 
 def sanitize_user_agent(user_agent: str | None) -> str | None:
-    """Return what a device says it is, as one may show it: printable, at most 200 characters."""
+    """Return the printable part of a User-Agent header, at most 200 characters, or None."""
     printable = "".join(c for c in user_agent or "" if c.isprintable()).strip()
     return printable[:MAX_USER_AGENT_LENGTH] or None
-
-
-def refresh_token_digest(token: str) -> bytes:
-    """Return what is stored of a refresh token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""Signing keys and what is derived from SECRET_KEY. The door to jwt for signing."""
+"""Signing keys, and keys derived from SECRET_KEY. The only module that signs with jwt."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ class SigningKey:
         return jwt.encode(dict(claims), self.private_key, ALGORITHM, headers=headers)
 
     def jwk(self) -> dict[str, str]:
-        """Return the public key as RFC 7517 wants it, and nothing else."""
+        """Return the public key as a JSON Web Key (RFC 7517)."""
         public = RSAAlgorithm.to_jwk(self.private_key.public_key(), as_dict=True)
         return {name: public[name] for name in _JWK_FIELDS} | {
             "use": "sig",
@@ -47,7 +47,7 @@ class SigningKey:
 
 
 class KeyDerivation:
-    """SECRET_KEY, never used itself: each use has a key derived under its own label (HKDF)."""
+    """Derives one key per purpose from SECRET_KEY (HKDF with a label per purpose)."""
 
     def __init__(self, secret_key: str) -> None:
         self._secret = secret_key.encode()
@@ -55,7 +55,7 @@ class KeyDerivation:
         self._successor_key = self._derive("refresh token successors")
 
     def new_signing_key(self) -> SigningKey:
-        """Make a key; takes a tenth of a second or more."""
+        """Generate a key. Blocks for 100 ms or more."""
         private_key = generate_private_key(public_exponent=65537, key_size=_RSA_KEY_BITS)
         der = private_key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -63,7 +63,7 @@ class KeyDerivation:
         return SigningKey(hashlib.sha256(der).hexdigest()[:16], private_key)
 
     def wrap(self, key: SigningKey) -> str:
-        """Return the private key encrypted (AES-256-GCM), bound to its id."""
+        """Return the private key encrypted with AES-256-GCM and bound to its id."""
         der = key.private_key.private_bytes(
             serialization.Encoding.DER,
             serialization.PrivateFormat.PKCS8,
@@ -75,7 +75,7 @@ class KeyDerivation:
         ).decode()
 
     def unwrap(self, kid: str, wrapped: str) -> SigningKey:
-        """Return the key; SettingsError where SECRET_KEY is not the one it was wrapped with."""
+        """Return the decrypted key. Raises SettingsError if SECRET_KEY does not match."""
         data = base64.b64decode(wrapped)
         try:
             der = self._wrapping_cipher.decrypt(
@@ -91,7 +91,7 @@ class KeyDerivation:
         return SigningKey(kid, private_key)
 
     def derive_successor(self, refresh_token: str) -> str:
-        """Return the one token that follows this one: any replica can say it again."""
+        """Return the successor of a refresh token. Every replica derives the same one."""
         digest = hmac.digest(
             self._successor_key, refresh_token.encode("utf-8", "surrogatepass"), hashlib.sha256
         )

@@ -1,6 +1,6 @@
-"""Failed logins, counted by (account, address), by address and by account. Never a lock.
+"""Throttle for failed logins, counted per (account, address), per address and per account.
 
-The counts are shared between replicas where REDIS_URL is set.
+An account is never locked. Replicas share the counts if REDIS_URL is set.
 """
 
 from prometheus_client import Counter
@@ -22,17 +22,20 @@ _MAX_DELAY_SECONDS = 5.0
 
 
 class LoginThrottle:
-    """Says who must wait."""
+    """Decides whether a login attempt must wait."""
 
     def __init__(self, counter: SlidingWindowCounter) -> None:
         self._counter = counter
 
     async def check(self, account: str, client_ip: str) -> float:
-        """Return the seconds by which to delay the answer; TooMany while a pause lasts.
+        """Return the delay in seconds to apply before responding.
 
-        Asked before the password is checked and again after it: of many attempts at once, those
-        that end after the fifth failure are refused like the sixth, right or wrong. Counts in
-        memory are read without giving way to another attempt, so that no two are the fifth.
+        Called before and after password verification: of many concurrent attempts, those that
+        finish after the fifth failure are rejected too, even with the right password. In-memory
+        counts are read without an `await` in between, so two attempts cannot both be the fifth.
+
+        Raises:
+            TooManyRequests: During a backoff.
         """
         pair, by_address, by_account = [
             await self._counter.count(key, window_seconds=_WINDOW_SECONDS)
@@ -43,7 +46,7 @@ class LoginThrottle:
             ("ip", by_address, _ALLOWED_PER_IP),
         ):
             if recent.count >= allowed_failures:
-                # Above 10 the pause is the longest one anyway.
+                # From 10 on the backoff is the longest one.
                 backoff = min(
                     _MAX_BACKOFF_SECONDS, 2 ** min(10, recent.count - allowed_failures + 1)
                 )
@@ -63,12 +66,12 @@ class LoginThrottle:
             await self._counter.record(key, window_seconds=_WINDOW_SECONDS)
 
     async def record_success(self, account: str, client_ip: str) -> None:
-        """Forget the failures of this account from this address."""
+        """Reset the failures of this account from this address."""
         await self._counter.reset(_keys(account, client_ip)[0])
 
 
 def _keys(account: str, client_ip: str) -> tuple[str, str, str]:
-    """Return what is counted; the account is a digest already, no e-mail goes to Redis."""
+    """Return the counter keys. `account` is a digest, so Redis gets no e-mail address."""
     return (
         f"failed:pair:{account}:{client_ip}",
         f"failed:address:{client_ip}",

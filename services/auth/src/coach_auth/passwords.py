@@ -1,7 +1,8 @@
-"""Passwords as bcrypt hashes, made in a bounded pool of threads of their own.
+"""Hash and verify passwords with bcrypt, in a bounded thread pool.
 
-bcrypt stops at 72 bytes, so it is given base64(HMAC-SHA-384(password)): all characters count
-(OWASP Password Storage Cheat Sheet). The HMAC's key separates domains; it is no secret.
+bcrypt ignores everything after 72 bytes, so its input is base64(HMAC-SHA-384(password)) and all
+characters count (OWASP Password Storage Cheat Sheet). The HMAC key is a domain separator, not a
+secret.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ _THREAD_NICENESS = 10
 
 
 class PasswordHasher:
-    """Hashes and checks. A burst beyond the bound is Unavailable rather than an endless queue."""
+    """Hashes and verifies passwords. Raises Unavailable if its queue is full."""
 
     def __init__(self, cost: int) -> None:
         self._cost = cost
@@ -49,7 +50,7 @@ class PasswordHasher:
         )
         self.max_in_flight = threads * (1 + _MAX_QUEUED_PER_THREAD)
         self._in_flight = 0
-        self._dummy_hash = bcrypt.hashpw(_prehash("nobody"), bcrypt.gensalt(cost))
+        self._dummy_hash = bcrypt.hashpw(_prehash("dummy"), bcrypt.gensalt(cost))
         self.check_count = 0
 
     async def hash(self, password: str) -> str:
@@ -57,14 +58,17 @@ class PasswordHasher:
         return await self._run(lambda: self._hash(password))
 
     async def check(self, password: str, password_hash: str | None) -> bool:
-        """Tell whether the password is right; None (no such account) costs as much and is false."""
+        """Return True if the password is right.
+
+        `password_hash` None (no such account) returns False after the same work.
+        """
         stored = self._dummy_hash if password_hash is None else password_hash.encode()
         is_right = await self._run(lambda: bcrypt.checkpw(_prehash(password), stored))
         self.check_count += 1
         return is_right and password_hash is not None
 
     async def close(self) -> None:
-        """Give back the threads."""
+        """Stop the threads."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _hash(self, password: str) -> str:
@@ -87,7 +91,7 @@ class PasswordHasher:
 
 
 def is_common_password(password: str) -> bool:
-    """Tell whether a password is one of the most common ones, whatever its case (ASVS 6.2.4)."""
+    """Return True if the password is among the most common ones, ignoring case (ASVS 6.2.4)."""
     return unicodedata.normalize("NFC", password).casefold() in _common_passwords()
 
 
@@ -97,7 +101,7 @@ def _common_passwords() -> frozenset[str]:
 
 
 def _lower_thread_priority() -> None:
-    """A hash takes a core for a third of a second: whatever takes milliseconds goes first."""
+    """Let short requests run first: a hash takes a core for a third of a second."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _THREAD_NICENESS)
 

@@ -13,12 +13,25 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     model_validator,
 )
 
-from coach_auth.domain import Login, LoginResult, User
+from coach_auth import domain
 from coach_auth.passwords import is_common_password
+
+_DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
+"""Marks a field in OpenAPI. Pydantic's own flag would also warn at each access."""
+_EXAMPLE_TOKEN = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…"  # noqa: S105 - an example
+_EXAMPLE_REFRESH_TOKEN = "Zk3vV0yq0JxkzY2c7Tn4gq1mXbqfT0b8l5s9dJwPpQ0"  # noqa: S105 - an example
+_EXAMPLE_USER: dict[str, JsonValue] = {
+    "id": "019a7c2e-5a3b-7c41-9d0e-3f1b2a4c5d6e",
+    "email": "alice@example.com",
+    "name": "Alice",
+    "is_active": True,
+    "created_at": "2026-11-24T12:00:00Z",
+}
 
 
 def _normalize_email(text: str) -> str:
@@ -61,10 +74,18 @@ Name = Annotated[
 ]
 
 
-class RegisterRequest(BaseModel):
-    """A new account."""
+def _config(example: dict[str, JsonValue]) -> ConfigDict:
+    return ConfigDict(
+        extra="ignore", populate_by_name=True, json_schema_extra={"examples": [example]}
+    )
 
-    model_config = ConfigDict(extra="ignore")
+
+class RegisterRequest(BaseModel):
+    """Account to create."""
+
+    model_config = _config(
+        {"email": "alice@example.com", "password": "correct horse", "name": "Alice"}
+    )
 
     email: Email
     password: NewPassword
@@ -72,40 +93,42 @@ class RegisterRequest(BaseModel):
 
 
 class LoginRequest(BaseModel):
-    """What a person signs in with."""
+    """E-mail and password."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = _config({"email": "alice@example.com", "password": "correct horse"})
 
     email: Annotated[str, BeforeValidator(_strip), StringConstraints(max_length=254)]
     password: Annotated[str, StringConstraints(max_length=128)]
 
 
 class RefreshRequest(BaseModel):
-    """A refresh token to rotate."""
+    """The refresh token to exchange."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = _config({"refresh_token": _EXAMPLE_REFRESH_TOKEN})
 
     refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
 class LogoutRequest(BaseModel):
-    """What to end."""
+    """Sign-out options."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = _config({"everywhere": True})
 
-    everywhere: bool = False
+    everywhere: bool = Field(default=False, description="Sign out all devices of the user.")
 
 
 class UpdateAccountRequest(BaseModel):
-    """What to change of the account; a new password needs the current one."""
+    """Fields to update. `newPassword` requires `currentPassword`."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = _config(
+        {"name": "Alice", "newPassword": "a much better horse", "currentPassword": "correct horse"}
+    )
 
     name: Name | None = None
     email: Email | None = None
-    newPassword: NewPassword | None = None  # noqa: N815 - the contract's name
+    newPassword: NewPassword | None = Field(default=None, json_schema_extra=_DEPRECATED)  # noqa: N815 - on the wire
     new_password: NewPassword | None = None
-    currentPassword: Password | None = None  # noqa: N815 - the contract's name
+    currentPassword: Password | None = Field(default=None, json_schema_extra=_DEPRECATED)  # noqa: N815 - on the wire
     current_password: Password | None = None
 
     @model_validator(mode="after")
@@ -132,15 +155,17 @@ class UpdateAccountRequest(BaseModel):
 
 
 class DeleteAccountRequest(BaseModel):
-    """The password that proves who deletes."""
+    """The current password, as confirmation."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = _config({"password": "correct horse"})
 
     password: Password
 
 
-class UserResponse(BaseModel):
+class User(BaseModel):
     """An account."""
+
+    model_config = _config(_EXAMPLE_USER)
 
     id: str
     email: str
@@ -149,8 +174,8 @@ class UserResponse(BaseModel):
     created_at: datetime
 
     @classmethod
-    def from_domain(cls, user: User) -> "UserResponse":
-        """Shape an account."""
+    def from_domain(cls, user: domain.User) -> "User":
+        """Convert an account."""
         return cls(
             id=str(user.id),
             email=user.email,
@@ -160,85 +185,172 @@ class UserResponse(BaseModel):
         )
 
 
-class LoginResponse(BaseModel):
-    """The account with its tokens."""
+class AuthResponse(BaseModel):
+    """User and tokens."""
 
-    user: UserResponse
-    token: str
+    model_config = _config(
+        {
+            "user": _EXAMPLE_USER,
+            "token": _EXAMPLE_TOKEN,
+            "refresh_token": _EXAMPLE_REFRESH_TOKEN,
+            "token_type": "bearer",
+            "expires_in": 1800,
+        }
+    )
+
+    user: User
+    token: str = Field(description="The access token.")
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
-    expires_in: int = Field(description="seconds")
+    expires_in: int = Field(description="Lifetime of the access token in seconds.")
 
     @classmethod
-    def from_domain(cls, signed_in: LoginResult) -> "LoginResponse":
-        """Shape a sign-in."""
+    def from_domain(cls, result: domain.LoginResult) -> "AuthResponse":
+        """Convert the result of a login or registration."""
         return cls(
-            user=UserResponse.from_domain(signed_in.user),
-            token=signed_in.access_token,
-            refresh_token=signed_in.refresh_token,
-            expires_in=signed_in.expires_in,
+            user=User.from_domain(result.user),
+            token=result.access_token,
+            refresh_token=result.refresh_token,
+            expires_in=result.expires_in,
         )
 
 
 class TokenResponse(BaseModel):
-    """New tokens."""
+    """New access and refresh token."""
+
+    model_config = _config(
+        {
+            "access_token": _EXAMPLE_TOKEN,
+            "token": _EXAMPLE_TOKEN,
+            "refresh_token": _EXAMPLE_REFRESH_TOKEN,
+            "token_type": "bearer",
+            "expires_in": 1800,
+        }
+    )
 
     access_token: str
-    token: str
+    token: str = Field(
+        description="The same as `access_token`, for older app versions.",
+        json_schema_extra=_DEPRECATED,
+    )
     refresh_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
-    expires_in: int = Field(description="seconds")
+    expires_in: int = Field(description="Lifetime of the access token in seconds.")
 
     @classmethod
-    def from_domain(cls, signed_in: LoginResult) -> "TokenResponse":
-        """Shape a refresh."""
+    def from_domain(cls, result: domain.LoginResult) -> "TokenResponse":
+        """Convert the result of a refresh."""
         return cls(
-            access_token=signed_in.access_token,
-            token=signed_in.access_token,
-            refresh_token=signed_in.refresh_token,
-            expires_in=signed_in.expires_in,
+            access_token=result.access_token,
+            token=result.access_token,
+            refresh_token=result.refresh_token,
+            expires_in=result.expires_in,
         )
 
 
-class DeviceResponse(BaseModel):
-    """A device that is signed in."""
+class Device(BaseModel):
+    """A signed-in device."""
+
+    model_config = _config(
+        {
+            "id": "019a7c2e-6f10-7b52-8a3d-9c4e5f607182",
+            "created_at": "2026-11-24T12:00:00Z",
+            "last_used_at": "2026-11-26T08:30:00Z",
+            "device": "Coach/1.2 (iPhone)",
+            "agent": "Coach/1.2 (iPhone)",
+            "is_current": True,
+            "current": True,
+        }
+    )
 
     id: str
     created_at: datetime
-    last_used_at: datetime = Field(description="when it was refreshed last")
-    agent: str | None = Field(description="what it says it is")
-    current: bool = Field(description="the one that asks")
-
-
-class DeviceListResponse(BaseModel):
-    """The devices that are signed in."""
-
-    logins: list[DeviceResponse]
+    last_used_at: datetime = Field(description="Time of the last token refresh.")
+    device: str | None = Field(description="User-Agent of the device.")
+    agent: str | None = Field(
+        description="The same as `device`, for older app versions.", json_schema_extra=_DEPRECATED
+    )
+    is_current: bool = Field(description="True for the calling device.")
+    current: bool = Field(
+        description="The same as `is_current`, for older app versions.",
+        json_schema_extra=_DEPRECATED,
+    )
 
     @classmethod
-    def from_domain(cls, logins: Sequence[Login], *, current: UUID) -> "DeviceListResponse":
-        """Shape a person's logins."""
+    def from_domain(cls, login: domain.Login, *, current_login_id: UUID) -> "Device":
+        """Convert a login."""
+        is_current = login.id == current_login_id
         return cls(
-            logins=[
-                DeviceResponse(
-                    id=str(login.id),
-                    created_at=login.created_at,
-                    last_used_at=login.last_used_at,
-                    agent=login.agent,
-                    current=login.id == current,
-                )
-                for login in logins
-            ]
+            id=str(login.id),
+            created_at=login.created_at,
+            last_used_at=login.last_used_at,
+            device=login.user_agent,
+            agent=login.user_agent,
+            is_current=is_current,
+            current=is_current,
+        )
+
+
+class DeviceList(BaseModel):
+    """The signed-in devices of a user."""
+
+    logins: list[Device]
+
+    @classmethod
+    def from_domain(cls, logins: Sequence[domain.Login], *, current_login_id: UUID) -> "DeviceList":
+        """Convert a user's logins."""
+        return cls(
+            logins=[Device.from_domain(one, current_login_id=current_login_id) for one in logins]
         )
 
 
 class MessageResponse(BaseModel):
-    """That it was done."""
+    """Confirmation message."""
+
+    model_config = _config({"message": "Signed out"})
 
     message: str
 
 
-class JsonWebKeySet(BaseModel):
-    """The public keys, RFC 7517."""
+class JsonWebKey(BaseModel):
+    """A public RSA key (RFC 7517)."""
 
-    keys: list[dict[str, str]]
+    kty: str
+    use: str
+    alg: str
+    kid: str
+    n: str
+    e: str
+
+
+class JsonWebKeySet(BaseModel):
+    """The public keys that verify access tokens (RFC 7517)."""
+
+    keys: list[JsonWebKey]
+
+
+class RevokedLogin(BaseModel):
+    """A revoked login. After `expires_at` none of its access tokens can be valid."""
+
+    login_id: str
+    expires_at: datetime
+
+
+class RevocationsResponse(BaseModel):
+    """Revocations after a cursor. Pass `cursor` as `after` in the next request."""
+
+    cursor: str
+    revoked: list[RevokedLogin]
+
+    @classmethod
+    def from_domain(
+        cls, cursor: UUID | None, revocations: Sequence[domain.Revocation]
+    ) -> "RevocationsResponse":
+        """Convert a page of revocations."""
+        return cls(
+            cursor="" if cursor is None else str(cursor),
+            revoked=[
+                RevokedLogin(login_id=str(one.login_id), expires_at=one.expires_at)
+                for one in revocations
+            ],
+        )

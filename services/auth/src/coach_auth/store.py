@@ -1,4 +1,4 @@
-"""Every query of auth: a transaction and values in, domain objects out."""
+"""All queries of auth. They take a transaction and return domain objects."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,12 +12,14 @@ from coach_auth.domain import (
     Login,
     LoginEnded,
     RefreshToken,
+    Revocation,
     SigningKeyInfo,
     User,
+    WrappedKey,
     email_digest,
 )
 from coach_auth.tables import (
-    AUDIT,
+    AUDIT_LOG,
     LOGINS,
     OUTBOX,
     REFRESH_TOKENS,
@@ -33,9 +35,9 @@ _UNIQUE_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
 
 
 async def add_user(tx: Transaction, user: User) -> None:
-    """Store a new account; EmailTaken where its e-mail has one."""
+    """Insert an account. Raises EmailAlreadyRegistered if its e-mail is taken."""
     added = await tx.execute(
-        tx.database.insert_ignore(USERS).values(
+        tx.dialect.insert_ignore(USERS).values(
             id=user.id,
             email_digest=email_digest(user.email),
             email=user.email,
@@ -50,13 +52,13 @@ async def add_user(tx: Transaction, user: User) -> None:
 
 
 async def find_user_by_email(tx: Transaction, email: str) -> User | None:
-    """Return the account with this e-mail, whatever its case."""
+    """Return the account with this e-mail address (case-insensitive), or None."""
     row = await tx.fetch_one(select(USERS).where(USERS.c.email_digest == email_digest(email)))
     return None if row is None else _user(row)
 
 
 async def get_user(tx: Transaction, user_id: UUID) -> User:
-    """Return an account that is there and active; LoginEnded otherwise."""
+    """Return an active account. Raises LoginEnded if it is deleted or disabled."""
     row = await tx.fetch_one(select(USERS).where(USERS.c.id == user_id, USERS.c.is_active))
     if row is None:
         raise LoginEnded
@@ -64,7 +66,7 @@ async def get_user(tx: Transaction, user_id: UUID) -> User:
 
 
 async def lock_user(tx: Transaction, user_id: UUID) -> User:
-    """Return the account and keep others from changing it until the commit; LoginEnded as above."""
+    """Lock and return an active account. Raises LoginEnded if it is deleted or disabled."""
     statement = select(USERS).where(USERS.c.id == user_id, USERS.c.is_active)
     row = await tx.fetch_one(statement.with_for_update())
     if row is None:
@@ -73,7 +75,7 @@ async def lock_user(tx: Transaction, user_id: UUID) -> User:
 
 
 async def mark_user_active(tx: Transaction, user_id: UUID, *, is_active: bool) -> bool:
-    """Enable or disable an account; tell whether this changed anything."""
+    """Enable or disable an account. Returns False if it already was."""
     changed = await tx.execute(
         update(USERS)
         .where(USERS.c.id == user_id, USERS.c.is_active != is_active)
@@ -83,7 +85,7 @@ async def mark_user_active(tx: Transaction, user_id: UUID, *, is_active: bool) -
 
 
 async def update_user(tx: Transaction, user: User) -> None:
-    """Store what a person changed of the account."""
+    """Update the account."""
     await tx.execute(
         update(USERS)
         .where(USERS.c.id == user.id)
@@ -97,31 +99,34 @@ async def update_user(tx: Transaction, user: User) -> None:
 
 
 async def delete_user(tx: Transaction, user_id: UUID) -> bool:
-    """Remove an account and what hangs on it; tell whether it was there."""
+    """Delete an account with its logins, audit entries and unpublished events.
+
+    Returns False if it did not exist.
+    """
     login_ids = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
     await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(login_ids)))
-    for table in (LOGINS, AUDIT, OUTBOX):
+    for table in (LOGINS, AUDIT_LOG, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
-    gone = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
-    return gone.rowcount == 1
+    deleted = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
+    return deleted.rowcount == 1
 
 
 async def add_login(tx: Transaction, login: Login) -> None:
-    """Store a new login."""
+    """Insert a login."""
     await tx.execute(
         insert(LOGINS).values(
             id=login.id,
             user_id=login.user_id,
             created_at=login.created_at,
             last_used_at=login.last_used_at,
-            agent=login.agent,
-            ends_at=login.ends_at,
+            user_agent=login.user_agent,
+            expires_at=login.expires_at,
         )
     )
 
 
 async def get_login(tx: Transaction, login_id: UUID) -> Login:
-    """Return a login; LoginEnded where there is none."""
+    """Return a login. Raises LoginEnded if it does not exist."""
     row = await tx.fetch_one(select(LOGINS).where(LOGINS.c.id == login_id))
     if row is None:
         raise LoginEnded
@@ -131,13 +136,13 @@ async def get_login(tx: Transaction, login_id: UUID) -> Login:
 async def list_logins(
     tx: Transaction, user_id: UUID, *, now: datetime, unused_since: datetime, limit: int = 100
 ) -> list[Login]:
-    """Return a person's logins that can still go on, the one used last first."""
+    """Return a user's live logins used since `unused_since`, most recently used first."""
     rows = await tx.fetch_all(
         select(LOGINS)
         .where(
             LOGINS.c.user_id == user_id,
             LOGINS.c.revoked_at.is_(None),
-            LOGINS.c.ends_at > now,
+            LOGINS.c.expires_at > now,
             LOGINS.c.last_used_at > unused_since,
         )
         .order_by(LOGINS.c.last_used_at.desc(), LOGINS.c.id.desc())
@@ -147,7 +152,7 @@ async def list_logins(
 
 
 async def mark_login_used(tx: Transaction, login_id: UUID, *, at: datetime) -> None:
-    """Remember when a login was refreshed last."""
+    """Store the time of a login's last refresh."""
     await tx.execute(update(LOGINS).where(LOGINS.c.id == login_id).values(last_used_at=at))
 
 
@@ -160,7 +165,7 @@ async def revoke_logins(
     only_login_id: UUID | None = None,
     except_login_id: UUID | None = None,
 ) -> int:
-    """End a person's logins (only one, or all but one); return how many lived until now."""
+    """Revoke a user's logins: all, only one, or all but one. Returns how many were revoked."""
     which = [LOGINS.c.user_id == user_id, LOGINS.c.revoked_at.is_(None)]
     if only_login_id is not None:
         which.append(LOGINS.c.id == only_login_id)
@@ -179,21 +184,22 @@ async def revoke_logins(
 
 async def list_revocations(
     tx: Transaction, *, after: UUID | None, now: datetime, limit: int
-) -> list[RowMapping]:
-    """Return (id, login_id, expires_at), oldest first.
+) -> list[Revocation]:
+    """Return revocations after the cursor, oldest first.
 
-    Rows of the last 5 s come again: they may have become visible out of order.
+    Rows of the last 5 s are included again, because transactions may commit out of id order.
     """
     query = select(REVOCATIONS).where(REVOCATIONS.c.expires_at > now)
     if after is not None:
         query = query.where(
             or_(REVOCATIONS.c.id > after, REVOCATIONS.c.revoked_at > now - _VISIBILITY_OVERLAP)
         )
-    return await tx.fetch_all(query.order_by(REVOCATIONS.c.id).limit(limit))
+    rows = await tx.fetch_all(query.order_by(REVOCATIONS.c.id).limit(limit))
+    return [Revocation(row["id"], row["login_id"], row["expires_at"]) for row in rows]
 
 
 async def add_refresh_token(tx: Transaction, token: RefreshToken) -> None:
-    """Store a new generation."""
+    """Insert a refresh token."""
     await tx.execute(
         insert(REFRESH_TOKENS).values(
             digest=token.digest, login_id=token.login_id, expires_at=token.expires_at
@@ -202,7 +208,7 @@ async def add_refresh_token(tx: Transaction, token: RefreshToken) -> None:
 
 
 async def find_refresh_token(tx: Transaction, digest: bytes) -> RefreshToken | None:
-    """Return the generation with this digest."""
+    """Return the refresh token with this digest, or None."""
     row = await tx.fetch_one(select(REFRESH_TOKENS).where(REFRESH_TOKENS.c.digest == digest))
     if row is None:
         return None
@@ -211,7 +217,7 @@ async def find_refresh_token(tx: Transaction, digest: bytes) -> RefreshToken | N
 
 
 async def mark_refresh_token_used(tx: Transaction, token: RefreshToken, *, at: datetime) -> bool:
-    """Use a generation up; tell whether this call was the first."""
+    """Mark a refresh token as used. Returns False if it was used before."""
     used = await tx.execute(
         update(REFRESH_TOKENS)
         .where(REFRESH_TOKENS.c.digest == token.digest, REFRESH_TOKENS.c.used_at.is_(None))
@@ -223,9 +229,11 @@ async def mark_refresh_token_used(tx: Transaction, token: RefreshToken, *, at: d
 async def add_audit_entry(
     tx: Transaction, *, user_id: UUID, login_id: UUID | None, action: str, at: datetime
 ) -> None:
-    """Leave a record of something that should not have happened, or that an operator did."""
+    """Insert an audit log entry: a security incident, or an action of an operator."""
     await tx.execute(
-        insert(AUDIT).values(id=new_id(), user_id=user_id, login_id=login_id, what=action, at=at)
+        insert(AUDIT_LOG).values(
+            id=new_id(), user_id=user_id, login_id=login_id, action=action, occurred_at=at
+        )
     )
 
 
@@ -244,25 +252,26 @@ async def list_keys(tx: Transaction) -> list[SigningKeyInfo]:
     ]
 
 
-async def list_wrapped_keys(tx: Transaction, *, now: datetime) -> list[RowMapping]:
-    """Return (kid, state, wrapped) of the keys that are trusted, oldest first."""
+async def list_wrapped_keys(tx: Transaction, *, now: datetime) -> list[WrappedKey]:
+    """Return the keys that are trusted at `now`, oldest first."""
     keys = SIGNING_KEYS.c
-    return await tx.fetch_all(
-        select(keys.kid, keys.state, keys.private_key.label("wrapped"))
+    rows = await tx.fetch_all(
+        select(keys.kid, keys.state, keys.private_key)
         .where(or_(keys.trusted_until.is_(None), keys.trusted_until > now))
         .order_by(keys.created_at)
     )
+    return [WrappedKey(row["kid"], KeyState(row["state"]), row["private_key"]) for row in rows]
 
 
 async def add_key(
     tx: Transaction, *, kid: str, state: KeyState, private_key: str, at: datetime
 ) -> bool:
-    """Store a key as the active or the published one, unless there is one; tell whether it was."""
+    """Insert the active or the published key. Returns False if there is one already."""
     added = await tx.execute(
-        tx.database.insert_ignore(SIGNING_KEYS).values(
+        tx.dialect.insert_ignore(SIGNING_KEYS).values(
             kid=kid,
             state=state,
-            active_slot=_UNIQUE_SLOTS[state],
+            unique_slot=_UNIQUE_SLOTS[state],
             private_key=private_key,
             created_at=at,
             activated_at=at if state is KeyState.ACTIVE else None,
@@ -272,31 +281,31 @@ async def add_key(
 
 
 async def mark_key_active(tx: Transaction, kid: str, *, at: datetime) -> bool:
-    """Let the published key sign; tell whether this call did it."""
+    """Activate the published key. Returns False if another call did."""
     return await _change_key(
         tx,
         kid,
         KeyState.PUBLISHED,
         state=KeyState.ACTIVE,
-        active_slot=_UNIQUE_SLOTS[KeyState.ACTIVE],
+        unique_slot=_UNIQUE_SLOTS[KeyState.ACTIVE],
         activated_at=at,
     )
 
 
 async def mark_key_retired(tx: Transaction, kid: str, *, trusted_until: datetime) -> bool:
-    """Let the active key sign no more; tell whether this call did it."""
+    """Retire the active key. Returns False if another call did."""
     return await _change_key(
         tx,
         kid,
         KeyState.ACTIVE,
         state=KeyState.RETIRED,
-        active_slot=None,
+        unique_slot=None,
         trusted_until=trusted_until,
     )
 
 
 async def delete_key(tx: Transaction, kid: str) -> KeyState | None:
-    """Remove a key; return what it was, None where there was none."""
+    """Delete a key. Returns its previous state, or None if it did not exist."""
     which = SIGNING_KEYS.c.kid == kid
     row = await tx.fetch_one(select(SIGNING_KEYS.c.state).where(which).with_for_update())
     await tx.execute(delete(SIGNING_KEYS).where(which))
@@ -304,19 +313,21 @@ async def delete_key(tx: Transaction, kid: str) -> KeyState | None:
 
 
 async def delete_expired_keys(tx: Transaction, *, now: datetime) -> int:
-    """Remove the keys whose last token is out; return how many."""
-    gone = await tx.execute(delete(SIGNING_KEYS).where(SIGNING_KEYS.c.trusted_until < now))
-    return gone.rowcount
+    """Delete retired keys whose last token has expired. Returns how many."""
+    deleted = await tx.execute(delete(SIGNING_KEYS).where(SIGNING_KEYS.c.trusted_until < now))
+    return deleted.rowcount
 
 
 async def delete_expired(tx: Transaction, *, now: datetime) -> None:
-    """Remove logins that ended long ago and revocations no token can still meet."""
-    ended: Sequence[UUID] = [
+    """Delete up to 500 expired logins, and revocations whose access tokens have expired."""
+    expired: Sequence[UUID] = [
         row["id"]
-        for row in await tx.fetch_all(select(LOGINS.c.id).where(LOGINS.c.ends_at < now).limit(500))
+        for row in await tx.fetch_all(
+            select(LOGINS.c.id).where(LOGINS.c.expires_at < now).limit(500)
+        )
     ]
-    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(ended)))
-    await tx.execute(delete(LOGINS).where(LOGINS.c.id.in_(ended)))
+    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(expired)))
+    await tx.execute(delete(LOGINS).where(LOGINS.c.id.in_(expired)))
     await tx.execute(delete(REVOCATIONS).where(REVOCATIONS.c.expires_at < now))
 
 

@@ -42,11 +42,11 @@ LOGINS = Table(
     Column("user_id", Id, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("last_used_at", UtcDateTime, nullable=False),
-    Column("agent", String(200), nullable=True),
-    Column("ends_at", UtcDateTime, nullable=False),
+    Column("user_agent", String(200), nullable=True),
+    Column("expires_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime, nullable=True),
     Index("ix_logins_user_id", "user_id"),
-    Index("ix_logins_ends_at", "ends_at"),
+    Index("ix_logins_expires_at", "expires_at"),
 )
 
 REFRESH_TOKENS = Table(
@@ -74,25 +74,25 @@ SIGNING_KEYS = Table(
     "signing_keys",
     METADATA,
     Column("kid", String(64), primary_key=True),
-    # `active_slot` is 1 for the active one and 2 for the published one, so there is one of each.
     Column("state", String(16), nullable=False),
-    Column("active_slot", Integer, nullable=True),
+    # 1 for the active key, 2 for the published key: at most one of each.
+    Column("unique_slot", Integer, nullable=True),
     Column("private_key", LongText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("activated_at", UtcDateTime, nullable=True),
     Column("trusted_until", UtcDateTime, nullable=True),
-    UniqueConstraint("active_slot"),
+    UniqueConstraint("unique_slot"),
 )
 
-AUDIT = Table(
-    "audit",
+AUDIT_LOG = Table(
+    "audit_log",
     METADATA,
     Column("id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
     Column("login_id", Id, nullable=True),
-    Column("what", String(64), nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Index("ix_audit_user_id", "user_id"),
+    Column("action", String(64), nullable=False),
+    Column("occurred_at", UtcDateTime, nullable=False),
+    Index("ix_audit_log_user_id", "user_id"),
 )
 
 OUTBOX = outbox_table(METADATA)

@@ -1,4 +1,4 @@
-"""What auth does on its own: rotating signing keys, forgetting logins that ended long ago."""
+"""Background workers of auth: key rotation and the purge of expired rows."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ _PURGE_INTERVAL_SECONDS = 600.0
 
 
 async def purge_expired_logins(deps: Deps) -> None:
-    """Purge every ten minutes."""
+    """Delete expired logins and revocations every ten minutes."""
     while True:
         with suppress(Unavailable):
             await logins.purge(deps)
@@ -19,7 +19,7 @@ async def purge_expired_logins(deps: Deps) -> None:
 
 
 async def rotate_keys(deps: Deps) -> None:
-    """Take what step is due for the signing keys, for ever; replicas may all do this."""
+    """Take the due rotation step at each poll. Every replica may run this."""
     while True:
         with suppress(Unavailable):
             await signing_keys.rotate_keys(deps)

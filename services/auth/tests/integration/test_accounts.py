@@ -10,7 +10,7 @@ from sqlalchemy import select
 from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
-from coach_auth.tables import AUDIT, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
+from coach_auth.tables import AUDIT_LOG, METADATA, REFRESH_TOKENS, SIGNING_KEYS, USERS
 from coach_auth.use_cases import signing_keys
 from coach_common.config import SettingsError
 from coach_common.db.migrate import schema_differences
@@ -185,7 +185,7 @@ async def test_reuse_after_successor_was_used_revokes_login(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert len((await _revoked(client))["revoked"]) == 1
     async with deps.db.read_only() as tx:
-        assert [row["what"] for row in await tx.fetch_all(select(AUDIT))] == [
+        assert [row["action"] for row in await tx.fetch_all(select(AUDIT_LOG))] == [
             "refresh token reused"
         ]
 
@@ -322,9 +322,7 @@ async def test_concurrent_startup_creates_one_signing_key(
     service: Service, settings: AuthSettings, deps: Deps
 ) -> None:
     replicas = [build(settings, FakeTransport()) for _ in range(3)]
-    keys = await asyncio.gather(
-        *(signing_keys.get_signing_key(one.app.state.deps) for one in replicas)
-    )
+    keys = await asyncio.gather(*(signing_keys.get_signing_key(one.deps) for one in replicas))
     for one in replicas:
         await one.database.close()
 
@@ -346,7 +344,7 @@ async def test_tokens_survive_restart_and_wrong_secret_key_is_reported(
     changed = AuthSettings.load(**settings.model_dump() | {"secret_key": "another secret " * 4})
     async with migrated_service(build(changed, FakeTransport())) as wrong:
         with pytest.raises(SettingsError, match="SECRET_KEY"):
-            await signing_keys.get_signing_key(wrong.app.state.deps)
+            await signing_keys.get_signing_key(wrong.deps)
 
 
 def test_short_secret_key_fails_startup_without_leaking_it() -> None:

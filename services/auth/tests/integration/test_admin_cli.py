@@ -1,5 +1,6 @@
 """What operators type, against the tables of a running service."""
 
+import asyncio
 import io
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from coach_auth import __main__ as commands
 from coach_auth import admin_cli
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
-from coach_auth.tables import AUDIT
+from coach_auth.tables import AUDIT_LOG
 from coach_auth.use_cases import signing_keys
 from coach_common.errors import CoachError, InvalidInput
 from coach_common.events.catalog import UserRegistered
@@ -37,7 +38,7 @@ async def test_account_created_by_cli_can_log_in(
     service: Service, client: httpx.AsyncClient, typed: Callable[[str], None]
 ) -> None:
     typed("a fine password")
-    said = await admin_cli.create_user(service, EMAIL, "Alice")
+    said = await admin_cli.create_user(service.deps, EMAIL, "Alice")
 
     user = (await _login(client, "a fine password")).json()["user"]
     assert user["name"] == "Alice"
@@ -54,20 +55,20 @@ async def test_cli_create_applies_registration_rules(
     ):
         typed(password)
         with pytest.raises(InvalidInput, match=reason):
-            await admin_cli.create_user(service, email, None)
+            await admin_cli.create_user(service.deps, email, None)
     typed(PASSWORD)
     with pytest.raises(CoachError, match="already registered"):
-        await admin_cli.create_user(service, EMAIL, None)
+        await admin_cli.create_user(service.deps, EMAIL, None)
 
 
 async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
     await _login(client)
-    before = await admin_cli.show_user(service, EMAIL.upper())
+    before = await admin_cli.show_user(service.deps, EMAIL.upper())
 
-    await admin_cli.disable_user(service, EMAIL)
-    await admin_cli.disable_user(service, EMAIL)
+    await admin_cli.disable_user(service.deps, EMAIL)
+    await admin_cli.disable_user(service.deps, EMAIL)
 
     assert "2 logins" in before
     assert (await phone.call("GET", "/auth/me")).status_code == 401
@@ -75,13 +76,13 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     assert (await _login(client)).status_code == 401
     told = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
     assert len(told.json()["revoked"]) == 2
-    shown = await admin_cli.show_user(service, EMAIL)
+    shown = await admin_cli.show_user(service.deps, EMAIL)
     assert "disabled" in shown and "0 logins" in shown
-    await admin_cli.enable_user(service, EMAIL)
+    await admin_cli.enable_user(service.deps, EMAIL)
     assert (await _login(client)).status_code == 200
     assert (await phone.refresh()).status_code == 401
     async with deps.db.read_only() as tx:
-        assert sorted(row["what"] for row in await tx.fetch_all(select(AUDIT))) == [
+        assert sorted(row["action"] for row in await tx.fetch_all(select(AUDIT_LOG))) == [
             "disabled by an operator",
             "enabled by an operator",
         ]
@@ -90,16 +91,16 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
 async def test_unknown_user_is_reported(service: Service) -> None:
     for operation in (admin_cli.show_user, admin_cli.disable_user, admin_cli.enable_user):
         with pytest.raises(CoachError, match="no account"):
-            await operation(service, "nobody@example.com")
+            await operation(service.deps, "nobody@example.com")
 
 
 async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: Deps) -> None:
     active = (await signing_keys.get_signing_key(deps)).kid
-    said = await admin_cli.rotate_keys(service)
+    said = await admin_cli.rotate_keys(service.deps)
     (new,) = (key.kid for key in await signing_keys.list_keys(deps) if key.kid != active)
-    listed = (await admin_cli.list_keys(service)).splitlines()
-    await admin_cli.revoke_key(service, active)
-    (left,) = (await admin_cli.list_keys(service)).splitlines()
+    listed = (await admin_cli.list_keys(service.deps)).splitlines()
+    await admin_cli.revoke_key(service.deps, active)
+    (left,) = (await admin_cli.list_keys(service.deps)).splitlines()
 
     assert new in said
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}
@@ -119,8 +120,6 @@ async def test_commands_need_only_environment_settings_and_no_broker(
     capsys: pytest.CaptureFixture[str],
     typed: Callable[[str], None],
 ) -> None:
-    import asyncio
-
     _environment(monkeypatch, settings)
     typed(PASSWORD)
     codes = [
@@ -136,3 +135,30 @@ async def test_commands_need_only_environment_settings_and_no_broker(
     assert "1 logins" not in out and "0 logins" in out
     assert "published" in out.splitlines()[-1]
     assert err.splitlines() == ["error: There is no account with this e-mail."]
+
+
+@pytest.mark.parametrize("verb", ["revoke", "retire"])
+async def test_key_can_be_revoked_under_current_and_former_name(
+    service: Service,
+    settings: AuthSettings,
+    deps: Deps,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    verb: str,
+) -> None:
+    _environment(monkeypatch, settings)
+    active = (await signing_keys.get_signing_key(deps)).kid
+
+    code = await asyncio.to_thread(commands.main, ["keys", verb, active])
+
+    assert code == 0
+    assert active in capsys.readouterr().out
+    assert active not in [key.kid for key in await signing_keys.list_keys(deps)]
+
+
+def test_former_verb_is_not_listed_in_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        commands.keys(["--help"])
+
+    out = capsys.readouterr().out
+    assert "revoke" in out and "retire" not in out

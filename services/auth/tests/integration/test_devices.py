@@ -39,7 +39,11 @@ async def test_devices_are_listed_by_last_use(
 
     mine, other = tablet_then_phone
     assert refreshed.status_code == 200
-    assert set(mine) == {"id", "created_at", "last_used_at", "agent", "current"}
+    assert set(mine) == {
+        "id", "created_at", "last_used_at", "device", "agent", "is_current", "current",
+    }  # fmt: skip
+    assert (mine["is_current"], other["is_current"]) == (True, False)
+    assert other["device"] == "Coach/1.2 (iPhone)"
     assert (mine["current"], other["current"]) == (True, False)
     assert other["agent"] == "Coach/1.2 (iPhone)"
     assert other["last_used_at"] == other["created_at"]

@@ -14,7 +14,7 @@ from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.domain import InvalidCredentials, LoginEnded
-from coach_auth.tables import AUDIT, LOGINS, REFRESH_TOKENS
+from coach_auth.tables import AUDIT_LOG, LOGINS, REFRESH_TOKENS
 from coach_auth.use_cases import accounts, logins, signing_keys
 from coach_common.testing.fakes import FakeClock, FakeTransport
 from coach_common.testing.harness import client_for, migrated_service
@@ -95,9 +95,9 @@ async def test_token_reuse_revokes_only_that_login_and_is_audited(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await replicas.refresh(other)).status_code == 200
     async with deps.db.read_only() as tx:
-        (record,) = await tx.fetch_all(select(AUDIT))
+        (record,) = await tx.fetch_all(select(AUDIT_LOG))
         ended = [row["id"] for row in await tx.fetch_all(select(LOGINS)) if row["revoked_at"]]
-    assert record["what"] == "refresh token reused"
+    assert record["action"] == "refresh token reused"
     assert [record["login_id"]] == ended
 
 

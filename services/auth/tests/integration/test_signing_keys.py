@@ -49,7 +49,7 @@ async def _replicas(
             )
             for _ in range(count)
         ]
-        yield [one.app.state.deps for one in built]  # type: ignore[attr-defined]
+        yield [one.deps for one in built]
 
 
 async def test_key_is_published_before_signing_and_until_its_tokens_expire(

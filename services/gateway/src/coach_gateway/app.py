@@ -5,41 +5,65 @@ from functools import partial
 
 from starlette.middleware.cors import CORSMiddleware
 
+from coach_common import logs
 from coach_common.clock import Clock, utc_now
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
-from coach_gateway import server, sockets
-from coach_gateway.access import Access, EndedLogins
-from coach_gateway.config import GatewaySettings
-from coach_gateway.gateway import Gateway
-from coach_gateway.hub import SUBSCRIPTIONS, Hub
+from coach_gateway import http_protocol, sockets
+from coach_gateway.access import Authenticator, RevocationList
+from coach_gateway.config import GatewaySettings, find_deprecated_settings
+from coach_gateway.handler import GatewayApp
 from coach_gateway.limits import RateLimits
-from coach_gateway.own import own_app
-from coach_gateway.proxy import Proxy
+from coach_gateway.local_routes import create_local_app
+from coach_gateway.push_hub import SUBSCRIPTIONS, PushHub
+from coach_gateway.sockets.connection import SocketConnection, SocketLimits
 from coach_gateway.sockets.frames import MAX_FRAME_BYTES
-from coach_gateway.sockets.wire import Bounds, Wire
+from coach_gateway.upstream_client import UpstreamClient
+
+log = logs.get_logger(__name__)
 
 
-def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now) -> Service:
-    """Put the gateway together; nothing runs yet."""
-    proxy, hub = Proxy(settings), Hub()
-    ended = EndedLogins(proxy.ask_auth, clock)
-    keys = JwksCache(partial(proxy.ask_auth, JWKS_PATH))
-    access = Access(AccessTokenVerifier.from_settings(settings, keys), ended)
-    ended.on_ended = hub.end_logins
+def build(
+    settings: GatewaySettings, transport: Transport, *, clock: Clock = utc_now
+) -> Service[None]:
+    """Build the gateway. Nothing runs yet."""
+    for old, new in find_deprecated_settings().items():
+        log.warning("setting.deprecated", setting=old, use=new)
+    upstream_client, push_hub = UpstreamClient(settings), PushHub()
+    revocations = RevocationList(upstream_client.get_auth_json, clock)
+    jwks_cache = JwksCache(partial(upstream_client.get_auth_json, JWKS_PATH))
+    authenticator = Authenticator(
+        AccessTokenVerifier.from_settings(settings, jwks_cache), revocations
+    )
+    revocations.on_revoked = push_hub.close_revoked
     limits = RateLimits(
         {
-            "open": settings.open_requests_a_minute,
-            "user": settings.requests_a_minute,
-            "chat": settings.chats_a_minute,
+            "open": settings.open_requests_per_minute,
+            "user": settings.requests_per_minute,
+            "chat": settings.chats_per_minute,
         },
         settings.redis_url,
     )
-    checks = {"broker": transport.check, "sign-in": ended.ready, "upstreams": proxy.ready}
-    door = sockets.Door(settings, access, proxy, hub, limits, clock, Counter())
-    bounds = Bounds(settings.socket_frames_a_second, settings.socket_unread_bytes)
-    gateway = Gateway(settings, access, proxy, limits, door, own_app(settings, checks))
+    health_checks = {
+        "broker": transport.check,
+        "auth_revocations": revocations.check_health,
+        "upstreams": upstream_client.check_health,
+    }
+    socket_context = sockets.SocketContext(
+        settings, authenticator, upstream_client, push_hub, limits, clock, Counter()
+    )
+    socket_limits = SocketLimits(
+        settings.socket_frames_per_second, settings.socket_write_buffer_bytes
+    )
+    gateway = GatewayApp(
+        settings,
+        authenticator,
+        upstream_client,
+        limits,
+        socket_context,
+        create_local_app(settings, health_checks),
+    )
     return Service(
         name="gateway",
         app=CORSMiddleware(
@@ -55,18 +79,19 @@ def build(settings: GatewaySettings, transport: Transport, *, clock: Clock = utc
         ),
         settings=settings,
         transport=transport,
-        subscriptions=subscribe("gateway", hub, SUBSCRIPTIONS, is_transient=True),
+        deps=None,
+        subscriptions=subscribe("gateway", push_hub, SUBSCRIPTIONS, is_transient=True),
         workers={
-            "ended logins": ended.follow,
-            "shared limits": limits.share,
-            "broker": lambda: hub.watch(transport.check),
+            "revocations": revocations.poll_forever,
+            "rate_limit_sync": limits.sync_forever,
+            "broker": lambda: push_hub.watch_broker(transport.check),
         },
-        on_close=(proxy.close, limits.close),
+        on_close=(upstream_client.close, limits.close),
         server_options={
-            "http": server.protocol(gateway, settings),
-            "ws": partial(Wire, bounds=bounds),
+            "http": http_protocol.create_protocol_factory(gateway, settings),
+            "ws": partial(SocketConnection, limits=socket_limits),
             "ws_max_size": MAX_FRAME_BYTES,
-            "ws_ping_interval": settings.socket_ping_seconds,
-            "ws_ping_timeout": settings.socket_ping_seconds,
+            "ws_ping_interval": settings.socket_ping_interval_seconds,
+            "ws_ping_timeout": settings.socket_ping_interval_seconds,
         },
     )  # fmt: skip

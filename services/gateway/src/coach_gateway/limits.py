@@ -1,8 +1,7 @@
-"""Rate limits: windows of a minute for each class and key, counted where the request is.
+"""Rate limits: fixed windows of one minute per class and key, counted in memory.
 
-Where replicas share a Redis, each tells it four times a second what it counted and learns what the
-others did: a request never waits for it. A limit is then exact to what arrives in that quarter of
-a second; without it, or while it is away, each replica counts what it serves.
+If replicas share a Redis, they exchange counts four times per second, so no request waits for it
+and a limit is exact to what arrives within 250 ms. Without Redis each replica counts alone.
 """
 
 import asyncio
@@ -19,29 +18,31 @@ from redis.exceptions import RedisError
 
 from coach_common import logs
 from coach_common.errors import TooManyRequests
-from coach_gateway.head import Headers, unwire
+from coach_gateway.request_head import Headers, decode_headers
 
 log = logs.get_logger(__name__)
 
-REFUSED = Counter("coach_gateway_rate_limited", "Requests over a limit.", ["kind"])
-ALONE = Counter("coach_gateway_limits_unshared", "Rounds in which Redis did not answer.")
+RATE_LIMITED = Counter("coach_gateway_rate_limited", "Requests over a limit.", ["kind"])
+REDIS_SYNC_FAILURES = Counter(
+    "coach_gateway_rate_limit_sync_failures", "Failed exchanges with Redis."
+)
 
 _WINDOW_SECONDS = 60
-_REMEMBERED = 100_000
-_SHARE_SECONDS = 0.25
-_ANSWER_SECONDS = 1.0
+_MAX_KEYS = 100_000
+_SYNC_INTERVAL_SECONDS = 0.25
+_REDIS_TIMEOUT_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Allowance:
-    """What is left of a window."""
+    """What remains of a window."""
 
     limit: int
     remaining: int
     reset_seconds: int
 
-    def lines(self) -> bytes:
-        """Return the RateLimit headers, as they are sent."""
+    def encode(self) -> bytes:
+        """Return the encoded RateLimit headers."""
         return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (
             self.limit,
             self.remaining,
@@ -50,11 +51,11 @@ class Allowance:
 
     def headers(self) -> Headers:
         """Return the RateLimit headers."""
-        return unwire(self.lines())
+        return decode_headers(self.encode())
 
 
-class OverLimit(TooManyRequests):
-    """The window is used up."""
+class RateLimitExceeded(TooManyRequests):
+    """The window is exhausted."""
 
     code = "rate_limited"
 
@@ -68,95 +69,97 @@ class OverLimit(TooManyRequests):
 
 @dataclass(slots=True)
 class Window:
-    """A minute from a key's first request on."""
+    """One minute, starting with a key's first request."""
 
     ends_at: float
     count: int = 0
-    shared: int = 0
-    """How many of `count` the others know of."""
-    elsewhere: int = 0
+    published_count: int = 0
+    """The part of `count` that Redis has."""
+    remote_count: int = 0
 
 
 class RateLimits:
-    """Counts requests by class and key; a bounded number of keys."""
+    """Counts requests per class and key. The number of keys is bounded."""
 
     def __init__(self, limits: dict[str, int], redis_url: str | None = None) -> None:
         self._limits = limits
         self._windows: OrderedDict[tuple[str, Hashable], Window] = OrderedDict()
-        self._unshared: set[tuple[str, Hashable]] = set()
+        self._unpublished: set[tuple[str, Hashable]] = set()
         self._redis: Any = None
         if redis_url:
             self._redis = Redis.from_url(
-                redis_url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+                redis_url,
+                socket_timeout=_REDIS_TIMEOUT_SECONDS,
+                socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
             )
 
-    def take(self, kind: str, key: Hashable) -> Allowance:
-        """Count one request; OverLimit where its window is used up."""
+    def hit(self, kind: str, key: Hashable) -> Allowance:
+        """Count one request. Raises RateLimitExceeded if its window is exhausted."""
         now = time.monotonic()
         slot = (kind, key)
         window = self._windows.get(slot)
         if window is None or now >= window.ends_at:
             window = self._windows[slot] = Window(now + _WINDOW_SECONDS)
-            if len(self._windows) > _REMEMBERED:
+            if len(self._windows) > _MAX_KEYS:
                 self._windows.popitem(last=False)
         window.count += 1
         if self._redis is not None:
-            self._unshared.add(slot)
+            self._unpublished.add(slot)
         limit = self._limits[kind]
-        left = limit - window.count - window.elsewhere
-        allowance = Allowance(limit, max(0, left), int(window.ends_at - now) + 1)
-        if left < 0:
-            REFUSED.labels(kind).inc()
-            raise OverLimit(allowance)
+        remaining = limit - window.count - window.remote_count
+        allowance = Allowance(limit, max(0, remaining), int(window.ends_at - now) + 1)
+        if remaining < 0:
+            RATE_LIMITED.labels(kind).inc()
+            raise RateLimitExceeded(allowance)
         return allowance
 
-    async def share(self) -> None:
-        """Exchange counts with the other replicas for ever; where there is no Redis, wait."""
-        is_alone = False
+    async def sync_forever(self) -> None:
+        """Exchange counts with the other replicas until cancelled."""
+        is_redis_down = False
         while self._redis is not None:
             try:
-                await self.exchange()
-                is_alone = False
+                await self.sync_once()
+                is_redis_down = False
             except (RedisError, OSError) as error:
-                ALONE.inc()
-                if not is_alone:
-                    log.warning("limits.unshared", why=type(error).__name__)
-                is_alone = True
-            await asyncio.sleep(_SHARE_SECONDS)
+                REDIS_SYNC_FAILURES.inc()
+                if not is_redis_down:
+                    log.warning("rate_limits.redis_unavailable", why=type(error).__name__)
+                is_redis_down = True
+            await asyncio.sleep(_SYNC_INTERVAL_SECONDS)
         await asyncio.Event().wait()
 
-    async def exchange(self) -> None:
-        """Tell what was counted since the last time, and learn what the others counted."""
-        slots = [slot for slot in self._unshared if slot in self._windows]
-        self._unshared.clear()
+    async def sync_once(self) -> None:
+        """Publish the counts since the last exchange and read those of the other replicas."""
+        slots = [slot for slot in self._unpublished if slot in self._windows]
+        self._unpublished.clear()
         if not slots:
             return
         counts = [self._windows[slot].count for slot in slots]
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for slot, count in zip(slots, counts, strict=True):
-                    name = _name(slot)
+                    name = _redis_key(slot)
                     pipe.set(name, 0, px=_WINDOW_SECONDS * 1000, nx=True)
-                    pipe.incrby(name, count - self._windows[slot].shared)
+                    pipe.incrby(name, count - self._windows[slot].published_count)
                     pipe.pttl(name)
-                answers = await pipe.execute()
+                replies = await pipe.execute()
         except BaseException:
-            self._unshared.update(slots)
+            self._unpublished.update(slots)
             raise
         now = time.monotonic()
         for index, (slot, count) in enumerate(zip(slots, counts, strict=True)):
             window = self._windows.get(slot)
             if window is not None:
-                window.shared = count
-                window.elsewhere = answers[index * 3 + 1] - count
-                window.ends_at = now + max(0, answers[index * 3 + 2]) / 1000
+                window.published_count = count
+                window.remote_count = replies[index * 3 + 1] - count
+                window.ends_at = now + max(0, replies[index * 3 + 2]) / 1000
 
     async def close(self) -> None:
-        """Close the connections to Redis."""
+        """Close the Redis connections."""
         if self._redis is not None:
             await self._redis.aclose()
 
 
-def _name(slot: tuple[str, Hashable]) -> str:
+def _redis_key(slot: tuple[str, Hashable]) -> str:
     kind, key = slot
     return f"coach:rate:{kind}:{hashlib.sha256(str(key).encode()).hexdigest()[:32]}"

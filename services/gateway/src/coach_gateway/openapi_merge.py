@@ -1,4 +1,4 @@
-"""Merging the services' OpenAPI documents into the one public document."""
+"""Merges the services' OpenAPI documents into the public document."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 from coach_common.http.app import VERSION
 from coach_gateway.routing import ROUTES, Route
 
-_SOCKET = """Live pushes come over the WebSocket `/ws/transcribe` (JSON text frames).
+_SOCKET_DESCRIPTION = """The WebSocket `/ws/transcribe` sends live updates (JSON text frames).
 
 Authenticate with the `Authorization` header, the subprotocol pair `bearer, <token>`, or a first
-frame `{"type": "auth", "token": …}` within 10 s. You may send `session_start`, `audio_uri`,
-`complete` and `ping`; you are told `transcript`, `feedback`, `session_started`, `pong` and
-`error`. With `last_event_id` in `auth`, what you missed is sent again."""
+frame `{"type": "auth", "token": …}` within 10 s. Clients send `session_start`, `audio_uri`,
+`complete` and `ping`. The server sends `transcript`, `feedback`, `session_started`, `pong` and
+`error`. With `last_event_id` in `auth`, missed messages are replayed."""
 
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
-    "description": "RFC 9457; `detail` is one sentence for the person who reads it.",
+    "description": "RFC 9457 problem details. `detail` is one sentence for the user.",
     "required": ["type", "title", "status", "detail", "request_id"],
     "properties": {
         "type": {"type": "string"},
@@ -44,30 +44,30 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "429": {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
     "503": {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}}},
 }
-_WHY = {
-    "400": "It cannot be done as asked, or the request is broken.",
-    "401": "There is no valid proof of who asks.",
-    "404": "It does not exist, or is somebody else's.",
-    "409": "It contradicts what already stands.",
-    "413": "Larger than may be.",
-    "415": "A type that is not taken.",
-    "422": "Malformed; `errors` says where.",
-    "429": "Too many, for now.",
-    "503": "Something needed is away; the same call may work later.",
+_STATUS_DESCRIPTIONS = {
+    "400": "Bad request.",
+    "401": "Missing, invalid or expired access token.",
+    "404": "Not found, or not owned by the current user.",
+    "409": "Conflicts with the current state.",
+    "413": "Payload too large.",
+    "415": "Unsupported media type.",
+    "422": "Validation failed; see `errors`.",
+    "429": "Rate limit exceeded; see `Retry-After`.",
+    "503": "A dependency is unavailable; retry after `Retry-After` seconds.",
 }
-_UNNEEDED = ("HTTPValidationError", "ValidationError")
+_EXCLUDED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 
 
 def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the public document: of each service's operations those in ROUTES, and no others."""
+    """Return the public document, which contains the operations in ROUTES only."""
     schemas: dict[str, Any] = {"Problem": _PROBLEM}
     paths: dict[str, Any] = {}
     for document in documents.values():
         for name, schema in document.get("components", {}).get("schemas", {}).items():
-            if name in _UNNEEDED:
+            if name in _EXCLUDED_SCHEMAS:
                 continue
             if schemas.setdefault(name, schema) != schema:
-                raise ValueError(f"two different schemas are called {name}")
+                raise ValueError(f"two different schemas have the name {name}")
     for route in ROUTES:
         path, operation = _operation(documents[route.upstream], route)
         paths.setdefault(path, {})[route.method.lower()] = operation
@@ -76,13 +76,18 @@ def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "info": {
             "title": "GenAI Coach",
             "version": VERSION,
-            "description": f"Practise job interviews.\n\n{_SOCKET}",
+            "description": f"Practise job interviews.\n\n{_SOCKET_DESCRIPTION}",
         },
-        "servers": [{"url": "/v1"}, {"url": "/", "description": "the alias of shipped apps"}],
+        "servers": [
+            {"url": "/v1"},
+            {"url": "/", "description": "Unversioned alias, for older app versions"},
+        ],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": {f"Problem{status}": _problem(status) for status in _WHY},
+            "responses": {
+                f"Problem{status}": _problem_response(status) for status in _STATUS_DESCRIPTIONS
+            },
             "securitySchemes": {
                 "accessToken": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -95,33 +100,33 @@ def _operation(document: Mapping[str, Any], route: Route) -> tuple[str, dict[str
         shape = "/".join("{id}" if part.startswith("{") else part for part in path.split("/"))
         if shape == route.path and route.method.lower() in operations:
             operation = dict(operations[route.method.lower()])
-            said = operation["responses"]
-            refusals = {status for status in said if status >= "400"} - {"422"}
+            responses = operation["responses"]
+            declared_errors = {status for status in responses if status >= "400"} - {"422"}
             operation["responses"] = {
-                status: answer for status, answer in said.items() if status < "400"
+                status: response for status, response in responses.items() if status < "400"
             } | {
                 status: {"$ref": f"#/components/responses/Problem{status}"}
-                for status in sorted(refusals | _refusals(operation, route))
+                for status in sorted(declared_errors | _implied_error_statuses(operation, route))
             }
             operation["security"] = [] if route.is_open else [{"accessToken": []}]
             return path, operation
     raise ValueError(f"{route.upstream} does not serve {route.method} {route.path}")
 
 
-def _refusals(operation: Mapping[str, Any], route: Route) -> set[str]:
-    """Return what a route may answer without its service's saying so."""
-    found = {"400", "429", "503"}
+def _implied_error_statuses(operation: Mapping[str, Any], route: Route) -> set[str]:
+    """Return the error statuses that the gateway adds to a route."""
+    statuses = {"400", "429", "503"}
     if not route.is_open:
-        found.add("401")
+        statuses.add("401")
     if "{id}" in route.path:
-        found.add("404")
+        statuses.add("404")
     if "requestBody" in operation:
-        found |= {"413", "415", "422"}
+        statuses |= {"413", "415", "422"}
     if any(one["in"] == "query" for one in operation.get("parameters", ())):
-        found.add("422")
-    return found
+        statuses.add("422")
+    return statuses
 
 
-def _problem(status: str) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": _WHY[status], "content": _CONTENT}
-    return answer | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
+def _problem_response(status: str) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": _STATUS_DESCRIPTIONS[status], "content": _CONTENT}
+    return response | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

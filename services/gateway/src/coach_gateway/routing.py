@@ -1,7 +1,7 @@
-"""The public routes, each with the service behind it. The first thing to read.
+"""The public routes and the service behind each. Start reading here.
 
-A path is matched once, on its raw bytes; whatever would need decoding is refused, for no route
-needs it. What is forwarded is the canonical path, never what the client spelled.
+A path is matched once, on its raw bytes. Paths that need decoding are rejected, because no route
+needs it. The canonical path is forwarded, never the client's spelling.
 """
 
 import re
@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from coach_common.errors import BadRequest, CoachError, NotFound
 
 
-class WrongMethod(CoachError):
-    """The path is there, and does not take this method."""
+class MethodNotAllowed(CoachError):
+    """The path exists but does not support the method."""
 
     code = "method_not_allowed"
 
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        super().__init__(f"Only {', '.join(allowed)} here.")
+        super().__init__(f"Method not allowed. Use {' or '.join(allowed)}.")
         self.allowed = allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One public call: `{id}` stands for one segment."""
+    """One public operation. `{id}` matches one path segment."""
 
     method: str
     path: str
@@ -33,8 +33,10 @@ class Route:
 
 @dataclass(slots=True)
 class Match:
-    """A route, and the path to ask its upstream for. One is made for every request, so it is not
-    frozen: that costs more than the match."""
+    """A route and the path to request from its upstream.
+
+    Not frozen, because creating a frozen instance costs more than the match.
+    """
 
     route: Route
     path: str
@@ -68,34 +70,40 @@ ROUTES = (
     Route("DELETE", "/ai/conversations/{id}", "ai"),
 )
 
-SOCKET = "/ws/transcribe"
-VERSION = "/v1"
+SOCKET_PATH = "/ws/transcribe"
+VERSION_PREFIX = "/v1"
 
-_ODD = re.compile(rb"%|//|\.\.|;|\\|[^\x21-\x7e]")
+_NON_CANONICAL = re.compile(rb"%|//|\.\.|;|\\|[^\x21-\x7e]")
 
 
 class Router:
-    """Finds the route of a path and a method."""
+    """Finds the route of a path and method."""
 
     def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
         self._fixed: dict[str, dict[str, Route]] = {}
-        self._open_ended: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
+        self._parameterised: dict[int, list[tuple[tuple[str, ...], dict[str, Route]]]] = {}
         for route in routes:
-            self._methods_of(route)[route.method] = route
+            self._methods_for(route)[route.method] = route
 
     def match(self, raw_path: bytes, method: str) -> Match:
-        """Return the route; BadRequest, NotFound or WrongMethod where there is none."""
-        path = canonical(raw_path)
+        """Return the route of a path and method.
+
+        Raises:
+            BadRequest: If the path is not canonical.
+            NotFound: If there is no such path.
+            MethodNotAllowed: If the path does not support the method.
+        """
+        path = canonical_path(raw_path)
         methods = self._fixed.get(path) or self._find(tuple(path.split("/")))
         if methods is None:
-            raise NotFound("There is nothing here.", code="no_such_route")
+            raise NotFound("Not found.", code="no_such_route")
         route = methods.get(method)
         if route is None:
-            raise WrongMethod(tuple(sorted(methods)))
+            raise MethodNotAllowed(tuple(sorted(methods)))
         return Match(route, path)
 
     def _find(self, segments: tuple[str, ...]) -> dict[str, Route] | None:
-        for pattern, methods in self._open_ended.get(len(segments), ()):
+        for pattern, methods in self._parameterised.get(len(segments), ()):
             if all(
                 want == have or (want == "{id}" and have)
                 for want, have in zip(pattern, segments, strict=True)
@@ -103,11 +111,11 @@ class Router:
                 return methods
         return None
 
-    def _methods_of(self, route: Route) -> dict[str, Route]:
+    def _methods_for(self, route: Route) -> dict[str, Route]:
         if "{id}" not in route.path:
             return self._fixed.setdefault(route.path, {})
         pattern = tuple(route.path.split("/"))
-        same_length = self._open_ended.setdefault(len(pattern), [])
+        same_length = self._parameterised.setdefault(len(pattern), [])
         for known, methods in same_length:
             if known == pattern:
                 return methods
@@ -115,13 +123,13 @@ class Router:
         return same_length[-1][1]
 
 
-def canonical(raw_path: bytes) -> str:
-    """Return the bare path: without /v1, or without the one trailing slash old apps send."""
-    if _ODD.search(raw_path):
-        raise BadRequest("This path is not one of ours.", code="odd_path")
+def canonical_path(raw_path: bytes) -> str:
+    """Return the path without /v1, or without the one trailing slash that old apps send."""
+    if _NON_CANONICAL.search(raw_path):
+        raise BadRequest("The path contains characters that are not allowed.", code="odd_path")
     path = raw_path.decode("ascii")
-    if path.startswith(VERSION + "/"):
-        return path.removeprefix(VERSION)
+    if path.startswith(VERSION_PREFIX + "/"):
+        return path.removeprefix(VERSION_PREFIX)
     if path.endswith("/") and len(path) > 1:
         return path[:-1]
     return path

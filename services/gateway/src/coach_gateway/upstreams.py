@@ -17,19 +17,19 @@ from prometheus_client import Counter, Gauge
 from coach_common import logs
 from coach_common.config import SettingsError
 from coach_common.errors import Unavailable
-from coach_gateway.connection import Connection, Lost
+from coach_gateway.upstream_connection import UpstreamConnection, UpstreamDisconnected
 
 log = logs.get_logger(__name__)
 
-IN_FLIGHT = Gauge("coach_gateway_upstream_requests", "Requests under way.", ["upstream"])
+IN_FLIGHT = Gauge("coach_gateway_upstream_in_flight", "Requests under way.", ["upstream"])
 EJECTIONS = Counter("coach_gateway_upstream_ejections", "Replicas left out.", ["upstream"])
 
-_KEPT_SECONDS = 4.0
+_KEEPALIVE_EXPIRY_SECONDS = 4.0
 """Below the 5 s after which uvicorn closes an idle connection, so as not to meet its closing."""
-_FAILURES = 3
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 30.0
-_RESOLVED_SECONDS = 5.0
+_EJECT_AFTER_FAILURES = 3
+_MIN_EJECTION_SECONDS = 1.0
+_MAX_EJECTION_SECONDS = 30.0
+_DNS_TTL_SECONDS = 5.0
 
 
 @dataclass(eq=False)
@@ -38,28 +38,28 @@ class Replica:
 
     host: str
     port: int
-    idle: list[Connection] = field(default_factory=list)
+    idle: list[UpstreamConnection] = field(default_factory=list)
     in_flight: int = 0
     failures: int = 0
-    out_until: float = 0.0
+    ejected_until: float = 0.0
 
-    def is_out(self, now: float) -> bool:
+    def is_ejected(self, now: float) -> bool:
         """Tell whether it is left out at present."""
-        return now < self.out_until
+        return now < self.ejected_until
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """It answered: whatever was held against it is forgotten."""
         self.failures = 0
 
-    def failed(self, *, at_once: bool) -> float:
+    def record_failure(self, *, at_once: bool) -> float:
         """Count a failure; return for how long it is left out, 0 where it stays."""
-        self.failures = max(self.failures + 1, _FAILURES if at_once else 0)
-        over = self.failures - _FAILURES
+        self.failures = max(self.failures + 1, _EJECT_AFTER_FAILURES if at_once else 0)
+        over = self.failures - _EJECT_AFTER_FAILURES
         if over < 0:
             return 0.0
-        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * (1 << min(over, 8)))
-        self.out_until = time.monotonic() + pause
-        return pause
+        duration = min(_MAX_EJECTION_SECONDS, _MIN_EJECTION_SECONDS * (1 << min(over, 8)))
+        self.ejected_until = time.monotonic() + duration
+        return duration
 
 
 class Upstream:
@@ -70,75 +70,62 @@ class Upstream:
         name: str,
         urls: str,
         *,
-        in_flight: int,
-        connect_seconds: float,
-        read_seconds: float,
+        max_in_flight: int,
+        connect_timeout_seconds: float,
+        read_timeout_seconds: float,
     ) -> None:
         self.name = name
         self.host_header = b""
-        self._origins = [self._origin(url) for url in urls.split(",")]
-        self._bound = in_flight
-        self._connect_seconds = connect_seconds
-        self._read_seconds = read_seconds
+        self._endpoints = [self._parse_endpoint(url) for url in urls.split(",")]
+        self._max_in_flight = max_in_flight
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._read_timeout_seconds = read_timeout_seconds
         self._replicas: list[Replica] = []
         self._resolved_at = float("-inf")
         self._resolving: asyncio.Task[None] | None = None
-        self._under_way = 0
+        self._in_flight = 0
         self._gauge = IN_FLIGHT.labels(name)
-        self._gauge.set_function(lambda: self._under_way)
+        self._gauge.set_function(lambda: self._in_flight)
 
-    async def take(self, refused: Replica | None = None) -> tuple[Replica, Connection]:
+    async def acquire(self, exclude: Replica | None = None) -> tuple[Replica, UpstreamConnection]:
         """Return a replica and a connection to it; `refused` only where there is no other.
 
         A replica that cannot be connected to is passed over: nothing was sent to it yet.
         Raises Unavailable beyond the bound, Lost where nothing could be connected to.
         """
-        if self._under_way >= self._bound:
-            raise Unavailable("A part of the service is busy. Please try again.")
-        self._under_way += 1
+        if self._in_flight >= self._max_in_flight:
+            raise Unavailable("The service is busy. Please try again in a moment.")
+        self._in_flight += 1
         try:
-            replica = await self._choose(refused)
+            replica = await self._select_after_refresh(exclude)
             try:
-                connection = self._idle(replica) or await self._connect(replica)
-            except Lost:
-                replica = await self._choose(replica)
-                connection = self._idle(replica) or await self._connect(replica)
+                connection = self._pop_idle(replica) or await self._connect(replica)
+            except UpstreamDisconnected:
+                replica = await self._select_after_refresh(replica)
+                connection = self._pop_idle(replica) or await self._connect(replica)
         except BaseException:
-            self._under_way -= 1
+            self._in_flight -= 1
             raise
         replica.in_flight += 1
         return replica, connection
 
-    def take_now(self) -> tuple[Replica, Connection] | None:
-        """Like `take`, where that has to wait for nothing; None where it would, or would raise."""
-        now = time.monotonic()
-        if self._under_way >= self._bound or now - self._resolved_at > _RESOLVED_SECONDS:
-            return None
-        replica = self._pick(None, now)
-        connection = self._idle(replica)
-        if connection is None:
-            return None
-        self._under_way += 1
-        replica.in_flight += 1
-        return replica, connection
-
-    def give_back(self, replica: Replica, connection: Connection) -> None:
+    def release(self, replica: Replica, connection: UpstreamConnection) -> None:
         """End what `take` began; a connection whose answer is not whole is dropped."""
-        self._under_way -= 1
+        self._in_flight -= 1
         replica.in_flight -= 1
         if connection.is_reusable():
             connection.idle_since = time.monotonic()
             replica.idle.append(connection)
         else:
-            connection.drop()
+            connection.abort()
 
-    def failed(self, replica: Replica, *, at_once: bool = False) -> None:
+    def record_failure(self, replica: Replica, *, at_once: bool = False) -> None:
         """Count a failure against a replica."""
-        pause = replica.failed(at_once=at_once)
-        if pause:
+        duration = replica.record_failure(at_once=at_once)
+        if duration:
             EJECTIONS.labels(self.name).inc()
             log.warning(
-                "upstream.left_out", upstream=self.name, port=replica.port, seconds=round(pause)
+                "upstream.ejected", upstream=self.name, port=replica.port, seconds=round(duration)
             )
 
     def close(self) -> None:
@@ -147,43 +134,45 @@ class Upstream:
             self._resolving.cancel()
         for replica in self._replicas:
             for connection in replica.idle:
-                connection.drop()
+                connection.abort()
 
-    async def _choose(self, refused: Replica | None) -> Replica:
+    async def _select_after_refresh(self, exclude: Replica | None) -> Replica:
         now = time.monotonic()
-        if now - self._resolved_at > _RESOLVED_SECONDS:
+        if now - self._resolved_at > _DNS_TTL_SECONDS:
             await self._refresh(now)
-        return self._pick(refused, now)
+        return self._select(exclude, now)
 
-    def _pick(self, refused: Replica | None, now: float) -> Replica:
+    def _select(self, exclude: Replica | None, now: float) -> Replica:
         replicas = self._replicas
         if len(replicas) == 1:
             return replicas[0]
-        usable = [one for one in replicas if one is not refused and not one.is_out(now)]
+        usable = [one for one in replicas if one is not exclude and not one.is_ejected(now)]
         if not usable:
-            others = [one for one in replicas if one is not refused] or replicas
-            return min(others, key=lambda one: one.out_until)
+            others = [one for one in replicas if one is not exclude] or replicas
+            return min(others, key=lambda one: one.ejected_until)
         return min(usable, key=lambda one: one.in_flight)
 
-    def _idle(self, replica: Replica) -> Connection | None:
-        since = time.monotonic() - _KEPT_SECONDS
+    def _pop_idle(self, replica: Replica) -> UpstreamConnection | None:
+        since = time.monotonic() - _KEEPALIVE_EXPIRY_SECONDS
         while replica.idle:
             connection = replica.idle.pop()
             if connection.idle_since > since and connection.is_alive():
                 return connection
-            connection.drop()
+            connection.abort()
         return None
 
-    async def _connect(self, replica: Replica) -> Connection:
+    async def _connect(self, replica: Replica) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with asyncio.timeout(self._connect_timeout_seconds):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self._read_seconds), replica.host, replica.port
+                    lambda: UpstreamConnection(loop, self._read_timeout_seconds),
+                    replica.host,
+                    replica.port,
                 )
         except OSError as error:  # a time-out is one of them
-            self.failed(replica, at_once=True)
-            raise Lost(f"cannot connect: {type(error).__name__}") from None
+            self.record_failure(replica, at_once=True)
+            raise UpstreamDisconnected(f"cannot connect: {type(error).__name__}") from None
         return connection
 
     async def _refresh(self, now: float) -> None:
@@ -195,12 +184,12 @@ class Upstream:
             await asyncio.shield(self._resolving)
         if not self._replicas:
             self._resolved_at = float("-inf")
-            raise Lost("its name has no address")
+            raise UpstreamDisconnected("its name has no address")
 
     async def _resolve(self) -> None:
         known = {(one.host, one.port): one for one in self._replicas}
         found: dict[tuple[str, int], Replica] = {}
-        for host, port in self._origins:
+        for host, port in self._endpoints:
             for address in await _addresses(host, port):
                 key = (address, port)
                 found[key] = known.get(key) or Replica(address, port)
@@ -209,11 +198,11 @@ class Upstream:
         for key, replica in known.items():
             if key not in found:
                 for connection in replica.idle:
-                    connection.drop()
+                    connection.abort()
                 replica.idle.clear()
         self._replicas = list(found.values())
 
-    def _origin(self, url: str) -> tuple[str, int]:
+    def _parse_endpoint(self, url: str) -> tuple[str, int]:
         parts = urlsplit(url.strip())
         if parts.scheme != "http" or not parts.hostname:
             raise SettingsError(f"setting {self.name.upper()}_URL: http://host:port is needed")

@@ -1,4 +1,4 @@
-"""A socket's client that decides over every byte it sends."""
+"""A WebSocket client that controls every byte."""
 
 import asyncio
 import json
@@ -20,18 +20,18 @@ TEXT, PING, PONG, CLOSE = 1, 9, 10, 8
 
 
 @dataclass
-class Peer:
-    """One connection. Pings are answered unless it is told not to."""
+class RawSocketClient:
+    """One connection. Answers pings unless `answers_pings` is false."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     answers_pings: bool = True
 
     @staticmethod
-    def framed(
+    def encode_frame(
         payload: bytes, opcode: int = TEXT, *, is_last: bool = True, is_masked: bool = True
     ) -> bytes:
-        """Return a frame as RFC 6455 wants a client's, or not."""
+        """Return an encoded frame (RFC 6455), unmasked if `is_masked` is false."""
         mask = os.urandom(4) if is_masked else b""
         first = (0x80 if is_last else 0) | opcode
         bit = 0x80 if is_masked else 0
@@ -48,7 +48,7 @@ class Peer:
         return head + mask + payload
 
     async def send(self, *frames: bytes) -> None:
-        """Send bytes; a gateway that has closed is no error here."""
+        """Send bytes. A closed connection is not an error."""
         try:
             for frame in frames:
                 self.writer.write(frame)
@@ -56,49 +56,49 @@ class Peer:
         except ConnectionError:
             pass
 
-    async def say(self, **frame: Any) -> None:
-        await self.send(self.framed(json.dumps(frame).encode()))
+    async def send_json(self, **frame: Any) -> None:
+        await self.send(self.encode_frame(json.dumps(frame).encode()))
 
-    async def frame(self) -> tuple[int, bytes]:
+    async def receive_frame(self) -> tuple[int, bytes]:
         """Return the next frame's opcode and payload."""
         async with asyncio.timeout(10):
             first, second = await self.reader.readexactly(2)
             length = second & 127
             if length > 125:
-                wide = 2 if length == 126 else 8
-                length = int.from_bytes(await self.reader.readexactly(wide), "big")
+                length_bytes = 2 if length == 126 else 8
+                length = int.from_bytes(await self.reader.readexactly(length_bytes), "big")
             return first & 15, await self.reader.readexactly(length)
 
-    async def next(self) -> dict[str, Any]:
+    async def receive_json(self) -> dict[str, Any]:
         """Return the next text frame."""
         while True:
-            opcode, payload = await self.frame()
+            opcode, payload = await self.receive_frame()
             if opcode == PING and self.answers_pings:
-                await self.send(self.framed(payload, PONG))
+                await self.send(self.encode_frame(payload, PONG))
             elif opcode == TEXT:
                 found: dict[str, Any] = json.loads(payload)
                 return found
             elif opcode == CLOSE:
                 raise ConnectionError(f"closed {int.from_bytes(payload[:2], 'big')}")
 
-    async def closed(self) -> int:
-        """Read on until the close frame and return its code."""
+    async def wait_closed(self) -> int:
+        """Read until the close frame and return its code."""
         while True:
-            opcode, payload = await self.frame()
+            opcode, payload = await self.receive_frame()
             if opcode == CLOSE:
-                await self.send(self.framed(payload, CLOSE))
+                await self.send(self.encode_frame(payload, CLOSE))
                 return int.from_bytes(payload[:2], "big")
 
 
-Dial = Callable[..., AbstractAsyncContextManager[Peer]]
+OpenSocket = Callable[..., AbstractAsyncContextManager[RawSocketClient]]
 
 
 @pytest.fixture
-def dial(gateway: Any, issuer: TokenIssuer) -> Dial:
-    """Connect; as `user_id` where one is given, and then greeted already."""
+def open_socket(gateway: Any, issuer: TokenIssuer) -> OpenSocket:
+    """Open a socket, authenticated if `user_id` is given."""
 
     @asynccontextmanager
-    async def dialled(
+    async def open_connection(
         user_id: UUID | None = None, *, source: str = "127.0.0.1", port: int | None = None
     ) -> Any:
         reader, writer = await asyncio.open_connection(
@@ -115,25 +115,25 @@ def dial(gateway: Any, issuer: TokenIssuer) -> Dial:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             assert b" 101 " in head
-            peer = Peer(reader, writer)
+            peer = RawSocketClient(reader, writer)
             if user_id is not None:
-                assert (await peer.next())["type"] == "auth_success"
+                assert (await peer.receive_json())["type"] == "auth_success"
             yield peer
         finally:
             writer.transport.abort()
 
-    return dialled
+    return open_connection
 
 
 @pytest.fixture
-def happen(gateway: Any) -> Callable[[Event], Any]:
-    """Hand an event to the gateway as its broker would; return the event's id."""
+def publish_event(gateway: Any) -> Callable[[Event], Any]:
+    """Deliver an event to the gateway as its broker would; return the event id."""
 
-    async def happened(event: Event) -> str:
+    async def publish(event: Event) -> str:
         event_id = new_id()
         for subscription in gateway.service.subscriptions:
             if subscription.event is type(event):
                 await subscription.handle(event, MessageContext(subscription.queue, event_id))
         return str(event_id)
 
-    return happened
+    return publish

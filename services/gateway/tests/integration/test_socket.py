@@ -1,4 +1,4 @@
-"""The socket, every row of its contract, over real connections."""
+"""The WebSocket contract over real connections."""
 
 import asyncio
 import json
@@ -32,11 +32,11 @@ async def _next(socket: ClientConnection, seconds: float = 5) -> dict[str, Any]:
         return frame
 
 
-async def _say(socket: ClientConnection, **frame: Any) -> None:
+async def _send(socket: ClientConnection, **frame: Any) -> None:
     await socket.send(json.dumps(frame))
 
 
-async def _closed(socket: ClientConnection, seconds: float = 8) -> int | None:
+async def _wait_closed(socket: ClientConnection, seconds: float = 8) -> int | None:
     async with asyncio.timeout(seconds):
         try:
             while True:
@@ -52,7 +52,7 @@ def _open(gateway: Any, issuer: TokenIssuer, user_id: UUID, **claims: Any) -> An
     )
 
 
-async def _happen(gateway: Any, event: Event) -> UUID:
+async def _publish(gateway: Any, event: Event) -> UUID:
     event_id = new_id()
     for subscription in gateway.service.subscriptions:
         if subscription.event is type(event):
@@ -60,7 +60,7 @@ async def _happen(gateway: Any, event: Event) -> UUID:
     return event_id
 
 
-def _judged(user_id: UUID) -> SessionJudged:
+def _session_judged(user_id: UUID) -> SessionJudged:
     return SessionJudged(
         session_id=new_id(),
         user_id=user_id,
@@ -68,26 +68,26 @@ def _judged(user_id: UUID) -> SessionJudged:
     )
 
 
-@pytest.mark.parametrize("way", ["header", "subprotocol", "first frame"])
-async def test_each_way_to_authenticate_ends_in_auth_success(
-    gateway: Any, issuer: TokenIssuer, user_id: UUID, way: str
+@pytest.mark.parametrize("method", ["header", "subprotocol", "first frame"])
+async def test_every_authentication_method_returns_auth_success(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID, method: str
 ) -> None:
     token = issuer.issue(user_id)
     options: dict[str, Any] = {
         "header": {"additional_headers": {"authorization": f"Bearer {token}"}},
         "subprotocol": {"subprotocols": ["bearer", token]},
         "first frame": {},
-    }[way]
+    }[method]
     async with connect(gateway.socket_url, proxy=None, **options) as socket:
-        if way == "first frame":
-            await _say(socket, type="auth", token=token)
+        if method == "first frame":
+            await _send(socket, type="auth", token=token)
         answer = await _next(socket)
-        await _say(socket, type="ping")
+        await _send(socket, type="ping")
 
         assert answer["type"] == "auth_success"
         assert (answer["user_id"], answer["resumed"]) == (str(user_id), False)
         assert answer["expires_at"].endswith("Z")
-        assert socket.subprotocol == ("bearer" if way == "subprotocol" else None)
+        assert socket.subprotocol == ("bearer" if method == "subprotocol" else None)
         assert await _next(socket) == {"type": "pong"}
 
 
@@ -100,20 +100,20 @@ async def test_each_way_to_authenticate_ends_in_auth_success(
         {"type": "ping"},
     ],
 )
-async def test_a_failed_authentication_is_said_and_closed(
+async def test_failed_authentication_returns_error_and_closes(
     gateway: Any, frame: dict[str, Any]
 ) -> None:
     async with connect(gateway.socket_url, proxy=None) as socket:
-        await _say(socket, **frame)
+        await _send(socket, **frame)
 
         assert (await _next(socket))["type"] == "error"
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
-async def test_whoever_never_authenticates_is_closed(gateway: Any) -> None:
+async def test_socket_without_authentication_times_out(gateway: Any) -> None:
     async with connect(gateway.socket_url, proxy=None) as socket:
         assert (await _next(socket))["code"] == "auth_timeout"
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ async def test_whoever_never_authenticates_is_closed(gateway: Any) -> None:
         ("", {"origin": "https://evil.example"}, 403),
     ],
 )
-async def test_before_the_upgrade_only_queries_with_tokens_and_bad_origins_are_refused(
+async def test_handshake_rejects_token_in_query_and_foreign_origin(
     gateway: Any, path: str, headers: dict[str, str], status: int
 ) -> None:
     with pytest.raises(InvalidStatus) as refused:
@@ -134,7 +134,7 @@ async def test_before_the_upgrade_only_queries_with_tokens_and_bad_origins_are_r
     assert refused.value.response.status_code == status
 
 
-async def test_an_allowed_origin_and_the_canonical_path_connect(
+async def test_allowed_origin_and_v1_path_connect(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     url = gateway.socket_url.replace("/ws/", "/v1/ws/")
@@ -143,23 +143,23 @@ async def test_an_allowed_origin_and_the_canonical_path_connect(
         assert (await _next(socket))["type"] == "auth_success"
 
 
-async def test_frames_become_calls_in_the_persons_name(
+async def test_frames_become_service_calls_with_the_users_token(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
         question = "Why? " * 30
-        await _say(socket, type="session_start", question=question)
+        await _send(socket, type="session_start", question=question)
         started = await _next(socket)
-        await _say(socket, type="audio_uri", key="uploads/u/1.m4a")
-        await _say(socket, type="complete", duration_seconds=9)
+        await _send(socket, type="audio_uri", key="uploads/u/1.m4a")
+        await _send(socket, type="complete", duration_seconds=9)
 
         async def has_asked() -> bool:
-            return len(gateway.upstreams.asked) == 3
+            return len(gateway.upstreams.requests) == 3
 
         await wait_until(has_asked, description="three calls")
 
-    opened, confirmed, completed = gateway.upstreams.asked
+    opened, confirmed, completed = gateway.upstreams.requests
     session_id = started["session_id"]
     assert started["type"] == "session_started"
     assert json.loads(opened["body"])["title"] == question.strip()[:80]
@@ -189,56 +189,61 @@ async def test_frames_become_calls_in_the_persons_name(
         ('{"type": "ping", "x": "' + "x" * 1_100_000 + '"}', "too_large"),
     ],
 )
-async def test_a_frame_that_cannot_be_is_said_and_the_socket_stays(
+async def test_invalid_frame_returns_error_and_keeps_socket_open(
     gateway: Any, issuer: TokenIssuer, user_id: UUID, frame: str | bytes, code: str
 ) -> None:
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
         await socket.send(frame)
         answer = await _next(socket)
-        await _say(socket, type="ping")
+        await _send(socket, type="ping")
 
         assert (answer["type"], answer["code"]) == ("error", code)
         assert isinstance(answer["message"], str)
         assert await _next(socket) == {"type": "pong"}
-    assert gateway.upstreams.asked == []
+    assert gateway.upstreams.requests == []
 
 
-async def test_a_services_refusal_is_passed_on_in_its_words(
+async def test_service_error_is_forwarded_to_the_client(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
-    gateway.upstreams.refusal = (404, {"detail": "Session not found", "code": "session_not_found"})
+    gateway.upstreams.error_response = (
+        404,
+        {"detail": "Session not found", "code": "session_not_found"},
+    )
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
-        await _say(socket, type="session_start", session_id=UNKNOWN)
+        await _send(socket, type="session_start", session_id=UNKNOWN)
 
         assert await _next(socket) == {
             "type": "error", "message": "Session not found", "code": "session_not_found",
         }  # fmt: skip
 
 
-async def test_a_frame_above_four_mebibytes_closes_the_socket(
+async def test_frame_over_4_mib_closes_the_socket(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
         with suppress(ConnectionClosed):
             await socket.send("x" * (4 * 1024 * 1024 + 1))
-        assert await _closed(socket) == 1009
+        assert await _wait_closed(socket) == 1009
 
 
-async def test_a_flood_closes_the_socket(gateway: Any, issuer: TokenIssuer, user_id: UUID) -> None:
+async def test_frame_flood_closes_the_socket(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID
+) -> None:
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
         for _ in range(300):
             try:
-                await _say(socket, type="ping")
+                await _send(socket, type="ping")
             except ConnectionClosed:
                 break
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
-async def test_pushes_reach_every_socket_of_that_user_and_no_others(
+async def test_push_reaches_all_sockets_of_its_user_only(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     other_id = new_id()
@@ -250,8 +255,8 @@ async def test_pushes_reach_every_socket_of_that_user_and_no_others(
         for socket in (one, two, other):
             await _next(socket)
         transcribed = SessionTranscribed(session_id=new_id(), user_id=user_id, key="k", text="Hi.")
-        event_id = await _happen(gateway, transcribed)
-        judged_id = await _happen(gateway, _judged(user_id))
+        event_id = await _publish(gateway, transcribed)
+        judged_id = await _publish(gateway, _session_judged(user_id))
 
         for socket in (one, two):
             assert await _next(socket) == {
@@ -261,25 +266,25 @@ async def test_pushes_reach_every_socket_of_that_user_and_no_others(
             feedback = await _next(socket)
             assert feedback["event_id"] == str(judged_id)
             assert (feedback["type"], feedback["overall_score"]) == ("feedback", 70)
-        await _say(other, type="ping")
+        await _send(other, type="ping")
         assert await _next(other) == {"type": "pong"}
 
 
-async def test_a_transcript_without_a_session_is_pushed_too(
+async def test_transcript_without_session_is_pushed(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     about = {"upload_id": new_id(), "user_id": user_id, "key": "k", "text": "Hi.", "language": "en",
              "duration_seconds": 1.0, "provider": "p", "model": "m"}  # fmt: skip
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
-        await _happen(gateway, TranscriptionCompleted(**about, session_id=new_id()))
-        await _happen(gateway, TranscriptionCompleted(**about))
+        await _publish(gateway, TranscriptionCompleted(**about, session_id=new_id()))
+        await _publish(gateway, TranscriptionCompleted(**about))
 
         pushed = await _next(socket)
         assert (pushed["type"], pushed["session_id"]) == ("transcript", None)
 
 
-async def test_delivery_is_pushed_ahead_of_the_judgement_and_never_after_it(
+async def test_measured_feedback_is_pushed_before_scores_and_never_after(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     session_id = new_id()
@@ -291,8 +296,8 @@ async def test_delivery_is_pushed_ahead_of_the_judgement_and_never_after_it(
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
         for event in (heard, measured, heard, judged, measured, heard):
-            await _happen(gateway, event)
-        await _say(socket, type="ping")
+            await _publish(gateway, event)
+        await _send(socket, type="ping")
 
         pushed = [await _next(socket) for _ in range(4)]
 
@@ -305,7 +310,7 @@ async def test_delivery_is_pushed_ahead_of_the_judgement_and_never_after_it(
     assert pushed[0]["delivery"] == {"pace": {}}
 
 
-async def test_progress_is_pushed_until_the_transcript_is_there(
+async def test_progress_is_pushed_until_the_transcript_was_pushed(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     session_id = new_id()
@@ -316,10 +321,10 @@ async def test_progress_is_pushed_until_the_transcript_is_there(
     transcribed = SessionTranscribed(session_id=session_id, user_id=user_id, key="k", text="Hi.")
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
-        event_id = await _happen(gateway, progressed)
-        await _happen(gateway, transcribed)
-        await _happen(gateway, progressed)
-        await _say(socket, type="ping")
+        event_id = await _publish(gateway, progressed)
+        await _publish(gateway, transcribed)
+        await _publish(gateway, progressed)
+        await _send(socket, type="ping")
 
         pushed = [await _next(socket) for _ in range(3)]
 
@@ -330,18 +335,18 @@ async def test_progress_is_pushed_until_the_transcript_is_there(
     assert [one["type"] for one in pushed[1:]] == ["transcript", "pong"]
 
 
-async def test_who_comes_back_is_told_what_was_missed_or_that_it_is_not_known(
+async def test_reconnect_replays_missed_pushes_or_reports_a_gap(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     token = issuer.issue(user_id)
-    first = str(await _happen(gateway, _judged(user_id)))
-    missed = str(await _happen(gateway, _judged(user_id)))
+    first = str(await _publish(gateway, _session_judged(user_id)))
+    missed = str(await _publish(gateway, _session_judged(user_id)))
     async with connect(gateway.socket_url, proxy=None) as socket:
-        await _say(socket, type="auth", token=token, last_event_id=first)
+        await _send(socket, type="auth", token=token, last_event_id=first)
         resumed = await _next(socket)
         again = [await _next(socket), await _next(socket)]
     async with connect(gateway.socket_url, proxy=None) as socket:
-        await _say(socket, type="auth", token=token, last_event_id=UNKNOWN)
+        await _send(socket, type="auth", token=token, last_event_id=UNKNOWN)
         unknown = await _next(socket)
 
     assert resumed["resumed"] is True
@@ -349,7 +354,7 @@ async def test_who_comes_back_is_told_what_was_missed_or_that_it_is_not_known(
     assert unknown["resumed"] is False
 
 
-async def test_an_ended_login_closes_its_open_sockets_and_no_others(
+async def test_revoked_login_closes_its_sockets_only(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     login_id = new_id()
@@ -359,15 +364,15 @@ async def test_an_ended_login_closes_its_open_sockets_and_no_others(
     ):
         await _next(ended)
         await _next(other)
-        gateway.upstreams.ended.append(login_id)
+        gateway.upstreams.revoked_login_ids.append(login_id)
 
         assert (await _next(ended))["code"] == "login_ended"
-        assert await _closed(ended) == 1008
-        await _say(other, type="ping")
+        assert await _wait_closed(ended) == 1008
+        await _send(other, type="ping")
         assert await _next(other) == {"type": "pong"}
 
 
-async def test_an_expired_token_closes_the_socket_unless_it_was_renewed(
+async def test_expired_token_closes_the_socket_unless_renewed(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     import time
@@ -379,27 +384,25 @@ async def test_an_expired_token_closes_the_socket_unless_it_was_renewed(
     ):
         await _next(expiring)
         await _next(renewed)
-        await _say(renewed, type="auth", token=issuer.issue(user_id))
+        await _send(renewed, type="auth", token=issuer.issue(user_id))
         assert (await _next(renewed))["type"] == "auth_success"
 
         assert (await _next(expiring))["code"] == "token_expired"
-        assert await _closed(expiring) == 1008
-        await _say(renewed, type="ping")
+        assert await _wait_closed(expiring) == 1008
+        await _send(renewed, type="ping")
         assert await _next(renewed) == {"type": "pong"}
 
 
-async def test_a_socket_stays_with_its_user(
-    gateway: Any, issuer: TokenIssuer, user_id: UUID
-) -> None:
+async def test_socket_cannot_switch_user(gateway: Any, issuer: TokenIssuer, user_id: UUID) -> None:
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
-        await _say(socket, type="auth", token=issuer.issue(new_id()))
+        await _send(socket, type="auth", token=issuer.issue(new_id()))
 
         assert (await _next(socket))["code"] == "wrong_user"
-        assert await _closed(socket) == 1008
+        assert await _wait_closed(socket) == 1008
 
 
-async def test_a_user_has_so_many_sockets_and_no_more(
+async def test_sockets_per_user_are_limited(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     async with (
@@ -411,4 +414,4 @@ async def test_a_user_has_so_many_sockets_and_no_more(
         for socket in (one, two, three):
             assert (await _next(socket))["type"] == "auth_success"
         assert (await _next(four))["code"] == "too_many_sockets"
-        assert await _closed(four) == 1008
+        assert await _wait_closed(four) == 1008

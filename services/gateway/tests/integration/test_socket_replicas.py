@@ -1,4 +1,4 @@
-"""Two gateways on one RabbitMQ: a push reaches a user's sockets, whichever replica holds them."""
+"""Two gateway replicas on one RabbitMQ: pushes reach the sockets of both."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -37,26 +37,26 @@ def transport(vhost: str) -> RabbitMQTransport:
 
 @pytest.fixture
 async def second_port(gateway: Any, vhost: str) -> AsyncIterator[int]:
-    """Another replica of the gateway, with the same settings."""
-    door = listen("127.0.0.1", 0)
+    """The port of a second replica with the same settings."""
+    listener = listen("127.0.0.1", 0)
     other = build(gateway.service.settings, RabbitMQTransport(vhost))
-    async with running(other, door):
+    async with running(other, listener):
         await wait_until(
-            lambda: _is_there(other.transport), description="the second replica's broker"
+            lambda: _is_connected(other.transport), description="the second replica's broker"
         )
-        yield door.getsockname()[1]
+        yield listener.getsockname()[1]
 
 
 @pytest.fixture
 async def publisher(vhost: str) -> AsyncIterator[RabbitMQTransport]:
     transport = RabbitMQTransport(vhost)
     await transport.start(())
-    await wait_until(lambda: _is_there(transport), description="the publisher's broker")
+    await wait_until(lambda: _is_connected(transport), description="the publisher's broker")
     yield transport
     await transport.stop()
 
 
-async def _is_there(transport: Transport) -> bool:
+async def _is_connected(transport: Transport) -> bool:
     try:
         await transport.check()
     except Unavailable:
@@ -65,9 +65,11 @@ async def _is_there(transport: Transport) -> bool:
 
 
 async def _publish(transport: RabbitMQTransport, user_id: UUID) -> str:
-    """Publish feedback that only `user_id` may see; return the event's id."""
+    """Publish feedback for `user_id`; return the event id."""
     event = SessionJudged(
-        session_id=new_id(), user_id=user_id, feedback={"session_id": "s", "canary": str(user_id)}
+        session_id=new_id(),
+        user_id=user_id,
+        feedback={"session_id": "s", "status": "ready", "transcript": str(user_id)},
     )
     event_id = new_id()
     envelope = Envelope.wrap(
@@ -78,13 +80,13 @@ async def _publish(transport: RabbitMQTransport, user_id: UUID) -> str:
     return str(event_id)
 
 
-async def test_every_socket_gets_all_that_is_its_users_on_every_replica_and_nothing_else(
-    gateway: Any, second_port: int, publisher: RabbitMQTransport, dial: Any
+async def test_every_replica_pushes_all_events_to_their_users_only(
+    gateway: Any, second_port: int, publisher: RabbitMQTransport, open_socket: Any
 ) -> None:
     users = [new_id(), new_id()]
     async with AsyncExitStack() as stack:
         peers = [
-            (user_id, await stack.enter_async_context(dial(user_id, port=port)))
+            (user_id, await stack.enter_async_context(open_socket(user_id, port=port)))
             for user_id in users
             for port in (gateway.port, gateway.port, second_port, second_port)
         ]
@@ -94,23 +96,27 @@ async def test_every_socket_gets_all_that_is_its_users_on_every_replica_and_noth
             published[user_id].add(await _publish(publisher, user_id))
 
         for user_id, peer in peers:
-            got = [await peer.next() for _ in range(100)]
+            got = [await peer.receive_json() for _ in range(100)]
             assert {frame["event_id"] for frame in got} == published[user_id]
-            assert {frame["canary"] for frame in got} == {str(user_id)}
+            assert {frame["transcript"] for frame in got} == {str(user_id)}
 
 
-async def test_a_phone_may_come_back_to_the_other_replica(
-    gateway: Any, second_port: int, publisher: RabbitMQTransport, dial: Any, issuer: TokenIssuer
+async def test_client_resumes_on_another_replica(
+    gateway: Any,
+    second_port: int,
+    publisher: RabbitMQTransport,
+    open_socket: Any,
+    issuer: TokenIssuer,
 ) -> None:
     user_id = new_id()
-    async with dial(user_id) as peer, dial(user_id, port=second_port) as other:
+    async with open_socket(user_id) as peer, open_socket(user_id, port=second_port) as other:
         first = await _publish(publisher, user_id)
-        assert [(await one.next())["event_id"] for one in (peer, other)] == [first, first]
-    async with dial(user_id) as still_there:
+        assert [(await one.receive_json())["event_id"] for one in (peer, other)] == [first, first]
+    async with open_socket(user_id) as still_there:
         missed = await _publish(publisher, user_id)
-        await still_there.next()
-    async with dial(port=second_port) as peer:
-        await peer.say(type="auth", token=issuer.issue(user_id), last_event_id=first)
+        await still_there.receive_json()
+    async with open_socket(port=second_port) as peer:
+        await peer.send_json(type="auth", token=issuer.issue(user_id), last_event_id=first)
 
-        assert (await peer.next())["resumed"] is True
-        assert [(await peer.next())["event_id"] for _ in range(2)] == [first, missed]
+        assert (await peer.receive_json())["resumed"] is True
+        assert [(await peer.receive_json())["event_id"] for _ in range(2)] == [first, missed]

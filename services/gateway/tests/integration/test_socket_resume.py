@@ -1,4 +1,4 @@
-"""A phone that loses the network misses no push, or is told that it may have."""
+"""Reconnecting clients miss no push, or learn that they may have."""
 
 import asyncio
 from typing import Any
@@ -13,98 +13,101 @@ from coach_common.testing.fakes import FakeTransport, TokenIssuer
 from coach_common.testing.harness import wait_until
 
 
-def _judged(user_id: UUID) -> SessionJudged:
+def _session_judged(user_id: UUID) -> SessionJudged:
     feedback = {"session_id": "s", "status": "ready"}
     return SessionJudged(session_id=new_id(), user_id=user_id, feedback=feedback)
 
 
-class Flaky(FakeTransport):
-    """A broker that can be away, and knows how often it was looked for."""
+class FlakyTransport(FakeTransport):
+    """A transport that can be down and counts its health checks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_away = False
-        self.looks = {False: 0, True: 0}
+        self.is_down = False
+        self.checks = {False: 0, True: 0}
 
     async def check(self) -> None:
-        self.looks[self.is_away] += 1
-        if self.is_away:
+        self.checks[self.is_down] += 1
+        if self.is_down:
             raise Unavailable("The message broker is not connected.")
 
 
 @pytest.fixture
-def transport() -> Flaky:
-    return Flaky()
+def transport() -> FlakyTransport:
+    return FlakyTransport()
 
 
-async def test_a_phone_that_comes_and_goes_while_events_happen_misses_none_and_sees_their_order(
-    dial: Any, happen: Any, issuer: TokenIssuer, user_id: UUID
+async def test_reconnecting_client_receives_every_event_in_order(
+    open_socket: Any, publish_event: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
-    happened: list[str] = []
+    published: list[str] = []
     is_over = asyncio.Event()
 
     async def events() -> None:
         for _ in range(80):
-            happened.append(await happen(_judged(user_id)))
+            published.append(await publish_event(_session_judged(user_id)))
             await asyncio.sleep(0.005)
         is_over.set()
 
     seen: list[str] = []
     answers: list[bool] = []
-    async with dial(user_id) as peer:
-        happened.append(await happen(_judged(user_id)))
-        seen.append((await peer.next())["event_id"])
+    async with open_socket(user_id) as peer:
+        published.append(await publish_event(_session_judged(user_id)))
+        seen.append((await peer.receive_json())["event_id"])
     task = asyncio.create_task(events())
-    while not (is_over.is_set() and seen[-1] == happened[-1]):
-        async with dial() as peer:
-            await peer.say(type="auth", token=issuer.issue(user_id), last_event_id=seen[-1])
-            answers.append((await peer.next())["resumed"])
+    while not (is_over.is_set() and seen[-1] == published[-1]):
+        async with open_socket() as peer:
+            await peer.send_json(type="auth", token=issuer.issue(user_id), last_event_id=seen[-1])
+            answers.append((await peer.receive_json())["resumed"])
             fresh: list[str] = []
-            while len(set(fresh) - set(seen)) < 5 and (fresh[-1:] or seen[-1:]) != happened[80:]:
-                fresh.append((await peer.next())["event_id"])
+            while len(set(fresh) - set(seen)) < 5 and (fresh[-1:] or seen[-1:]) != published[80:]:
+                fresh.append((await peer.receive_json())["event_id"])
         seen += [one for one in dict.fromkeys(fresh) if one not in seen]
     await task
 
     assert len(answers) > 5
     assert all(answers)
-    assert seen == happened
+    assert seen == published
 
 
-async def test_a_repeat_of_auth_on_an_open_socket_may_ask_for_what_was_missed(
-    dial: Any, happen: Any, issuer: TokenIssuer, user_id: UUID
+async def test_repeated_auth_on_an_open_socket_replays_pushes(
+    open_socket: Any, publish_event: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
-    async with dial(user_id) as peer:
-        first, second = await happen(_judged(user_id)), await happen(_judged(user_id))
-        assert [(await peer.next())["event_id"] for _ in range(2)] == [first, second]
-        await peer.say(type="auth", token=issuer.issue(user_id), last_event_id=second)
+    async with open_socket(user_id) as peer:
+        first, second = (
+            await publish_event(_session_judged(user_id)),
+            await publish_event(_session_judged(user_id)),
+        )
+        assert [(await peer.receive_json())["event_id"] for _ in range(2)] == [first, second]
+        await peer.send_json(type="auth", token=issuer.issue(user_id), last_event_id=second)
 
-        assert (await peer.next())["resumed"] is True
-        assert [(await peer.next())["event_id"] for _ in range(2)] == [first, second]
+        assert (await peer.receive_json())["resumed"] is True
+        assert [(await peer.receive_json())["event_id"] for _ in range(2)] == [first, second]
 
 
-async def test_after_the_broker_was_away_phones_are_sent_away_and_told_to_ask(
-    dial: Any,
-    happen: Any,
+async def test_broker_outage_closes_sockets_and_prevents_resume(
+    open_socket: Any,
+    publish_event: Any,
     issuer: TokenIssuer,
-    transport: Flaky,
+    transport: FlakyTransport,
     user_id: UUID,
 ) -> None:
     async def was_there() -> bool:
-        return transport.looks[False] >= looked + 3
+        return transport.checks[False] >= looked + 3
 
     async def was_missed() -> bool:
-        return transport.looks[True] > 0
+        return transport.checks[True] > 0
 
-    async with dial(user_id) as peer:
-        last = await happen(_judged(user_id))
-        await peer.next()
-        looked = transport.looks[False]
-        await wait_until(was_there, description="the hub's first looks", timeout_seconds=10)
-        transport.is_away = True
-        await wait_until(was_missed, description="a look in vain", timeout_seconds=10)
-        transport.is_away = False
+    async with open_socket(user_id) as peer:
+        last = await publish_event(_session_judged(user_id))
+        await peer.receive_json()
+        looked = transport.checks[False]
+        await wait_until(was_there, description="the first checks", timeout_seconds=10)
+        transport.is_down = True
+        await wait_until(was_missed, description="a failed check", timeout_seconds=10)
+        transport.is_down = False
 
-        assert await peer.closed() == 1012
-    async with dial() as peer:
-        await peer.say(type="auth", token=issuer.issue(user_id), last_event_id=last)
-        assert (await peer.next())["resumed"] is False
+        assert await peer.wait_closed() == 1012
+    async with open_socket() as peer:
+        await peer.send_json(type="auth", token=issuer.issue(user_id), last_event_id=last)
+        assert (await peer.receive_json())["resumed"] is False

@@ -1,14 +1,14 @@
-"""Which headers pass, and whose address counts."""
+"""Forwarded headers, client addresses and rate limit windows."""
 
 import pytest
 
 from coach_common.errors import BadRequest, PayloadTooLarge, TooManyRequests, UnsupportedMediaType
 from coach_gateway.access import TrustedProxies
-from coach_gateway.head import Head
 from coach_gateway.limits import RateLimits
+from coach_gateway.request_head import RequestHead
 
 
-def test_only_harmless_headers_pass() -> None:
+def test_internal_and_hop_by_hop_headers_are_stripped() -> None:
     headers = [
         (b"authorization", b"Bearer x"),
         (b"content-type", b"application/json"),
@@ -31,7 +31,7 @@ def test_only_harmless_headers_pass() -> None:
         (b"host", b"evil"),
     ]
 
-    assert Head.of(headers).kept == [
+    assert RequestHead.from_headers(headers).forwarded == [
         (b"authorization", b"Bearer x"),
         (b"content-type", b"application/json"),
         (b"accept", b"*/*"),
@@ -51,29 +51,29 @@ def test_only_harmless_headers_pass() -> None:
         ([(b"authorization", b"a"), (b"authorization", b"b")], BadRequest),
     ],
 )
-def test_ambiguous_or_oversized_requests_are_refused(
+def test_ambiguous_or_oversized_requests_are_rejected(
     headers: list[tuple[bytes, bytes]], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        Head.of(headers).body_length(10)
+        RequestHead.from_headers(headers).body_length(10)
 
 
-def test_an_address_is_believed_from_trusted_proxies_alone() -> None:
-    nobody, ours = TrustedProxies([]), TrustedProxies(["10.0.0.0/8"])
+def test_forwarded_address_is_used_from_trusted_proxies_only() -> None:
+    untrusted, trusted = TrustedProxies([]), TrustedProxies(["10.0.0.0/8"])
 
-    assert nobody.client_address("1.2.3.4", "6.6.6.6") == "1.2.3.4"
-    assert ours.client_address("1.2.3.4", "6.6.6.6") == "1.2.3.4"
-    assert ours.client_address("10.0.0.1", "9.9.9.9, 6.6.6.6, 10.0.0.7") == "6.6.6.6"
-    assert ours.client_address("10.0.0.1", "nonsense") == "10.0.0.1"
-    assert ours.client_address("10.0.0.1", None) == "10.0.0.1"
+    assert untrusted.client_address("1.2.3.4", "6.6.6.6") == "1.2.3.4"
+    assert trusted.client_address("1.2.3.4", "6.6.6.6") == "1.2.3.4"
+    assert trusted.client_address("10.0.0.1", "9.9.9.9, 6.6.6.6, 10.0.0.7") == "6.6.6.6"
+    assert trusted.client_address("10.0.0.1", "nonsense") == "10.0.0.1"
+    assert trusted.client_address("10.0.0.1", None) == "10.0.0.1"
 
 
-def test_a_window_that_is_used_up_says_when_it_ends() -> None:
+def test_exhausted_window_reports_its_reset_time() -> None:
     limits = RateLimits({"user": 3})
-    left = [limits.take("user", "a").remaining for _ in range(3)]
+    left = [limits.hit("user", "a").remaining for _ in range(3)]
 
     assert left == [2, 1, 0]
-    assert limits.take("user", "b").remaining == 2
+    assert limits.hit("user", "b").remaining == 2
     with pytest.raises(TooManyRequests) as refused:
-        limits.take("user", "a")
+        limits.hit("user", "a")
     assert 1 <= refused.value.retry_after_seconds <= 61

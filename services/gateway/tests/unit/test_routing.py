@@ -1,13 +1,13 @@
-"""Which paths there are, and which there are not."""
+"""Route matching."""
 
 import pytest
 
 from coach_common.errors import BadRequest, CoachError, NotFound
-from coach_gateway.routing import ROUTES, Router, WrongMethod
+from coach_gateway.routing import ROUTES, MethodNotAllowed, Router
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_every_route_is_found_under_both_forms(route: object) -> None:
+def test_route_matches_with_and_without_v1_prefix(route: object) -> None:
     path = route.path.replace("{id}", "0190-x")  # type: ignore[attr-defined]
     method = route.method  # type: ignore[attr-defined]
     for spelled in (path, f"/v1{path}", f"{path}/"):
@@ -25,13 +25,13 @@ def test_every_route_is_found_under_both_forms(route: object) -> None:
         "/sessions/a/b/c", "/upload", "/v1", "/v1/", "/ai", "/metrics/x", "/ſessions", "/auth/me ",
     ],
 )  # fmt: skip
-def test_what_is_no_route_is_none(path: str) -> None:
+def test_unknown_path_is_rejected(path: str) -> None:
     with pytest.raises((BadRequest, NotFound)):
         Router().match(path.encode(), "GET")
 
 
-def test_a_wrong_method_names_the_right_ones() -> None:
-    with pytest.raises(WrongMethod) as refused:
+def test_wrong_method_lists_allowed_methods() -> None:
+    with pytest.raises(MethodNotAllowed) as refused:
         Router().match(b"/auth/me", "POST")
 
     assert refused.value.allowed == ("DELETE", "GET", "PUT")

@@ -1,1 +1,1 @@
-"""Recordings: presigned uploads, and what really arrived."""
+"""The media service: presigned uploads, their verification, playback and deletion."""

@@ -1,4 +1,4 @@
-"""The composition root of media."""
+"""Composition root of the media service."""
 
 from datetime import timedelta
 from functools import partial
@@ -6,6 +6,7 @@ from functools import partial
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.storage import ObjectStore
@@ -24,36 +25,36 @@ def build(
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
     sessions: SessionOwnership | None = None,
-) -> Service:
-    """Put the service together; nothing runs yet."""
+) -> Service[Deps]:
+    """Build the service and its dependencies without starting anything."""
     database = Database.from_settings(settings, "media", tables.OUTBOX, tables.INBOX, clock)
-    objects = ObjectStore(settings)
-    directory = sessions or HttpSessionOwnership(settings.sessions_url)
+    object_store = ObjectStore(settings)
+    ownership = sessions or HttpSessionOwnership(settings.sessions_url)
     limits = UploadLimits(
         settings.max_audio_bytes,
         settings.max_video_bytes,
         settings.max_pending_uploads,
         timedelta(seconds=settings.sweep_seconds),
     )
-    deps = Deps(database, clock, objects, directory, limits)
-    checks = {"database": database.check, "broker": transport.check, "store": objects.check}
-    app = create_app("media", checks=checks)
-    app.state.deps = deps
+    deps = Deps(database, clock, object_store, ownership, limits)
+    checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
+    state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
+    app = create_app("media", checks=checks, state=state)
     app.state.settings = settings
-    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
     app.include_router(routes.router)
     return Service(
         name="media",
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_media",
         subscriptions=subscribe("media", deps, SUBSCRIPTIONS),
         workers={
             "sweep": partial(workers.sweep_unconfirmed_uploads, deps),
-            "removals": partial(workers.delete_objects, deps),
+            "object_deletions": partial(workers.delete_objects, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(directory.close, objects.close),
+        on_close=(ownership.close, object_store.close),
     )

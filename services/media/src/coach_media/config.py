@@ -1,4 +1,4 @@
-"""The settings of media."""
+"""Settings of the media service."""
 
 from pydantic import Field
 
@@ -8,16 +8,21 @@ MIB = 1024 * 1024
 
 
 class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings):
-    """What media reads."""
+    """Settings of the media service, without its transport."""
 
     sessions_url: str = "http://localhost:8002"
+    """Base URL of the sessions service."""
     max_audio_bytes: int = Field(default=100 * MIB, gt=0)
+    """Largest audio recording that is accepted."""
     max_video_bytes: int = Field(default=500 * MIB, gt=0)
+    """Largest video recording that is accepted."""
     max_pending_uploads: int = Field(default=1000, gt=0)
+    """Most pending uploads per user."""
     sweep_seconds: float = Field(default=20.0, gt=0)
+    """Interval of the search for uploads that the client did not confirm."""
     presign_host_from_request: bool = False
-    """Let presigned URLs carry the private host name the phone used, as the gateway tells it."""
+    """Presigned URLs use the private host of the client's request. For local development."""
 
 
 class DistributedMediaSettings(MediaSettings, RabbitMQSettings):
-    """The same, over RabbitMQ."""
+    """Settings of a media process that uses RabbitMQ."""

@@ -1,4 +1,4 @@
-"""What media does when something happens elsewhere."""
+"""Event consumers of the media service."""
 
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
@@ -13,26 +13,26 @@ from coach_media.deps import Deps
 
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
-    """Erase the person's recordings."""
+    """Delete all recordings of the user."""
     await use_cases.delete_user_data(deps, event.user_id, message)
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
-    """Erase the session's recordings."""
+    """Delete the recordings of the session."""
     await use_cases.delete_session_data(deps, event.session_id, event.user_id, event.keys, message)
 
 
 async def on_transcription_completed(
     deps: Deps, event: TranscriptionCompleted, message: MessageContext
 ) -> None:
-    """Keep the words."""
+    """Store the transcript."""
     await use_cases.record_transcript(deps, event.upload_id, event.text, message)
 
 
 async def on_transcription_failed(
     deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
-    """Keep the reason."""
+    """Store the reason of the failure."""
     await use_cases.record_transcription_failure(
         deps, event.upload_id, event.reason, is_final=not event.retryable, message=message
     )

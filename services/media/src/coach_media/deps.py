@@ -1,4 +1,4 @@
-"""What a use case of media may reach."""
+"""Dependencies of the media use cases."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,19 +11,23 @@ from coach_common.storage import ObjectStore
 
 
 class SessionOwnership(Protocol):
-    """Whose session is it? sessions knows; asked over HTTP, answered by hand in tests."""
+    """Checks who owns a session."""
 
     async def require_owner(self, session_id: UUID, *, bearer: str) -> None:
-        """Return where the session is the token's owner's; NotFound if not, Unavailable if
-        that cannot be asked."""
+        """Return if the session belongs to the user of the access token `bearer`.
+
+        Raises:
+            NotFound: If the session does not exist or belongs to another user.
+            Unavailable: If the sessions service cannot be reached.
+        """
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close the HTTP connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """The settings that use cases obey."""
+    """Limits on uploads, from the settings."""
 
     max_audio_bytes: int
     max_video_bytes: int
@@ -33,7 +37,7 @@ class UploadLimits:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database, the clock, the object store, sessions, and the limits."""
+    """Everything that a use case needs from outside."""
 
     db: Database
     clock: Clock

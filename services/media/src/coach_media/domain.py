@@ -1,9 +1,9 @@
-"""What an upload may be and do. Plain Python: no I/O, no clock, no framework."""
+"""Upload rules. Plain Python: no I/O, no clock, no framework."""
 
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -21,8 +21,12 @@ PLAYBACK_URL_SECONDS = 300
 MAGIC_BYTES_LENGTH = 64
 
 _FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
-"""How long after its URL's expiry an upload is still looked for at every sweep."""
-_GIVE_UP_AFTER = timedelta(hours=24)
+"""An upload is checked at every sweep until this long after its URL has expired."""
+_CHECK_PERIOD = timedelta(hours=24)
+"""An upload that has not arrived this long after its URL has expired is not checked again."""
+_MAX_RETRY_DELAY = timedelta(hours=1)
+_MAX_BACKOFF_EXPONENT = 12
+_MIB = 2**20
 
 EXTENSIONS_BY_MEDIA_TYPE: dict[str, tuple[str, ...]] = {
     "audio/m4a": ("m4a", "mp4"),
@@ -40,7 +44,7 @@ EXTENSIONS_BY_MEDIA_TYPE: dict[str, tuple[str, ...]] = {
     "video/quicktime": ("mov",),
     "video/webm": ("webm",),
 }
-"""The media types that are taken, each with the extensions it may have."""
+"""Accepted media types with their allowed file extensions."""
 
 _PARAMETERS = re.compile(
     r'(\s*;\s*[a-z0-9-]+=("[^"\\]{0,60}"|[a-z0-9.,+_-]{1,60}))*', re.IGNORECASE
@@ -48,7 +52,7 @@ _PARAMETERS = re.compile(
 
 
 class UploadNotFound(NotFound):
-    """No such upload, or somebody else's."""
+    """The upload does not exist or belongs to another user."""
 
     code = "recording_not_found"
 
@@ -57,22 +61,22 @@ class UploadNotFound(NotFound):
 
 
 class UploadMismatch(UnsupportedMediaType):
-    """The object in the store is not what the upload was announced as."""
+    """The stored object does not match the declared upload."""
 
     code = "not_what_it_said"
 
 
 class AlreadyLinked(Conflict):
-    """The recording belongs to another session; a link once made is never changed."""
+    """The recording is linked to another session. Links never change."""
 
     code = "linked_elsewhere"
 
     def __init__(self) -> None:
-        super().__init__("This recording already belongs to another session.")
+        super().__init__("This recording is already linked to another session.")
 
 
-class Status(StrEnum):
-    """Where an upload stands, as the contract names it."""
+class UploadStatus(StrEnum):
+    """UploadStatus of an upload, as shown by the API."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -85,7 +89,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A recording on its way into the store, or there."""
+    """A recording that a client uploads or has uploaded."""
 
     id: UUID
     user_id: UUID
@@ -96,7 +100,7 @@ class Upload:
     created_at: datetime
     url_expires_at: datetime
     session_id: UUID | None = None
-    status: Status = Status.PENDING
+    status: UploadStatus = UploadStatus.PENDING
     size_bytes: int | None = None
     etag: str | None = None
     confirmed_at: datetime | None = None
@@ -105,21 +109,50 @@ class Upload:
 
     @property
     def is_confirmed(self) -> bool:
-        """The object was confirmed; what became of it since is another matter."""
+        """True once the upload was confirmed, whatever its transcription status is."""
         return self.confirmed_at is not None
 
     def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
-        """Return when to look for the object again; None once it can be given up."""
+        """Return when to check for the object again, or None after the last check.
+
+        The interval is `sweep_interval` at first. It grows with the time since the URL expired.
+        """
         overdue = now - self.url_expires_at
         if overdue < _FREQUENT_CHECK_PERIOD:
             return now + sweep_interval
-        if overdue < _GIVE_UP_AFTER:
+        if overdue < _CHECK_PERIOD:
             return now + max(sweep_interval, overdue / 2)
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectDeletion:
+    """An object that has to be deleted from storage."""
+
+    key: str
+    due_at: datetime
+    final_attempt_at: datetime
+    """A presigned URL can store the object again until then, so it is deleted once more."""
+    attempts: int = 0
+
+    def retry(self, now: datetime) -> "ObjectDeletion":
+        """Return this deletion after a failed attempt, due again after an exponential backoff."""
+        attempts = self.attempts + 1
+        delay = min(_MAX_RETRY_DELAY, timedelta(seconds=2 ** min(attempts, _MAX_BACKOFF_EXPONENT)))
+        return replace(self, due_at=now + delay, attempts=attempts)
+
+    def schedule_final_attempt(self) -> "ObjectDeletion":
+        """Return this deletion after a successful attempt, due once more at `final_attempt_at`."""
+        return replace(self, due_at=self.final_attempt_at, attempts=0)
+
+
 def parse_media_type(content_type: str) -> str:
-    """Return the bare type, lower-case; UnsupportedType for any that is not taken."""
+    """Return the lower-case media type without its parameters.
+
+    Raises:
+        UnsupportedMediaType: If the type is not accepted.
+        InvalidInput: If the parameters are malformed.
+    """
     base, _, _ = content_type.partition(";")
     name = base.strip().lower()
     if name not in EXTENSIONS_BY_MEDIA_TYPE:
@@ -130,7 +163,7 @@ def parse_media_type(content_type: str) -> str:
 
 
 def check_extension(name: str, extension: str) -> None:
-    """Raise Invalid where a type does not have this extension."""
+    """Raise InvalidInput if the media type does not allow this extension."""
     if extension not in EXTENSIONS_BY_MEDIA_TYPE[name]:
         allowed = ", ".join(EXTENSIONS_BY_MEDIA_TYPE[name])
         raise InvalidInput(f"extension: must be one of {allowed} for {name}")
@@ -141,12 +174,30 @@ def build_object_key(user_id: UUID, at: datetime, random_hex: str, extension: st
     return f"uploads/{user_id}/{int(at.timestamp() * 1000)}_{random_hex}.{extension}"
 
 
+def format_size(size_bytes: int) -> str:
+    """Return a size for people: `100 MiB`, `1.5 MiB` or `1000 bytes`."""
+    if size_bytes < _MIB:
+        return f"{size_bytes} bytes"
+    return f"{size_bytes / _MIB:.4g} MiB"
+
+
 def validate_object(
     upload: Upload, *, size_bytes: int, content_type: str, first_bytes: bytes
 ) -> None:
-    """Raise where the object in the store is not what its upload was announced as."""
+    """Check the stored object against the declared upload.
+
+    Args:
+        upload: The upload as declared by the client.
+        size_bytes: Size of the stored object.
+        content_type: Content type of the stored object.
+        first_bytes: The first `MAGIC_BYTES_LENGTH` bytes of the stored object.
+
+    Raises:
+        PayloadTooLarge: If the object exceeds the upload's limit.
+        UploadMismatch: If the object is empty or has another size, type or content.
+    """
     if size_bytes > upload.max_bytes:
-        raise PayloadTooLarge(f"The recording is larger than {upload.max_bytes // 2**20} MiB.")
+        raise PayloadTooLarge(f"The recording is larger than {format_size(upload.max_bytes)}.")
     if size_bytes == 0:
         raise UploadMismatch("The recording is empty.")
     if upload.declared_bytes is not None and size_bytes != upload.declared_bytes:
@@ -206,11 +257,11 @@ _SIGNATURE_CHECKS: dict[str, Callable[[bytes], bool]] = {
     }[extensions[0]]
     for name, extensions in EXTENSIONS_BY_MEDIA_TYPE.items()
 }
-"""How the first bytes of each type begin (ISO 14496-12, ISO 11172-3, RIFF, EBML, Ogg, FLAC)."""
+"""File signature check per media type (ISO 14496-12, ISO 11172-3, RIFF, EBML, Ogg, FLAC)."""
 
 
 def safe_public_host(host: str) -> str:
-    """Return `host` where it can only mean this machine or a private network, else `localhost`."""
+    """Return `host` without its port if it is a loopback or private IP, else `localhost`."""
     name = host.strip().lower()
     if name.startswith("["):
         name = name[1:].partition("]")[0]

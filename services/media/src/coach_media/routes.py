@@ -1,4 +1,4 @@
-"""The routes of media: parse, call, shape."""
+"""HTTP routes of the media service."""
 
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from coach_common.http.app import RetryOnConflictRoute
-from coach_common.http.dependencies import BearerToken, CurrentUser, InjectDeps
+from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
 from coach_media import use_cases
 from coach_media.config import MediaSettings
@@ -17,52 +17,57 @@ from coach_media.schemas import (
     ConfirmUploadRequest,
     ConfirmUploadResponse,
     PlaybackUrlResponse,
-    PresignedUploadResponse,
-    PresignUploadRequest,
+    PresignRequest,
+    PresignResponse,
     UploadResponse,
 )
 
 router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflictRoute)
 
 
-def _public_endpoint(request: Request) -> str | None:
-    """Return the store's address as the phone reaches it, where the settings let it vary."""
+async def _public_endpoint(request: Request) -> str | None:
+    """Return the object storage URL for presigned URLs, or None to use the settings.
+
+    With `presign_host_from_request`, its host is the private host of the client's request.
+    """
     settings: MediaSettings = request.app.state.settings
     if not settings.presign_host_from_request or settings.s3_endpoint_url is None:
         return None
-    store = urlsplit(settings.s3_endpoint_url)
+    storage = urlsplit(settings.s3_endpoint_url)
     host = safe_public_host(request.headers.get("x-coach-public-host", ""))
-    return urlunsplit(store._replace(netloc=f"{host}:{store.port}"))
+    netloc = host if storage.port is None else f"{host}:{storage.port}"
+    return urlunsplit(storage._replace(netloc=netloc))
 
 
 def _session_id(text: str | None) -> UUID | None:
-    return None if text is None else parse_id(text, resource="Session")
+    """Return the id in `text`, or None if it is missing or empty."""
+    return parse_id(text, resource="Session") if text else None
 
 
-MediaDeps = Annotated[Deps, InjectDeps]
+MediaDeps = Annotated[Deps, inject_deps(Deps)]
 PublicEndpoint = Annotated[str | None, Depends(_public_endpoint)]
 
 
 @router.post("/s3-presign", responses={404: {}})
 async def presign_upload(
-    body: PresignUploadRequest,
+    body: PresignRequest,
     caller: CurrentUser,
     bearer: BearerToken,
     deps: MediaDeps,
     endpoint: PublicEndpoint,
-) -> PresignedUploadResponse:
-    """Return a URL that takes one PUT of this recording, straight into the object store."""
+) -> PresignResponse:
+    """Return a presigned URL for uploading a recording with HTTP PUT to object storage."""
     upload, url = await use_cases.presign_upload(
         deps,
         caller,
         content_type=body.content_type,
         extension=body.extension,
-        size_bytes=body.size,
+        size_bytes=body.size_bytes,
         session_id=_session_id(body.session_id),
         bearer=bearer,
         endpoint_url=endpoint,
     )
-    return PresignedUploadResponse(
+    return PresignResponse(
         url=url,
         key=upload.key,
         headers={"Content-Type": upload.content_type},
@@ -75,7 +80,10 @@ async def presign_upload(
 async def confirm_upload(
     body: ConfirmUploadRequest, caller: CurrentUser, bearer: BearerToken, deps: MediaDeps
 ) -> ConfirmUploadResponse:
-    """Say that the recording is there; the service looks at the object itself."""
+    """Confirm that the upload has finished.
+
+    The server verifies size and type of the stored file. May be repeated.
+    """
     upload = await use_cases.confirm_upload(
         deps, caller, key=body.key, session_id=_session_id(body.session_id), bearer=bearer
     )
@@ -84,7 +92,7 @@ async def confirm_upload(
 
 @router.get("/{upload_id}")
 async def get_upload(upload_id: str, caller: CurrentUser, deps: MediaDeps) -> UploadResponse:
-    """Return one upload, with its transcript once there is one."""
+    """Return an upload and, when available, its transcript."""
     upload = await use_cases.get_upload(deps, caller, parse_id(upload_id, resource="Recording"))
     return UploadResponse.from_domain(upload)
 
@@ -93,7 +101,7 @@ async def get_upload(upload_id: str, caller: CurrentUser, deps: MediaDeps) -> Up
 async def get_playback_url(
     upload_id: str, caller: CurrentUser, deps: MediaDeps, endpoint: PublicEndpoint
 ) -> PlaybackUrlResponse:
-    """Return a short-lived URL to play the recording back."""
+    """Return a presigned URL for playback (valid 5 minutes)."""
     url = await use_cases.presign_playback(
         deps, caller, parse_id(upload_id, resource="Recording"), endpoint_url=endpoint
     )

@@ -1,68 +1,130 @@
-"""Request and response bodies of media."""
+"""Request and response bodies of the media service."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from coach_media.domain import Upload
+from coach_media.domain import Upload, UploadStatus
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=160)]
-SessionId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+_UPLOAD_ID = "01936f5e-8c1a-7c3e-9b55-0d4c3f0a7e21"
+_SESSION_ID = "01936f5e-1f0b-7d44-8a6e-2b9a6c1d5f03"
+_USER_ID = "01936f5d-0a3c-7e10-b7f2-91c5d8e4a6b0"
+_KEY = f"uploads/{_USER_ID}/1764072000000_0a1b2c3d.m4a"
+_URL = f"https://storage.example.com/coach/{_KEY}?X-Amz-Signature=…"
+
+Key = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=160),
+    Field(description="Object key of the recording, as returned by the presign call."),
+]
+SessionId = Annotated[
+    str,
+    StringConstraints(max_length=64),
+    Field(description="Practice session of the recording. An empty string means none."),
+]
 
 
-class PresignUploadRequest(BaseModel):
-    """A recording that is about to be uploaded."""
+def _request(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(extra="ignore", json_schema_extra={"examples": [example]})
 
-    model_config = ConfigDict(extra="ignore")
+
+def _response(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+class PresignRequest(BaseModel):
+    """Upload to prepare."""
+
+    model_config = _request(
+        {
+            "content_type": "audio/m4a",
+            "extension": "m4a",
+            "size": 482133,
+            "session_id": _SESSION_ID,
+        }
+    )
 
     content_type: Annotated[str, StringConstraints(min_length=3, max_length=200)] = Field(
-        examples=["audio/m4a"]
+        description="Media type of the recording. May have parameters, such as `codecs`.",
+        examples=["audio/m4a"],
     )
     extension: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,5}$")] = Field(
-        examples=["m4a"]
+        description="File extension that belongs to the media type.", examples=["m4a"]
     )
-    size: Annotated[int, Field(strict=True, ge=1, lt=2**63)] | None = Field(
-        default=None, description="bytes"
+    size: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1, lt=2**53)] | None = Field(
+        default=None,
+        description=(
+            "Size of the recording in bytes. If given, the upload must have exactly this size. "
+            "A fraction is rounded."
+        ),
     )
     session_id: SessionId | None = None
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Declared size in whole bytes, or None."""
+        return None if self.size is None else round(self.size)
 
-class PresignedUploadResponse(BaseModel):
-    """Where and how to PUT it."""
 
-    url: str
-    key: str
+class PresignResponse(BaseModel):
+    """Presigned upload URL with the headers to send."""
+
+    model_config = _response(
+        {
+            "url": _URL,
+            "key": _KEY,
+            "method": "PUT",
+            "headers": {"Content-Type": "audio/m4a"},
+            "expires_in": 900,
+            "max_size": 104857600,
+        }
+    )
+
+    url: str = Field(description="Presigned URL for one PUT of the recording.")
+    key: str = Field(description="Object key of the recording. Send it when you confirm.")
     method: Literal["PUT"] = "PUT"
-    headers: dict[str, str]
-    expires_in: int = Field(description="seconds")
-    max_size: int = Field(description="bytes")
+    headers: dict[str, str] = Field(description="Headers that the PUT request must send.")
+    expires_in: int = Field(description="Seconds until the URL expires.")
+    max_size: int = Field(description="Largest accepted size in bytes.")
 
 
 class ConfirmUploadRequest(BaseModel):
-    """The recording is in the store."""
+    """Upload to confirm."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = _request({"key": _KEY, "session_id": _SESSION_ID})
 
     key: Key
-    uploaded_at: Annotated[int, Field(ge=0, lt=2**53)] = Field(
-        description="milliseconds since the epoch"
+    uploaded_at: float | None = Field(
+        default=None,
+        deprecated=True,
+        description="Ignored. Older apps send the time of the upload in milliseconds.",
     )
     session_id: SessionId | None = None
 
 
 class ConfirmUploadResponse(BaseModel):
-    """What is really there."""
+    """The stored file as verified by the server."""
+
+    model_config = _response(
+        {
+            "message": "Upload confirmed",
+            "key": _KEY,
+            "upload_id": _UPLOAD_ID,
+            "size": 482133,
+            "content_type": "audio/m4a",
+        }
+    )
 
     message: str
-    key: str
+    key: str = Field(description="Object key of the recording.")
     upload_id: str
-    size: int
-    content_type: str
+    size: int = Field(description="Size of the stored file in bytes.")
+    content_type: str = Field(description="Media type of the recording.")
 
     @classmethod
     def from_domain(cls, upload: Upload) -> "ConfirmUploadResponse":
-        """Shape a confirmed upload."""
+        """Build the response from a confirmed upload."""
         return cls(
             message="Upload confirmed",
             key=upload.key,
@@ -73,26 +135,41 @@ class ConfirmUploadResponse(BaseModel):
 
 
 class UploadResponse(BaseModel):
-    """An upload."""
+    """An upload and, when available, its transcript."""
+
+    model_config = _response(
+        {
+            "id": _UPLOAD_ID,
+            "key": _KEY,
+            "status": "transcribed",
+            "content_type": "audio/m4a",
+            "size": 482133,
+            "session_id": _SESSION_ID,
+            "transcript": "In my last project we had to move two services to a new database.",
+            "created_at": "2025-11-25T12:00:00Z",
+            "confirmed_at": "2025-11-25T12:00:09Z",
+            "reason": None,
+        }
+    )
 
     id: str
-    key: str
-    status: str
-    content_type: str
-    size: int | None
+    key: str = Field(description="Object key of the recording.")
+    status: UploadStatus
+    content_type: str = Field(description="Media type of the recording.")
+    size: int | None = Field(description="Size of the stored file in bytes, once confirmed.")
     session_id: str | None
     transcript: str | None
     created_at: datetime
     confirmed_at: datetime | None
-    reason: str | None
+    reason: str | None = Field(description="Why the upload or its transcription failed.")
 
     @classmethod
     def from_domain(cls, upload: Upload) -> "UploadResponse":
-        """Shape an upload."""
+        """Build the response from an upload."""
         return cls(
             id=str(upload.id),
             key=upload.key,
-            status=upload.status.value,
+            status=upload.status,
             content_type=upload.content_type,
             size=upload.size_bytes,
             session_id=None if upload.session_id is None else str(upload.session_id),
@@ -104,7 +181,9 @@ class UploadResponse(BaseModel):
 
 
 class PlaybackUrlResponse(BaseModel):
-    """A short-lived URL."""
+    """Presigned playback URL."""
 
-    url: str
-    expires_in: int = Field(description="seconds")
+    model_config = _response({"url": _URL, "expires_in": 300})
+
+    url: str = Field(description="Presigned URL for GET requests, including ranges.")
+    expires_in: int = Field(description="Seconds until the URL expires.")

@@ -1,4 +1,4 @@
-"""Every query of media: a transaction and values in, domain objects out."""
+"""Database queries of the media service. Takes a transaction and values, returns domain objects."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from sqlalchemy import (
 from coach_common.db.tables import Id
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
-from coach_media.domain import Status, Upload, UploadNotFound
+from coach_media.domain import ObjectDeletion, Upload, UploadNotFound, UploadStatus
 from coach_media.tables import OBJECT_DELETIONS, OUTBOX, TOMBSTONES, UPLOADS
 
 _RECHECK_AFTER_EXPIRY = timedelta(minutes=1)
@@ -40,28 +40,28 @@ async def add_upload(tx: Transaction, upload: Upload, *, next_check_at: datetime
             status=upload.status.value,
             created_at=upload.created_at,
             url_expires_at=upload.url_expires_at,
-            next_look_at=next_check_at,
+            next_check_at=next_check_at,
         )
     )
 
 
 async def count_pending(tx: Transaction, user_id: UUID) -> int:
-    """Return how many uploads of a person are pending."""
+    """Return the number of pending uploads of the user."""
     count: int = await tx.scalar(
         select(func.count())
         .select_from(UPLOADS)
-        .where(UPLOADS.c.user_id == user_id, UPLOADS.c.status == Status.PENDING.value)
+        .where(UPLOADS.c.user_id == user_id, UPLOADS.c.status == UploadStatus.PENDING.value)
     )
     return count
 
 
 async def get_upload(tx: Transaction, upload_id: UUID, *, user_id: UUID) -> Upload:
-    """Return the person's upload; UploadNotFound also for somebody else's."""
+    """Return the user's upload. Raises UploadNotFound if it is missing or another user's."""
     return await _get(tx, UPLOADS.c.id == upload_id, user_id)
 
 
 async def get_upload_by_key(tx: Transaction, key: str, *, user_id: UUID) -> Upload:
-    """Return the person's upload under this key; UploadNotFound also for somebody else's."""
+    """Return the user's upload with this key. Raises UploadNotFound like `get_upload`."""
     return await _get(tx, UPLOADS.c.key == key, user_id)
 
 
@@ -74,24 +74,24 @@ async def mark_confirmed(
     session_id: UUID | None,
     at: datetime,
 ) -> bool:
-    """Flip a pending upload to confirmed; tell whether this call did it."""
+    """Set a pending upload to confirmed. Returns False if it is no longer pending."""
     updated = await tx.execute(
         update(UPLOADS)
-        .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == Status.PENDING.value)
+        .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == UploadStatus.PENDING.value)
         .values(
-            status=Status.CONFIRMED.value,
+            status=UploadStatus.CONFIRMED.value,
             size_bytes=size_bytes,
             etag=etag,
             session_id=func.coalesce(UPLOADS.c.session_id, literal(session_id, Id)),
             confirmed_at=at,
-            next_look_at=None,
+            next_check_at=None,
         )
     )
     return updated.rowcount == 1
 
 
 async def mark_linked(tx: Transaction, upload: Upload, *, session_id: UUID) -> bool:
-    """Link an upload that has no session; tell whether this call did it."""
+    """Link an upload to a session. Returns False if it already has one."""
     linked = await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.session_id.is_(None))
@@ -101,33 +101,35 @@ async def mark_linked(tx: Transaction, upload: Upload, *, session_id: UUID) -> b
 
 
 async def mark_closed(
-    tx: Transaction, upload: Upload, status: Status, *, reason: str | None
+    tx: Transaction, upload: Upload, status: UploadStatus, *, reason: str | None
 ) -> bool:
-    """Flip a pending upload to rejected or expired; tell whether this call did it."""
+    """Set a pending upload to rejected or expired. Returns False if it is no longer pending."""
     updated = await tx.execute(
         update(UPLOADS)
-        .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == Status.PENDING.value)
-        .values(status=status.value, reason=reason, next_look_at=None)
+        .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == UploadStatus.PENDING.value)
+        .values(status=status.value, reason=reason, next_check_at=None)
     )
     return updated.rowcount == 1
 
 
 async def record_transcript(tx: Transaction, upload_id: UUID, text: str) -> None:
-    """Keep the words; a success beats any failure."""
+    """Store the transcript. It replaces an earlier failure."""
     await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload_id)
-        .values(transcript=text, status=Status.TRANSCRIBED.value, reason=None)
+        .values(transcript=text, status=UploadStatus.TRANSCRIBED.value, reason=None)
     )
 
 
-async def record_failure(tx: Transaction, upload_id: UUID, status: Status, reason: str) -> None:
-    """Keep why there are no words (yet): never over a success, nor over a final failure."""
+async def record_failure(
+    tx: Transaction, upload_id: UUID, status: UploadStatus, reason: str
+) -> None:
+    """Store why transcription failed. Does not replace a transcript or a final failure."""
     await tx.execute(
         update(UPLOADS)
         .where(
             UPLOADS.c.id == upload_id,
-            UPLOADS.c.status.in_([Status.CONFIRMED.value, Status.TRANSCRIBING.value]),
+            UPLOADS.c.status.in_([UploadStatus.CONFIRMED.value, UploadStatus.TRANSCRIBING.value]),
         )
         .values(status=status.value, reason=reason)
     )
@@ -136,24 +138,24 @@ async def record_failure(tx: Transaction, upload_id: UUID, status: Status, reaso
 async def list_due_checks(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Upload, datetime]]:
-    """Return pending uploads to look for, longest due first, each with the time it was due."""
+    """Return pending uploads whose check is due, oldest first, each with its due time."""
     rows = await tx.fetch_all(
         select(UPLOADS)
-        .where(UPLOADS.c.next_look_at <= now)
-        .order_by(UPLOADS.c.next_look_at)
+        .where(UPLOADS.c.next_check_at <= now)
+        .order_by(UPLOADS.c.next_check_at)
         .limit(limit)
     )
-    return [(_upload(row), row["next_look_at"]) for row in rows]
+    return [(_upload_from_row(row), row["next_check_at"]) for row in rows]
 
 
 async def claim_check(
     tx: Transaction, upload: Upload, *, due_at: datetime, next_check_at: datetime | None
 ) -> bool:
-    """Take a look that is due, so that no other replica does; tell whether this call did it."""
+    """Claim a due check and schedule the next. Returns False if another replica claimed it."""
     claimed = await tx.execute(
         update(UPLOADS)
-        .where(UPLOADS.c.id == upload.id, UPLOADS.c.next_look_at == due_at)
-        .values(next_look_at=next_check_at)
+        .where(UPLOADS.c.id == upload.id, UPLOADS.c.next_check_at == due_at)
+        .values(next_check_at=next_check_at)
     )
     return claimed.rowcount == 1
 
@@ -161,7 +163,7 @@ async def claim_check(
 async def list_uploads_by_session(
     tx: Transaction, session_id: UUID, *, keys: Sequence[str], user_id: UUID
 ) -> list[Upload]:
-    """Return a person's uploads that are linked to a session or named by key."""
+    """Return the user's uploads that are linked to the session or have one of the keys."""
     return await _list(
         tx,
         and_(
@@ -172,80 +174,81 @@ async def list_uploads_by_session(
 
 
 async def list_uploads_by_user(tx: Transaction, user_id: UUID) -> list[Upload]:
-    """Return all uploads of a person."""
+    """Return all uploads of the user."""
     return await _list(tx, UPLOADS.c.user_id == user_id)
 
 
 async def delete_uploads(tx: Transaction, uploads: Sequence[Upload]) -> None:
-    """Remove rows."""
+    """Delete the rows of these uploads."""
     await tx.execute(delete(UPLOADS).where(UPLOADS.c.id.in_([upload.id for upload in uploads])))
 
 
 async def delete_outbox_by_user(tx: Transaction, user_id: UUID) -> None:
-    """Remove what was still to be said about a person."""
+    """Delete all unpublished events of the user."""
     await tx.execute(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
 
 
 async def add_object_deletions(
     tx: Transaction, uploads: Sequence[Upload], *, now: datetime
 ) -> None:
-    """Have the objects removed now, and once more after their URLs have expired."""
+    """Schedule the objects for deletion now and again after their upload URLs have expired."""
     for upload in uploads:
-        last_at = max(now, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
+        final_attempt_at = max(now, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
         await tx.execute(
-            tx.database.insert_ignore(OBJECT_DELETIONS).values(
-                key=upload.key, due_at=now, last_at=last_at, tries=0
+            tx.dialect.insert_ignore(OBJECT_DELETIONS).values(
+                key=upload.key, due_at=now, final_attempt_at=final_attempt_at, attempts=0
             )
         )
 
 
-async def list_object_deletions(tx: Transaction, now: datetime, *, limit: int) -> list[RowMapping]:
-    """Return the objects to remove now: rows of (key, due_at, last_at, tries)."""
-    return await tx.fetch_all(
+async def list_due_object_deletions(
+    tx: Transaction, now: datetime, *, limit: int
+) -> list[ObjectDeletion]:
+    """Return the deletions that are due, oldest first."""
+    rows = await tx.fetch_all(
         select(OBJECT_DELETIONS)
         .where(OBJECT_DELETIONS.c.due_at <= now)
         .order_by(OBJECT_DELETIONS.c.due_at)
         .limit(limit)
     )
+    return [ObjectDeletion(**row) for row in rows]
 
 
 async def delete_object_deletion(tx: Transaction, key: str) -> None:
-    """The object is gone for good."""
+    """Delete the row after the final attempt."""
     await tx.execute(delete(OBJECT_DELETIONS).where(OBJECT_DELETIONS.c.key == key))
 
 
-async def postpone_object_deletion(
-    tx: Transaction, key: str, *, due_at: datetime, tries: int
-) -> None:
-    """Remove the object again later."""
+async def update_object_deletion(tx: Transaction, deletion: ObjectDeletion) -> None:
+    """Store when the next attempt is due and how many attempts have failed."""
     await tx.execute(
         update(OBJECT_DELETIONS)
-        .where(OBJECT_DELETIONS.c.key == key)
-        .values(due_at=due_at, tries=tries)
+        .where(OBJECT_DELETIONS.c.key == deletion.key)
+        .values(due_at=deletion.due_at, attempts=deletion.attempts)
     )
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Remember that this user or session is gone."""
+    """Record that this user or session was deleted."""
     await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
-    """Tell whether any of these users or sessions was deleted."""
+    """Return True if any of these users or sessions was deleted."""
     return await has_tombstone(tx, TOMBSTONES, *ids)
 
 
-async def _get(tx: Transaction, which: ColumnElement[bool], user_id: UUID) -> Upload:
-    row = await tx.fetch_one(select(UPLOADS).where(which, UPLOADS.c.user_id == user_id))
+async def _get(tx: Transaction, condition: ColumnElement[bool], user_id: UUID) -> Upload:
+    row = await tx.fetch_one(select(UPLOADS).where(condition, UPLOADS.c.user_id == user_id))
     if row is None:
         raise UploadNotFound
-    return _upload(row)
+    return _upload_from_row(row)
 
 
-async def _list(tx: Transaction, which: ColumnElement[bool]) -> list[Upload]:
-    return [_upload(row) for row in await tx.fetch_all(select(UPLOADS).where(which))]
+async def _list(tx: Transaction, condition: ColumnElement[bool]) -> list[Upload]:
+    return [_upload_from_row(row) for row in await tx.fetch_all(select(UPLOADS).where(condition))]
 
 
-def _upload(row: RowMapping) -> Upload:
+def _upload_from_row(row: RowMapping) -> Upload:
     values = {name: row[name] for name in Upload.__slots__ if name != "status"}
-    return Upload(**values, status=Status(row["status"]))
+    return Upload(**values, status=UploadStatus(row["status"]))

@@ -1,4 +1,4 @@
-"""The tables of media."""
+"""Tables of the media service."""
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, UniqueConstraint
 
@@ -32,23 +32,23 @@ UPLOADS = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("url_expires_at", UtcDateTime, nullable=False),
     Column("confirmed_at", UtcDateTime, nullable=True),
-    # When the sweep looks for the object next; none once it was found or given up.
-    Column("next_look_at", UtcDateTime, nullable=True),
+    # When the sweep checks the object next; null once the upload is no longer pending.
+    Column("next_check_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_uploads_user_id_status", "user_id", "status"),
     Index("ix_uploads_session_id", "session_id"),
-    Index("ix_uploads_next_look_at", "next_look_at"),
+    Index("ix_uploads_next_check_at", "next_check_at"),
 )
 
 OBJECT_DELETIONS = Table(
-    "removals",
+    "object_deletions",
     METADATA,
     Column("key", String(160), primary_key=True),
     Column("due_at", UtcDateTime, nullable=False),
-    # Until then a presigned URL could put the object back: look once more afterwards.
-    Column("last_at", UtcDateTime, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Index("ix_removals_due_at", "due_at"),
+    # A presigned URL can store the object again until it expires; one more deletion follows then.
+    Column("final_attempt_at", UtcDateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Index("ix_object_deletions_due_at", "due_at"),
 )
 
 OUTBOX = outbox_table(METADATA)

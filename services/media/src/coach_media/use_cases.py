@@ -1,4 +1,4 @@
-"""What people do with recordings, and what the sweep finds out about them."""
+"""Use cases of the media service: presign, confirm, play back and delete recordings."""
 
 import secrets
 from dataclasses import replace
@@ -21,12 +21,13 @@ from coach_media.domain import (
     PLAYBACK_URL_SECONDS,
     UPLOAD_URL_SECONDS,
     AlreadyLinked,
-    Status,
     Upload,
     UploadMismatch,
     UploadNotFound,
+    UploadStatus,
     build_object_key,
     check_extension,
+    format_size,
     parse_media_type,
     validate_object,
 )
@@ -37,7 +38,6 @@ UPLOADS = Counter("coach_uploads", "Uploads by outcome.", ["outcome"])
 
 _BATCH_SIZE = 50
 _FIRST_CHECK_DELAY = timedelta(seconds=5)
-_MAX_RETRY_DELAY = timedelta(hours=1)
 
 
 async def presign_upload(
@@ -51,13 +51,21 @@ async def presign_upload(
     bearer: str,
     endpoint_url: str | None,
 ) -> tuple[Upload, str]:
-    """Return a new upload and the URL that takes its one PUT."""
+    """Create an upload and return it with a presigned URL for one PUT.
+
+    Raises:
+        UnsupportedMediaType: If the media type is not accepted.
+        InvalidInput: If the media type is malformed or does not allow the extension.
+        PayloadTooLarge: If the declared size exceeds the limit.
+        NotFound: If the session does not exist or belongs to another user.
+        TooManyRequests: If the user has too many pending uploads.
+    """
     name = parse_media_type(content_type)
     check_extension(name, extension)
     limits = deps.limits
     max_bytes = limits.max_video_bytes if name.startswith("video/") else limits.max_audio_bytes
     if size_bytes is not None and size_bytes > max_bytes:
-        raise PayloadTooLarge(f"Recordings may be at most {max_bytes // 2**20} MiB.")
+        raise PayloadTooLarge(f"Recordings may be at most {format_size(max_bytes)}.")
     if session_id is not None:
         await deps.sessions.require_owner(session_id, bearer=bearer)
     now = deps.clock()
@@ -95,10 +103,16 @@ async def presign_upload(
 async def confirm_upload(
     deps: Deps, caller: Identity, *, key: str, session_id: UUID | None, bearer: str
 ) -> Upload:
-    """Confirm the caller's upload once its bytes are really in the store.
+    """Confirm an upload after verifying the stored object (size, type, first bytes).
 
-    Saying it again gives the same answer and announces nothing; a session named for an upload
-    that had none links it.
+    Idempotent: a repeated call returns the same result and emits no event. If the upload has no
+    session yet and `session_id` is given, it is linked to that session.
+
+    Raises:
+        UploadNotFound: If the key is unknown or belongs to another user, or nothing is stored.
+        AlreadyLinked: If the upload is linked to another session.
+        UploadMismatch: If the stored object does not match the declared upload.
+        PayloadTooLarge: If the stored object exceeds the limit.
     """
     async with deps.db.read_only() as tx:
         upload = await store.get_upload_by_key(tx, key, user_id=caller.user_id)
@@ -112,7 +126,11 @@ async def confirm_upload(
 
 
 async def get_upload(deps: Deps, caller: Identity, upload_id: UUID) -> Upload:
-    """Return the caller's upload."""
+    """Return the caller's upload.
+
+    Raises:
+        UploadNotFound: If it does not exist or belongs to another user.
+    """
     async with deps.db.read_only() as tx:
         return await store.get_upload(tx, upload_id, user_id=caller.user_id)
 
@@ -120,7 +138,11 @@ async def get_upload(deps: Deps, caller: Identity, upload_id: UUID) -> Upload:
 async def presign_playback(
     deps: Deps, caller: Identity, upload_id: UUID, *, endpoint_url: str | None
 ) -> str:
-    """Return a short-lived URL that plays the caller's recording."""
+    """Return a presigned URL that plays the caller's recording.
+
+    Raises:
+        UploadNotFound: If it does not exist, is not confirmed or belongs to another user.
+    """
     upload = await get_upload(deps, caller, upload_id)
     if not upload.is_confirmed:
         raise UploadNotFound
@@ -130,9 +152,11 @@ async def presign_playback(
 
 
 async def sweep_unconfirmed_uploads(deps: Deps) -> int:
-    """Look for uploads nobody confirmed; return how many were looked for.
+    """Check pending uploads that are due; return how many were due.
 
-    What arrived is confirmed, what is not what it said is rejected, what never came is expired.
+    An upload whose object has arrived is confirmed. One whose object does not match is rejected.
+    One that has not arrived by its last check is marked as expired. Several replicas may run this
+    at the same time: each due check is claimed by one of them.
     """
     now = deps.clock()
     async with deps.db.read_only() as tx:
@@ -151,7 +175,7 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> int:
         except UploadNotFound:
             if next_check_at is None:
                 await _close_upload(
-                    deps, upload, Status.EXPIRED, "The recording was not uploaded in time."
+                    deps, upload, UploadStatus.EXPIRED, "The recording was not uploaded in time."
                 )
         except CoachError as error:
             log.info("upload.rejected", upload_id=str(upload.id), code=error.code)
@@ -159,31 +183,32 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> int:
 
 
 async def delete_objects(deps: Deps) -> int:
-    """Remove what is to be removed from the store; return how many were tried."""
+    """Delete due objects from storage; return how many deletions were attempted.
+
+    A failed deletion is retried with backoff. Safe to repeat: deleting a missing object succeeds.
+    """
     now = deps.clock()
     async with deps.db.read_only() as tx:
-        rows = await store.list_object_deletions(tx, now, limit=_BATCH_SIZE)
-    for row in rows:
+        deletions = await store.list_due_object_deletions(tx, now, limit=_BATCH_SIZE)
+    for deletion in deletions:
         try:
-            await deps.object_store.delete(row["key"])
+            await deps.object_store.delete(deletion.key)
         except Unavailable:
-            tries = row["tries"] + 1
-            due_at = now + min(_MAX_RETRY_DELAY, timedelta(seconds=2**tries))
             async with deps.db.transaction() as tx:
-                await store.postpone_object_deletion(tx, row["key"], due_at=due_at, tries=tries)
+                await store.update_object_deletion(tx, deletion.retry(now))
             continue
         async with deps.db.transaction() as tx:
-            if now >= row["last_at"]:
-                await store.delete_object_deletion(tx, row["key"])
+            if now >= deletion.final_attempt_at:
+                await store.delete_object_deletion(tx, deletion.key)
             else:
-                await store.postpone_object_deletion(tx, row["key"], due_at=row["last_at"], tries=0)
-    return len(rows)
+                await store.update_object_deletion(tx, deletion.schedule_final_attempt())
+    return len(deletions)
 
 
 async def record_transcript(
     deps: Deps, upload_id: UUID, text: str, message: MessageContext
 ) -> None:
-    """Keep a recording's words."""
+    """Store the transcript of a recording. Applied once per message."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.record_transcript(tx, upload_id, text)
 
@@ -191,16 +216,19 @@ async def record_transcript(
 async def record_transcription_failure(
     deps: Deps, upload_id: UUID, reason: str, *, is_final: bool, message: MessageContext
 ) -> None:
-    """Keep why a recording has no words, or none yet."""
+    """Store why transcription failed. Applied once per message.
+
+    `is_final` false means that transcription will be retried.
+    """
     async with deps.db.transaction(deduplicate=message) as tx:
-        status = Status.FAILED if is_final else Status.TRANSCRIBING
+        status = UploadStatus.FAILED if is_final else UploadStatus.TRANSCRIBING
         await store.record_failure(tx, upload_id, status, reason)
 
 
 async def delete_session_data(
     deps: Deps, session_id: UUID, user_id: UUID, keys: list[str], message: MessageContext
 ) -> None:
-    """Remove the recordings of a session that is gone."""
+    """Delete the recordings of a deleted session. Applied once per message."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.add_tombstone(tx, session_id, at=now)
@@ -210,7 +238,7 @@ async def delete_session_data(
 
 
 async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -> None:
-    """Remove everything about a person whose account is gone."""
+    """Delete all data of a deleted user. Applied once per message."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.add_tombstone(tx, user_id, at=now)
@@ -223,10 +251,18 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
 async def _verify_and_confirm(
     deps: Deps, upload: Upload, session_id: UUID | None, *, source: str
 ) -> None:
-    """Look at the object and announce it, or reject it; UploadNotFound where it is not there."""
-    if upload.status is Status.REJECTED:
+    """Verify the stored object, then confirm or reject the upload.
+
+    `source` is `client` or `sweep`; it labels the metric.
+
+    Raises:
+        UploadNotFound: If nothing is stored under the key, or the upload has expired.
+        UploadMismatch: If the object does not match the declared upload.
+        PayloadTooLarge: If the object exceeds the limit.
+    """
+    if upload.status is UploadStatus.REJECTED:
         raise UploadMismatch(upload.reason or "The recording was rejected.")
-    if upload.status is Status.EXPIRED:
+    if upload.status is UploadStatus.EXPIRED:
         raise UploadNotFound
     try:
         first_bytes, stored = await deps.object_store.read_prefix(
@@ -242,7 +278,7 @@ async def _verify_and_confirm(
             first_bytes=first_bytes,
         )
     except CoachError as error:
-        await _close_upload(deps, upload, Status.REJECTED, str(error))
+        await _close_upload(deps, upload, UploadStatus.REJECTED, str(error))
         raise
     await _mark_confirmed(deps, upload, stored, session_id, source)
 
@@ -254,7 +290,7 @@ async def _mark_confirmed(
     async with deps.db.transaction() as tx:
         if await store.is_deleted(tx, upload.user_id, linked_session_id):
             raise UploadNotFound
-        # Phone and sweep may confirm at once: only the one that flips the row announces it.
+        # Client and sweep may confirm concurrently; only the one that updates the row emits.
         if await store.mark_confirmed(
             tx,
             upload,
@@ -275,10 +311,10 @@ async def _mark_confirmed(
                 )
             )
             UPLOADS.labels(f"confirmed_by_{source}").inc()
-            log.info("upload.confirmed", upload_id=str(upload.id), found_by=source)
+            log.info("upload.confirmed", upload_id=str(upload.id), source=source)
 
 
-async def _close_upload(deps: Deps, upload: Upload, status: Status, reason: str) -> None:
+async def _close_upload(deps: Deps, upload: Upload, status: UploadStatus, reason: str) -> None:
     now = deps.clock()
     async with deps.db.transaction() as tx:
         if await store.mark_closed(tx, upload, status, reason=reason):
@@ -287,7 +323,7 @@ async def _close_upload(deps: Deps, upload: Upload, status: Status, reason: str)
 
 
 async def _link_session(deps: Deps, caller: Identity, key: str, session_id: UUID | None) -> Upload:
-    """Return the upload as it now stands, linked to the session where one was named."""
+    """Return the current upload, linked to `session_id` if one is given."""
     async with deps.db.read_only() as tx:
         upload = await store.get_upload_by_key(tx, key, user_id=caller.user_id)
     if session_id is None or upload.session_id == session_id:

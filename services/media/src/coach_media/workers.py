@@ -1,4 +1,4 @@
-"""What media does on its own: looking for uploads nobody confirmed, removing objects."""
+"""Background workers: confirm unconfirmed uploads and delete objects from storage."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ _IDLE_SECONDS = 1.0
 
 
 async def sweep_unconfirmed_uploads(deps: Deps) -> None:
-    """Look for what is due, a bounded batch at a time."""
+    """Check due uploads in bounded batches until cancelled."""
     while True:
         try:
             checked = await use_cases.sweep_unconfirmed_uploads(deps)
@@ -21,7 +21,7 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> None:
 
 
 async def delete_objects(deps: Deps) -> None:
-    """Remove what is to be removed, a bounded batch at a time."""
+    """Delete due objects in bounded batches until cancelled."""
     while True:
         try:
             attempted = await use_cases.delete_objects(deps)

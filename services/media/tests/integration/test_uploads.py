@@ -1,4 +1,4 @@
-"""Uploads from presign to removal, against a real object store."""
+"""Uploads from presign to deletion, with a real object store."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,7 @@ M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
 
 
 def _deps(service: Service) -> Deps:
-    return service.app.state.deps  # type: ignore[attr-defined, no-any-return]
+    return service.deps
 
 
 async def _presign(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
@@ -39,15 +39,19 @@ async def _presign(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
 
 
 async def _upload(client: httpx.AsyncClient, body: bytes = M4A, **changed: Any) -> str:
-    place = (await _presign(client, **changed)).json()
-    async with httpx.AsyncClient() as phone:
-        answer = await phone.put(place["url"], content=body, headers=place["headers"])
-    assert answer.status_code == 200
-    return str(place["key"])
+    presigned = (await _presign(client, **changed)).json()
+    response = await _put(presigned, body)
+    assert response.status_code == 200
+    return str(presigned["key"])
+
+
+async def _put(presigned: dict[str, Any], body: bytes) -> httpx.Response:
+    async with httpx.AsyncClient() as client:
+        return await client.put(presigned["url"], content=body, headers=presigned["headers"])
 
 
 async def _confirm(client: httpx.AsyncClient, key: str, **body: Any) -> httpx.Response:
-    return await client.post("/upload/confirm", json={"key": key, "uploaded_at": 1, **body})
+    return await client.post("/upload/confirm", json={"key": key, **body})
 
 
 async def _object_exists(service: Service, key: str) -> bool:
@@ -82,8 +86,8 @@ async def test_confirm_emits_event_with_stored_size_and_etag(
         len(M4A),
         stored.etag,
     )
-    shown = (await client.get(f"/upload/{first.json()['upload_id']}")).json()
-    assert shown["status"] == "confirmed"
+    upload = (await client.get(f"/upload/{first.json()['upload_id']}")).json()
+    assert upload["status"] == "confirmed"
 
 
 async def test_concurrent_confirms_and_sweep_emit_one_event(
@@ -92,12 +96,12 @@ async def test_concurrent_confirms_and_sweep_emit_one_event(
     key = await _upload(client)
     clock.advance(30)
 
-    answers = await asyncio.gather(
+    _, *responses = await asyncio.gather(
         use_cases.sweep_unconfirmed_uploads(_deps(service)),
         *(_confirm(client, key) for _ in range(100)),
     )
 
-    assert {answer.text for answer in answers[1:]} == {answers[1].text}
+    assert {response.text for response in responses} == {responses[0].text}
     assert len(await emitted_events(service.database, UploadConfirmed)) == 1
 
 
@@ -117,14 +121,14 @@ async def test_sweep_confirms_unconfirmed_upload(
 async def test_missing_upload_is_checked_with_backoff_then_expires(
     service: Service, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
-    place = (await _presign(client)).json()
-    looks = 0
+    presigned = (await _presign(client)).json()
+    checks = 0
     for _ in range(200):
         clock.advance(600)
-        looks += await use_cases.sweep_unconfirmed_uploads(_deps(service))
+        checks += await use_cases.sweep_unconfirmed_uploads(_deps(service))
 
-    assert 10 < looks < 60
-    assert (await _confirm(client, place["key"])).status_code == 404
+    assert 10 < checks < 60
+    assert (await _confirm(client, presigned["key"])).status_code == 404
     assert await emitted_events(service.database, UploadConfirmed) == []
 
 
@@ -137,25 +141,22 @@ async def test_mismatching_object_is_rejected_and_deleted(
 ) -> None:
     key = await _upload(client, body)
 
-    refused = await _confirm(client, key)
+    rejected = await _confirm(client, key)
     again = await _confirm(client, key)
     await use_cases.delete_objects(_deps(service))
 
-    assert refused.status_code == status
+    assert rejected.status_code == status
     assert again.status_code in (413, 415)
     assert not await _object_exists(service, key)
     assert await emitted_events(service.database, UploadConfirmed) == []
 
 
-async def test_confirm_can_be_retried_after_upload(
-    client: httpx.AsyncClient,
-) -> None:
-    place = (await _presign(client)).json()
+async def test_confirm_can_be_retried_after_upload(client: httpx.AsyncClient) -> None:
+    presigned = (await _presign(client)).json()
 
-    early = await _confirm(client, place["key"])
-    async with httpx.AsyncClient() as phone:
-        await phone.put(place["url"], content=M4A, headers=place["headers"])
-    late = await _confirm(client, place["key"])
+    early = await _confirm(client, presigned["key"])
+    await _put(presigned, M4A)
+    late = await _confirm(client, presigned["key"])
 
     assert (early.status_code, late.status_code) == (404, 200)
 
@@ -202,11 +203,11 @@ async def test_other_users_session_cannot_be_linked(
         await _confirm(client, key, session_id=str(new_id())),
     ]
     sessions.is_down = True
-    away = await _presign(client, session_id=str(new_id()))
+    unavailable = await _presign(client, session_id=str(new_id()))
 
-    assert {answer.status_code for answer in foreign} == {404}
-    assert away.status_code == 503
-    assert away.headers["retry-after"]
+    assert {response.status_code for response in foreign} == {404}
+    assert unavailable.status_code == 503
+    assert unavailable.headers["retry-after"]
     assert await emitted_events(service.database, UploadConfirmed) == []
 
 
@@ -216,7 +217,7 @@ async def test_other_users_upload_returns_404(
     key = await _upload(client)
     upload_id = (await _confirm(client, key)).json()["upload_id"]
     async with client_for(service, headers=issuer.bearer(new_id())) as bob:
-        answers = [
+        responses = [
             await bob.get(f"/upload/{upload_id}"),
             await bob.get(f"/upload/{upload_id}/url"),
             await _confirm(bob, key),
@@ -224,7 +225,7 @@ async def test_other_users_upload_returns_404(
             await bob.get("/upload/nonsense"),
         ]
 
-    assert {(answer.status_code, answer.json()["detail"]) for answer in answers} == {
+    assert {(response.status_code, response.json()["detail"]) for response in responses} == {
         (404, "Recording not found")
     }
 
@@ -236,7 +237,8 @@ async def test_other_users_upload_returns_404(
         ({"size": 0}, 422),
         ({"size": -1}, 422),
         ({"size": 2**63}, 422),
-        ({"size": 1.5}, 422),
+        ({"size": 0.4}, 422),
+        ({"size": 1000.6}, 413),
         ({"size": "5"}, 422),
         ({"size": True}, 422),
         ({"content_type": "text/html"}, 415),
@@ -249,39 +251,103 @@ async def test_other_users_upload_returns_404(
 async def test_invalid_presign_request_is_rejected(
     client: httpx.AsyncClient, changed: dict[str, Any], status: int
 ) -> None:
-    answer = await _presign(client, **changed)
+    response = await _presign(client, **changed)
 
-    assert answer.status_code == status
-    assert isinstance(answer.json()["detail"], str)
+    assert response.status_code == status
+    assert isinstance(response.json()["detail"], str)
+
+
+@pytest.mark.parametrize("size", ["NaN", "Infinity", "-Infinity", "1e400"])
+async def test_non_finite_size_is_rejected(client: httpx.AsyncClient, size: str) -> None:
+    response = await client.post(
+        "/upload/s3-presign",
+        content=f'{{"content_type": "audio/m4a", "extension": "m4a", "size": {size}}}',
+        headers={"content-type": "application/json"},
+    )
+
+    assert response.status_code == 422
+
+
+@pytest.mark.parametrize("size", [112.0, 111.7, 112.3])
+async def test_fractional_size_is_rounded(client: httpx.AsyncClient, size: float) -> None:
+    key = await _upload(client, size=size)
+
+    confirmed = await _confirm(client, key)
+
+    assert confirmed.json()["size"] == len(M4A) == 112
+
+
+@pytest.mark.parametrize("uploaded_at", [1764072000123.45, 1, 0, -5, 1e18, None])
+async def test_confirm_ignores_uploaded_at(
+    client: httpx.AsyncClient, uploaded_at: float | None
+) -> None:
+    key = await _upload(client)
+
+    confirmed = await _confirm(client, key, uploaded_at=uploaded_at)
+
+    assert confirmed.status_code == 200
+
+
+async def test_empty_session_id_means_no_session(client: httpx.AsyncClient) -> None:
+    key = await _upload(client, session_id="")
+
+    confirmed = await _confirm(client, key, session_id="")
+
+    assert confirmed.status_code == 200
+    upload = (await client.get(f"/upload/{confirmed.json()['upload_id']}")).json()
+    assert upload["session_id"] is None
+
+
+async def test_size_limit_below_one_mebibyte_is_named_in_bytes(client: httpx.AsyncClient) -> None:
+    declared = await _presign(client, size=1001)
+    stored = await _confirm(client, await _upload(client, M4A * 20))
+
+    assert declared.json()["detail"] == "Recordings may be at most 1000 bytes."
+    assert stored.json()["detail"] == "The recording is larger than 1000 bytes."
 
 
 async def test_pending_upload_limit(client: httpx.AsyncClient) -> None:
     for _ in range(3):
         assert (await _presign(client)).status_code == 200
 
-    answer = await _presign(client)
+    response = await _presign(client)
 
-    assert answer.status_code == 429
-    assert answer.headers["retry-after"]
+    assert response.status_code == 429
+    assert response.headers["retry-after"]
 
 
 async def test_presigned_url_uses_private_request_host(client: httpx.AsyncClient) -> None:
     body = {"content_type": "audio/m4a", "extension": "m4a"}
-    for host, shown in (("10.0.2.2", "http://10.0.2.2:"), ("evil.example", "http://localhost:")):
-        answer = await client.post(
+    for host, prefix in (("10.0.2.2", "http://10.0.2.2:"), ("evil.example", "http://localhost:")):
+        response = await client.post(
             "/upload/s3-presign", json=body, headers={"x-coach-public-host": host}
         )
-        assert answer.json()["url"].startswith(shown)
+        assert response.json()["url"].startswith(prefix)
+
+
+async def test_presigned_url_has_no_port_if_the_endpoint_has_none(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    state = service.app.state  # type: ignore[attr-defined]
+    state.settings = state.settings.model_copy(update={"s3_endpoint_url": "https://storage.test"})
+
+    response = await client.post(
+        "/upload/s3-presign",
+        json={"content_type": "audio/m4a", "extension": "m4a"},
+        headers={"x-coach-public-host": "10.0.2.2"},
+    )
+
+    assert response.json()["url"].startswith("https://10.0.2.2/")
 
 
 async def test_playback_url_returns_the_recording(client: httpx.AsyncClient) -> None:
     key = await _upload(client)
     upload_id = (await _confirm(client, key)).json()["upload_id"]
 
-    place = (await client.get(f"/upload/{upload_id}/url")).json()
+    playback = (await client.get(f"/upload/{upload_id}/url")).json()
 
-    async with httpx.AsyncClient() as phone:
-        assert (await phone.get(place["url"])).content == M4A
+    async with httpx.AsyncClient() as storage:
+        assert (await storage.get(playback["url"])).content == M4A
 
 
 async def test_transcript_takes_precedence_over_failure(
@@ -294,7 +360,9 @@ async def test_transcript_takes_precedence_over_failure(
     async def status() -> str:
         return str((await client.get(f"/upload/{upload_id}")).json()["status"])
 
-    await deliver_event(service, TranscriptionFailed(**about, reason="Away.", retryable=True))
+    await deliver_event(
+        service, TranscriptionFailed(**about, reason="Unavailable.", retryable=True)
+    )
     assert await status() == "transcribing"
     await deliver_event(
         service,
@@ -308,26 +376,26 @@ async def test_transcript_takes_precedence_over_failure(
     assert (await client.get(f"/upload/{upload_id}")).json()["transcript"] == "Hello."
 
 
-@pytest.mark.parametrize("by", ["session", "key", "person"])
+@pytest.mark.parametrize("deleted_by", ["session", "key", "user"])
 async def test_object_is_deleted_again_after_upload_url_expires(
     service: Service,
     client: httpx.AsyncClient,
     user_id: UUID,
     sessions: Any,
     clock: FakeClock,
-    by: str,
+    deleted_by: str,
 ) -> None:
     session_id = new_id()
     sessions.owned.add(session_id)
     key = await _upload(client)
-    await _confirm(client, key, **({"session_id": str(session_id)} if by == "session" else {}))
-    gone = {
+    await _confirm(client, key, session_id=str(session_id) if deleted_by == "session" else None)
+    deletion = {
         "session": SessionDeleted(session_id=session_id, user_id=user_id),
         "key": SessionDeleted(session_id=session_id, user_id=user_id, keys=[key]),
-        "person": UserDeleted(user_id=user_id),
-    }[by]
+        "user": UserDeleted(user_id=user_id),
+    }[deleted_by]
 
-    await deliver_event(service, gone)
+    await deliver_event(service, deletion)
     await use_cases.delete_objects(_deps(service))
 
     assert not await _object_exists(service, key)

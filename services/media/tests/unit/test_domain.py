@@ -1,4 +1,4 @@
-"""What an upload may be."""
+"""Upload rules."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -8,9 +8,11 @@ import pytest
 from coach_common.errors import InvalidInput, UnsupportedMediaType
 from coach_media.domain import (
     EXTENSIONS_BY_MEDIA_TYPE,
+    ObjectDeletion,
     Upload,
     build_object_key,
     check_extension,
+    format_size,
     parse_media_type,
     safe_public_host,
     validate_object,
@@ -18,7 +20,7 @@ from coach_media.domain import (
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SWEEP = timedelta(seconds=20)
-STARTS = {
+SIGNATURES = {
     "m4a": b"\0\0\0\x20ftypM4A ",
     "mp4": b"\0\0\0\x20ftypisom",
     "mov": b"\0\0\0\x14ftypqt  ",
@@ -41,7 +43,7 @@ def _upload(content_type: str = "audio/m4a") -> Upload:
 def test_media_type_signatures(name: str) -> None:
     family = EXTENSIONS_BY_MEDIA_TYPE[name][0]
     iso = ("m4a", "mp4", "mov")
-    for other, start in STARTS.items():
+    for other, start in SIGNATURES.items():
         is_same = other == family or (other in iso and family in iso)
         is_same = is_same or (family == "aac" and other == "mp3")
         if is_same:
@@ -80,6 +82,33 @@ def test_object_key_format() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (1, "1 bytes"),
+        (1000, "1000 bytes"),
+        (2**20 - 1, "1048575 bytes"),
+        (2**20, "1 MiB"),
+        (3 * 2**19, "1.5 MiB"),
+        (100 * 2**20, "100 MiB"),
+    ],
+)
+def test_size_is_formatted_with_a_fitting_unit(size_bytes: int, text: str) -> None:
+    assert format_size(size_bytes) == text
+
+
+def test_failed_object_deletion_is_retried_with_capped_backoff() -> None:
+    deletion = ObjectDeletion("k", NOW, NOW)
+
+    first = deletion.retry(NOW)
+    last = deletion
+    for _ in range(2000):
+        last = last.retry(NOW)
+
+    assert (first.attempts, first.due_at) == (1, NOW + timedelta(seconds=2))
+    assert last.due_at == NOW + timedelta(hours=1)
+
+
 def test_check_schedule_backs_off_and_ends() -> None:
     upload = _upload()
     expiry = upload.url_expires_at
@@ -94,7 +123,7 @@ def test_check_schedule_backs_off_and_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "shown"),
+    ("host", "expected"),
     [
         ("10.0.2.2:8000", "10.0.2.2"),
         ("192.168.1.20", "192.168.1.20"),
@@ -108,5 +137,5 @@ def test_check_schedule_backs_off_and_ends() -> None:
         ("", "localhost"),
     ],
 )
-def test_only_private_hosts_appear_in_presigned_urls(host: str, shown: str) -> None:
-    assert safe_public_host(host) == shown
+def test_only_private_hosts_appear_in_presigned_urls(host: str, expected: str) -> None:
+    assert safe_public_host(host) == expected

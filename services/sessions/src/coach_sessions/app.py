@@ -1,8 +1,9 @@
-"""The composition root of sessions."""
+"""Composition root of sessions."""
 
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
+from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
@@ -18,19 +19,22 @@ def build(
     *,
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
-) -> Service:
-    """Put the service together; nothing runs yet."""
+) -> Service[Deps]:
+    """Build the service without starting it."""
     database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
     deps = Deps(database, clock)
-    app = create_app("sessions", checks={"database": database.check, "broker": transport.check})
-    app.state.deps = deps
-    app.state.tokens = tokens or AccessTokenVerifier.from_settings(settings)
+    app = create_app(
+        "sessions",
+        checks={"database": database.check, "broker": transport.check},
+        state=AppState(deps, tokens or AccessTokenVerifier.from_settings(settings)),
+    )
     app.include_router(routes.router)
     return Service(
         name="sessions",
         app=app,
         settings=settings,
         transport=transport,
+        deps=deps,
         database=database,
         package="coach_sessions",
         subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),

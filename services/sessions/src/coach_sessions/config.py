@@ -4,8 +4,8 @@ from coach_common.config import DatabaseSettings, RabbitMQSettings, TokenSetting
 
 
 class SessionsSettings(DatabaseSettings, TokenSettings):
-    """What sessions reads."""
+    """Settings of sessions in every profile."""
 
 
 class DistributedSessionsSettings(SessionsSettings, RabbitMQSettings):
-    """The same, over RabbitMQ."""
+    """Settings of sessions with RabbitMQ."""

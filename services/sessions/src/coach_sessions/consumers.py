@@ -1,6 +1,5 @@
-"""What sessions does when something happens elsewhere."""
+"""The event consumers of sessions."""
 
-from coach_common.clock import rfc3339
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     DeliveryMeasured,
@@ -19,12 +18,12 @@ from coach_sessions.domain import Failure, Feedback
 
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
-    """Erase everything the person had here."""
+    """Delete all data of the user."""
     await use_cases.delete_user_data(deps, event.user_id, message)
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
-    """Link the recording where it was confirmed for a session."""
+    """Link the recording if it was confirmed for a session."""
     if event.session_id is not None:
         await use_cases.link_recording(
             deps,
@@ -36,7 +35,7 @@ async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: Messa
 
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
-    """Link the recording."""
+    """Link the recording to the session."""
     await use_cases.link_recording(
         deps, key=event.key, user_id=event.user_id, session_id=event.session_id, message=message
     )
@@ -45,7 +44,7 @@ async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageCont
 async def on_transcription_completed(
     deps: Deps, event: TranscriptionCompleted, message: MessageContext
 ) -> None:
-    """Keep the words."""
+    """Save the transcript."""
     await use_cases.record_transcript(
         deps, key=event.key, user_id=event.user_id, text=event.text, message=message
     )
@@ -54,7 +53,7 @@ async def on_transcription_completed(
 async def on_transcription_failed(
     deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
-    """Keep the reason."""
+    """Save the reason."""
     await use_cases.record_transcription_failure(
         deps,
         key=event.key,
@@ -67,7 +66,7 @@ async def on_transcription_failed(
 async def on_delivery_measured(
     deps: Deps, event: DeliveryMeasured, message: MessageContext
 ) -> None:
-    """Keep the figures."""
+    """Save the delivery metrics."""
     await use_cases.record_delivery_metrics(
         deps,
         key=event.key,
@@ -81,16 +80,29 @@ async def on_delivery_measured(
 async def on_feedback_generated(
     deps: Deps, event: FeedbackGenerated, message: MessageContext
 ) -> None:
-    """Keep the judgement."""
+    """Save the feedback."""
     feedback = Feedback(
-        **event.model_dump(mode="json", exclude={"session_id", "user_id"}),
-        generated_at=rfc3339(deps.clock()),
+        overall_score=event.overall_score,
+        communication_score=event.communication_score,
+        technical_score=event.technical_score,
+        clarity_score=event.clarity_score,
+        strengths=event.strengths,
+        improvements=event.improvements,
+        detailed_feedback=event.detailed_feedback,
+        evidence=event.evidence,
+        delivery=event.delivery,
+        provider=event.provider,
+        model=event.model,
+        rubric_version=event.rubric_version,
+        generated_at=deps.clock(),
+        main_improvement=event.main_improvement,
+        star=event.star,
     )
     await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, message)
 
 
 async def on_feedback_failed(deps: Deps, event: FeedbackFailed, message: MessageContext) -> None:
-    """Keep the reason."""
+    """Save the reason."""
     failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
     await use_cases.record_feedback_failure(deps, event.session_id, event.user_id, failure, message)
 

@@ -1,4 +1,4 @@
-"""What a use case of sessions may reach."""
+"""The dependencies of the use cases."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from coach_common.db.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database and the clock."""
+    """The database and the clock that use cases work with."""
 
     db: Database
     clock: Clock

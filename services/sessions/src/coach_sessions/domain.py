@@ -1,21 +1,20 @@
-"""What an interview session is: facts that arrive in any order, and what follows from them.
+"""A practice session: facts that arrive in any order, and the state derived from them.
 
-Plain Python: no I/O, no clock, no framework. Everything shown is a function of the facts, so
-every order of arrival, with repetitions, ends in the same place.
+No I/O, no clock, no framework. The state is a function of the facts, so every order of arrival,
+with repetitions, leads to the same state.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 from coach_common.errors import NotFound
+from coach_common.events.feedback import DeliveryMetrics, EvidenceItem, MainImprovement, StarStory
 
 
 class SessionNotFound(NotFound):
-    """No such session, or somebody else's."""
+    """The session does not exist or belongs to another user."""
 
     code = "session_not_found"
 
@@ -24,7 +23,7 @@ class SessionNotFound(NotFound):
 
 
 class RecordingNotFound(NotFound):
-    """No such recording, or somebody else's."""
+    """The recording does not exist or belongs to another user."""
 
     code = "recording_not_found"
 
@@ -33,7 +32,7 @@ class RecordingNotFound(NotFound):
 
 
 class Status(StrEnum):
-    """Where a session stands, as the contract names it."""
+    """The state of a session, as the API names it."""
 
     NOT_COMPLETED = "not_completed"
     WAITING_FOR_RECORDING = "waiting_for_recording"
@@ -44,21 +43,13 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Nothing more is expected to happen by itself."""
+        """True if no further change is expected without a request."""
         return self in (Status.READY, Status.FAILED)
-
-
-_PENDING_MESSAGES = {
-    Status.NOT_COMPLETED: "This session is not completed yet. Complete it to get feedback.",
-    Status.WAITING_FOR_RECORDING: "Waiting for the recording to be uploaded.",
-    Status.TRANSCRIBING: "The recording is being transcribed.",
-    Status.SCORING: "Your answer is being scored.",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something did not work; `id` (a UUIDv7) orders failures by the time they were reported."""
+    """Why transcription or scoring failed. `id` is a UUIDv7, so it orders failures by time."""
 
     id: UUID
     reason: str
@@ -66,14 +57,17 @@ class Failure:
 
     @staticmethod
     def prevailing(one: "Failure | None", other: "Failure | None") -> "Failure | None":
-        """Return the one that counts: final beats retryable, then the later one."""
+        """Return the failure that counts: final before retryable, then the later one."""
         known = [failure for failure in (one, other) if failure is not None]
         return max(known, key=lambda failure: (failure.is_final, failure.id), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is known of one recording; `link_id` (a UUIDv7) orders links by their making."""
+    """The facts about one recording.
+
+    `linked_by_event_id` is a UUIDv7, so it orders links by the time they were made.
+    """
 
     key: str
     user_id: UUID
@@ -81,14 +75,14 @@ class Recording:
     linked_by_event_id: UUID | None = None
     transcript: str | None = None
     failure: Failure | None = None
-    delivery_metrics: dict[str, Any] | None = None
+    delivery_metrics: DeliveryMetrics | None = None
     delivery_metrics_complete: bool = True
-    """False: what the sound alone told; the figures that need the words follow with them."""
+    """False: acoustic metrics only. The complete metrics follow with the transcript."""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A judgement as ai reported it. None where a score could not be given."""
+    """Feedback as ai reported it. A score is None if it could not be determined."""
 
     overall_score: int | None
     communication_score: int | None
@@ -97,19 +91,33 @@ class Feedback:
     strengths: list[str]
     improvements: list[str]
     detailed_feedback: str
-    evidence: list[dict[str, Any]]
-    delivery: dict[str, Any]
+    evidence: list[EvidenceItem]
+    delivery: DeliveryMetrics
     provider: str
     model: str
     rubric_version: str
-    generated_at: str
-    main_improvement: dict[str, Any] | None = None
-    star: dict[str, str | None] = field(default_factory=dict)
+    generated_at: datetime
+    main_improvement: MainImprovement | None = None
+    star: StarStory = field(default_factory=StarStory)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFingerprints:
+    """A fingerprint of the last published event of each type, or None if there was none.
+
+    An event whose fingerprint is unchanged is not published again. A field has the name of its
+    event: `measured` belongs to `session.measured`.
+    """
+
+    transcribed: str | None = None
+    completed: str | None = None
+    measured: str | None = None
+    judged: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An interview session and every fact known of it."""
+    """A practice session with all its facts."""
 
     id: UUID
     user_id: UUID
@@ -123,25 +131,23 @@ class Session:
     recordings: tuple[Recording, ...] = ()
     feedback: Feedback | None = None
     failure: Failure | None = None
-    published_fingerprints: Mapping[str, str] = field(default_factory=dict)
-    """What was last told to others: `transcribed`, `completed`, `measured`, `judged`, each
-    as a fingerprint."""
+    published_fingerprints: PublishedFingerprints = field(default_factory=PublishedFingerprints)
 
     @property
     def recording(self) -> Recording | None:
-        """The one it is judged on: the first that was linked."""
+        """The recording that is scored: the first that was linked."""
         return min(
             self.recordings, key=lambda one: (str(one.linked_by_event_id), one.key), default=None
         )
 
     @property
     def audio_s3_key(self) -> str | None:
-        """The key of that recording."""
+        """The object key of the recording that is scored."""
         return None if self.recording is None else self.recording.key
 
     @property
     def transcript(self) -> str | None:
-        """The recording's words; the client's own where no recording has any."""
+        """The transcript of the recording, or the client's own if no recording has one."""
         if self.recording is not None and self.recording.transcript is not None:
             return self.recording.transcript
         if self.recording is None or self._has_failed_recording:
@@ -150,7 +156,7 @@ class Session:
 
     @property
     def status(self) -> Status:
-        """Where the session stands. A success beats a failure, whatever arrived first."""
+        """The state of the session. Feedback takes precedence over a failure."""
         if self.feedback is not None:
             return Status.READY
         if self.completed_at is None:
@@ -165,9 +171,10 @@ class Session:
 
     @property
     def has_interim_feedback(self) -> bool:
-        """How it was spoken is known while what it is worth is still being found out.
+        """True while delivery metrics are available but scoring has not finished.
 
-        Once the words are there, the rest of the figures is under way: told once, with them.
+        After the transcript has arrived this waits for the complete metrics, so that clients get
+        one push instead of two.
         """
         if self.recording is None or self.delivery_metrics is None:
             return False
@@ -176,15 +183,15 @@ class Session:
         return self.status is Status.TRANSCRIBING
 
     @property
-    def delivery_metrics(self) -> dict[str, Any] | None:
-        """How it was spoken, as far as it is known; nothing where it will have no words."""
+    def delivery_metrics(self) -> DeliveryMetrics | None:
+        """The delivery metrics so far, or None if there are none or transcription failed."""
         if self.recording is None or self._has_failed_recording:
             return None
         return self.recording.delivery_metrics
 
     @property
     def failure_reason(self) -> str | None:
-        """Why it failed, or what makes it slow, in words for the person who practised."""
+        """Why the session failed, or why it is delayed, as a sentence for the user."""
         if self.status in (Status.SCORING, Status.FAILED) and self.failure is not None:
             return self.failure.reason
         if self.status in (Status.TRANSCRIBING, Status.FAILED) and self.recording is not None:
@@ -193,36 +200,8 @@ class Session:
 
     @property
     def is_being_retried(self) -> bool:
-        """A provider is down and the work waits for its next try."""
+        """True if a try has failed and another one is scheduled."""
         return self.failure_reason is not None and not self.status.is_final
-
-    def to_feedback_view(self) -> dict[str, Any]:
-        """Return the feedback as the API shows it, whatever its state."""
-        shown: dict[str, Any] = {
-            "session_id": str(self.id),
-            "status": self.status.value,
-            "overall_score": None,
-            "communication_score": None,
-            "technical_score": None,
-            "clarity_score": None,
-            "strengths": [],
-            "improvements": [],
-            "detailed_feedback": self._status_message(),
-            "transcript": self.transcript,
-            "provider": None,
-            "model": None,
-            "rubric_version": None,
-            "evidence": [],
-            "delivery": {},
-            "main_improvement": None,
-            "star": {},
-            "generated_at": None,
-        }
-        if self.delivery_metrics is not None:
-            shown["delivery"] = self.delivery_metrics
-        if self.feedback is not None:
-            shown |= {name: getattr(self.feedback, name) for name in Feedback.__slots__}
-        return shown
 
     @property
     def _has_failed_recording(self) -> bool:
@@ -234,16 +213,13 @@ class Session:
             and recording.failure.is_final
         )
 
-    def _status_message(self) -> str:
-        if self.status is Status.FAILED:
-            return self.failure_reason or "The answer could not be scored."
-        waiting = _PENDING_MESSAGES.get(self.status, "")
-        return waiting if self.failure_reason is None else f"{waiting} {self.failure_reason}"
-
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Over all of a person's sessions; means over the scored ones, rounded to 2 digits."""
+    """Statistics over all sessions of a user.
+
+    `average` and `improvement` cover scored sessions only, rounded to 2 digits.
+    """
 
     total: int
     average: float
@@ -252,7 +228,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """What the list shows of a session."""
+    """A session as the list shows it."""
 
     id: UUID
     title: str
@@ -264,23 +240,16 @@ class SessionSummary:
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:
-    """A page of a person's sessions, newest first, and where the next one begins."""
+    """A page of a user's sessions, newest first.
+
+    `next_position` is the position of the next page, or None on the last page.
+    """
 
     sessions: list[SessionSummary]
     stats: Stats
     next_position: tuple[datetime, UUID] | None
 
 
-def format_date(at: datetime) -> str:
-    """Return `November 24, 2026`."""
-    return f"{at:%B} {at.day}, {at.year}"
-
-
-def format_duration(seconds: int | None) -> str:
-    """Return `3m 20s`, or `N/A`."""
-    return "N/A" if seconds is None else f"{seconds // 60}m {seconds % 60}s"
-
-
 def is_own_upload_key(user_id: UUID, key: str) -> bool:
-    """Tell whether an object key is one of this person's uploads."""
+    """Return whether an object key belongs to an upload of this user."""
     return key.startswith(f"uploads/{user_id}/") and ".." not in key

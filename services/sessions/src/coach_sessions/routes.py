@@ -1,29 +1,30 @@
-"""The routes of sessions: parse, call, shape."""
+"""The routes of sessions."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from coach_common.events.feedback import FeedbackView
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
-from coach_common.http.dependencies import CurrentUser, InjectDeps
+from coach_common.http.dependencies import CurrentUser, inject_deps
 from coach_common.ids import parse_id
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
+from coach_sessions.presentation import build_feedback_view
 from coach_sessions.schemas import (
     CURSOR_NAME,
     MAX_DURATION_SECONDS,
     CompleteSessionRequest,
     CreateSessionRequest,
-    FeedbackResponse,
-    SessionListResponse,
-    SessionResponse,
+    Session,
+    SessionPage,
 )
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryOnConflictRoute)
 
-SessionsDeps = Annotated[Deps, InjectDeps]
+SessionsDeps = Annotated[Deps, inject_deps(Deps)]
 
 _RETRY_AFTER_SECONDS = {
     Status.NOT_COMPLETED: 30,
@@ -36,12 +37,12 @@ _RETRY_AFTER_SECONDS = {
 @router.post("", status_code=201)
 async def create_session(
     body: CreateSessionRequest, caller: CurrentUser, deps: SessionsDeps
-) -> SessionResponse:
-    """Open an interview session."""
+) -> Session:
+    """Create a practice session."""
     session = await use_cases.create_session(
         deps, caller, title=body.title, question=body.question or None
     )
-    return SessionResponse.from_domain(session)
+    return Session.from_domain(session)
 
 
 @router.get("")
@@ -50,20 +51,20 @@ async def list_sessions(
     deps: SessionsDeps,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=100)] = None,
-) -> SessionListResponse:
-    """List the caller's sessions, newest first, with statistics over all of them."""
+) -> SessionPage:
+    """List sessions, newest first, with statistics over all sessions."""
     position = (
         None if cursor is None else decode_cursor(cursor, caller.user_id, list_name=CURSOR_NAME)
     )
     page = await use_cases.list_sessions(deps, caller, limit=limit, position=position)
-    return SessionListResponse.from_domain(page, caller.user_id)
+    return SessionPage.from_domain(page, caller.user_id)
 
 
 @router.get("/{session_id}")
-async def get_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> SessionResponse:
+async def get_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> Session:
     """Return one session."""
     session = await use_cases.get_session(deps, caller, parse_id(session_id, resource="Session"))
-    return SessionResponse.from_domain(session)
+    return Session.from_domain(session)
 
 
 @router.post("/{session_id}/complete")
@@ -73,10 +74,11 @@ async def complete_session(
     deps: SessionsDeps,
     body: CompleteSessionRequest | None = None,
     duration_seconds: Annotated[int | None, Query(ge=0, le=MAX_DURATION_SECONDS)] = None,
-) -> SessionResponse:
-    """Say that the answer is given; the feedback follows, whatever arrives first.
+) -> Session:
+    """Mark the session as completed and request feedback.
 
-    Where the query and the body disagree, the body wins.
+    May be called before the recording has been uploaded and may be repeated. Values in the body
+    override the query parameter.
     """
     completion = body or CompleteSessionRequest()
     session = await use_cases.complete_session(
@@ -89,21 +91,24 @@ async def complete_session(
         transcript=completion.transcript or None,
         audio_s3_key=completion.audio_s3_key or None,
     )
-    return SessionResponse.from_domain(session)
+    return Session.from_domain(session)
 
 
 @router.get("/{session_id}/feedback")
 async def get_feedback(
     session_id: str, caller: CurrentUser, deps: SessionsDeps, response: Response
-) -> FeedbackResponse:
-    """Return the feedback, whatever its state; `Retry-After` says when to look again."""
+) -> FeedbackView:
+    """Return the feedback in its current state.
+
+    While `status` is not `ready` or `failed`, `Retry-After` gives the polling interval.
+    """
     session = await use_cases.get_session(deps, caller, parse_id(session_id, resource="Session"))
     if not session.status.is_final:
         response.headers["retry-after"] = str(_RETRY_AFTER_SECONDS[session.status])
-    return FeedbackResponse.model_validate(session.to_feedback_view())
+    return build_feedback_view(session)
 
 
 @router.delete("/{session_id}", status_code=204)
 async def delete_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> None:
-    """Remove a session, its recording and its transcript."""
+    """Delete a session with its recordings, transcripts and feedback."""
     await use_cases.delete_session(deps, caller, parse_id(session_id, resource="Session"))

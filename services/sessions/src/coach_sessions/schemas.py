@@ -1,13 +1,15 @@
 """Request and response bodies of sessions."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from coach_common.events.feedback import FeedbackStatus
 from coach_common.http.cursor import encode_cursor
-from coach_sessions.domain import Session, SessionPage, format_date, format_duration
+from coach_sessions import domain
+from coach_sessions.presentation import format_date, format_duration
 
 MAX_DURATION_SECONDS = 24 * 3600
 CURSOR_NAME = "sessions"
@@ -16,61 +18,100 @@ Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 Question = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
 Seconds = Annotated[int, Field(ge=0, le=MAX_DURATION_SECONDS, strict=True)]
 
+_SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
+_USER_ID = "01a20c8d-0000-7000-8000-000000000001"
+_AUDIO_KEY = f"uploads/{_USER_ID}/1795521600000_0a1b2c3d.m4a"
+_QUESTION = "Tell me about a conflict with a colleague."
+
 
 class CreateSessionRequest(BaseModel):
-    """A session to open."""
+    """Practice session to create."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={"examples": [{"title": "Mock interview", "question": _QUESTION}]},
+    )
 
     title: Title
-    question: Question | None = None
+    question: Question | None = Field(default=None, description="the question to be answered")
 
 
 class CompleteSessionRequest(BaseModel):
-    """What is known when the answer is given."""
+    """Optional details of the completed answer."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={"examples": [{"duration_seconds": 95, "audio_s3_key": _AUDIO_KEY}]},
+    )
 
     duration_seconds: Seconds | None = None
-    transcript: Annotated[str, StringConstraints(max_length=100_000)] | None = None
-    audio_s3_key: Annotated[str, StringConstraints(max_length=160)] | None = None
+    transcript: Annotated[str, StringConstraints(max_length=100_000)] | None = Field(
+        default=None, description="the client's own transcript; used only without a recording"
+    )
+    audio_s3_key: Annotated[str, StringConstraints(max_length=160)] | None = Field(
+        default=None, description="object key of the recording to score"
+    )
 
 
-class SessionResponse(BaseModel):
-    """A session."""
+class Session(BaseModel):
+    """A practice session."""
 
-    id: str
-    user_id: str
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": _SESSION_ID,
+                    "user_id": _USER_ID,
+                    "title": "Mock interview",
+                    "question": _QUESTION,
+                    "transcript": "At my last job a salesman kept promising features.",
+                    "audio_s3_key": _AUDIO_KEY,
+                    "duration_seconds": 95,
+                    "overall_score": 81,
+                    "communication_score": 91,
+                    "technical_score": None,
+                    "clarity_score": 95,
+                    "status": "ready",
+                    "created_at": "2026-11-24T12:00:00Z",
+                    "updated_at": "2026-11-24T12:03:10.250000Z",
+                    "completed_at": "2026-11-24T12:02:00Z",
+                }
+            ]
+        }
+    )
+
+    id: UUID
+    user_id: UUID
     title: str
     question: str | None
-    transcript: str | None
-    audio_s3_key: str | None
+    transcript: str | None = Field(description="null until the transcript is available")
+    audio_s3_key: str | None = Field(description="object key of the recording that is scored")
     duration_seconds: int | None
     overall_score: int | None
     communication_score: int | None
     technical_score: int | None
     clarity_score: int | None
-    status: str
+    status: FeedbackStatus
     created_at: datetime
     updated_at: datetime
     completed_at: datetime | None
 
     @classmethod
-    def from_domain(cls, session: Session) -> "SessionResponse":
-        """Shape a session."""
-        feedback = session.to_feedback_view()
+    def from_domain(cls, session: domain.Session) -> "Session":
+        """Return the response for a session."""
+        feedback = session.feedback
         return cls(
-            id=str(session.id),
-            user_id=str(session.user_id),
+            id=session.id,
+            user_id=session.user_id,
             title=session.title,
             question=session.question,
             transcript=session.transcript,
             audio_s3_key=session.audio_s3_key,
             duration_seconds=session.duration_seconds,
-            overall_score=feedback["overall_score"],
-            communication_score=feedback["communication_score"],
-            technical_score=feedback["technical_score"],
-            clarity_score=feedback["clarity_score"],
+            overall_score=None if feedback is None else feedback.overall_score,
+            communication_score=None if feedback is None else feedback.communication_score,
+            technical_score=None if feedback is None else feedback.technical_score,
+            clarity_score=None if feedback is None else feedback.clarity_score,
             status=session.status.value,
             created_at=session.created_at,
             updated_at=session.updated_at,
@@ -78,40 +119,70 @@ class SessionResponse(BaseModel):
         )
 
 
-class SessionListItem(BaseModel):
+class SessionSummary(BaseModel):
     """A session in the list."""
 
-    id: str
+    id: UUID
     title: str
-    date: str = Field(examples=["November 24, 2026"])
-    duration: str = Field(examples=["3m 20s", "N/A"])
+    date: str = Field(
+        description="display string in English; programs use `created_at`",
+        examples=["November 24, 2026"],
+    )
+    duration: str = Field(
+        description="display string in English; N/A if the duration is unknown",
+        examples=["3m 20s", "N/A"],
+    )
     score: int | None
-    status: str
+    status: FeedbackStatus
     created_at: datetime
 
 
 class SessionStats(BaseModel):
-    """Over all sessions of the person; means over the scored ones."""
+    """Statistics over all sessions; averages over scored sessions only."""
 
     total: int
     average: float
-    improvement: float
+    improvement: float = Field(
+        description="mean score of the newer half minus mean score of the older half"
+    )
 
 
-class SessionListResponse(BaseModel):
+class SessionPage(BaseModel):
     """A page of sessions, newest first."""
 
-    sessions: list[SessionListItem]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "sessions": [
+                        {
+                            "id": _SESSION_ID,
+                            "title": "Mock interview",
+                            "date": "November 24, 2026",
+                            "duration": "1m 35s",
+                            "score": 81,
+                            "status": "ready",
+                            "created_at": "2026-11-24T12:00:00Z",
+                        }
+                    ],
+                    "stats": {"total": 1, "average": 81.0, "improvement": 0.0},
+                    "next_cursor": None,
+                }
+            ]
+        }
+    )
+
+    sessions: list[SessionSummary]
     stats: SessionStats
-    next_cursor: str | None
+    next_cursor: str | None = Field(description="null on the last page")
 
     @classmethod
-    def from_domain(cls, page: SessionPage, user_id: UUID) -> "SessionListResponse":
-        """Shape a page."""
+    def from_domain(cls, page: domain.SessionPage, user_id: UUID) -> "SessionPage":
+        """Return the response for a page of this user's sessions."""
         return cls(
             sessions=[
-                SessionListItem(
-                    id=str(one.id),
+                SessionSummary(
+                    id=one.id,
                     title=one.title,
                     date=format_date(one.created_at),
                     duration=format_duration(one.duration_seconds),
@@ -130,36 +201,3 @@ class SessionListResponse(BaseModel):
             if page.next_position is None
             else encode_cursor(page.next_position, user_id, list_name=CURSOR_NAME),
         )
-
-
-class MainImprovement(BaseModel):
-    """The one thing to work on, the words that show it, and how to practise it."""
-
-    text: str
-    quote: str
-    drill: str
-
-
-class FeedbackResponse(BaseModel):
-    """The feedback of a session, whatever its state; scores are null until there is a real one."""
-
-    session_id: str
-    status: Literal[
-        "not_completed", "waiting_for_recording", "transcribing", "scoring", "ready", "failed"
-    ]
-    overall_score: int | None = Field(ge=0, le=100)
-    communication_score: int | None = Field(ge=0, le=100)
-    technical_score: int | None = Field(ge=0, le=100)
-    clarity_score: int | None = Field(ge=0, le=100)
-    strengths: list[str]
-    improvements: list[str]
-    detailed_feedback: str
-    transcript: str | None
-    provider: str | None
-    model: str | None
-    rubric_version: str | None
-    evidence: list[dict[str, Any]]
-    delivery: dict[str, Any]
-    main_improvement: MainImprovement | None
-    star: dict[str, str | None]
-    generated_at: datetime | None

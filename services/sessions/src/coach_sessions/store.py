@@ -1,18 +1,21 @@
-"""Every query of sessions: a transaction and values in, domain objects out."""
+"""The queries of sessions: a transaction and values in, domain objects out."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, and_, delete, func, insert, or_, select, update
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
 
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
+from coach_common.events.feedback import DeliveryMetrics
 from coach_sessions.domain import (
     Failure,
     Feedback,
+    PublishedFingerprints,
     Recording,
     Session,
     SessionNotFound,
@@ -21,9 +24,13 @@ from coach_sessions.domain import (
 )
 from coach_sessions.tables import OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
 
+# Adapters ignore unknown keys: a row may have been written by a newer release.
+_FEEDBACK = TypeAdapter(Feedback)
+_FINGERPRINTS = TypeAdapter(PublishedFingerprints)
+
 
 async def add_session(tx: Transaction, session: Session) -> None:
-    """Store a new session."""
+    """Insert a new session."""
     await tx.execute(
         insert(SESSIONS).values(
             id=session.id,
@@ -37,7 +44,11 @@ async def add_session(tx: Transaction, session: Session) -> None:
 
 
 async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session:
-    """Return the person's session; SessionNotFound also for somebody else's."""
+    """Return the user's session.
+
+    Raises:
+        SessionNotFound: If it does not exist or belongs to another user.
+    """
     row = await tx.fetch_one(
         select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
     )
@@ -46,10 +57,8 @@ async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Se
     return _session(row, await _list_recordings(tx, session_id))
 
 
-async def find_session_for_update(
-    tx: Transaction, session_id: UUID, *, user_id: UUID
-) -> Session | None:
-    """Return the session with its row held until the commit: whoever comes next waits."""
+async def lock_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session | None:
+    """Lock the row of the user's session until the commit and return the session, or None."""
     row = await tx.fetch_one(
         select(SESSIONS)
         .where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
@@ -59,7 +68,7 @@ async def find_session_for_update(
 
 
 async def update_session(tx: Transaction, session: Session) -> None:
-    """Store what may change of a held session, and what follows from it."""
+    """Save the mutable columns of a locked session, derived ones included."""
     await tx.execute(
         update(SESSIONS).where(SESSIONS.c.id == session.id).values(**_mutable_columns(session))
     )
@@ -68,7 +77,7 @@ async def update_session(tx: Transaction, session: Session) -> None:
 async def list_sessions(
     tx: Transaction, user_id: UUID, *, limit: int, position: tuple[datetime, UUID] | None
 ) -> list[SessionSummary]:
-    """Return what the list shows, newest first."""
+    """Return one page of the user's sessions, newest first."""
     columns = SESSIONS.c
     query = select(
         columns.id,
@@ -80,8 +89,8 @@ async def list_sessions(
     ).where(columns.user_id == user_id)
     if position is not None:
         at, session_id = position
-        # Expanded: MariaDB takes a row constructor for no range at all. Forced: it thinks that
-        # reading everything newer first (`ref`) costs the same as beginning here (`range`).
+        # MariaDB does not use the index for a row constructor, so the comparison is expanded.
+        # The hint is needed because its optimizer prefers to read all newer rows first.
         query = query.where(
             columns.created_at <= at, or_(columns.created_at < at, columns.id < session_id)
         ).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
@@ -92,7 +101,10 @@ async def list_sessions(
 
 
 async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
-    """Return the statistics: `improvement` is the newer half's mean less the older half's."""
+    """Return the user's statistics.
+
+    `improvement` is the mean score of the newer half minus that of the older half.
+    """
     by_owner = SESSIONS.c.user_id == user_id
     score = SESSIONS.c.overall_score
     row = await tx.fetch_one(
@@ -115,94 +127,97 @@ async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
 async def link_recording(
     tx: Transaction, *, key: str, user_id: UUID, session_id: UUID, link_id: UUID
 ) -> None:
-    """Say which session a recording is for; a link once made is never changed."""
+    """Link a recording to a session. An existing link to another session is kept."""
     await _lock_recording(tx, key, user_id)
-    await tx.execute(
-        update(RECORDINGS)
-        .where(
-            RECORDINGS.c.key == key,
-            RECORDINGS.c.user_id == user_id,
-            or_(
-                RECORDINGS.c.session_id.is_(None),
-                and_(RECORDINGS.c.session_id == session_id, RECORDINGS.c.link_id > link_id),
-            ),
-        )
-        .values(session_id=session_id, link_id=link_id)
+    columns = RECORDINGS.c
+    is_linkable = or_(
+        columns.session_id.is_(None),
+        and_(columns.session_id == session_id, columns.linked_by_event_id > link_id),
+    )
+    await _update_recording(
+        tx,
+        key,
+        user_id,
+        {"session_id": session_id, "linked_by_event_id": link_id},
+        condition=is_linkable,
     )
 
 
 async def record_transcript(
     tx: Transaction, *, key: str, user_id: UUID, transcript: str
 ) -> UUID | None:
-    """Keep a recording's words; return the session it is linked to, if any yet."""
+    """Save the transcript of a recording. Returns the linked session's id, or None."""
     await _lock_recording(tx, key, user_id)
-    by_owner = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    await tx.execute(update(RECORDINGS).where(by_owner).values(text=transcript))
-    return await tx.scalar(select(RECORDINGS.c.session_id).where(by_owner))  # type: ignore[no-any-return]
+    return await _update_recording(tx, key, user_id, {"transcript": transcript})
 
 
 async def record_delivery_metrics(
-    tx: Transaction, *, key: str, user_id: UUID, metrics: dict[str, Any], is_complete: bool
+    tx: Transaction, *, key: str, user_id: UUID, metrics: DeliveryMetrics, is_complete: bool
 ) -> UUID | None:
-    """Keep how a recording was spoken; return the session it is linked to, if any yet.
+    """Save the delivery metrics of a recording. Returns the linked session's id, or None.
 
-    What the sound alone told is replaced by the whole and never replaces it."""
+    Acoustic metrics (`is_complete` false) never replace metrics that are stored already.
+    """
     await _lock_recording(tx, key, user_id)
-    by_owner = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    target = by_owner if is_complete else and_(by_owner, RECORDINGS.c.delivery.is_(None))
-    values = {"delivery": json.dumps(metrics), "delivery_is_complete": is_complete}
-    await tx.execute(update(RECORDINGS).where(target).values(**values))
-    return await tx.scalar(select(RECORDINGS.c.session_id).where(by_owner))  # type: ignore[no-any-return]
+    return await _update_recording(
+        tx,
+        key,
+        user_id,
+        {"delivery_metrics": metrics.model_dump_json(), "delivery_metrics_complete": is_complete},
+        condition=None if is_complete else RECORDINGS.c.delivery_metrics.is_(None),
+    )
 
 
 async def record_failure(
     tx: Transaction, *, key: str, user_id: UUID, failure: Failure
 ) -> UUID | None:
-    """Keep why a recording has no words, if this failure counts; return its session, if any yet."""
+    """Save why transcription failed, if this failure prevails over the stored one.
+
+    Returns the linked session's id, or None.
+    """
     await _lock_recording(tx, key, user_id)
-    by_owner = and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-    row = await tx.fetch_one(select(RECORDINGS).where(by_owner))
-    if row is None:
-        return None
-    prevailing = Failure.prevailing(_failure(row), failure)
-    await tx.execute(update(RECORDINGS).where(by_owner).values(**_failure_columns(prevailing)))
-    return row["session_id"]  # type: ignore[no-any-return]
+    row = await tx.fetch_one(select(RECORDINGS).where(_is_recording(key, user_id)))
+    stored = None if row is None else _failure(row)
+    prevailing = Failure.prevailing(stored, failure)
+    return await _update_recording(tx, key, user_id, _failure_columns(prevailing))
 
 
 async def clear_recordings(tx: Transaction, session_id: UUID) -> list[str]:
-    """Forget what was said in a session's recordings; return their keys.
+    """Delete the content of a session's recordings and return their keys.
 
-    The rows stay, empty: a late transcript must still find out that its session is gone.
+    The rows are kept without content, so that a late transcript still finds its deleted session.
     """
     linked = RECORDINGS.c.session_id == session_id
     rows = await tx.fetch_all(select(RECORDINGS.c.key).where(linked))
     await tx.execute(
-        update(RECORDINGS).where(linked).values(text=None, delivery=None, **_failure_columns(None))
+        update(RECORDINGS)
+        .where(linked)
+        .values(transcript=None, delivery_metrics=None, **_failure_columns(None))
     )
     return [row["key"] for row in rows]
 
 
 async def delete_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> bool:
-    """Remove the person's session; tell whether it was there."""
-    gone = await tx.execute(
+    """Delete the user's session. Returns whether it existed."""
+    deleted = await tx.execute(
         delete(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
     )
-    return gone.rowcount == 1
+    return deleted.rowcount == 1
 
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
-    """Remove everything about a person."""
+    """Delete all rows of a user, unpublished events included."""
     for table in (SESSIONS, RECORDINGS, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Remember that this user or session is gone."""
+    """Record that this user or session was deleted."""
     await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
-    """Tell whether any of these users or sessions was deleted."""
+    """Return whether any of these users or sessions was deleted."""
     return await has_tombstone(tx, TOMBSTONES, *ids)
 
 
@@ -226,24 +241,46 @@ async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording
             key=row["key"],
             user_id=row["user_id"],
             session_id=row["session_id"],
-            linked_by_event_id=row["link_id"],
-            transcript=row["text"],
+            linked_by_event_id=row["linked_by_event_id"],
+            transcript=row["transcript"],
             failure=_failure(row),
-            delivery_metrics=None if row["delivery"] is None else json.loads(row["delivery"]),
-            delivery_metrics_complete=row["delivery_is_complete"] is not False,
+            delivery_metrics=None
+            if row["delivery_metrics"] is None
+            else DeliveryMetrics.model_validate_json(row["delivery_metrics"]),
+            delivery_metrics_complete=row["delivery_metrics_complete"] is not False,
         )
         for row in rows
     )
 
 
 async def _lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
-    """Make sure the row is there and ours until the commit, so that facts about it take turns.
+    """Insert the row if it is missing and lock it until the commit.
 
-    One statement that locks for writing at once: two facts that first both locked for reading,
-    as INSERT IGNORE does, would each wait for the other.
+    A single upsert takes the write lock at once. INSERT IGNORE would take a shared lock first, and
+    two transactions that both hold it deadlock when they update the row.
     """
     values = {"key": key, "user_id": user_id}
-    await tx.execute(tx.database.upsert(RECORDINGS, values, update={"key": key}))
+    await tx.execute(tx.dialect.upsert(RECORDINGS, values, update={"key": key}))
+
+
+def _is_recording(key: str, user_id: UUID) -> ColumnElement[bool]:
+    return and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+
+
+async def _update_recording(
+    tx: Transaction,
+    key: str,
+    user_id: UUID,
+    values: Mapping[str, object],
+    *,
+    condition: ColumnElement[bool] | None = None,
+) -> UUID | None:
+    """Update a locked recording if `condition` holds. Returns the linked session's id, or None."""
+    is_recording = _is_recording(key, user_id)
+    target = is_recording if condition is None else and_(is_recording, condition)
+    await tx.execute(update(RECORDINGS).where(target).values(**values))
+    session_id: UUID | None = await tx.scalar(select(RECORDINGS.c.session_id).where(is_recording))
+    return session_id
 
 
 def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
@@ -258,9 +295,9 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         duration_seconds=row["duration_seconds"],
         client_transcript=row["client_transcript"],
         recordings=recordings,
-        feedback=None if row["feedback"] is None else Feedback(**json.loads(row["feedback"])),
+        feedback=None if row["feedback"] is None else _FEEDBACK.validate_json(row["feedback"]),
         failure=_failure(row),
-        published_fingerprints=json.loads(row["announced"]),
+        published_fingerprints=_FINGERPRINTS.validate_json(row["published_fingerprints"]),
     )
 
 
@@ -271,10 +308,10 @@ def _mutable_columns(session: Session) -> dict[str, object]:
         "completed_at": session.completed_at,
         "duration_seconds": session.duration_seconds,
         "client_transcript": session.client_transcript,
-        "feedback": None if feedback is None else json.dumps(asdict(feedback)),
+        "feedback": None if feedback is None else _FEEDBACK.dump_json(feedback).decode(),
         "status": session.status.value,
         "overall_score": None if feedback is None else feedback.overall_score,
-        "announced": json.dumps(dict(session.published_fingerprints)),
+        "published_fingerprints": json.dumps(asdict(session.published_fingerprints)),
         **_failure_columns(session.failure),
     }
 

@@ -30,10 +30,10 @@ SESSIONS = Table(
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),
-    # What follows from the facts, kept so that lists and statistics need not derive it.
+    # Derived from the facts; stored so that lists and statistics are plain queries.
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
-    Column("announced", LongText, nullable=False),
+    Column("published_fingerprints", LongText, nullable=False),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
 )
 
@@ -43,12 +43,12 @@ RECORDINGS = Table(
     Column("key", String(160), primary_key=True),
     Column("user_id", Id, nullable=False),
     Column("session_id", Id, nullable=True),
-    Column("link_id", Id, nullable=True),
-    Column("text", LongText, nullable=True),
-    # How it was spoken, as JSON.
-    Column("delivery", LongText, nullable=True),
-    # False while it is only what the sound tells.
-    Column("delivery_is_complete", Boolean, nullable=True),
+    Column("linked_by_event_id", Id, nullable=True),
+    Column("transcript", LongText, nullable=True),
+    # DeliveryMetrics as JSON.
+    Column("delivery_metrics", LongText, nullable=True),
+    # False while only acoustic metrics are stored.
+    Column("delivery_metrics_complete", Boolean, nullable=True),
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),

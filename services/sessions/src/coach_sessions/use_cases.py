@@ -1,11 +1,11 @@
-"""What people do with sessions, and what becomes known about them."""
+"""The use cases of sessions: requests of users, and facts reported by other services."""
 
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from coach_common.db.transaction import MessageContext, Transaction
@@ -17,6 +17,7 @@ from coach_common.events.catalog import (
     SessionMeasured,
     SessionTranscribed,
 )
+from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 from coach_sessions import store
@@ -30,6 +31,7 @@ from coach_sessions.domain import (
     SessionPage,
     is_own_upload_key,
 )
+from coach_sessions.presentation import build_feedback_view
 
 T = TypeVar("T")
 SessionChange = Callable[[Session], Session]
@@ -38,7 +40,11 @@ SessionChange = Callable[[Session], Session]
 async def create_session(
     deps: Deps, caller: Identity, *, title: str, question: str | None
 ) -> Session:
-    """Open a new session."""
+    """Create a session.
+
+    Raises:
+        Unauthenticated: If the account was deleted; an access token may outlive it.
+    """
     now = deps.clock()
     session = Session(
         id=new_id(),
@@ -56,7 +62,11 @@ async def create_session(
 
 
 async def get_session(deps: Deps, caller: Identity, session_id: UUID) -> Session:
-    """Return the caller's session."""
+    """Return the caller's session.
+
+    Raises:
+        SessionNotFound: If it does not exist or belongs to another user.
+    """
     async with deps.db.read_only() as tx:
         return await store.get_session(tx, session_id, user_id=caller.user_id)
 
@@ -64,7 +74,7 @@ async def get_session(deps: Deps, caller: Identity, session_id: UUID) -> Session
 async def list_sessions(
     deps: Deps, caller: Identity, *, limit: int, position: tuple[datetime, UUID] | None
 ) -> SessionPage:
-    """Return a page of the caller's sessions with the statistics over all of them."""
+    """Return a page of the caller's sessions with statistics over all sessions."""
     async with deps.db.read_only() as tx:
         rows = await store.list_sessions(tx, caller.user_id, limit=limit + 1, position=position)
         stats = await store.get_stats(tx, caller.user_id)
@@ -82,10 +92,14 @@ async def complete_session(
     transcript: str | None,
     audio_s3_key: str | None,
 ) -> Session:
-    """Say that the answer is given.
+    """Mark the session as completed.
 
-    Saying it again fills in what was missing, starts a failure that may be retried again, and
-    changes nothing else.
+    A repeated call fills in values that were missing and requests scoring again after a retryable
+    failure. It changes nothing else.
+
+    Raises:
+        SessionNotFound: If the session does not exist or belongs to another user.
+        RecordingNotFound: If `audio_s3_key` is not a key of the caller.
     """
     if audio_s3_key is not None and not is_own_upload_key(caller.user_id, audio_s3_key):
         raise RecordingNotFound
@@ -97,7 +111,7 @@ async def complete_session(
             completed_at=session.completed_at or now,
             duration_seconds=_keep_first(session.duration_seconds, duration_seconds),
             client_transcript=_keep_first(session.client_transcript, transcript),
-            published_fingerprints=_fingerprints_without(session, "completed")
+            published_fingerprints=replace(session.published_fingerprints, completed=None)
             if session.is_being_retried
             else session.published_fingerprints,
         )
@@ -120,7 +134,11 @@ async def complete_session(
 
 
 async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None:
-    """Remove the caller's session; media and ai remove its recording and transcript."""
+    """Delete the caller's session. Media and ai delete its recordings and transcripts.
+
+    Raises:
+        SessionNotFound: If it does not exist or belongs to another user.
+    """
     async with deps.db.transaction() as tx:
         if not await store.delete_session(tx, session_id, user_id=caller.user_id):
             raise SessionNotFound
@@ -130,7 +148,7 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
 
 
 async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -> None:
-    """Remove everything about a person whose account is gone."""
+    """Delete all data of a user whose account was deleted."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.add_tombstone(tx, user_id, at=deps.clock())
         await store.delete_user_data(tx, user_id)
@@ -139,7 +157,7 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
 async def link_recording(
     deps: Deps, *, key: str, user_id: UUID, session_id: UUID, message: MessageContext
 ) -> None:
-    """Note which session a recording is for."""
+    """Link a recording to its session. Does nothing for a deleted user or session."""
     async with deps.db.transaction(deduplicate=message) as tx:
         if await store.is_deleted(tx, user_id):
             return
@@ -155,7 +173,7 @@ async def link_recording(
 async def record_transcript(
     deps: Deps, *, key: str, user_id: UUID, text: str, message: MessageContext
 ) -> None:
-    """Note a recording's words; its session may become known only later."""
+    """Save the transcript of a recording, which may not be linked to a session yet."""
     async with deps.db.transaction(deduplicate=message) as tx:
         if await store.is_deleted(tx, user_id):
             return
@@ -168,11 +186,11 @@ async def record_delivery_metrics(
     *,
     key: str,
     user_id: UUID,
-    metrics: dict[str, Any],
+    metrics: DeliveryMetrics,
     is_complete: bool,
     message: MessageContext,
 ) -> None:
-    """Note how a recording was spoken; its session may become known only later."""
+    """Save the delivery metrics of a recording, which may not be linked to a session yet."""
     async with deps.db.transaction(deduplicate=message) as tx:
         if await store.is_deleted(tx, user_id):
             return
@@ -185,7 +203,7 @@ async def record_delivery_metrics(
 async def record_transcription_failure(
     deps: Deps, *, key: str, user_id: UUID, failure: Failure, message: MessageContext
 ) -> None:
-    """Note why a recording has no words, or none yet."""
+    """Save why the transcription of a recording failed."""
     async with deps.db.transaction(deduplicate=message) as tx:
         if await store.is_deleted(tx, user_id):
             return
@@ -197,7 +215,7 @@ async def record_transcription_failure(
 async def record_feedback(
     deps: Deps, session_id: UUID, user_id: UUID, feedback: Feedback, message: MessageContext
 ) -> None:
-    """Note the one judgement of a session; a second one changes nothing."""
+    """Save the feedback of a session. Later feedback for the same session is ignored."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await update_session_once(
             deps,
@@ -211,7 +229,7 @@ async def record_feedback(
 async def record_feedback_failure(
     deps: Deps, session_id: UUID, user_id: UUID, failure: Failure, message: MessageContext
 ) -> None:
-    """Note why a session has no judgement, or none yet."""
+    """Save why scoring failed."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await update_session_once(
             deps,
@@ -232,12 +250,12 @@ async def update_session_once(
     user_id: UUID,
     change: SessionChange = lambda session: session,
 ) -> Session | None:
-    """Hold the session, apply a change, store what follows and tell whoever must know.
+    """Lock the session row, apply the change, save it and emit the resulting events.
 
-    The one place where a session changes: each new state is announced exactly once, in the
-    transaction that made it. Returns None where the session is gone.
+    All changes of sessions go through this function, so each new state is published exactly once.
+    Returns None if the session was deleted.
     """
-    locked = await store.find_session_for_update(tx, session_id, user_id=user_id)
+    locked = await store.lock_session(tx, session_id, user_id=user_id)
     if locked is None:
         return None
     updated = change(locked)
@@ -247,7 +265,7 @@ async def update_session_once(
     updated = await _publish_final_feedback(tx, updated)
     if updated != locked:
         updated = replace(updated, updated_at=deps.clock())
-    # Also where nothing else changed: a recording's fact may have moved the stored status.
+    # Also if the session itself is unchanged: a fact of its recording may change the status.
     await store.update_session(tx, updated)
     return updated
 
@@ -255,7 +273,7 @@ async def update_session_once(
 async def _refresh_session(
     deps: Deps, tx: Transaction, session_id: UUID | None, user_id: UUID
 ) -> None:
-    """Let a recording's session, if it has one by now, follow from what became known of it."""
+    """Update the session of a recording after a fact of the recording was saved."""
     if session_id is None:
         return
     if await store.is_deleted(tx, session_id):
@@ -266,11 +284,8 @@ async def _refresh_session(
 
 async def _publish_transcript(tx: Transaction, session: Session) -> Session:
     recording = session.recording
-    if (
-        recording is None
-        or recording.transcript is None
-        or "transcribed" in session.published_fingerprints
-    ):
+    published = session.published_fingerprints
+    if recording is None or recording.transcript is None or published.transcribed is not None:
         return session
     await tx.emit(
         SessionTranscribed(
@@ -280,10 +295,7 @@ async def _publish_transcript(tx: Transaction, session: Session) -> Session:
             text=recording.transcript,
         )
     )
-    return replace(
-        session,
-        published_fingerprints={**session.published_fingerprints, "transcribed": recording.key},
-    )
+    return replace(session, published_fingerprints=replace(published, transcribed=recording.key))
 
 
 async def _publish_completion(tx: Transaction, session: Session) -> Session:
@@ -298,50 +310,44 @@ async def _publish_completion(tx: Transaction, session: Session) -> Session:
         audio_s3_key=session.audio_s3_key,
         transcript=session.client_transcript,
     )
+    published = session.published_fingerprints
     fingerprint = _fingerprint(event.model_dump_json())
-    if session.published_fingerprints.get("completed") == fingerprint:
+    if published.completed == fingerprint:
         return session
     await tx.emit(event)
-    return replace(
-        session, published_fingerprints={**session.published_fingerprints, "completed": fingerprint}
-    )
+    return replace(session, published_fingerprints=replace(published, completed=fingerprint))
 
 
 async def _publish_interim_feedback(tx: Transaction, session: Session) -> Session:
     if not session.has_interim_feedback:
         return session
-    view = session.to_feedback_view()
-    fingerprint = _fingerprint(json.dumps([view["status"], view["delivery"]], sort_keys=True))
-    if session.published_fingerprints.get("measured") == fingerprint:
+    view = build_feedback_view(session)
+    published = session.published_fingerprints
+    content = [view.status, view.delivery.model_dump(mode="json")]
+    fingerprint = _fingerprint(json.dumps(content, sort_keys=True))
+    if published.measured == fingerprint:
         return session
     await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(
-        session, published_fingerprints={**session.published_fingerprints, "measured": fingerprint}
-    )
+    return replace(session, published_fingerprints=replace(published, measured=fingerprint))
 
 
 async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
     if not session.status.is_final:
         return session
     if session.feedback is not None and session.transcript is None:
-        # The words are under way by another event: told once, with them.
+        # The transcript arrives with a separate event; publish the final feedback once, with it.
         return session
-    view = session.to_feedback_view()
-    fingerprint = _fingerprint(json.dumps(view, sort_keys=True))
-    if session.published_fingerprints.get("judged") == fingerprint:
+    view = build_feedback_view(session)
+    published = session.published_fingerprints
+    fingerprint = _fingerprint(json.dumps(view.model_dump(mode="json"), sort_keys=True))
+    if published.judged == fingerprint:
         return session
     await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(
-        session, published_fingerprints={**session.published_fingerprints, "judged": fingerprint}
-    )
+    return replace(session, published_fingerprints=replace(published, judged=fingerprint))
 
 
 def _fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _fingerprints_without(session: Session, name: str) -> dict[str, str]:
-    return {key: value for key, value in session.published_fingerprints.items() if key != name}
 
 
 def _keep_first(known: T | None, new: T | None) -> T | None:

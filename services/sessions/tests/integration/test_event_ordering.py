@@ -25,6 +25,7 @@ from coach_common.events.catalog import (
     UploadLinked,
     UserDeleted,
 )
+from coach_common.events.feedback import FeedbackView
 from coach_common.ids import new_id
 from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
@@ -105,6 +106,10 @@ class EventFactory:
         )
 
 
+def _json(feedback: FeedbackView) -> dict[str, Any]:
+    return feedback.model_dump(mode="json")
+
+
 async def _create_session(client: httpx.AsyncClient) -> UUID:
     answer = await client.post("/sessions", json={"title": "One", "question": "Why?"})
     return UUID(answer.json()["id"])
@@ -171,11 +176,11 @@ async def test_all_event_orders_converge_to_the_same_state(
     for order, shown in seen:
         session = shown["session_id"]
         assert transcribed.count(session) == 1, order
-        told = [one.feedback["status"] for one in early if str(one.session_id) == session]
+        told = [one.feedback.status for one in early if str(one.session_id) == session]
         until_the_words = order[: min(order.index("transcribed"), order.index("judged"))]
         is_early = {"linked", "measured", "completed"} <= {*until_the_words}
         assert told == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "judged"), order
-        (last,) = [one.feedback for one in judged if str(one.session_id) == session]
+        (last,) = [_json(one.feedback) for one in judged if str(one.session_id) == session]
         assert last == {**shown, "generated_at": last["generated_at"]}
 
 
@@ -196,7 +201,7 @@ async def test_delivery_metrics_are_published_once_while_scoring(
     assert shown["delivery"] == {"pace": {"value": 150.0}}
     assert shown["overall_score"] is None
     (told,) = await emitted_events(service.database, SessionMeasured)
-    assert told.feedback["delivery"] == shown["delivery"]
+    assert _json(told.feedback)["delivery"] == shown["delivery"]
 
 
 async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
@@ -209,7 +214,7 @@ async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
     for event in (facts.heard(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
 
-    told = [one.feedback for one in await emitted_events(service.database, SessionMeasured)]
+    told = [_json(one.feedback) for one in await emitted_events(service.database, SessionMeasured)]
 
     assert [(one["status"], one["delivery"], one["transcript"]) for one in told] == [
         ("transcribing", EARLY, None),
@@ -235,7 +240,7 @@ async def test_partial_metrics_never_replace_complete_ones(
 
         assert (shown["status"], shown["delivery"]) == ("scoring", WHOLE), order
         told = await emitted_events(service.database, SessionMeasured)
-        *_, last = [one.feedback for one in told if one.session_id == session_id]
+        *_, last = [_json(one.feedback) for one in told if one.session_id == session_id]
         assert (last["status"], last["delivery"]) == ("scoring", WHOLE), order
 
 
@@ -361,7 +366,7 @@ async def test_transcription_failure_fails_session_with_reason(
     assert (shown["status"], shown["detailed_feedback"]) == ("failed", "No speech.")
     assert shown["overall_score"] is None
     (told,) = await emitted_events(service.database, SessionJudged)
-    assert told.feedback["status"] == "failed"
+    assert told.feedback.status == "failed"
 
 
 async def test_second_recording_does_not_change_feedback(
@@ -416,8 +421,8 @@ async def test_late_events_do_not_restore_deleted_session(
     assert await emitted_events(service.database, SessionTranscribed) == []
     assert service.database is not None
     async with service.database.read_only() as tx:
-        kept = await tx.fetch_all(select(RECORDINGS.c.text, RECORDINGS.c.delivery))
-    assert [(row["text"], row["delivery"]) for row in kept] == [(None, None)]
+        kept = await tx.fetch_all(select(RECORDINGS.c.transcript, RECORDINGS.c.delivery_metrics))
+    assert [(row["transcript"], row["delivery_metrics"]) for row in kept] == [(None, None)]
     (told,) = await emitted_events(service.database, SessionDeleted)
     assert told.keys == [facts.key]
 

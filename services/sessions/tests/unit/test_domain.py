@@ -5,16 +5,16 @@ from uuid import UUID
 
 import pytest
 
+from coach_common.events.feedback import DeliveryMetrics
 from coach_sessions.domain import (
     Failure,
     Feedback,
     Recording,
     Session,
     Status,
-    format_date,
-    format_duration,
     is_own_upload_key,
 )
+from coach_sessions.presentation import build_feedback_view, format_date, format_duration
 
 NOW = datetime(2026, 11, 4, 12, tzinfo=UTC)
 USER = UUID(int=1)
@@ -29,7 +29,9 @@ def _recording(key: str = "a", link: int = 1, **facts: object) -> Recording:
 
 
 def _feedback(score: int | None = 70) -> Feedback:
-    return Feedback(score, 70, None, 70, [], [], "Good.", [], {}, "local", "v1", "1", "t")
+    return Feedback(
+        score, 70, None, 70, [], [], "Good.", [], DeliveryMetrics(), "local", "v1", "1", NOW
+    )
 
 
 def _failure(number: int = 1, *, is_final: bool) -> Failure:
@@ -70,14 +72,14 @@ def test_success_takes_precedence_over_failure() -> None:
     )
 
     assert session.status is Status.READY
-    assert session.to_feedback_view()["overall_score"] == 70
+    assert build_feedback_view(session).overall_score == 70
 
 
 def test_unscorable_answer_is_ready_with_null_scores() -> None:
     session = _session(completed_at=NOW, client_transcript="fine", feedback=_feedback(score=None))
 
     assert session.status is Status.READY
-    assert session.to_feedback_view()["overall_score"] is None
+    assert build_feedback_view(session).overall_score is None
 
 
 def test_first_linked_recording_is_used() -> None:
@@ -114,11 +116,11 @@ def test_pending_feedback_explains_what_is_awaited() -> None:
         completed_at=NOW, recordings=(_recording(failure=_failure(7, is_final=False)),)
     )
 
-    shown = session.to_feedback_view()
+    shown = build_feedback_view(session)
 
-    assert shown["detailed_feedback"] == "The recording is being transcribed. reason 7"
-    assert shown["overall_score"] is None
-    assert shown["strengths"] == []
+    assert shown.detailed_feedback == "The recording is being transcribed. reason 7"
+    assert shown.overall_score is None
+    assert shown.strengths == []
     assert session.is_being_retried
 
 

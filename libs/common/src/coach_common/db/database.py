@@ -1,14 +1,12 @@
-"""A service's database: its engine, its transactions, and the little that dialects differ in."""
+"""The database of a service: engine, transactions, and the translation of driver errors."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Insert, Table, delete, event, insert, select, text
-from sqlalchemy.dialects.mysql import insert as mysql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Table, delete, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,23 +15,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
-from coach_common.db.transaction import AlreadyProcessed, MessageContext, Transaction
+from coach_common.db.dialect import Dialect
+from coach_common.db.transaction import (
+    AlreadyProcessed,
+    EventWriter,
+    MessageContext,
+    Transaction,
+)
 from coach_common.errors import TransactionConflict, Unavailable
 
 RETENTION = timedelta(days=30)
-"""How long inbox rows and tombstones stay: longer than any dead letter waits for its replay."""
+"""How long inbox rows and tombstones are kept: longer than dead letters may be replayed."""
+
+WAL_TRUNCATE_SECONDS = 20.0
+"""How often SQLite's write-ahead log is emptied, so that deleted rows do not stay in it."""
 
 _MAX_CONCURRENT_TRANSACTIONS = 16
 _BUSY_TIMEOUT_MS = 5_000
+_UNAVAILABLE = "The database is temporarily unavailable. Please try again."
 _MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
 _DISK_FULL_CODES = {1021, 1114}
 
 
 class Database:
-    """One service's tables behind an engine.
+    """The tables of one service behind an engine.
 
-    A transaction takes its place in a first-come queue of 16: unbounded, the last of 32
-    concurrent requests waited eight times as long for the same throughput.
+    At most 16 transactions run at once; others wait in order of arrival. Without the bound, the
+    last of 32 concurrent requests waited eight times as long at the same throughput.
     """
 
     def __init__(
@@ -54,16 +62,19 @@ class Database:
         self.outbox_written = asyncio.Event()
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._dialect = Dialect(self.is_sqlite)
+        self._events = EventWriter(source, outbox, clock)
         slots = min(_MAX_CONCURRENT_TRANSACTIONS, pool_size + pool_overflow)
         self._read_slots = asyncio.Semaphore(slots)
-        # SQLite has one writer, and whoever meets its lock sleeps: waiting here is first come.
+        # SQLite has one writer and polls its lock. Waiting here instead keeps the order of arrival.
         self._write_slots = asyncio.Semaphore(1) if self.is_sqlite else self._read_slots
+        self._has_wal_content = self.is_sqlite
 
     @classmethod
     def from_settings(
         cls, settings: DatabaseSettings, source: str, outbox: Table, inbox: Table, clock: Clock
     ) -> Self:
-        """Return a service's database as its settings name it."""
+        """Return the database that the settings name."""
         return cls(
             settings.database_url,
             source=source,
@@ -78,32 +89,45 @@ class Database:
     async def transaction(
         self, *, deduplicate: MessageContext | None = None
     ) -> AsyncIterator[Transaction]:
-        """Open a transaction; commit at the end, roll back on any exception.
+        """Open a transaction. Commits at the end, rolls back on any exception.
 
-        With `handling`, its first statement claims the delivery in the inbox; AlreadyHandled
-        where that was done before. Raises Contended or Unavailable for what may work later.
+        With `deduplicate`, the first statement records the message in the inbox.
+
+        Raises:
+            AlreadyProcessed: If this consumer has processed this message before.
+            TransactionConflict: If another transaction won. The same call may be repeated.
+            Unavailable: If the database cannot be reached or is overloaded.
         """
         async with self._write_slots, self._connection("BEGIN IMMEDIATE") as connection:
-            tx = Transaction(connection, self)
+            tx = Transaction(connection, self._dialect, self._events)
             if deduplicate is not None:
                 await self._insert_inbox_row(connection, deduplicate)
             yield tx
             fault_injection.crash_point("transaction.before_commit")
             await connection.commit()
+            self._has_wal_content = self.is_sqlite
             fault_injection.crash_point("transaction.committed")
         if tx.emitted_count:
             self.outbox_written.set()
 
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:
-        """Open a transaction that may only read."""
+        """Open a transaction for reading. Raises Unavailable like `transaction`."""
         async with self._read_slots, self._connection("BEGIN") as connection:
-            yield Transaction(connection, self, is_read_only=True)
+            yield Transaction(connection, self._dialect, self._events, is_read_only=True)
 
     @asynccontextmanager
     async def _connection(self, begin: str) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self.engine.connect() as connection:
+            async with AsyncExitStack() as stack:
+                try:
+                    connection = await stack.enter_async_context(self.engine.connect())
+                except (SQLAlchemyError, OSError):
+                    raise
+                except Exception as error:
+                    # A driver may raise anything while it connects: asyncmy raises RuntimeError
+                    # if a proxy accepts the connection and resets it at once.
+                    raise Unavailable(_UNAVAILABLE) from error
                 if self.is_sqlite:
                     await connection.exec_driver_sql(begin)
                 yield connection
@@ -114,49 +138,45 @@ class Database:
         except DBAPIError as error:
             raise _translate_error(error) from error
         except OSError as error:
-            raise Unavailable(
-                "The database is temporarily unavailable. Please try again."
-            ) from error
+            raise Unavailable(_UNAVAILABLE) from error
 
     async def _insert_inbox_row(self, connection: AsyncConnection, message: MessageContext) -> None:
         if self.inbox is None:
             raise RuntimeError(f"{self.source} has no inbox")
         claimed = await connection.execute(
-            self.insert_ignore(self.inbox).values(
+            self._dialect.insert_ignore(self.inbox).values(
                 consumer=message.consumer, event_id=message.event_id, handled_at=self.clock()
             )
         )
         if claimed.rowcount == 0:
             raise AlreadyProcessed(message)
 
-    def insert_ignore(self, table: Table) -> Insert:
-        """Return an INSERT that does nothing (rowcount 0) where the key is already there."""
-        if self.is_sqlite:
-            return sqlite_insert(table).on_conflict_do_nothing()
-        return insert(table).prefix_with("IGNORE")
-
-    def upsert(self, table: Table, values: dict[str, Any], *, update: dict[str, Any]) -> Insert:
-        """Return an INSERT of `values` that, where the primary key is there, sets `update`."""
-        if self.is_sqlite:
-            return (
-                sqlite_insert(table)
-                .values(values)
-                .on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=update)
-            )
-        return mysql_insert(table).values(values).on_duplicate_key_update(update)
-
     async def check(self) -> None:
-        """Answer at once or raise Unavailable: what readiness asks."""
+        """Raise Unavailable if the database does not respond. For the readiness check."""
         async with self.read_only() as tx:
             await tx.execute(text("SELECT 1"))
 
     async def purge(self, *tables: Table) -> None:
-        """Remove inbox rows and tombstones older than 30 days."""
+        """Delete inbox rows and tombstones older than 30 days."""
         before = self.clock() - RETENTION
         for table in tables:
             column = table.c["handled_at" if "handled_at" in table.c else "deleted_at"]
             async with self.transaction() as tx:
                 await tx.execute(delete(table).where(column < before))
+
+    async def truncate_wal(self) -> None:
+        """Empty SQLite's write-ahead log if anything was committed since the last call.
+
+        Without this an idle server keeps deleted rows readable in the `-wal` file. Does nothing
+        on other databases. A log that a reader still uses is emptied by a later call.
+        """
+        if not self._has_wal_content:
+            return
+        self._has_wal_content = False
+        async with self._write_slots, self.engine.connect() as connection:
+            result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            is_busy = result.scalar()
+        self._has_wal_content = self._has_wal_content or bool(is_busy)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -164,9 +184,9 @@ class Database:
 
 
 async def database_now(tx: Transaction) -> datetime:
-    """Return the database's clock: what leases are measured by, whoever holds them."""
-    if tx.database.is_sqlite:
-        return datetime.now(UTC)  # SQLite's clock is this machine's.
+    """Return the time of the database's clock. Leases of all replicas are measured by it."""
+    if tx.dialect.is_sqlite:
+        return datetime.now(UTC)  # SQLite uses the clock of this machine.
     now = await tx.scalar(select(text("UTC_TIMESTAMP(6)")))
     return now.replace(tzinfo=UTC)  # type: ignore[no-any-return]
 
@@ -179,7 +199,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
             hide_parameters=True,
             pool_size=pool_size,
             max_overflow=pool_overflow,
-            # The driver must not open transactions of its own: ours say BEGIN IMMEDIATE.
+            # The driver must not begin transactions: ours use BEGIN IMMEDIATE.
             connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT_MS / 1000},
         )
         event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
@@ -203,6 +223,7 @@ def _set_sqlite_pragmas(connection: Any, _: object) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
+        "secure_delete = ON",
         f"busy_timeout = {_BUSY_TIMEOUT_MS}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
@@ -210,7 +231,7 @@ def _set_sqlite_pragmas(connection: Any, _: object) -> None:
 
 
 def _translate_error(error: DBAPIError) -> SQLAlchemyError | Unavailable:
-    """Return what a database's refusal means to the caller; our own mistakes stay as they are."""
+    """Return our exception for a driver error, or the error itself if it is a programming error."""
     number = error.orig.args[0] if error.orig is not None and error.orig.args else None
     message = str(error.orig).lower()
     if (
@@ -224,9 +245,9 @@ def _translate_error(error: DBAPIError) -> SQLAlchemyError | Unavailable:
     if number in _DISK_FULL_CODES or "disk is full" in message:
         return Unavailable("The database is out of disk space.", retry_after_seconds=60)
     if error.connection_invalidated or (isinstance(number, int) and 2000 <= number < 2100):
-        return Unavailable("The database is temporarily unavailable. Please try again.")
+        return Unavailable(_UNAVAILABLE)
     if isinstance(number, int) and number in {1040, 1053, 1129, 1152, 1927}:
         return Unavailable("The database is overloaded. Please try again.")
     if "unable to open database" in message:
-        return Unavailable("The database is temporarily unavailable. Please try again.")
+        return Unavailable(_UNAVAILABLE)
     return error

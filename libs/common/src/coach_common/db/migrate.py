@@ -1,7 +1,7 @@
-"""Alembic with its scripts inside each service's package, run from code.
+"""Database migrations with Alembic, run from code.
 
-`alembic/env.py` beside this file is the one environment; `coach_<service>/migrations` holds
-the revisions. The embedded start, the tests and production all run `upgrade`.
+`alembic/env.py` is the environment; the revisions of a service are in
+`coach_<service>/migrations`. Production, the embedded profile and the tests call `upgrade`.
 """
 
 import re
@@ -29,8 +29,7 @@ def _config(package: str, connection: Connection, metadata: MetaData | None = No
 
 
 async def upgrade(database: Database, package: str) -> None:
-    """Bring the tables to the newest revision; replicas that start together take turns."""
-
+    """Migrate the tables to the newest revision. Replicas that start together take turns."""
     name = f"migrate {package}"
 
     def run(connection: Connection) -> None:
@@ -40,7 +39,7 @@ async def upgrade(database: Database, package: str) -> None:
         command.upgrade(_config(package, connection), "head")
         connection.commit()
         if is_mysql:
-            # The pool keeps the connection, and with it the lock.
+            # The lock belongs to the connection, which returns to the pool.
             connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
 
     async with database.engine.connect() as connection:
@@ -48,7 +47,7 @@ async def upgrade(database: Database, package: str) -> None:
 
 
 async def schema_differences(database: Database, package: str, metadata: MetaData) -> list[object]:
-    """Return what a migration would still have to do to match `metadata`; none when they agree."""
+    """Return the differences between the tables and `metadata`; empty if they match."""
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -63,7 +62,7 @@ async def schema_differences(database: Database, package: str, metadata: MetaDat
 async def create_revision(
     database: Database, package: str, metadata: MetaData, message: str
 ) -> None:
-    """Write a new revision, named by its date, from what the tables lack of `metadata`."""
+    """Write a new revision, named by date and message, from the differences to `metadata`."""
     slug = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")
     name = f"{datetime.now(UTC):%Y_%m_%d}_{slug}"
 

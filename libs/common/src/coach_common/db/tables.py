@@ -1,4 +1,4 @@
-"""Column types and the tables that every service with a database has."""
+"""Column types, and the tables that every service with a database has."""
 
 from datetime import UTC, datetime
 from uuid import UUID
@@ -28,7 +28,7 @@ NAMING_CONVENTION = {
 
 
 class Id(TypeDecorator[UUID]):
-    """A UUID in 16 bytes, so that UUIDv7 keys lie in the order of their making."""
+    """A UUID in 16 bytes, so that UUIDv7 keys are stored in order of creation."""
 
     impl = BINARY(16)
     cache_ok = True
@@ -41,7 +41,7 @@ class Id(TypeDecorator[UUID]):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time with microseconds: DATETIME(6), or text that sorts in SQLite."""
+    """A timezone-aware UTC time with microseconds: DATETIME(6), or sortable text in SQLite."""
 
     impl = DateTime
     cache_ok = True
@@ -63,7 +63,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class LongText(TypeDecorator[str]):
-    """Text without a practical limit: LONGTEXT where TEXT would stop at 64 KiB."""
+    """Text without a practical limit: LONGTEXT in MySQL, because TEXT ends at 64 KiB."""
 
     impl = Text
     cache_ok = True
@@ -75,12 +75,12 @@ class LongText(TypeDecorator[str]):
 
 
 def new_metadata() -> MetaData:
-    """Return metadata with the naming convention that every migration relies on."""
+    """Return metadata with the naming convention that all migrations rely on."""
     return MetaData(naming_convention=NAMING_CONVENTION)
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Events that were committed and wait to be published; a row goes once it was confirmed."""
+    """Return the outbox: committed events to publish. A row is deleted once it is confirmed."""
     return Table(
         "outbox",
         metadata,
@@ -94,7 +94,7 @@ def outbox_table(metadata: MetaData) -> Table:
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    """Which consumer has applied which event: what makes a second delivery harmless."""
+    """Return the inbox: which consumer processed which event, so redeliveries are ignored."""
     return Table(
         "inbox",
         metadata,
@@ -106,7 +106,7 @@ def inbox_table(metadata: MetaData) -> Table:
 
 
 def tombstones_table(metadata: MetaData) -> Table:
-    """Ids of deleted users and sessions, kept 30 days so that late events change nothing."""
+    """Return the tombstones: ids of deleted users and sessions, kept for 30 days."""
     return Table(
         "tombstones",
         metadata,

@@ -1,19 +1,17 @@
 """A transaction as use cases see it: statements, and events that are committed with them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, RowMapping, insert
+from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coach_common import telemetry
-from coach_common.clock import rfc3339
+from coach_common.clock import Clock, rfc3339
+from coach_common.db.dialect import Dialect
 from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
-
-if TYPE_CHECKING:
-    from coach_common.db.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +27,35 @@ class AlreadyProcessed(Exception):
     """This consumer has applied this event before. Only dispatch catches it."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventWriter:
+    """Where and how a service's transactions write events."""
+
+    source: str
+    """The name of the service."""
+    outbox: Table | None
+    clock: Clock
+
+
 class Transaction:
-    """Statements on one connection, one commit."""
+    """Statements on one connection with one commit."""
 
     def __init__(
-        self, connection: AsyncConnection, database: "Database", *, is_read_only: bool = False
+        self,
+        connection: AsyncConnection,
+        dialect: Dialect,
+        events: EventWriter,
+        *,
+        is_read_only: bool = False,
     ) -> None:
-        self.database = database
+        self.dialect = dialect
         self.emitted_count = 0
         self._connection = connection
+        self._events = events
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement; `rowcount` of the answer tells who won a conditional update."""
+        """Run one statement. `rowcount` of the result tells whether a conditional update won."""
         return await self._connection.execute(statement, parameters)
 
     async def scalar(self, statement: Executable) -> Any:
@@ -57,21 +71,21 @@ class Transaction:
         return list((await self.execute(statement)).mappings())
 
     async def emit(self, event: Event) -> UUID:
-        """Write the event to the outbox, in this transaction; return its id.
+        """Write the event to the outbox in this transaction and return its id.
 
-        The relay publishes it after the commit, at least once, always under this id.
+        The relay publishes it after the commit, at least once and always with this id.
         """
-        if self._is_read_only or self.database.outbox is None:
+        if self._is_read_only or self._events.outbox is None:
             raise RuntimeError("cannot emit: read-only transaction, or the service has no outbox")
         envelope = Envelope.wrap(
             event,
             id=new_id(),
-            source=f"/services/{self.database.source}",
-            time=rfc3339(self.database.clock()),
+            source=f"/services/{self._events.source}",
+            time=rfc3339(self._events.clock()),
             traceparent=telemetry.continue_trace(telemetry.current_traceparent.get()),
         )
         await self.execute(
-            insert(self.database.outbox).values(
+            insert(self._events.outbox).values(
                 id=envelope.id,
                 type=envelope.type,
                 user_id=getattr(event, "user_id", None),

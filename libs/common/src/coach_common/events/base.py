@@ -1,4 +1,4 @@
-"""An event and its CloudEvents 1.0 envelope, as it stands in outboxes and on the wire."""
+"""Events and their CloudEvents 1.0 envelope, as stored in outboxes and sent to the broker."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -7,21 +7,22 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from coach_common.errors import InvalidInput
+from coach_common.validation import describe_first_error
 
 
 class Event(BaseModel):
-    """A fact, past tense. Fields may be added, with a default; none renamed or retyped."""
+    """A fact in the past tense. Fields may be added with a default; none is renamed or retyped."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     type: ClassVar[str]
-    """The name on the wire and the routing key."""
+    """The CloudEvents type and the routing key."""
     consumers: ClassVar[tuple[str, ...]] = ()
-    """The services that act on it: each has one durable queue for it."""
+    """The services that consume it. Each has one durable queue for it."""
 
     @property
     def subject(self) -> str:
-        """What the event is about: the value of its first field, an id."""
+        """The id in the first field: what the event is about."""
         return str(getattr(self, next(iter(type(self).model_fields))))
 
 
@@ -44,7 +45,7 @@ class Envelope:
     def wrap(
         cls, event: Event, *, id: UUID, source: str, time: str, traceparent: str
     ) -> "Envelope":
-        """Put `event` into an envelope."""
+        """Return `event` in an envelope."""
         return cls(
             id=id,
             type=event.type,
@@ -75,7 +76,11 @@ class Envelope:
 
     @classmethod
     def from_json(cls, body: bytes | str) -> "Envelope":
-        """Read the structured JSON form; raise Invalid, never quoting the content."""
+        """Parse the structured JSON form.
+
+        Raises:
+            InvalidInput: If it is not a CloudEvents 1.0 event. The message quotes no content.
+        """
         try:
             wire = _CloudEventJson.model_validate_json(body)
             event_id = UUID(wire.id)
@@ -94,13 +99,16 @@ class Envelope:
         )
 
     def parse_data(self, event_class: EventClass) -> Event:
-        """Return the data as `kind`; raise Invalid naming the field, never its content."""
+        """Return the data as an event.
+
+        Raises:
+            InvalidInput: If the data is invalid. The message names the field, not its content.
+        """
         try:
             return event_class.model_validate(self.data)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"{self.type}: {field}: {first['msg']}") from None
+            field, message = describe_first_error(error)
+            raise InvalidInput(f"{self.type}: {field}: {message}") from None
 
 
 class _CloudEventJson(BaseModel):

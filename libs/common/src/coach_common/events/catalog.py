@@ -1,16 +1,24 @@
-"""Every event, declared once. docs/events.md and docs/asyncapi.json are made from this file;
-golden samples in tests/contract/golden freeze what goes over the wire."""
+"""All events. docs/events.md and docs/asyncapi.json are generated from this file.
 
-from typing import Any
+Golden samples in tests/contract/golden fix the wire format.
+"""
+
 from uuid import UUID
 
 from pydantic import Field
 
 from coach_common.events.base import Event
+from coach_common.events.feedback import (
+    DeliveryMetrics,
+    EvidenceItem,
+    FeedbackView,
+    MainImprovement,
+    StarStory,
+)
 
 
 class UserRegistered(Event):
-    """Somebody made an account."""
+    """An account was created."""
 
     type = "user.registered"
 
@@ -18,7 +26,7 @@ class UserRegistered(Event):
 
 
 class UserDeleted(Event):
-    """An account is gone; everything it owns goes too."""
+    """An account was deleted. Consumers delete all data of this user."""
 
     type = "user.deleted"
     consumers = ("sessions", "media", "ai")
@@ -27,7 +35,10 @@ class UserDeleted(Event):
 
 
 class UploadConfirmed(Event):
-    """A recording is in the store and is what it said it was; `etag` names those very bytes."""
+    """An uploaded recording was verified in object storage.
+
+    `etag` identifies the verified content.
+    """
 
     type = "upload.confirmed"
     consumers = ("ai", "sessions")
@@ -42,7 +53,7 @@ class UploadConfirmed(Event):
 
 
 class UploadLinked(Event):
-    """A session was named for a recording after it was confirmed."""
+    """A confirmed recording was linked to a session."""
 
     type = "upload.linked"
     consumers = ("sessions", "ai")
@@ -55,7 +66,7 @@ class UploadLinked(Event):
 
 
 class TranscriptionCompleted(Event):
-    """A recording has its words."""
+    """A recording was transcribed."""
 
     type = "transcription.completed"
     consumers = ("sessions", "media")
@@ -72,7 +83,7 @@ class TranscriptionCompleted(Event):
 
 
 class TranscriptionFailed(Event):
-    """A recording has no words yet (`retryable`: still being tried) or never will."""
+    """Transcription failed. `retryable` true: it will be retried; false: final."""
 
     type = "transcription.failed"
     consumers = ("sessions", "media")
@@ -81,12 +92,12 @@ class TranscriptionFailed(Event):
     user_id: UUID
     key: str
     session_id: UUID | None = None
-    reason: str = Field(description="one sentence for the person who recorded it")
+    reason: str = Field(description="one sentence for the user")
     retryable: bool
 
 
 class TranscriptionProgressed(Event):
-    """A part of a long recording has its words; what the gateway pushes as `progress`."""
+    """Progress of a long transcription. Pushed to clients as `progress`."""
 
     type = "transcription.progressed"
 
@@ -99,8 +110,11 @@ class TranscriptionProgressed(Event):
 
 
 class DeliveryMeasured(Event):
-    """How a recording was spoken, in figures, ahead of any judgement: first what its sound alone
-    tells (`is_complete` is false), then, with its words, all of it."""
+    """Delivery metrics of a recording.
+
+    Sent twice: first with acoustic metrics only (`is_complete` false), then complete with
+    transcript-based metrics.
+    """
 
     type = "delivery.measured"
     consumers = ("sessions",)
@@ -109,14 +123,14 @@ class DeliveryMeasured(Event):
     user_id: UUID
     key: str
     session_id: UUID | None = None
-    delivery: dict[str, Any]
+    delivery: DeliveryMetrics
     is_complete: bool = Field(
-        default=True, description="false: the figures that need the words are still missing"
+        default=True, description="false: transcript-based metrics are still missing"
     )
 
 
 class SessionTranscribed(Event):
-    """A session has its transcript; what the gateway pushes as `transcript`."""
+    """The transcript of a session is available. Pushed to clients as `transcript`."""
 
     type = "session.transcribed"
 
@@ -127,7 +141,10 @@ class SessionTranscribed(Event):
 
 
 class SessionCompleted(Event):
-    """The answer is given; sent again, with a new id, when a missing fact was filled in."""
+    """The user completed the session.
+
+    Sent again with a new id when missing information becomes available.
+    """
 
     type = "session.completed"
     consumers = ("ai",)
@@ -142,7 +159,10 @@ class SessionCompleted(Event):
 
 
 class FeedbackGenerated(Event):
-    """A session was judged. A score is null where it could not be, with the reason in words."""
+    """Scoring finished.
+
+    A score is null when it could not be determined; `detailed_feedback` gives the reason.
+    """
 
     type = "feedback.generated"
     consumers = ("sessions",)
@@ -156,55 +176,55 @@ class FeedbackGenerated(Event):
     strengths: list[str]
     improvements: list[str]
     detailed_feedback: str
-    evidence: list[dict[str, Any]]
-    delivery: dict[str, Any]
-    main_improvement: dict[str, Any] | None = Field(
-        default=None, description="the one thing to work on: text, quote, drill"
-    )
-    star: dict[str, str | None] = Field(
-        default_factory=dict,
-        description="situation, task, action and result, each with its quote or null",
-    )
+    evidence: list[EvidenceItem]
+    delivery: DeliveryMetrics
+    main_improvement: MainImprovement | None = None
+    star: StarStory = Field(default_factory=StarStory)
     provider: str
     model: str
     rubric_version: str
 
 
 class FeedbackFailed(Event):
-    """A session has no judgement yet (`retryable`: still being tried) or never will."""
+    """Scoring failed. `retryable` true: it will be retried; false: final."""
 
     type = "feedback.failed"
     consumers = ("sessions",)
 
     session_id: UUID
     user_id: UUID
-    reason: str = Field(description="one sentence for the person who practised")
+    reason: str = Field(description="one sentence for the user")
     retryable: bool
 
 
 class SessionMeasured(Event):
-    """The feedback while the answer is still being judged, with its delivery; pushed as
-    `feedback` with the status `scoring`."""
+    """Interim feedback with delivery metrics, before scoring has finished.
+
+    Pushed to clients as `feedback` with status `transcribing` or `scoring`.
+    """
 
     type = "session.measured"
 
     session_id: UUID
     user_id: UUID
-    feedback: dict[str, Any]
+    feedback: FeedbackView
 
 
 class SessionJudged(Event):
-    """The feedback as the API shows it; what the gateway pushes as `feedback`."""
+    """Final feedback, as returned by `GET /sessions/{id}/feedback`.
+
+    Pushed to clients as `feedback`.
+    """
 
     type = "session.judged"
 
     session_id: UUID
     user_id: UUID
-    feedback: dict[str, Any]
+    feedback: FeedbackView
 
 
 class SessionDeleted(Event):
-    """A session is gone; its recordings (`keys`) and transcripts go too."""
+    """A session was deleted. Consumers delete its recordings (`keys`) and transcripts."""
 
     type = "session.deleted"
     consumers = ("media", "ai")

@@ -1,13 +1,17 @@
-"""`python -m coach_common.events.docs [--check]`: docs/events.md and docs/asyncapi.json.
+"""`python -m coach_common.events.docs [--check]`: generate docs/events.md and docs/asyncapi.json.
 
-Both are made from the catalogue, so they cannot say anything else than the code does.
+Both are generated from the event catalogue.
 """
 
+import inspect
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from coach_common.events.base import Event
 from coach_common.events.catalog import CATALOG
@@ -21,6 +25,7 @@ _PUBLISHERS = {
     "session": "sessions",
     "feedback": "ai",
 }
+_SCHEMAS = "#/components/schemas/"
 _PUSHED_TO_CLIENTS = (
     "session.transcribed",
     "session.measured",
@@ -31,7 +36,7 @@ _PUSHED_TO_CLIENTS = (
 
 
 def publisher(event: type[Event]) -> str:
-    """Return the service that says it."""
+    """Return the service that publishes the event."""
     return _PUBLISHERS[event.type.partition(".")[0]]
 
 
@@ -41,30 +46,45 @@ def render_markdown() -> str:
         f"| `{event.type}` | {publisher(event)} | {_fields(event)} | {_consumers(event)} |"
         for event in CATALOG.values()
     )
+    schemas = _schemas()
+    event_names = {event.__name__ for event in CATALOG.values()}
     sections = "\n\n".join(
-        f"### `{event.type}`\n\n{event.__doc__}\n\n{_table(event)}" for event in CATALOG.values()
+        f"### `{event.type}`\n\n{_text(event)}\n\n{_table(schemas[event.__name__])}"
+        for event in CATALOG.values()
+    )
+    shared = "\n\n".join(
+        f"### {name}\n\n{schema['description']}\n\n{_table(schema)}"
+        for name, schema in schemas.items()
+        if name not in event_names
     )
     delays = ", ".join(f"{seconds:g} s" for seconds in RETRY_DELAYS_SECONDS)
     return f"""# Events
 
-Made from `coach_common/events/catalog.py` by `make docs`; the same as data:
+Generated from `coach_common/events/catalog.py` by `make docs`. The same in machine-readable form:
 [asyncapi.json](asyncapi.json). Golden samples: `tests/contract/golden`.
 
 CloudEvents 1.0 in structured JSON: `specversion`, `id` (UUIDv7), `type`, `source`
 (`/services/media`), `subject`, `time`, `datacontenttype`, `traceparent`, `data`. On RabbitMQ:
-topic exchange `coach.events`, routing key = `type`, persistent, confirmed. Delivery is at least
-once and in no order; a consumer applies each `id` once. Fields may be added, none renamed or
-retyped.
+topic exchange `coach.events`, routing key = `type`, persistent messages, publisher confirms.
+Delivery is at least once and unordered; a consumer applies each `id` once. Fields may be added.
+No field is renamed or gets another type. Consumers ignore unknown fields.
 
-Each (service, event) has a durable queue, `ai.upload.confirmed` and so on. What fails for want of
-something is tried again after {delays}, then it is a dead letter (`<queue>.dead`); what will not
-get better is one at once. An event nobody listens to is kept in `coach.unrouted` for 7 days.
+Each pair of service and event has a durable queue, for example `ai.upload.confirmed`. Deliveries
+that fail because a dependency is unavailable are retried after {delays}; then the message is
+moved to `<queue>.dead`. Permanent failures are dead-lettered immediately. Events without a
+consumer are kept in `coach.unrouted` for 7 days.
 
-| type | from | data | who acts |
+| type | publisher | data | consumers |
 |---|---|---|---|
 {rows}
 
+## Events
+
 {sections}
+
+## Shared data types
+
+{shared}
 """
 
 
@@ -78,7 +98,7 @@ def build_asyncapi() -> dict[str, Any]:
         messages[name] = {
             "name": event.type,
             "contentType": "application/cloudevents+json",
-            "summary": event.__doc__,
+            "summary": _text(event),
             "payload": _envelope(event),
         }
         channels[event.type] = {
@@ -105,12 +125,12 @@ def build_asyncapi() -> dict[str, Any]:
         "defaultContentType": "application/cloudevents+json",
         "channels": channels,
         "operations": operations,
-        "components": {"messages": messages},
+        "components": {"messages": messages, "schemas": _schemas()},
     }
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write both documents, or tell whether they are stale."""
+    """Write both documents, or with `--check` return 1 if one is out of date."""
     files = {
         Path("docs/events.md"): render_markdown(),
         Path("docs/asyncapi.json"): json.dumps(build_asyncapi(), indent=1) + "\n",
@@ -121,8 +141,22 @@ def main(argv: Sequence[str]) -> int:
         return 0
     stale = [str(file) for file, text in files.items() if file.read_text() != text]
     if stale:
-        print(f"stale: {', '.join(stale)}; run `make docs`", file=sys.stderr)
+        print(f"out of date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
     return int(bool(stale))
+
+
+def _schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of every event and of every model that events contain."""
+    models: list[tuple[type[BaseModel], Any]] = [
+        (event, "serialization") for event in CATALOG.values()
+    ]
+    _, document = models_json_schema(models, ref_template=f"{_SCHEMAS}{{model}}")
+    schemas: dict[str, dict[str, Any]] = document["$defs"]
+    return schemas
+
+
+def _text(event: type[Event]) -> str:
+    return inspect.getdoc(event) or ""
 
 
 def _envelope(event: type[Event]) -> dict[str, Any]:
@@ -139,7 +173,7 @@ def _envelope(event: type[Event]) -> dict[str, Any]:
             "time": {"type": "string", "format": "date-time"},
             "datacontenttype": {"const": "application/json"},
             "traceparent": {"type": ["string", "null"]},
-            "data": event.model_json_schema(),
+            "data": {"$ref": f"{_SCHEMAS}{event.__name__}"},
         },
     }
 
@@ -155,15 +189,24 @@ def _consumers(event: type[Event]) -> str:
     return ", ".join([*event.consumers, *pushed]) or "(kept 7 days)"
 
 
-def _table(event: type[Event]) -> str:
+def _table(schema: dict[str, Any]) -> str:
     rows = [
-        f"| `{name}` | {_type_name(schema)} | {schema.get('description', '')} |"
-        for name, schema in event.model_json_schema()["properties"].items()
+        f"| `{name}` | {_type_name(field)} | {_description(field)} |"
+        for name, field in schema["properties"].items()
     ]
     return "\n".join(["| field | type | |", "|---|---|---|", *rows])
 
 
+def _description(field: dict[str, Any]) -> str:
+    values = ", ".join(f"`{value}`" for value in field.get("enum", ()))
+    parts = (field.get("description"), values and f"one of {values}")
+    return "; ".join(part for part in parts if part)
+
+
 def _type_name(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(_SCHEMAS)
+        return f"[{name}](#{name.lower()})"
     if "anyOf" in schema:
         return " or ".join(_type_name(option) for option in schema["anyOf"])
     kind = str(schema.get("format") or schema.get("type", "any"))

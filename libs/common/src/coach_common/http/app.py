@@ -15,28 +15,37 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from coach_common import logs, telemetry
 from coach_common.errors import CoachError, TransactionConflict
 from coach_common.http import problems
+from coach_common.http.dependencies import AppState, set_app_state
 
 log = logs.get_logger(__name__)
 
 HealthCheck = Callable[[], Awaitable[None]]
-"""Returns where a needed part answers; raises CoachError with a sentence where it does not."""
+"""Checks one dependency. Raises CoachError with a sentence if it is unavailable."""
 
 VERSION = "0.1.0"
 
 _CHECK_SECONDS = 3.0
 
 
-def create_app(name: str, *, checks: Mapping[str, HealthCheck]) -> FastAPI:
-    """Return a FastAPI app with everything a service's HTTP side has in common."""
+def create_app(
+    name: str, *, checks: Mapping[str, HealthCheck], state: AppState | None = None
+) -> FastAPI:
+    """Return a FastAPI app with what all services have in common.
+
+    Without `state` the app can describe its routes but not serve them.
+    """
     app = FastAPI(
         title=f"GenAI Coach: {name}",
         version=VERSION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        # 422 bodies are ours; FastAPI's would describe another shape.
-        responses={422: {"description": "Malformed input, as problem details"}},
+        generate_unique_id_function=_operation_id,
+        # FastAPI would describe its own body for 422, but the body is a problem document.
+        responses={422: {"description": "Validation failed, as problem details"}},
     )
+    if state is not None:
+        set_app_state(app, state)
     problems.install_error_handlers(app)
     app.include_router(health_router(name, checks))
     app.add_middleware(RequestContextMiddleware, service=name)
@@ -44,7 +53,7 @@ def create_app(name: str, *, checks: Mapping[str, HealthCheck]) -> FastAPI:
 
 
 def health_router(name: str, checks: Mapping[str, HealthCheck]) -> APIRouter:
-    """Return `/health*` and `/metrics`; readiness asks every check and names what is missing."""
+    """Return `/health*` and `/metrics`. Readiness runs all checks and names the failed ones."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/health/live")
@@ -77,7 +86,7 @@ def health_router(name: str, checks: Mapping[str, HealthCheck]) -> APIRouter:
 
 
 class RetryOnConflictRoute(APIRoute):
-    """Runs a route once more where its transaction lost against another one."""
+    """Repeats a route once if its transaction lost against another one."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
@@ -92,7 +101,7 @@ class RetryOnConflictRoute(APIRoute):
 
 
 class RequestContextMiddleware:
-    """Pure ASGI: gives a request its id and trace, logs and counts it, catches what crashed."""
+    """ASGI middleware: request id, trace, log, metrics, and the response to an exception."""
 
     def __init__(self, app: ASGIApp, service: str) -> None:
         self._app = app
@@ -148,6 +157,12 @@ class RequestContextMiddleware:
                 service=self._service, method=method, route=route, status=status,
                 ms=seconds * 1000, request_id=request_id,
             )  # fmt: skip
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Return the route's function name in camelCase: `createSession`."""
+    first, *others = route.name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 async def _run_check(check: HealthCheck) -> str | None:

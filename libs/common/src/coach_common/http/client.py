@@ -1,4 +1,4 @@
-"""Control calls from one service to another. Not the gateway's hot path."""
+"""HTTP calls from one service to another. The gateway forwards requests with its own client."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 
 
 def create_client(base_url: str, *, token: str | None = None) -> httpx.AsyncClient:
-    """Return a client towards a fixed service: no redirects, no proxies, short time-outs."""
+    """Return a client for one service: no redirects, no proxies, short timeouts."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     return httpx.AsyncClient(
         base_url=base_url,
@@ -23,9 +23,12 @@ def create_client(base_url: str, *, token: str | None = None) -> httpx.AsyncClie
 
 
 async def get_json(client: httpx.AsyncClient, path: str, *, bearer: str | None = None) -> Any:
-    """Return the JSON body of a 200.
+    """Return the JSON body of a 200 response.
 
-    Raises NotFound for 404, Unavailable for a time-out, a refusal or a 5xx, CoachError else.
+    Raises:
+        NotFound: For status 404.
+        Unavailable: For a timeout, a failed connection, or status 429 or 5xx.
+        CoachError: For any other status.
     """
     headers: dict[str, str] = {}
     if bearer is not None:
@@ -48,6 +51,6 @@ async def get_json(client: httpx.AsyncClient, path: str, *, bearer: str | None =
 
 
 async def fetch_json(url: str) -> Any:
-    """Return the JSON at `url` over a connection of its own."""
+    """Return the JSON document at `url`, over a new connection. Raises like `get_json`."""
     async with create_client("") as client:
         return await get_json(client, url)

@@ -1,4 +1,4 @@
-"""The cursor of a list that is ordered by time: opaque, and good for one person's list alone."""
+"""Opaque cursors of lists that are ordered by time. A cursor is valid for one user and list."""
 
 import base64
 import binascii
@@ -14,7 +14,7 @@ _CURSOR = struct.Struct(">q16s8s")
 
 
 def encode_cursor(position: tuple[datetime, UUID], user_id: UUID, *, list_name: str) -> str:
-    """Return an opaque cursor that only this person's list takes; `of` names the list."""
+    """Return an opaque cursor for a position in this user's list `list_name`."""
     at, item_id = position
     micros = (at - _EPOCH) // timedelta(microseconds=1)
     packed = _CURSOR.pack(micros, item_id.bytes, _checksum(micros, item_id, user_id, list_name))
@@ -22,7 +22,11 @@ def encode_cursor(position: tuple[datetime, UUID], user_id: UUID, *, list_name: 
 
 
 def decode_cursor(text: str, user_id: UUID, *, list_name: str) -> tuple[datetime, UUID]:
-    """Return where a page begins; Invalid for anything that `write_cursor` did not write."""
+    """Return the position of a cursor.
+
+    Raises:
+        InvalidInput: If `encode_cursor` did not create it for this user and list.
+    """
     try:
         packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         micros, item_bytes, check = _CURSOR.unpack(packed)

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: the one table of status numbers."""
+"""Errors as RFC 9457 problem details, and the table of HTTP status codes."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from coach_common import errors, logs, telemetry
+from coach_common.validation import clean_message
 
 log = logs.get_logger(__name__)
 
@@ -30,7 +31,7 @@ HTTP_STATUS: Mapping[type[errors.CoachError], int] = {
 
 
 def http_status(error: errors.CoachError) -> int:
-    """Return the HTTP status of the nearest kind in the table; 500 for a bare CoachError."""
+    """Return the HTTP status of the nearest class in the table; 500 for a plain CoachError."""
     for kind in type(error).__mro__:
         if kind in HTTP_STATUS:
             return HTTP_STATUS[kind]
@@ -38,7 +39,7 @@ def http_status(error: errors.CoachError) -> int:
 
 
 def http_headers(error: errors.CoachError) -> dict[str, str]:
-    """Return the headers that belong to an error."""
+    """Return the response headers for an error."""
     if isinstance(error, errors.Unauthenticated):
         return {"www-authenticate": f'Bearer error="{error.code}"'}
     if isinstance(error, errors.TooManyRequests | errors.Unavailable):
@@ -49,7 +50,7 @@ def http_headers(error: errors.CoachError) -> dict[str, str]:
 def problem_body(
     status: int, detail: str, *, code: str, problems: Sequence[Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Return a problem document; `detail` is for the person who reads it."""
+    """Return a problem document. `detail` is a sentence for the user."""
     body: dict[str, Any] = {
         "type": f"urn:genai-coach:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -64,7 +65,7 @@ def problem_body(
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+    """Return a problem document for every error of `app`."""
     app.add_exception_handler(errors.CoachError, _coach_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
@@ -107,10 +108,10 @@ async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
 
 
 def _summarize(problems: Sequence[Mapping[str, Any]]) -> str:
-    """Return one readable string that names each field and what is wrong with it."""
+    """Return one sentence that names up to five invalid fields and what is wrong with them."""
     parts = []
     for problem in problems[:5]:
         path = [str(part) for part in problem["loc"] if part not in ("body", "query", "path")]
-        message = str(problem["msg"]).removeprefix("Value error, ")
+        message = clean_message(str(problem["msg"]))
         parts.append(f"{'.'.join(path)}: {message}" if path else message)
     return "; ".join(parts) or "The request is not valid."

@@ -1,1 +1,1 @@
-"""How events travel: outbox to relay, transport to dispatch, inbox to consumer."""
+"""Event delivery: outbox, relay, transport, dispatch, inbox, consumer."""

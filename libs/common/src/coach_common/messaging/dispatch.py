@@ -1,4 +1,4 @@
-"""From a delivered body to a consumer, and what becomes of the delivery. Both transports use it."""
+"""Calls the consumer for a received message and decides its outcome, for both transports."""
 
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ log = logs.get_logger(__name__)
 
 
 class Outcome(Enum):
-    """What the transport does with the delivery."""
+    """What the transport does with a message."""
 
     DONE = "done"
     RETRY = "retry"
@@ -26,7 +26,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DispatchResult:
-    """The outcome, the pause before a retry, and a reason without content."""
+    """The outcome, the delay before a retry, and a reason that quotes no content."""
 
     outcome: Outcome
     delay_seconds: float = 0.0
@@ -40,11 +40,11 @@ async def dispatch(
     attempt: int,
     delays: Sequence[float] = RETRY_DELAYS_SECONDS,
 ) -> DispatchResult:
-    """Hand the event to its consumer and judge how that went.
+    """Call the consumer and map the result to an outcome.
 
-    Done also where the consumer had applied it before. Unavailable and bugs are tried again
-    with growing pauses, then dead; malformed events and refusals are dead at once, for they
-    will not get better.
+    DONE: processed, or a duplicate. RETRY: a dependency was unavailable or the consumer raised an
+    unexpected exception; retried with backoff, dead-lettered after the last attempt. DEAD_LETTER:
+    malformed event or a permanent error.
     """
     started_at = time.perf_counter()
     result = await _parse_and_handle(subscription, body, attempt, delays)

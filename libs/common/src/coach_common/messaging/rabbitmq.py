@@ -1,9 +1,9 @@
-"""RabbitMQ through FastStream: the only file that knows either.
+"""The RabbitMQ transport. The only module that imports FastStream.
 
-Topic exchange `coach.events`; a durable queue for each (service, event); pauses by queues
-whose messages expire back to the work queue; dead letters in `<queue>.dead`; events without a
-listener in `coach.unrouted`. Publishing and consuming have a connection each, so that a bad
-publish closes no consumer's channel.
+Topic exchange `coach.events` with a durable queue per service and event. A retry waits in
+`coach.retry.<ms>`, whose messages expire back to the work queue. Dead letters are in
+`<queue>.dead`, events without a consumer in `coach.unrouted`. Publisher and consumer use separate
+connections, so that a failed publish does not close a consumer's channel.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ _ATTEMPT = "x-attempt"
 
 
 class RabbitMQTransport:
-    """A Transport over one RabbitMQ. It connects by itself, whenever the broker is there."""
+    """A Transport over RabbitMQ. It connects in the background and reconnects by itself."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RabbitMQTransport:
         self._is_unconfirmed = False
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
-        """Begin connecting; a broker that is away is tried again until it answers."""
+        """Start connecting. Retries until the broker responds."""
         for subscription in subscriptions:
             self._consumer.subscriber(
                 self._queue(subscription),
@@ -74,7 +74,7 @@ class RabbitMQTransport:
         self._connect_task = asyncio.create_task(self._connect(), name="rabbit.connect")
 
     async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
-        """Publish with pipelined confirms; return the ids the broker has on disk."""
+        """Publish with pipelined confirms and return the ids that the broker has confirmed."""
         if not self._has_topology:
             raise Unavailable("The message broker is not connected.")
         results = await asyncio.gather(*map(self._publish, events), return_exceptions=True)
@@ -90,7 +90,7 @@ class RabbitMQTransport:
         return confirmed
 
     async def check(self) -> None:
-        """Raise Unavailable where the broker is not connected or confirms nothing."""
+        """Raise Unavailable if the broker is not connected or does not confirm messages."""
         if not (self._has_topology and self._is_consuming):
             raise Unavailable("The message broker is not connected.")
         for broker in (self._publisher, self._consumer):
@@ -100,7 +100,7 @@ class RabbitMQTransport:
             raise Unavailable("The message broker does not confirm published messages.")
 
     async def stop(self) -> None:
-        """Finish what is being handled (up to 10 s), then close both connections."""
+        """Wait up to 10 s for running handlers, then close both connections."""
         if self._connect_task is not None:
             self._connect_task.cancel()
             await asyncio.gather(self._connect_task, return_exceptions=True)
@@ -164,7 +164,7 @@ class RabbitMQTransport:
         attempt: int,
         result: DispatchResult,
     ) -> None:
-        """Put what is not done where it belongs, confirmed, before it is acknowledged."""
+        """Publish an unfinished message to its retry or dead letter queue before the ack."""
         if result.outcome is Outcome.RETRY:
             await _send(
                 self._publisher,
@@ -185,7 +185,7 @@ class RabbitMQTransport:
 
 
 async def _send(broker: RabbitBroker, body: bytes, **options: Any) -> None:
-    # FastStream ignores publish(timeout=…) on RabbitMQ: a frozen broker would hang it for ever.
+    # FastStream ignores publish(timeout=…) on RabbitMQ, so a frozen broker would block it.
     async with asyncio.timeout(_PUBLISH_SECONDS):
         await broker.publish(
             body,
@@ -221,12 +221,12 @@ def _durable_queue(name: str, event_type: str) -> RabbitQueue:
 
 def _delay_exchange(seconds: float) -> RabbitExchange:
     return RabbitExchange(
-        f"coach.pause.{int(seconds * 1000)}", type=ExchangeType.FANOUT, durable=True
+        f"coach.retry.{int(seconds * 1000)}", type=ExchangeType.FANOUT, durable=True
     )
 
 
 async def _declare_topology(broker: RabbitBroker, delays: Sequence[float]) -> None:
-    """Declare all exchanges, queues and bindings, so that no event meets a missing queue."""
+    """Declare all exchanges, queues and bindings, so that every event finds its queue."""
     unrouted = await broker.declare_exchange(_UNROUTED)
     unrouted_queue = await broker.declare_queue(
         RabbitQueue(
@@ -241,7 +241,7 @@ async def _declare_topology(broker: RabbitBroker, delays: Sequence[float]) -> No
         await broker.declare_queue(RabbitQueue(f"{name}.dead", durable=True))
     for seconds in delays:
         exchange = await broker.declare_exchange(_delay_exchange(seconds))
-        # Fanout: the routing key stays the work queue's name, by which the message returns.
+        # A fanout exchange keeps the routing key: the name of the work queue to return to.
         delay_queue = await broker.declare_queue(
             RabbitQueue(
                 exchange.name,

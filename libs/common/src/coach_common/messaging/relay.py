@@ -1,12 +1,13 @@
-"""From the outbox to the transport: claim, publish, remove. Safe to run in every replica."""
+"""Publishes outbox rows: claim, publish, delete. Safe to run in every replica."""
 
 import asyncio
 from datetime import timedelta
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 
 from coach_common import fault_injection, logs, telemetry
 from coach_common.db.database import Database, database_now
+from coach_common.db.leases import is_lease_free
 from coach_common.errors import CoachError
 from coach_common.messaging.subscriptions import OutboxMessage, Transport
 
@@ -14,17 +15,17 @@ log = logs.get_logger(__name__)
 
 _BATCH_SIZE = 100
 CLAIM_DURATION = timedelta(seconds=30)
-"""How long a batch is a relay's own; longer than any publish may take."""
+"""How long a claim is valid. Longer than the timeout of a publish."""
 
 _POLL_SECONDS = 1.0
 _ERROR_BACKOFF_SECONDS = 1.0
 
 
 class OutboxRelay:
-    """Publishes what a service's transactions emitted.
+    """Publishes the events that the transactions of a service emitted.
 
-    Woken by the commit, it polls as the safety net. A claim that was lost with its relay ends
-    after 30 s and the same ids go out again; the consumers' inboxes make that harmless.
+    A commit wakes it; polling is the fallback. If a relay dies with a claim, the claim expires
+    after 30 s and the events are published again. The inboxes of the consumers ignore duplicates.
     """
 
     def __init__(
@@ -52,21 +53,20 @@ class OutboxRelay:
                 log.warning(
                     "relay.publish_unavailable", service=self._database.source, reason=str(error)
                 )
-                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+                was_notified = await self._back_off()
                 continue
             except Exception:
                 log.exception("relay.failed", service=self._database.source)
-                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+                was_notified = await self._back_off()
                 continue
             if published < claimed:
-                await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
-                was_notified = False
+                was_notified = await self._back_off()
             elif claimed < _BATCH_SIZE:
                 was_notified = await self._wait_for_commit()
 
     async def relay_once(self, *, was_notified: bool = False) -> tuple[int, int]:
-        """Claim a batch and publish it; return how many were claimed and how many are safe."""
-        # A look that takes no lock: an idle service must not write once a second.
+        """Claim and publish a batch. Returns the number of claimed and of confirmed events."""
+        # A read takes no write lock, so an idle service does not write every second.
         if not was_notified and not await self._has_pending_rows():
             return 0, 0
         batch = await self._claim()
@@ -94,7 +94,9 @@ class OutboxRelay:
             now = await database_now(tx)
             rows = await tx.fetch_all(
                 select(outbox.c.id, outbox.c.type, outbox.c.body)
-                .where(or_(outbox.c.claimed_until.is_(None), outbox.c.claimed_until < now))
+                .where(
+                    is_lease_free(outbox.c.claimed_until, now=now, duration=self._claim_duration)
+                )
                 .order_by(outbox.c.id)
                 .limit(_BATCH_SIZE)
                 .with_for_update(skip_locked=True)
@@ -122,8 +124,13 @@ class OutboxRelay:
                 .values(claimed_until=None)
             )
 
+    async def _back_off(self) -> bool:
+        """Wait after a failed pass. Returns False: the next pass counts the rows that wait."""
+        await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
+        return False
+
     async def _wait_for_commit(self) -> bool:
-        """Return whether a commit woke us before it was time to look anyway."""
+        """Return True if a commit ended the wait, or False if the poll interval did."""
         try:
             async with asyncio.timeout(_POLL_SECONDS):
                 return await self._database.outbox_written.wait()

@@ -1,7 +1,7 @@
-"""The durable queue of the embedded profile: one SQLite file, one process, RabbitMQ's meaning.
+"""The durable queue of the embedded profile: one SQLite file, one process, RabbitMQ's semantics.
 
-Publishing writes a row for each durable queue that is bound to the event's type. A task a
-subscription takes due rows, dispatches them, then deletes, reschedules or marks them dead.
+Publishing inserts a row per durable queue that is bound to the event's type. One task per
+subscription dispatches due rows, then deletes, reschedules or dead-letters them.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from coach_common import fault_injection, logs
-from coach_common.db.database import Database
+from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.db.migrate import upgrade
 from coach_common.db.tables import Id, LongText, UtcDateTime, new_metadata
 from coach_common.ids import new_id
@@ -55,6 +55,7 @@ MESSAGES = Table(
     Index("ix_messages_queue_due_at", "queue", "due_at"),
 )
 
+_MAX_DELAY = timedelta(seconds=max(RETRY_DELAYS_SECONDS))
 _PREFETCH = 16
 _POLL_SECONDS = 1.0
 _ERROR_BACKOFF_SECONDS = 1.0
@@ -62,19 +63,24 @@ _SHUTDOWN_TIMEOUT_SECONDS = 3.0
 
 
 class SqliteBroker:
-    """The file, and who listens. Only one process may open it."""
+    """The file and its subscriptions. Only one process may open it."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url, source="broker")
         self.wake_events: dict[str, asyncio.Event] = {}
         self.transient_subscriptions: list[Subscription] = []
+        self._maintenance: asyncio.Task[None] | None = None
         self._queues_by_event_type: dict[str, list[str]] = {}
         for queue, event_type in durable_queues().items():
             self._queues_by_event_type.setdefault(event_type, []).append(queue)
 
     async def open(self) -> None:
-        """Create or migrate the file, and forget unrouted events older than 7 days."""
+        """Create or migrate the file and start its maintenance."""
         await upgrade(self.database, "coach_common.messaging")
+        self._maintenance = asyncio.create_task(self._maintain(), name="broker.maintenance")
+
+    async def purge_unrouted(self) -> None:
+        """Delete unrouted events older than 7 days."""
         before = self.database.clock() - timedelta(seconds=UNROUTED_TTL_SECONDS)
         async with self.database.transaction() as tx:
             await tx.execute(
@@ -84,11 +90,24 @@ class SqliteBroker:
             )
 
     async def close(self) -> None:
-        """Close the file."""
+        """Stop the maintenance and close the file."""
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+            await asyncio.gather(self._maintenance, return_exceptions=True)
         await self.database.close()
 
+    async def _maintain(self) -> None:
+        """Purge unrouted events and truncate the write-ahead log until cancelled."""
+        while True:
+            try:
+                await self.purge_unrouted()
+                await self.database.truncate_wal()
+            except Exception:
+                log.exception("broker.maintenance_failed")
+            await asyncio.sleep(WAL_TRUNCATE_SECONDS)
+
     async def enqueue(self, events: Sequence[OutboxMessage]) -> None:
-        """Write a row for every queue bound to each event's type, then wake their consumers."""
+        """Insert a row per event and bound queue, then wake the consumers."""
         now = self.database.clock()
         rows = [
             {
@@ -113,9 +132,10 @@ class SqliteBroker:
     async def fetch_due(
         self, queue: str, in_flight: set[UUID]
     ) -> tuple[list[tuple[UUID, bytes, int]], float]:
-        """Return what is due and not in hand, and the seconds until it is worth another look."""
+        """Return the due messages that are not in flight, and the seconds until the next check."""
         now = self.database.clock()
-        # As it is before the look: what is settled meanwhile may still be in what the look finds.
+        # Copy before the query: a message that is completed while the query runs can still be in
+        # its result and must not be delivered again.
         in_flight_ids = frozenset(in_flight)
         capacity = _PREFETCH - len(in_flight_ids)
         async with self.database.read_only() as tx:
@@ -131,15 +151,16 @@ class SqliteBroker:
             if row["id"] in in_flight_ids:
                 continue
             due_at: datetime = row["due_at"]
-            if due_at > now:
+            # Further ahead than any retry delay: scheduled before the clock was set back.
+            if now < due_at <= now + _MAX_DELAY:
                 wait_seconds = min(wait_seconds, (due_at - now).total_seconds())
-                break
+                continue
             if len(due_messages) < capacity:
                 due_messages.append((row["id"], row["body"].encode(), row["attempt"]))
         return due_messages, max(wait_seconds, 0.01)
 
     async def apply_result(self, message_id: UUID, attempt: int, result: DispatchResult) -> None:
-        """Delete, reschedule or mark dead what was dispatched."""
+        """Delete, reschedule or dead-letter a dispatched message."""
         now = self.database.clock()
         by_id = MESSAGES.c.id == message_id
         async with self.database.transaction() as tx:
@@ -156,13 +177,13 @@ class SqliteBroker:
                 )
 
     async def dead_letters(self) -> list[tuple[str, UUID, str]]:
-        """Return (queue, event id, reason) of what was given up."""
+        """Return queue, event id and reason of each dead letter."""
         async with self.database.read_only() as tx:
             rows = await tx.fetch_all(select(MESSAGES).where(MESSAGES.c.dead_at.is_not(None)))
         return [(row["queue"], row["event_id"], row["reason"]) for row in rows]
 
     async def queue_depths(self) -> dict[str, int]:
-        """Return how many events wait in each queue, dead ones apart."""
+        """Return the number of messages per queue, without dead letters."""
         async with self.database.read_only() as tx:
             rows = await tx.fetch_all(
                 select(MESSAGES.c.queue, func.count().label("count"))
@@ -183,7 +204,7 @@ class SqliteBroker:
 
 
 class SqliteTransport:
-    """One service's Transport over the shared broker."""
+    """The Transport of one service over the shared broker."""
 
     def __init__(
         self, broker: SqliteBroker, *, delays: Sequence[float] = RETRY_DELAYS_SECONDS
@@ -195,7 +216,7 @@ class SqliteTransport:
         self._handler_tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
-        """Deliver to these from now on, beginning with what waits."""
+        """Deliver to these subscriptions, waiting messages first."""
         for subscription in subscriptions:
             if subscription.is_transient:
                 self._transient_subscriptions.append(subscription)
@@ -206,7 +227,7 @@ class SqliteTransport:
                 self._consumer_tasks.add(task)
 
     async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
-        """Keep the events for every durable queue, then tell whoever listens just now."""
+        """Insert the events into the durable queues, then deliver to transient subscriptions."""
         await self._broker.enqueue(events)
         for event in events:
             for subscription in self._broker.transient_subscriptions:
@@ -215,11 +236,11 @@ class SqliteTransport:
         return {event.id for event in events}
 
     async def check(self) -> None:
-        """Raise Unavailable where the file cannot be read."""
+        """Raise Unavailable if the file cannot be read."""
         await self._broker.database.check()
 
     async def stop(self) -> None:
-        """Take no more rows and give handlers a moment; what they leave comes at the next start."""
+        """Stop receiving and wait up to 3 s for handlers. Unfinished rows are delivered again."""
         for subscription in self._transient_subscriptions:
             self._broker.transient_subscriptions.remove(subscription)
         for task in self._consumer_tasks:
@@ -267,7 +288,7 @@ class SqliteTransport:
             fault_injection.crash_point("broker.handled")
             await self._broker.apply_result(message_id, attempt, result)
         except Exception:
-            # The row stays as it was and comes again: the inbox makes that harmless.
+            # The row is unchanged and is delivered again. The inbox ignores duplicates.
             log.exception("broker.failed", consumer=subscription.queue)
             await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
         finally:

@@ -1,4 +1,4 @@
-"""Who listens to what, and the one interface both transports have."""
+"""Subscriptions of consumers to events, and the interface of the transports."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ Handlers = Mapping[type[Event], Callable[[D, Any, MessageContext], Awaitable[Non
 """A service's consumers: `SUBSCRIPTIONS: Handlers[Deps] = {UploadConfirmed: on_…}`."""
 
 RETRY_DELAYS_SECONDS = (0.5, 2.0, 10.0, 60.0, 300.0, 1800.0)
-"""Pauses before a delivery is tried again; after the last one it is a dead letter."""
+"""Delays before the retries of a message. After the last one it becomes a dead letter."""
 
 UNROUTED_QUEUE = "coach.unrouted"
-"""Where an event without a listener is kept for 7 days."""
+"""The queue that keeps events without a consumer for 7 days."""
 
 UNROUTED_TTL_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One consumer of one event. Durable, unless it only matters while the process lives."""
+    """One consumer of one event. A transient one receives events only while it is connected."""
 
     service: str
     event: type[Event]
@@ -34,13 +34,13 @@ class Subscription:
 
     @property
     def queue(self) -> str:
-        """The queue's name, and the consumer's in the inbox."""
+        """The name of the queue, and of the consumer in the inbox."""
         return queue_name(self.service, self.event)
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """An outbox row on its way: `body` is the whole envelope as JSON."""
+    """An outbox row to publish. `body` is the envelope as JSON."""
 
     id: UUID
     type: str
@@ -48,23 +48,23 @@ class OutboxMessage:
 
 
 class Transport(Protocol):
-    """What carries events between services: at least once, in no particular order."""
+    """Delivers events between services: at least once, unordered."""
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
-        """Declare every queue of the catalogue, then deliver to these subscriptions."""
+        """Declare all queues of the catalogue and deliver to these subscriptions."""
 
     async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
-        """Publish; return the ids that are now safely kept. The others may or may not be."""
+        """Publish events and return the ids that are confirmed. The others may be published."""
 
     async def check(self) -> None:
-        """Return where events flow, else raise Unavailable."""
+        """Raise Unavailable if events cannot be published or received."""
 
     async def stop(self) -> None:
-        """Let what is being handled finish, then take nothing more."""
+        """Stop receiving and wait for running handlers."""
 
 
 class NullTransport:
-    """For a command beside a running service: what it emits waits in the outbox for that one."""
+    """For commands: their events stay in the outbox until the running service publishes them."""
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         return None
@@ -85,7 +85,7 @@ def queue_name(service: str, event: type[Event]) -> str:
 
 
 def durable_queues() -> dict[str, str]:
-    """Return every durable queue of the system with the event type that is bound to it."""
+    """Return all durable queues of the system, each with its event type."""
     return {
         queue_name(service, event): event.type
         for event in CATALOG.values()
@@ -100,7 +100,11 @@ def subscribe(
     *,
     is_transient: bool = False,
 ) -> tuple[Subscription, ...]:
-    """Bind a service's consumers to what they need; refuse a list that the catalogue denies."""
+    """Return the subscriptions of a service, with `deps` bound to its handlers.
+
+    Raises:
+        RuntimeError: If the handlers differ from the consumers in the event catalogue.
+    """
     declared = {event for event in CATALOG.values() if service in event.consumers}
     if not is_transient and declared != set(handlers):
         wrong = sorted(event.type for event in declared ^ set(handlers))

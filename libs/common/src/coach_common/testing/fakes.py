@@ -1,4 +1,4 @@
-"""Hand-written stand-ins: a clock that is set, a transport that keeps, tokens of our own making."""
+"""Fakes: a clock to set, a transport that records, an issuer of access tokens."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,12 +26,12 @@ class FakeClock:
         return self.at
 
     def advance(self, seconds: float) -> None:
-        """Move on."""
+        """Move the clock forward."""
         self.at += timedelta(seconds=seconds)
 
 
 class FakeTransport:
-    """A Transport that keeps what is published and delivers nothing by itself."""
+    """A Transport that records published events and delivers nothing."""
 
     def __init__(self) -> None:
         self.published: list[OutboxMessage] = []
@@ -52,23 +52,23 @@ class FakeTransport:
 
 
 class TokenIssuer:
-    """Signs access tokens like auth's, with a key of its own; `reader` believes them."""
+    """Signs access tokens like auth, with its own key; `verifier` accepts them."""
 
     def __init__(self) -> None:
         self.private_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.kid = "test"
 
     async def keys(self, _: str) -> PublicKeys:
-        """Return what a TokenReader asks for."""
+        """Return the public keys for an AccessTokenVerifier."""
         return {self.kid: self.private_key.public_key()}
 
     @property
     def verifier(self) -> AccessTokenVerifier:
-        """Return a TokenReader that believes these tokens."""
+        """Return a verifier that accepts these tokens."""
         return AccessTokenVerifier(self.keys, issuer=ISSUER, audience=AUDIENCE)
 
     def claims(self, user_id: UUID, **changed: Any) -> dict[str, Any]:
-        """Return the claims of a valid token; a claim changed to None is left out."""
+        """Return the claims of a valid token. A claim changed to None is omitted."""
         now = int(datetime.now(UTC).timestamp())
         claims = {
             "iss": ISSUER,

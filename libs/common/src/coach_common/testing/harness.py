@@ -1,4 +1,4 @@
-"""Small tools for tests against a built Service: a client, what was emitted, a delivery."""
+"""Support for tests of a built Service: HTTP client, emitted events, delivery of events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,13 +16,14 @@ from coach_common.ids import new_id
 from coach_common.messaging.dispatch import DispatchResult, dispatch
 from coach_common.service import Service, close, upgrade
 
+D = TypeVar("D")
 E = TypeVar("E", bound=Event)
 T = TypeVar("T")
 
 
 @asynccontextmanager
-async def migrated_service(service: Service) -> AsyncIterator[Service]:
-    """Migrate a service's database and close it at the end; nothing runs in the background."""
+async def migrated_service(service: Service[D]) -> AsyncIterator[Service[D]]:
+    """Migrate the database of a service and close it at the end. No background task runs."""
     await upgrade(service)
     try:
         yield service
@@ -30,14 +31,14 @@ async def migrated_service(service: Service) -> AsyncIterator[Service]:
         await close(service)
 
 
-def client_for(service: Service, **options: object) -> httpx.AsyncClient:
-    """Return an HTTP client that speaks to the service's app without a socket."""
+def client_for(service: Service[object], **options: object) -> httpx.AsyncClient:
+    """Return an HTTP client that calls the service's app without a socket."""
     transport = httpx.ASGITransport(app=service.app)
     return httpx.AsyncClient(transport=transport, base_url="http://test", **options)  # type: ignore[arg-type]
 
 
 async def emitted_events(database: Database | None, kind: type[E]) -> list[E]:
-    """Return the events of one kind that transactions have emitted so far, in order."""
+    """Return the events of one type that were emitted so far, in order."""
     if database is None or database.outbox is None:
         raise TypeError("the service has no outbox")
     outbox = database.outbox
@@ -50,9 +51,9 @@ async def emitted_events(database: Database | None, kind: type[E]) -> list[E]:
 
 
 async def deliver_event(
-    service: Service, event: Event, *, event_id: UUID | None = None, attempt: int = 1
+    service: Service[object], event: Event, *, event_id: UUID | None = None, attempt: int = 1
 ) -> DispatchResult:
-    """Hand `event` to the service's consumer as a transport would."""
+    """Deliver an event to the consumer of the service, as a transport does."""
     envelope = Envelope.wrap(
         event,
         id=event_id or new_id(),
@@ -71,7 +72,7 @@ async def wait_until(
     timeout_seconds: float = 30.0,
     interval_seconds: float = 0.02,
 ) -> T:
-    """Wait until `look` returns something, with a generous bound."""
+    """Return the first true result of `probe`. Fails the test after `timeout_seconds`."""
     try:
         async with asyncio.timeout(timeout_seconds):
             while True:

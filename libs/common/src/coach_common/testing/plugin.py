@@ -1,4 +1,4 @@
-"""Fixtures that every test of every service may ask for."""
+"""Fixtures for the tests of all services."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,9 +11,9 @@ from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ, Privat
 
 
 def pytest_configure() -> None:
-    """Log exceptions plainly where a test configures no logs.
+    """Log exceptions without local variables in tests that do not configure logs.
 
-    The default, with every local variable, can take minutes for one exception of a large service.
+    With local variables, formatting one exception of a large service can take minutes.
     """
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
@@ -23,13 +23,13 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Return a clock that stands still at noon, 24 November 2026."""
+    """Return a clock that stands still at noon on 24 November 2026."""
     return FakeClock()
 
 
 @pytest.fixture
 def transport() -> FakeTransport:
-    """Return a transport that keeps what is published."""
+    """Return a transport that records published events."""
     return FakeTransport()
 
 
@@ -41,28 +41,28 @@ def issuer() -> TokenIssuer:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[PrivateMariaDB]:
-    """Start a MariaDB of this test run's own."""
+    """Start a private MariaDB for this test run."""
     with PrivateMariaDB.run() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[PrivateRabbitMQ]:
-    """Start a RabbitMQ of this test run's own."""
+    """Start a private RabbitMQ for this test run."""
     with PrivateRabbitMQ.run() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[PrivateRedis]:
-    """Start a Redis of this test run's own."""
+    """Start a private Redis for this test run."""
     with PrivateRedis.run() as server:
         yield server
 
 
 @pytest.fixture(params=["sqlite", pytest.param("mysql", marks=pytest.mark.servers)])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """Give a test an empty database: each test runs on SQLite and on MariaDB."""
+    """Return an empty database. Each test runs on SQLite and on MariaDB."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/test.db"
     else:

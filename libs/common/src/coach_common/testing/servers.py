@@ -1,7 +1,7 @@
-"""A MariaDB, a RabbitMQ, a Redis of a test run's own: free ports, own folders, stopped by id.
+"""Private MariaDB, RabbitMQ and Redis servers of a test run, on free ports.
 
-From Debian's `mariadb-server`, `rabbitmq-server`, `redis-server`; as root or as anybody else.
-Each child is told by the kernel to end with the test run, should that be killed.
+They need Debian's `mariadb-server`, `rabbitmq-server` and `redis-server`, and work with and
+without root. The kernel kills them if the test run is killed.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _RABBIT = Path("/usr/lib/rabbitmq/bin")
 
 @dataclass
 class PrivateMariaDB:
-    """One server; every test gets a schema and a user of its own."""
+    """A MariaDB server. Each test gets its own schema and user."""
 
     directory: Path
     port: int
@@ -38,7 +38,7 @@ class PrivateMariaDB:
     @classmethod
     @contextmanager
     def run(cls) -> Iterator["PrivateMariaDB"]:
-        """Run a server while the block lasts."""
+        """Run a server until the block ends."""
         _require_program("mariadbd", "mariadb-server")
         _require_program("mariadb-install-db", "mariadb-server")
         with _temporary_directory("coach-mariadb-") as folder:
@@ -72,7 +72,7 @@ class PrivateMariaDB:
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Give a fresh schema with a user of its own, by its URL; both are gone afterwards."""
+        """Create a schema with its own user and yield its URL. Both are dropped at the end."""
         name = f"t{secrets.token_hex(6)}"
         self.execute(
             f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;"
@@ -102,7 +102,7 @@ class PrivateMariaDB:
 
 @dataclass
 class PrivateRabbitMQ:
-    """One broker; a test may have a virtual host of its own."""
+    """A RabbitMQ broker. A test can have its own virtual host."""
 
     directory: Path
     port: int
@@ -117,7 +117,7 @@ class PrivateRabbitMQ:
     @classmethod
     @contextmanager
     def run(cls) -> Iterator["PrivateRabbitMQ"]:
-        """Run a broker while the block lasts."""
+        """Run a broker until the block ends."""
         if not (_RABBIT / "rabbitmq-server").exists():
             pytest.fail("RabbitMQ is missing: install Debian's package rabbitmq-server", False)
         with _temporary_directory("coach-rabbitmq-") as folder:
@@ -150,20 +150,20 @@ class PrivateRabbitMQ:
                 subprocess.run(["epmd", "-kill"], env=server.env, capture_output=True, check=False)
 
     def start(self) -> None:
-        """Start the broker (again) and wait until it takes connections and commands."""
+        """Start or restart the broker and wait until it accepts connections and commands."""
         log = self.directory / "server.log"
         self.process = _start([str(_RABBIT / "rabbitmq-server")], log, env=self.env)
         _wait_until_ready(self._is_ready, self.process, log, "RabbitMQ")
 
     def kill(self) -> None:
-        """As `kill -9` does, the whole group: the start script has the real one as its child."""
+        """Kill the process group with SIGKILL: the broker is a child of the start script."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     @contextmanager
     def vhost(self) -> Iterator[str]:
-        """Give a fresh virtual host, by its URL; it is gone afterwards."""
+        """Create a virtual host and yield its URL. It is deleted at the end."""
         name = f"t{secrets.token_hex(6)}"
         self.rabbitmqctl("add_vhost", name)
         self.rabbitmqctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
@@ -174,7 +174,7 @@ class PrivateRabbitMQ:
                 self.rabbitmqctl("delete_vhost", name)
 
     def rabbitmqctl(self, *args: str) -> str:
-        """Run `rabbitmqctl` and return what it says."""
+        """Run `rabbitmqctl` and return its output."""
         done = subprocess.run(
             [str(_RABBIT / "rabbitmqctl"), "-q", "-n", self.env["RABBITMQ_NODENAME"], *args],
             env=self.env,
@@ -186,7 +186,7 @@ class PrivateRabbitMQ:
         return done.stdout.decode()
 
     def queue_depths(self, vhost_url: str) -> dict[str, int]:
-        """Return how many messages lie in each queue of a virtual host."""
+        """Return the number of messages per queue of a virtual host."""
         name = vhost_url.rsplit("/", 1)[-1]
         lines = self.rabbitmqctl(
             "list_queues", "-p", name, "--no-table-headers", "name", "messages"
@@ -205,7 +205,7 @@ class PrivateRabbitMQ:
 
 @dataclass
 class PrivateRedis:
-    """One server, nothing kept on disk; a test flushes what it needs to be empty."""
+    """A Redis server without persistence. Tests flush it if they need it empty."""
 
     directory: Path
     port: int
@@ -219,7 +219,7 @@ class PrivateRedis:
     @classmethod
     @contextmanager
     def run(cls) -> Iterator["PrivateRedis"]:
-        """Run a server while the block lasts."""
+        """Run a server until the block ends."""
         _require_program("redis-server", "redis-server")
         with _temporary_directory("coach-redis-") as folder:
             server = cls(folder, free_port())
@@ -230,7 +230,7 @@ class PrivateRedis:
                 server.stop()
 
     def start(self) -> None:
-        """Start the server (again, empty) and wait until it takes connections."""
+        """Start or restart the server, empty, and wait until it accepts connections."""
         log = self.directory / "server.log"
         self.process = _start(
             [
@@ -242,7 +242,7 @@ class PrivateRedis:
         _wait_until_ready(self._is_ready, self.process, log, "Redis")
 
     def stop(self) -> None:
-        """Stop the server; its counts are gone."""
+        """Stop the server. Its data is lost."""
         _terminate(self.process)
 
     def _is_ready(self) -> bool:
@@ -255,7 +255,7 @@ class PrivateRedis:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on just now."""
+    """Return a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
@@ -284,7 +284,7 @@ def _temporary_directory(prefix: str) -> Iterator[Path]:
 
 
 def _chown_if_root(user: str, folder: Path) -> None:
-    """Give the folder to the user a server runs as, where we are root and it may not be."""
+    """Change the owner of the directory to the server's user, if we run as root."""
     if os.geteuid() == 0:
         shutil.chown(folder, user, user)
 

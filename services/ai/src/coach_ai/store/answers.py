@@ -24,7 +24,7 @@ async def upsert_session(tx: Transaction, session: CompletedSession) -> None:
     }
     known = {name: value for name, value in values.items() if value is not None}
     await tx.execute(
-        tx.database.upsert(
+        tx.dialect.upsert(
             ANSWERS,
             {"session_id": session.session_id, "user_id": session.user_id, **values},
             update=known,

@@ -19,7 +19,7 @@ async def add_job(
 ) -> None:
     """Have something done, once; what is queued already is tried now rather than later."""
     added = await tx.execute(
-        tx.database.insert_ignore(JOBS).values(
+        tx.dialect.insert_ignore(JOBS).values(
             id=new_id(),
             kind=kind.value,
             subject_id=subject_id,

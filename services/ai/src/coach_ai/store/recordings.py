@@ -14,7 +14,7 @@ from coach_common.db.transaction import Transaction
 async def add_recording(tx: Transaction, recording: Recording) -> None:
     """Store a recording; one that is there stays as it is."""
     await tx.execute(
-        tx.database.insert_ignore(RECORDINGS).values(
+        tx.dialect.insert_ignore(RECORDINGS).values(
             upload_id=recording.upload_id,
             user_id=recording.user_id,
             key=recording.key,

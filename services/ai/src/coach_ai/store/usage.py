@@ -22,7 +22,7 @@ async def hold_tokens(
     columns = BUDGETS.c
     # Not INSERT IGNORE: of many at once each would share the row, and none could have it alone.
     await tx.execute(
-        tx.database.upsert(
+        tx.dialect.upsert(
             BUDGETS, {"user_id": user_id, "day": day, "tokens": 0}, update={"user_id": user_id}
         )
     )

@@ -9,6 +9,12 @@ from coach_ai.store import answers, jobs, recordings, usage
 from coach_ai.use_cases import budget
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
+from coach_common.events.feedback import (
+    DeliveryMetrics,
+    EvidenceItem,
+    MainImprovement,
+    StarStory,
+)
 
 OVER_BUDGET = "Today's budget for judging is used up; this answer is judged tomorrow."
 
@@ -62,10 +68,12 @@ async def judge_session(deps: Deps, job: Job) -> None:
                 strengths=judgement.remarks("strength"),
                 improvements=judgement.remarks("improvement"),
                 detailed_feedback=judgement.detailed_feedback,
-                evidence=judgement.evidence(),
-                delivery=judgement.delivery,
-                main_improvement=None if main is None else asdict(main),
-                star=judgement.star,
+                evidence=[EvidenceItem.model_validate(one) for one in judgement.evidence()],
+                delivery=DeliveryMetrics.model_validate(judgement.delivery),
+                main_improvement=None
+                if main is None
+                else MainImprovement.model_validate(asdict(main)),
+                star=StarStory.model_validate(judgement.star),
                 provider=judgement.provider,
                 model=judgement.model,
                 rubric_version=judgement.rubric_version,

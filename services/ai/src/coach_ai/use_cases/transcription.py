@@ -28,6 +28,7 @@ from coach_common.events.catalog import (
     TranscriptionFailed,
     TranscriptionProgressed,
 )
+from coach_common.events.feedback import DeliveryMetrics
 
 log = logs.get_logger(__name__)
 
@@ -82,7 +83,8 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 model=transcript.model,
             )
         )
-        await tx.emit(DeliveryMeasured(**_about(known), delivery=measured))
+        metrics = DeliveryMetrics.model_validate(measured)
+        await tx.emit(DeliveryMeasured(**_about(known), delivery=metrics))
         for session in await answers.list_sessions_of_key(
             tx, recording.key, user_id=recording.user_id
         ):
@@ -103,7 +105,8 @@ async def _tell(deps: Deps, job: Job, news: SoundTrack | Progress) -> None:
             return
         about = _about(recording)
         if measured is not None:
-            await tx.emit(DeliveryMeasured(**about, delivery=measured, is_complete=False))
+            metrics = DeliveryMetrics.model_validate(measured)
+            await tx.emit(DeliveryMeasured(**about, delivery=metrics, is_complete=False))
         else:
             await tx.emit(TranscriptionProgressed(**about, **asdict(news)))
 

@@ -1,4 +1,4 @@
-"""Accounts: made, read, changed, erased; and who may sign in."""
+"""Create, read, update and delete accounts, and sign in with e-mail and password."""
 
 import asyncio
 from dataclasses import replace
@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from coach_auth import store
 from coach_auth.deps import Deps
 from coach_auth.domain import (
+    ClientInfo,
     EmailAlreadyRegistered,
     InvalidCredentials,
     LoginResult,
@@ -29,17 +30,17 @@ LOGINS = Counter("coach_auth_logins", "Sign-ins by outcome.", ["outcome"])
 
 
 async def register(
-    deps: Deps, *, email: str, password: str, name: str | None, user_agent: str | None = None
+    deps: Deps, client: ClientInfo, *, email: str, password: str, name: str | None
 ) -> LoginResult:
-    """Make an account and sign in; EmailTaken where the e-mail has one."""
+    """Create an account and sign in. Raises EmailAlreadyRegistered if the e-mail is taken."""
     user = await create_user(deps, email=email, password=password, name=name)
     key = await get_signing_key(deps)
     LOGINS.labels("registered").inc()
-    return await create_login(deps, user, key, user_agent=user_agent)
+    return await create_login(deps, user, key, user_agent=client.user_agent)
 
 
 async def create_user(deps: Deps, *, email: str, password: str, name: str | None) -> User:
-    """Make an account; EmailTaken where the e-mail has one."""
+    """Create an account. Raises EmailAlreadyRegistered if the e-mail is taken."""
     async with deps.db.read_only() as tx:
         if await store.find_user_by_email(tx, email) is not None:
             raise EmailAlreadyRegistered
@@ -52,14 +53,14 @@ async def create_user(deps: Deps, *, email: str, password: str, name: str | None
         created_at=deps.clock(),
     )
     async with deps.db.transaction() as tx:
-        # Parallel registrations: the unique digest decides.
+        # The unique digest decides between parallel registrations.
         await store.add_user(tx, user)
         await tx.emit(UserRegistered(user_id=user.id))
     return user
 
 
 async def show_user(deps: Deps, email: str) -> tuple[User, int]:
-    """Return an account, disabled or not, and how many logins of it live; NoSuchUser."""
+    """Return an account and its number of live logins. Raises UserNotFound."""
     now = deps.clock()
     async with deps.db.read_only() as tx:
         user = await store.find_user_by_email(tx, email)
@@ -72,7 +73,7 @@ async def show_user(deps: Deps, email: str) -> tuple[User, int]:
 
 
 async def set_user_active(deps: Deps, email: str, *, is_active: bool) -> User:
-    """Enable or disable an account, and leave a record; disabling ends all its logins."""
+    """Enable or disable an account and write an audit entry. Disabling revokes all its logins."""
     async with deps.db.transaction() as tx:
         user = await store.find_user_by_email(tx, email)
         if user is None:
@@ -88,14 +89,12 @@ async def set_user_active(deps: Deps, email: str, *, is_active: bool) -> User:
     return replace(user, is_active=is_active)
 
 
-async def login(
-    deps: Deps, *, email: str, password: str, client_ip: str, user_agent: str | None = None
-) -> LoginResult:
-    """Sign in; WrongCredentials, after the same work, whether or not the account exists."""
-    user = await _check_password(deps, email=email, password=password, client_ip=client_ip)
+async def login(deps: Deps, client: ClientInfo, *, email: str, password: str) -> LoginResult:
+    """Sign in. Raises InvalidCredentials, after the same work, if the account does not exist."""
+    user = await _check_password(deps, client, email=email, password=password)
     key = await get_signing_key(deps)
     LOGINS.labels("succeeded").inc()
-    return await create_login(deps, user, key, user_agent=user_agent)
+    return await create_login(deps, user, key, user_agent=client.user_agent)
 
 
 async def get_me(deps: Deps, caller: Identity) -> User:
@@ -107,18 +106,18 @@ async def get_me(deps: Deps, caller: Identity) -> User:
 async def update_me(
     deps: Deps,
     caller: Identity,
+    client: ClientInfo,
     *,
     name: str | None,
     email: str | None,
     new_password: str | None,
     current_password: str | None,
-    client_ip: str,
 ) -> User:
-    """Change what is given; a new password ends all other logins of the caller."""
+    """Update the given fields. A new password revokes all other logins of the caller."""
     user = await get_me(deps, caller)
     updated = replace(user, name=name or user.name, email=email or user.email)
     if new_password is not None:
-        await _check_own_password(deps, user, current_password or "", client_ip)
+        await _check_own_password(deps, user, client, current_password or "")
         updated = replace(updated, password_hash=await deps.password_hasher.hash(new_password))
     try:
         async with deps.db.transaction() as tx:
@@ -133,10 +132,10 @@ async def update_me(
     return updated
 
 
-async def delete_me(deps: Deps, caller: Identity, *, password: str, client_ip: str) -> None:
-    """Erase the caller's account; every service erases what it owns."""
+async def delete_me(deps: Deps, caller: Identity, client: ClientInfo, *, password: str) -> None:
+    """Delete the caller's account and emit `user.deleted`."""
     user = await get_me(deps, caller)
-    await _check_own_password(deps, user, password, client_ip)
+    await _check_own_password(deps, user, client, password)
     async with deps.db.transaction() as tx:
         await store.lock_user(tx, user.id)
         await revoke_logins(deps, tx, user.id, reason="deletion")
@@ -144,9 +143,9 @@ async def delete_me(deps: Deps, caller: Identity, *, password: str, client_ip: s
             await tx.emit(UserDeleted(user_id=user.id))
 
 
-async def _check_password(deps: Deps, *, email: str, password: str, client_ip: str) -> User:
+async def _check_password(deps: Deps, client: ClientInfo, *, email: str, password: str) -> User:
     account = email_digest(email)
-    delay = await deps.login_throttle.check(account, client_ip)
+    delay = await deps.login_throttle.check(account, client.ip)
     async with deps.db.read_only() as tx:
         user = await store.find_user_by_email(tx, email)
     matches = await deps.password_hasher.check(
@@ -154,17 +153,17 @@ async def _check_password(deps: Deps, *, email: str, password: str, client_ip: s
     )
     if delay:
         await asyncio.sleep(delay)
-    await deps.login_throttle.check(account, client_ip)
+    await deps.login_throttle.check(account, client.ip)
     if user is None or not matches or not user.is_active:
-        await deps.login_throttle.record_failure(account, client_ip)
+        await deps.login_throttle.record_failure(account, client.ip)
         LOGINS.labels("refused").inc()
         raise InvalidCredentials
-    await deps.login_throttle.record_success(account, client_ip)
+    await deps.login_throttle.record_success(account, client.ip)
     return user
 
 
-async def _check_own_password(deps: Deps, user: User, password: str, client_ip: str) -> None:
+async def _check_own_password(deps: Deps, user: User, client: ClientInfo, password: str) -> None:
     try:
-        await _check_password(deps, email=user.email, password=password, client_ip=client_ip)
+        await _check_password(deps, client, email=user.email, password=password)
     except InvalidCredentials:
         raise InvalidCredentials("Current password is incorrect") from None

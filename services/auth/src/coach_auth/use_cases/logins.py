@@ -1,8 +1,7 @@
-"""Logins: refresh token families, how they go on and how they end."""
+"""Create, refresh, list and revoke logins."""
 
 import secrets
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -18,43 +17,45 @@ from coach_auth.domain import (
     LoginResult,
     RefreshDecision,
     RefreshToken,
+    Revocation,
     User,
     decide_refresh,
-    refresh_token_digest,
     sanitize_user_agent,
 )
 from coach_auth.keys import SigningKey
 from coach_auth.use_cases.signing_keys import CLOCK_SKEW_ALLOWANCE, get_signing_key
 from coach_common import logs
+from coach_common.credentials import token_digest
+from coach_common.db.transaction import Transaction
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 
 log = logs.get_logger(__name__)
 
 REFRESHES = Counter("coach_auth_token_refreshes", "Refreshes by outcome.", ["outcome"])
-REVOKED = Counter("coach_auth_revoked_logins", "Logins that were ended.", ["reason"])
+REVOKED = Counter("coach_auth_revoked_logins", "Logins that were revoked.", ["reason"])
 
 _REVOCATIONS_PAGE_SIZE = 1000
 
 
 async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
-    """Rotate a refresh token; LoginEnded where it is not good any more.
+    """Exchange a refresh token. Raises LoginEnded if it is expired, revoked or was reused.
 
-    A token that comes back outside the grace window ends its family, in the same transaction.
+    A token that is reused outside the grace period revokes its login in the same transaction.
     """
     key = await get_signing_key(deps)
     now = deps.clock()
     successor = deps.key_derivation.derive_successor(refresh_token)
     async with deps.db.transaction() as tx:
-        token = await store.find_refresh_token(tx, refresh_token_digest(refresh_token))
+        token = await store.find_refresh_token(tx, token_digest(refresh_token))
         if token is None:
             raise LoginEnded
         login = await store.get_login(tx, token.login_id)
         user = await store.get_user(tx, login.user_id)
         next_token = RefreshToken(
-            refresh_token_digest(successor),
+            token_digest(successor),
             login.id,
-            min(now + deps.token_policy.refresh_lifetime, login.ends_at),
+            min(now + deps.token_policy.refresh_lifetime, login.expires_at),
         )
         decision = decide_refresh(login, token, None, now)
         if decision is RefreshDecision.ROTATE and await store.mark_refresh_token_used(
@@ -63,7 +64,7 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
             await store.add_refresh_token(tx, next_token)
             await store.mark_login_used(tx, login.id, at=now)
         elif decision is not RefreshDecision.REFUSE:
-            # Used before, or by a parallel call just now: read again what that one left.
+            # Used before, or by a parallel call just now: read what that call stored.
             token = await store.find_refresh_token(tx, token.digest) or token
             stored_successor = await store.find_refresh_token(tx, next_token.digest)
             decision = decide_refresh(login, token, stored_successor, now)
@@ -74,13 +75,13 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
             )
     REFRESHES.labels(decision.value).inc()
     if decision in (RefreshDecision.REFUSE, RefreshDecision.REUSE):
-        log.warning("refresh.rejected", login_id=str(login.id), means=decision.value)
+        log.warning("refresh.rejected", login_id=str(login.id), decision=decision.value)
         raise LoginEnded
     return _issue_tokens(deps, user, login, key, successor)
 
 
 async def logout(deps: Deps, caller: Identity, *, everywhere: bool) -> None:
-    """End this login, or all of the caller's."""
+    """Revoke the calling login, or all logins of the caller."""
     async with deps.db.transaction() as tx:
         await get_active_user(deps, tx, caller)
         only = None if everywhere else caller.login_id
@@ -88,7 +89,7 @@ async def logout(deps: Deps, caller: Identity, *, everywhere: bool) -> None:
 
 
 async def list_logins(deps: Deps, caller: Identity) -> list[Login]:
-    """Return the caller's logins that can still go on, the one used last first."""
+    """Return the caller's live logins, most recently used first."""
     now = deps.clock()
     async with deps.db.read_only() as tx:
         await get_active_user(deps, tx, caller)
@@ -98,7 +99,7 @@ async def list_logins(deps: Deps, caller: Identity) -> list[Login]:
 
 
 async def revoke_login(deps: Deps, caller: Identity, login_id: UUID) -> None:
-    """End one of the caller's logins, perhaps the one that asks; NoSuchLogin for any other."""
+    """Revoke one login of the caller. Raises LoginNotFound if the caller has no such login."""
     async with deps.db.transaction() as tx:
         await get_active_user(deps, tx, caller)
         if not await revoke_logins(
@@ -107,24 +108,24 @@ async def revoke_login(deps: Deps, caller: Identity, login_id: UUID) -> None:
             raise LoginNotFound
 
 
-async def list_revocations(deps: Deps, after: UUID | None) -> tuple[UUID | None, list[Any]]:
-    """Return the newest cursor and the logins that ended since `after`."""
+async def list_revocations(deps: Deps, after: UUID | None) -> tuple[UUID | None, list[Revocation]]:
+    """Return the newest cursor and the revocations after `after`."""
     async with deps.db.read_only() as tx:
-        rows = await store.list_revocations(
+        revocations = await store.list_revocations(
             tx, after=after, now=deps.clock(), limit=_REVOCATIONS_PAGE_SIZE
         )
-    newest = max((row["id"] for row in rows), default=after)
-    return (newest if after is None or newest is None else max(after, newest)), rows
+    newest = max((one.id for one in revocations), default=after)
+    return (newest if after is None or newest is None else max(after, newest)), revocations
 
 
 async def purge(deps: Deps) -> None:
-    """Forget logins that ended long ago."""
+    """Delete expired logins and revocations."""
     async with deps.db.transaction() as tx:
         await store.delete_expired(tx, now=deps.clock())
 
 
-async def get_active_user(deps: Deps, tx: Any, caller: Identity) -> User:
-    """Return the caller's account where the login behind the access token still lives."""
+async def get_active_user(deps: Deps, tx: Transaction, caller: Identity) -> User:
+    """Return the caller's account. Raises LoginEnded if the caller's login is not live."""
     login = await store.get_login(tx, caller.login_id)
     if not login.is_live(deps.clock()) or login.user_id != caller.user_id:
         raise LoginEnded
@@ -133,16 +134,16 @@ async def get_active_user(deps: Deps, tx: Any, caller: Identity) -> User:
 
 async def revoke_logins(
     deps: Deps,
-    tx: Any,
+    tx: Transaction,
     user_id: UUID,
     *,
     reason: str,
     only_login_id: UUID | None = None,
     except_login_id: UUID | None = None,
 ) -> int:
-    """End a person's logins (only one, or all but one); return how many lived until now."""
+    """Revoke a user's logins: all, only one, or all but one. Returns how many were revoked."""
     now = deps.clock()
-    # Until then an access token of the login could still be good.
+    # Until then an access token of the login could still be valid.
     expires_at = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
     count = await store.revoke_logins(
         tx,
@@ -159,19 +160,19 @@ async def revoke_logins(
 async def create_login(
     deps: Deps, user: User, key: SigningKey, *, user_agent: str | None = None
 ) -> LoginResult:
-    """Begin a login of somebody who has just proved who they are."""
+    """Create a login for a verified user. Raises InvalidCredentials if the password changed."""
     now = deps.clock()
     login = Login(new_id(), user.id, now, now, now + LOGIN_MAX_AGE, sanitize_user_agent(user_agent))
     refresh_token = secrets.token_urlsafe(32)
     async with deps.db.transaction() as tx:
-        # While the password was checked it may have been changed, or the account disabled.
+        # The password may have been changed, or the account disabled, during the check.
         if (await store.lock_user(tx, user.id)).password_hash != user.password_hash:
             raise InvalidCredentials
         await store.add_login(tx, login)
         await store.add_refresh_token(
             tx,
             RefreshToken(
-                refresh_token_digest(refresh_token),
+                token_digest(refresh_token),
                 login.id,
                 now + deps.token_policy.refresh_lifetime,
             ),

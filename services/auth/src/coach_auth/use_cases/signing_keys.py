@@ -1,10 +1,10 @@
-"""The keys that sign access tokens, from published to gone.
+"""Rotate the keys that sign access tokens.
 
-    published ──lead──▶ active ──next one is active──▶ retired ──its last token is out──▶ gone
+    published ──lead──▶ active ──successor is active──▶ retired ──last token expired──▶ deleted
 
-A key is in the JWKS from its first day to its last. It signs only when every verifier has had
-the time to see it (they keep a JWKS for at most two minutes), and stays until the tokens that it
-signed have expired. Each step is one conditional update, so that any number of replicas may try.
+A key is in the JWKS in each of these states. It signs only after every verifier has had time to
+fetch it (verifiers cache a JWKS for at most two minutes) and stays until the tokens it signed have
+expired. Each step is one conditional update, so any number of replicas may attempt it.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ KEY_STEPS = Counter(
 )
 
 CLOCK_SKEW_ALLOWANCE = timedelta(minutes=1)
-"""How much longer than its own life a token may meet somebody who takes it: clocks that differ,
-replicas that read the keys a moment later."""
+"""How long after its expiry a token may still be accepted somewhere: clocks differ, and replicas
+read the keys at different times."""
 _UNKNOWN_KID_RELOAD_SECONDS = 1.0
 
 
 async def get_signing_key(deps: Deps) -> SigningKey:
-    """Return the active key; the first call ever makes one."""
+    """Return the active key. The first call on an empty table creates it."""
     await _refresh_cache(deps)
     if deps.key_cache.active is None:
-        # Replicas that start together all try; the unique slot takes one.
+        # Replicas that start together all try; the unique slot lets one succeed.
         await _add_key(deps, KeyState.ACTIVE)
     if deps.key_cache.active is None:
         raise Unavailable("No signing key is available yet.")
@@ -52,15 +52,15 @@ async def get_signing_key(deps: Deps) -> SigningKey:
 
 
 async def get_jwks(deps: Deps) -> list[dict[str, str]]:
-    """Return the public keys, RFC 7517."""
+    """Return the public keys (RFC 7517)."""
     await get_signing_key(deps)
     return deps.key_cache.jwks
 
 
 async def get_public_keys(deps: Deps, kid: str) -> PublicKeys:
-    """Return the public keys by `kid`, for auth's own reading of tokens.
+    """Return the public keys by `kid`, for auth's own token verification.
 
-    An unknown `kid` reads again, at most once a second: another replica may have made it.
+    An unknown `kid` reloads the keys, at most once per second: another replica may have created it.
     """
     cache = deps.key_cache
     if (
@@ -73,13 +73,13 @@ async def get_public_keys(deps: Deps, kid: str) -> PublicKeys:
 
 
 async def list_keys(deps: Deps) -> list[SigningKeyInfo]:
-    """Return every key there is, oldest first."""
+    """Return all keys, oldest first."""
     async with deps.db.read_only() as tx:
         return await store.list_keys(tx)
 
 
 async def publish_key(deps: Deps) -> SigningKeyInfo:
-    """Publish a key that signs after the lead; where one is published already, return that."""
+    """Publish a key that becomes active after the lead time. Returns the published key if any."""
     await get_signing_key(deps)
     if await _add_key(deps, KeyState.PUBLISHED):
         KEY_STEPS.labels("published").inc()
@@ -87,11 +87,12 @@ async def publish_key(deps: Deps) -> SigningKeyInfo:
 
 
 async def revoke_key(deps: Deps, kid: str) -> None:
-    """Remove a key at once, with every token that it signed: for a key that somebody else has.
+    """Revoke a compromised key: delete it and thereby invalidate all tokens it signed.
 
-    Within two minutes nobody takes them (auth's replicas look every 5 s, other verifiers keep the
-    JWKS a minute, and a token as checked half a minute); phones meet a 401 and refresh. Where it
-    was the active one, its successor signs at once. Raises NoSuchKey.
+    All verifiers reject those tokens within two minutes (auth polls the table every 5 s, other
+    services cache the JWKS for 60 s and verified tokens for 30 s); clients receive 401 and refresh.
+    If the key was active, the published key, or else a new one, becomes active immediately.
+    Raises SigningKeyNotFound.
     """
     replacement = await asyncio.to_thread(deps.key_derivation.new_signing_key)
     now = deps.clock()
@@ -107,12 +108,12 @@ async def revoke_key(deps: Deps, kid: str) -> None:
                     tx, kid=replacement.kid, state=KeyState.ACTIVE, private_key=wrapped, at=now
                 )
     KEY_STEPS.labels("revoked").inc()
-    log.warning("signing_key.revoked", kid=kid, was=previous_state.value)
+    log.warning("signing_key.revoked", kid=kid, previous_state=previous_state.value)
     await _refresh_cache(deps, force=True)
 
 
 async def rotate_keys(deps: Deps) -> RotationStep:
-    """Take the step that is due, if one is; tell which. What a worker does every few seconds."""
+    """Take the rotation step that is due and return it."""
     await get_signing_key(deps)
     now = deps.clock()
     keys = await list_keys(deps)
@@ -136,7 +137,7 @@ async def rotate_keys(deps: Deps) -> RotationStep:
 
 
 async def _activate(deps: Deps, keys: list[SigningKeyInfo], now: datetime) -> bool:
-    """Let the published key sign and retire the active one; False where another replica did."""
+    """Activate the published key, retire the active one. Returns False if a replica did."""
     (new,) = (key.kid for key in keys if key.state is KeyState.PUBLISHED)
     (old,) = (key.kid for key in keys if key.state is KeyState.ACTIVE)
     trusted_until = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
@@ -154,7 +155,7 @@ async def _activate(deps: Deps, keys: list[SigningKeyInfo], now: datetime) -> bo
 
 
 async def _add_key(deps: Deps, state: KeyState) -> bool:
-    """Make a key in this state, unless there is one; tell whether it was added."""
+    """Create a key in this state. Returns False if there is one already."""
     key = await asyncio.to_thread(deps.key_derivation.new_signing_key)
     async with deps.db.transaction() as tx:
         added = await store.add_key(
@@ -165,7 +166,7 @@ async def _add_key(deps: Deps, state: KeyState) -> bool:
 
 
 async def _refresh_cache(deps: Deps, *, force: bool = False) -> None:
-    """Bring the ring up to date where it is old; while one call reads, others use what is there."""
+    """Reload the cached keys if they are old. Concurrent calls use the cached keys meanwhile."""
     cache = deps.key_cache
     if not force and time.monotonic() - cache.read_at < cache.max_age_seconds:
         return
@@ -173,7 +174,7 @@ async def _refresh_cache(deps: Deps, *, force: bool = False) -> None:
         cache.read_at = time.monotonic()
     try:
         async with deps.db.read_only() as tx:
-            rows = await store.list_wrapped_keys(tx, now=deps.clock())
+            stored = await store.list_wrapped_keys(tx, now=deps.clock())
     except Unavailable:
         if cache.active is None:
             raise
@@ -182,10 +183,10 @@ async def _refresh_cache(deps: Deps, *, force: bool = False) -> None:
     _update_cache(
         cache,
         [
-            cached.get(row["kid"]) or deps.key_derivation.unwrap(row["kid"], row["wrapped"])
-            for row in rows
+            cached.get(key.kid) or deps.key_derivation.unwrap(key.kid, key.private_key)
+            for key in stored
         ],
-        next((row["kid"] for row in rows if row["state"] == KeyState.ACTIVE), None),
+        next((key.kid for key in stored if key.state is KeyState.ACTIVE), None),
     )
 
 

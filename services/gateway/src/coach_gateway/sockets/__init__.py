@@ -1,8 +1,8 @@
-"""The socket, /ws/transcribe: it ends here, and what it asks for becomes calls in a user's name.
+"""The WebSocket /ws/transcribe, whose commands become service calls with the user's token.
 
-`handshake` lets a client in, `socket` is one open socket, `calls` is what it asks of services,
-`frames` is what a frame may be, `wire` is the connection under it with every bound it has.
+`handshake` accepts a client, `socket` is one open socket, `commands` are its service calls,
+`frames` parses frames, `connection` is the bounded WebSocket connection.
 """
 
-from coach_gateway.sockets.door import Door as Door
+from coach_gateway.sockets.context import SocketContext as SocketContext
 from coach_gateway.sockets.handshake import serve as serve

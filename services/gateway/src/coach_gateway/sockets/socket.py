@@ -1,4 +1,4 @@
-"""One open socket: who it belongs to, what comes in, what goes out, and when it ends."""
+"""One open socket: authentication, incoming frames, pushes, closing."""
 
 import asyncio
 import json
@@ -11,175 +11,189 @@ from starlette.types import Message, Receive
 from coach_common.clock import rfc3339
 from coach_common.errors import CoachError, TooManyRequests, Unauthenticated
 from coach_common.identity import Identity
-from coach_gateway.live import LiveAudio
-from coach_gateway.sockets.calls import KINDS, Calls
-from coach_gateway.sockets.door import Door
-from coach_gateway.sockets.frames import LIVE, Refused, parse
-from coach_gateway.sockets.wire import POLICY, RESTART, Wire
+from coach_gateway.live_audio import LiveAudioRelay
+from coach_gateway.sockets.commands import COMMANDS, CommandQueue
+from coach_gateway.sockets.connection import (
+    CLOSE_POLICY_VIOLATION,
+    CLOSE_SERVICE_RESTART,
+    SocketConnection,
+)
+from coach_gateway.sockets.context import SocketContext
+from coach_gateway.sockets.frames import AUDIO_FRAMES, FrameRejected, parse
 
 CLOSES = prometheus_client.Counter("coach_gateway_socket_closes", "Closed sockets.", ["reason"])
 
-_UNAUTHENTICATED_AN_ADDRESS = 100
+_MAX_PENDING_PER_ADDRESS = 100
 
 
 class Socket:
-    """One open socket. Idle it is one waiting task and one timer."""
+    """One open socket. While idle it uses one task and one timer."""
 
     __slots__ = (
         "_address",
-        "_calls",
-        "_deadline",
-        "_door",
+        "_close_timer",
+        "_commands",
+        "_connection",
+        "_context",
         "_identity",
-        "_live",
-        "_wire",
+        "_live_audio",
         "login_id",
     )
 
     login_id: UUID
 
-    def __init__(self, door: Door, wire: Wire, address: str) -> None:
-        self._door = door
-        self._wire = wire
+    def __init__(self, context: SocketContext, connection: SocketConnection, address: str) -> None:
+        self._context = context
+        self._connection = connection
         self._address = address
         self._identity: Identity | None = None
-        self._live: LiveAudio | None = None
-        self._calls = Calls(door, self._say)
-        self._deadline = asyncio.get_running_loop().call_later(
-            door.settings.socket_auth_seconds,
-            self._refuse,
-            Unauthenticated("You did not sign in.", code="auth_timeout"),
+        self._live_audio: LiveAudioRelay | None = None
+        self._commands = CommandQueue(context, self._send)
+        self._close_timer = asyncio.get_running_loop().call_later(
+            context.settings.socket_auth_timeout_seconds,
+            self._fail,
+            Unauthenticated("Authentication timed out.", code="auth_timeout"),
         )
 
     async def run(self, receive: Receive, token: str | None) -> None:
-        """Serve until the client goes, or the socket is closed."""
-        self._door.waiting[self._address] += 1
+        """Serve until the client disconnects or the socket is closed."""
+        self._context.pending_by_address[self._address] += 1
         try:
-            if self._door.waiting[self._address] > _UNAUTHENTICATED_AN_ADDRESS:
-                self._refuse(
-                    TooManyRequests("Too many sockets wait to sign in.", code="too_many_sockets")
+            if self._context.pending_by_address[self._address] > _MAX_PENDING_PER_ADDRESS:
+                self._fail(
+                    TooManyRequests(
+                        "Too many unauthenticated connections from your address.",
+                        code="too_many_sockets",
+                    )
                 )
             elif token is not None:
                 await self._authenticate({"token": token})
             while (message := await receive())["type"] != "websocket.disconnect":
-                if self._wire.ended is None:
-                    await self._take(message)
+                if self._connection.close_reason is None:
+                    await self._handle_message(message)
         finally:
-            self._leave()
-            if self._live is not None:
-                await self._live.close()
-        await self._calls.finish()
+            self._unregister()
+            if self._live_audio is not None:
+                await self._live_audio.close()
+        await self._commands.drain()
 
     def push(self, frame: bytes) -> None:
-        """Send a frame; a client that does not read is closed, never waited for."""
-        self._wire.write(frame)
+        """Send a frame without waiting. A client that does not read is closed."""
+        self._connection.send_frame(frame)
 
-    def end(self, reason: str) -> None:
-        """Close with 1008, for the login has ended."""
-        self._refuse(Unauthenticated(reason, code="login_ended"))
+    def close_revoked(self, reason: str) -> None:
+        """Close with 1008 because the login was revoked."""
+        self._fail(Unauthenticated(reason, code="login_ended"))
 
-    def send_away(self) -> None:
-        """Close with 1012: the client is to come back, and is told then what it may have missed."""
-        self._wire.end(RESTART, "pushes_missed")
+    def close_for_reconnect(self) -> None:
+        """Close with 1012, so that the client reconnects and learns what it missed."""
+        self._connection.close(CLOSE_SERVICE_RESTART, "pushes_missed")
 
-    def _leave(self) -> None:
-        self._deadline.cancel()
+    def _unregister(self) -> None:
+        self._close_timer.cancel()
         if self._identity is None:
-            self._forget_waiting()
+            self._release_pending_slot()
         else:
-            self._door.hub.leave(self._identity.user_id, self)
-        if self._wire.ended is not None:
-            self._calls.drop()
-        CLOSES.labels(self._wire.ended or "gone").inc()
+            self._context.push_hub.unregister(self._identity.user_id, self)
+        if self._connection.close_reason is not None:
+            self._commands.discard_pending()
+        CLOSES.labels(self._connection.close_reason or "gone").inc()
 
-    # --- who it belongs to
+    # --- authentication
 
     async def _authenticate(self, frame: dict[str, Any]) -> None:
         token = frame.get("token")
         try:
             if not isinstance(token, str):
                 raise Unauthenticated("A token is missing.", code="token_missing")
-            identity = await self._door.access.authenticate(token)
-            if self._wire.ended is None:
-                self._admit(identity, token)
+            identity = await self._context.authenticator.authenticate(token)
+            if self._connection.close_reason is None:
+                self._register(identity, token)
         except CoachError as error:
-            self._refuse(error)
+            self._fail(error)
             return
-        # From being in the hub to what was missed nothing is awaited, so no push falls between.
-        last = frame.get("last_event_id")
-        missed = self._door.hub.since(identity.user_id, last) if isinstance(last, str) else None
-        self._say(
+        # Nothing is awaited between registration and replay, so no push is lost in between.
+        last_event_id = frame.get("last_event_id")
+        missed_frames = (
+            self._context.push_hub.replay_from(identity.user_id, last_event_id)
+            if isinstance(last_event_id, str)
+            else None
+        )
+        self._send(
             "auth_success",
             user_id=str(identity.user_id),
             expires_at=rfc3339(identity.expires_at),
-            resumed=missed is not None,
+            resumed=missed_frames is not None,
         )
-        for pushed in missed or ():
+        for pushed in missed_frames or ():
             self.push(pushed)
 
-    def _admit(self, identity: Identity, token: str) -> None:
-        """Let a user in, or on for longer."""
+    def _register(self, identity: Identity, token: str) -> None:
+        """Register the user, or extend the session with a new token."""
         if self._identity is None:
-            if self._door.hub.count(identity.user_id) >= self._door.settings.max_sockets_a_user:
+            if (
+                self._context.push_hub.count(identity.user_id)
+                >= self._context.settings.max_sockets_per_user
+            ):
                 raise TooManyRequests("Too many devices are connected.", code="too_many_sockets")
-            self._forget_waiting()
-            self._door.hub.join(identity.user_id, self)
+            self._release_pending_slot()
+            self._context.push_hub.register(identity.user_id, self)
         elif identity.user_id != self._identity.user_id:
-            raise Unauthenticated("This socket belongs to somebody else.", code="wrong_user")
-        self._identity, self.login_id, self._calls.token = identity, identity.login_id, token
-        self._deadline.cancel()
-        self._deadline = asyncio.get_running_loop().call_later(
-            (identity.expires_at - self._door.clock()).total_seconds(),
-            self._refuse,
+            raise Unauthenticated("This connection belongs to another user.", code="wrong_user")
+        self._identity, self.login_id, self._commands.token = identity, identity.login_id, token
+        self._close_timer.cancel()
+        self._close_timer = asyncio.get_running_loop().call_later(
+            (identity.expires_at - self._context.clock()).total_seconds(),
+            self._fail,
             Unauthenticated("Your sign-in has expired.", code="token_expired"),
         )
 
-    def _forget_waiting(self) -> None:
-        self._door.waiting[self._address] -= 1
-        if self._door.waiting[self._address] <= 0:
-            del self._door.waiting[self._address]
+    def _release_pending_slot(self) -> None:
+        self._context.pending_by_address[self._address] -= 1
+        if self._context.pending_by_address[self._address] <= 0:
+            del self._context.pending_by_address[self._address]
 
-    # --- what comes in
+    # --- incoming frames
 
-    async def _take(self, message: Message) -> None:
+    async def _handle_message(self, message: Message) -> None:
         try:
             frame = parse(message)
-            kind = frame["type"]
-            if kind == "auth":
+            frame_type = frame["type"]
+            if frame_type == "auth":
                 await self._authenticate(frame)
             elif self._identity is None:
                 raise Unauthenticated("Please sign in first.", code="auth_required")
-            elif kind == "ping":
-                self._say("pong")
-            elif kind in KINDS:
-                self._calls.add(frame)
-            elif kind in LIVE:
-                self._hear(frame)
+            elif frame_type == "ping":
+                self._send("pong")
+            elif frame_type in COMMANDS:
+                self._commands.enqueue(frame)
+            elif frame_type in AUDIO_FRAMES:
+                self._handle_audio(frame)
             else:
-                raise Refused("There is no such frame.", "unknown_type")
+                raise FrameRejected("Unknown frame type.", "unknown_type")
         except Unauthenticated as error:
-            self._refuse(error)
+            self._fail(error)
         except CoachError as error:
-            self._say("error", message=str(error), code=error.code)
+            self._send("error", message=str(error), code=error.code)
 
-    def _hear(self, frame: dict[str, Any]) -> None:
-        """Hand live audio on."""
-        if self._live is None:
-            self._live = LiveAudio(
-                self._door.settings,
-                self._door.clock,
-                self._calls.ask,
-                self._say,
-                self._calls.meant,
+    def _handle_audio(self, frame: dict[str, Any]) -> None:
+        """Pass a frame to the live audio relay."""
+        if self._live_audio is None:
+            self._live_audio = LiveAudioRelay(
+                self._context.settings,
+                self._context.clock,
+                self._commands.call_service,
+                self._send,
+                self._commands.resolve_session,
             )
-        self._live.take(frame, token=self._calls.token)
+        self._live_audio.handle_frame(frame, token=self._commands.token)
 
-    # --- what goes out
+    # --- outgoing frames
 
-    def _say(self, kind: str, **fields: Any) -> None:
-        self._wire.write(json.dumps({"type": kind, **fields}).encode())
+    def _send(self, frame_type: str, **fields: Any) -> None:
+        self._connection.send_frame(json.dumps({"type": frame_type, **fields}).encode())
 
-    def _refuse(self, error: CoachError) -> None:
-        """Say why, then close: every failed authentication ends so."""
-        self._say("error", message=str(error), code=error.code)
-        self._wire.end(POLICY, error.code)
+    def _fail(self, error: CoachError) -> None:
+        """Send an error and close with 1008."""
+        self._send("error", message=str(error), code=error.code)
+        self._connection.close(CLOSE_POLICY_VIOLATION, error.code)

@@ -1,1 +1,1 @@
-"""What media reaches outside, besides the object store."""
+"""Adapters of the media service to other services."""

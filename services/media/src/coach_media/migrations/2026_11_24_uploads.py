@@ -1,4 +1,4 @@
-"""Uploads, objects to remove, outbox, inbox and tombstones."""
+"""Create uploads, removals, outbox, inbox and tombstones."""
 
 import sqlalchemy as sa
 from alembic import op

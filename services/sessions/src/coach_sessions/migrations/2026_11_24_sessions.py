@@ -1,4 +1,4 @@
-"""Sessions, the recordings they are judged on, outbox, inbox and tombstones."""
+"""Create sessions, recordings, outbox, inbox and tombstones."""
 
 import sqlalchemy as sa
 from alembic import op

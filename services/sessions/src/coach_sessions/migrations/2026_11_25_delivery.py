@@ -1,4 +1,4 @@
-"""How a recording was spoken."""
+"""Add delivery metrics to recordings."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""How a recording was spoken, told before its words are known."""
+"""Mark delivery metrics that are still incomplete."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""The one Alembic environment: a connection and metadata handed over by coach_common.db.migrate."""
+"""The Alembic environment. coach_common.db.migrate passes the connection and the metadata."""
 
 from alembic import context
 
@@ -9,7 +9,7 @@ context.configure(
     connection=connection,
     target_metadata=config.attributes.get("metadata"),
     render_as_batch=connection.dialect.name == "sqlite",
-    # SQLite reports our column types by other names: every revision would "change" them all.
+    # SQLite reports other type names, so every revision would contain changes of type.
     compare_type=False,
     transaction_per_migration=True,
 )

@@ -1,4 +1,4 @@
-"""The durable queue of the embedded profile."""
+"""Create the durable queue of the embedded profile."""
 
 import sqlalchemy as sa
 from alembic import op

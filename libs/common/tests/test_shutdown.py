@@ -1,0 +1,36 @@
+"""Shutdown of a service's HTTP server."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from coach_common.config import Settings
+from coach_common.service import Service, listen, running
+from coach_common.testing.fakes import FakeTransport
+
+
+@pytest.mark.parametrize("shutdown_seconds", [0.5, 1.5])
+async def test_shutdown_below_a_second_waits_for_running_requests(shutdown_seconds: float) -> None:
+    app = FastAPI()
+    has_started = asyncio.Event()
+
+    @app.get("/")
+    async def answer_late() -> str:
+        has_started.set()
+        await asyncio.sleep(0.4)
+        return "done"
+
+    listener = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    service = Service(
+        "test", app, Settings(shutdown_seconds=shutdown_seconds), FakeTransport(), deps=None
+    )
+    async with httpx.AsyncClient() as client:
+        async with running(service, listener):
+            request = asyncio.create_task(client.get(url))
+            await has_started.wait()
+        response = await request
+
+    assert response.json() == "done"

@@ -1,0 +1,145 @@
+"""Commands of a socket: service calls with the user's token."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from coach_common import logs, telemetry
+from coach_common.errors import CoachError, InvalidInput, NotFound, TooManyRequests
+from coach_common.ids import parse_id
+from coach_gateway.sockets.context import SocketContext
+from coach_gateway.sockets.frames import FrameRejected
+
+log = logs.get_logger(__name__)
+
+_MAX_PENDING = 64
+_MAX_TITLE_CHARACTERS = 80
+
+
+class CommandQueue:
+    """Runs the commands of one socket one at a time. A task exists only while any are queued."""
+
+    __slots__ = ("_context", "_pending", "_send", "_session_id", "_worker", "token")
+
+    def __init__(self, context: SocketContext, send: Callable[..., None]) -> None:
+        self.token = ""  # nosec B105 # set at authentication
+        self._context = context
+        self._send = send
+        self._session_id: str | None = None
+        self._pending: list[dict[str, Any]] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    def enqueue(self, frame: dict[str, Any]) -> None:
+        """Queue a frame whose type is in COMMANDS. Raises TooManyRequests if the queue is full."""
+        if len(self._pending) >= _MAX_PENDING:
+            raise TooManyRequests("Too many requests are waiting. Please slow down.", code="busy")
+        self._pending.append(frame)
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._run())
+
+    def discard_pending(self) -> None:
+        """Discard the commands that have not started."""
+        self._pending.clear()
+
+    async def drain(self) -> None:
+        """Wait until every queued command has run."""
+        if self._worker is not None:
+            await self._worker
+
+    async def _run(self) -> None:
+        try:
+            while self._pending:
+                frame = self._pending.pop(0)
+                try:
+                    await COMMANDS[frame["type"]](self, frame)
+                except CoachError as error:
+                    self._send("error", message=str(error), code=error.code)
+                except Exception:
+                    log.exception("socket.command_failed", kind=frame["type"])
+                    self._send("error", message="Something went wrong.", code="internal")
+        finally:
+            self._worker = None
+
+    async def _session_start(self, frame: dict[str, Any]) -> None:
+        if frame.get("session_id") is not None:
+            session_id = _parse_session_id(frame)
+            await self.call_service("sessions", "GET", f"/sessions/{session_id}")
+        else:
+            question = frame.get("question")
+            if not isinstance(question, str) or not question.strip():
+                raise InvalidInput("question is required.")
+            title = frame.get("title") or question.strip()[:_MAX_TITLE_CHARACTERS]
+            created = await self.call_service(
+                "sessions", "POST", "/sessions", title=title, question=question
+            )
+            session_id = str(created["id"])
+        self._session_id = session_id
+        self._send("session_started", session_id=session_id)
+
+    async def _audio_uri(self, frame: dict[str, Any]) -> None:
+        key = frame.get("key")
+        if not isinstance(key, str) or not key:
+            raise FrameRejected("Upload the recording first and send its `key`.", "key_needed")
+        session_id = self._find_session_id(frame)
+        now_ms = int(self._context.clock().timestamp() * 1000)
+        await self.call_service(
+            "media", "POST", "/upload/confirm", key=key, uploaded_at=now_ms, session_id=session_id
+        )
+
+    async def _complete(self, frame: dict[str, Any]) -> None:
+        session_id = self._find_session_id(frame)
+        fields = {
+            name: frame[name]
+            for name in ("duration_seconds", "transcript", "audio_s3_key")
+            if frame.get(name) is not None
+        }
+        await self.call_service("sessions", "POST", f"/sessions/{session_id}/complete", **fields)
+
+    def _find_session_id(self, frame: dict[str, Any]) -> str:
+        if frame.get("session_id") is not None:
+            return _parse_session_id(frame)
+        if self._session_id is None:
+            raise FrameRejected("Start a session first.", "no_session")
+        return self._session_id
+
+    async def resolve_session(self, frame: dict[str, Any]) -> str:
+        """Return the session id of a frame, after all earlier commands have run."""
+        await self.drain()
+        return self._find_session_id(frame)
+
+    async def call_service(
+        self, upstream: str, method: str, path: str, **body: Any
+    ) -> dict[str, Any]:
+        """Call a service with the user's token. Checks revocation and rate limits as for HTTP."""
+        identity = await self._context.authenticator.authenticate(self.token)
+        self._context.limits.hit("user", str(identity.user_id))
+        headers = {
+            "authorization": f"Bearer {self.token}",
+            "content-type": "application/json",
+            "traceparent": telemetry.new_traceparent(),
+        }
+        request_body = json.dumps(body).encode() if method == "POST" else b""
+        status, response_body = await self._context.upstream_client.request(
+            upstream, method, path, headers=headers, body=request_body
+        )
+        response: dict[str, Any] = json.loads(response_body) if response_body else {}
+        if status >= 400:
+            raise FrameRejected(
+                str(response.get("detail", "The request failed.")), response.get("code", "error")
+            )
+        return response
+
+
+COMMANDS = {
+    "session_start": CommandQueue._session_start,
+    "audio_uri": CommandQueue._audio_uri,
+    "complete": CommandQueue._complete,
+}
+"""The frame types that become service calls."""
+
+
+def _parse_session_id(frame: dict[str, Any]) -> str:
+    if not isinstance(frame["session_id"], str):
+        raise NotFound("Session not found", code="session_not_found")
+    return str(parse_id(frame["session_id"], resource="Session"))

@@ -1,0 +1,92 @@
+"""The outbox relay on every database: what it reports and what survives failures."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from prometheus_client import REGISTRY
+from sqlalchemy import select, update
+
+from coach_common.db.database import Database, database_now
+from coach_common.db.tables import inbox_table, new_metadata, outbox_table
+from coach_common.errors import Unavailable
+from coach_common.events.catalog import UserRegistered
+from coach_common.ids import new_id
+from coach_common.messaging.relay import CLAIM_DURATION, OutboxRelay
+from coach_common.messaging.subscriptions import OutboxMessage, Subscription
+from coach_common.testing.fakes import FakeTransport
+from coach_common.testing.harness import wait_until
+
+METADATA = new_metadata()
+OUTBOX, INBOX = outbox_table(METADATA), inbox_table(METADATA)
+
+
+class UnavailableTransport(FakeTransport):
+    """A broker that refuses every publish."""
+
+    async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
+        raise Unavailable("The message broker is not connected.")
+
+    async def start(self, subscriptions: Sequence[Subscription]) -> None:
+        """Accept subscriptions without connecting."""
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, source="relay-test", outbox=OUTBOX, inbox=INBOX)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(METADATA.create_all)
+    yield database
+    await database.close()
+
+
+@asynccontextmanager
+async def _running(relay: OutboxRelay) -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _emit(database: Database, count: int) -> None:
+    async with database.transaction() as tx:
+        for _ in range(count):
+            await tx.emit(UserRegistered(user_id=new_id()))
+
+
+async def test_outbox_gauge_counts_rows_while_broker_is_unavailable(database: Database) -> None:
+    async with _running(OutboxRelay(database, UnavailableTransport())):
+        await asyncio.sleep(0)
+        await _emit(database, 50)
+
+        async def is_counted() -> bool:
+            rows = REGISTRY.get_sample_value("coach_outbox_rows", {"service": "relay-test"})
+            return rows == 50
+
+        await wait_until(is_counted, description="the gauge to count 50 rows")
+
+
+async def test_claim_from_before_a_clock_step_does_not_block_rows(database: Database) -> None:
+    transport = FakeTransport()
+    await _emit(database, 1)
+    async with database.transaction() as tx:
+        tomorrow = await database_now(tx) + timedelta(days=1)
+        await tx.execute(update(OUTBOX).values(claimed_until=tomorrow))
+
+    assert await OutboxRelay(database, transport).relay_once() == (1, 1)
+
+
+async def test_claim_of_another_relay_is_respected(database: Database) -> None:
+    await _emit(database, 1)
+    async with database.transaction() as tx:
+        soon = await database_now(tx) + CLAIM_DURATION / 2
+        await tx.execute(update(OUTBOX).values(claimed_until=soon))
+
+    assert await OutboxRelay(database, FakeTransport()).relay_once() == (0, 0)
+    async with database.read_only() as tx:
+        assert await tx.scalar(select(OUTBOX.c.claimed_until)) is not None

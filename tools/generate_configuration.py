@@ -1,0 +1,159 @@
+"""Write docs/configuration.md: every setting of every service.
+
+Usage: `python tools/generate_configuration.py [--check]`.
+
+Names, defaults and bounds come from the Settings classes. The meaning of a setting is the string
+literal below it.
+"""
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from coach_ai.config import DistributedAiSettings
+from coach_auth.config import DistributedAuthSettings
+from coach_common.config import Settings
+from coach_embedded.config import EmbeddedSettings
+from coach_gateway.config import DistributedGatewaySettings
+from coach_media.config import DistributedMediaSettings
+from coach_sessions.config import DistributedSessionsSettings
+from generated_file import ROOT, write_or_check
+
+_FILE = ROOT / "docs" / "configuration.md"
+
+_CLASSES: Mapping[str, type[Settings]] = {
+    "gateway": DistributedGatewaySettings,
+    "auth": DistributedAuthSettings,
+    "sessions": DistributedSessionsSettings,
+    "media": DistributedMediaSettings,
+    "ai": DistributedAiSettings,
+    "embedded": EmbeddedSettings,
+}
+_UNITS = {
+    "_seconds": "seconds",
+    "_minutes": "minutes",
+    "_days": "days",
+    "_bytes": "bytes",
+    "_tokens": "tokens",
+    "_per_minute": "per minute",
+    "_per_second": "per second",
+}
+
+_HEAD = """# Configuration reference
+
+For operators. Generated from the settings classes by `make docs`.
+
+A service reads its settings from environment variables, and ignores those of other services. A
+missing or invalid setting stops the service with one line that names it. Lists and mappings are
+JSON. `.env.example` has the variables that `docker-compose.yml` uses.
+
+`embedded` is the process that `coach run` starts: all five services in one process. It needs no
+setting. It generates the secrets and the addresses of the services, and passes the other settings
+on to them.
+
+| setting | read by | default | unit | meaning |
+|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting as one service declares it."""
+
+    name: str
+    default: str
+    unit: str
+    meaning: str
+
+
+def meanings(settings_class: type[Settings]) -> dict[str, str]:
+    """Return the string literal below each field, of this class and of its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(settings_class.__mro__):
+        if not issubclass(base, Settings):
+            continue
+        module = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        body = [node for child in module.body for node in getattr(child, "body", ())]
+        for field, below in pairwise(body):
+            match field, below:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = " ".join(text.split())
+                case _:
+                    pass
+    return found
+
+
+def describe(settings_class: type[Settings]) -> list[Setting]:
+    """Return the settings of a class in order of their declaration."""
+    texts = meanings(settings_class)
+    return [
+        Setting(
+            name.upper(),
+            format_default(field),
+            next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), ""),
+            " ".join([texts.get(name, ""), *_deprecated_names(name, field)]).strip(),
+        )
+        for name, field in settings_class.model_fields.items()
+    ]
+
+
+def format_default(field: FieldInfo) -> str:
+    """Return the default as an operator would write it, `required`, or nothing for None."""
+    default: Any = field.get_default(call_default_factory=True, validated_data={})
+    if default is PydanticUndefined:
+        return "**required**"
+    if default is None or default == "":
+        return ""
+    if isinstance(default, tuple):
+        items = ", ".join(f'"{item}"' for item in default)
+        return f"`[{items}]`"
+    if isinstance(default, dict):
+        items = ", ".join(f'"{key}": {list(value)}' for key, value in default.items())
+        return f"`{{{items}}}`"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def render(classes: Mapping[str, type[Settings]]) -> str:
+    """Return the document. Stops if a setting has no meaning."""
+    readers: dict[Setting, list[str]] = {}
+    for service, settings_class in classes.items():
+        for setting in describe(settings_class):
+            readers.setdefault(setting, []).append(service)
+    undescribed = sorted({setting.name for setting in readers if not setting.meaning})
+    if undescribed:
+        raise SystemExit(f"settings without a string literal below them: {', '.join(undescribed)}")
+    rows = [
+        f"| `{setting.name}` | {_join(services, len(classes))} | {setting.default} "
+        f"| {setting.unit} | {setting.meaning} |\n"
+        for setting, services in sorted(readers.items(), key=lambda item: item[0].name)
+    ]
+    return _HEAD + "".join(rows)
+
+
+def _deprecated_names(name: str, field: FieldInfo) -> list[str]:
+    if not isinstance(field.validation_alias, AliasChoices):
+        return []
+    others = [str(alias) for alias in field.validation_alias.choices]
+    return [
+        f"Deprecated name: `{alias.upper()}`." for alias in others if alias.lower() != name.lower()
+    ]
+
+
+def _join(services: list[str], total: int) -> str:
+    return "all" if len(services) == total else ", ".join(services)
+
+
+if __name__ == "__main__":
+    raise SystemExit(write_or_check(_FILE, render(_CLASSES), sys.argv[1:]))

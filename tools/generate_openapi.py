@@ -1,0 +1,41 @@
+"""Write the public OpenAPI document, merged from the documents of the services.
+
+Usage: `python tools/generate_openapi.py [--check]`.
+"""
+
+import json
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import coach_ai.routes
+import coach_auth.routes
+import coach_media.routes
+import coach_sessions.routes
+from coach_common.http.app import create_app
+from coach_gateway.openapi_merge import merge
+from generated_file import write_or_check
+
+_FILE = Path(str(files("coach_gateway") / "openapi.json"))
+
+_ROUTERS = {
+    "auth": coach_auth.routes.router,
+    "sessions": coach_sessions.routes.router,
+    "media": coach_media.routes.router,
+    "ai": coach_ai.routes.router,
+}
+
+
+def public_document() -> str:
+    """Return the merged document as JSON."""
+    documents: dict[str, Any] = {}
+    for name, router in _ROUTERS.items():
+        app = create_app(name, checks={})
+        app.include_router(router)
+        documents[name] = app.openapi()
+    return json.dumps(merge(documents), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    raise SystemExit(write_or_check(_FILE, public_document(), sys.argv[1:]))
