@@ -97,6 +97,7 @@ async def on_feedback_generated(
         generated_at=deps.clock(),
         main_improvement=event.main_improvement,
         star=event.star,
+        audio=event.audio,
     )
     await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, message)
 

@@ -10,7 +10,13 @@ from enum import StrEnum
 from uuid import UUID
 
 from coach_common.errors import NotFound
-from coach_common.events.feedback import DeliveryMetrics, EvidenceItem, MainImprovement, StarStory
+from coach_common.events.feedback import (
+    AudioCoverage,
+    DeliveryMetrics,
+    EvidenceItem,
+    MainImprovement,
+    StarStory,
+)
 
 
 class SessionNotFound(NotFound):
@@ -99,6 +105,7 @@ class Feedback:
     generated_at: datetime
     main_improvement: MainImprovement | None = None
     star: StarStory = field(default_factory=StarStory)
+    audio: AudioCoverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
