@@ -38,6 +38,7 @@ _AT_END = (
     r"( from me| really)?|i'm done|i am done|i think (that's|that is) (it|all)|the end|"
     r"(now )?(how|where) (do|can) (i|you|we) (now )?(stop|end|finish|submit|send|save|close|"
     r"turn off|switch off)( (it|this|that|this thing|the recording|the app|recording))?( now| off)?|"
+    r"(now )?how (do|can) (i|you|we) (turn|switch) (it|this|that|the recording|the app) off|"
     r"(where is|where's) (the|that) (stop )?(button)|(let me |i'll )?stop (it|this|the )? ?"
     r"(recording)?|stop|did (it|that|this) (record|work|save|stop)|"
     r"is (it|this) (still )?(recording|on|running)|which button( is it)?"
