@@ -85,13 +85,15 @@ check: setup  ## check format, lint, types, imports, words, secrets, generated f
 	$(BIN)/python tools/generate_errors.py --check
 	$(BIN)/python tools/generate_configuration.py --check
 	$(BIN)/python -m coach_common.events.docs --check
+	$(BIN)/python -m coach_gateway.sockets.docs --check
 	$(BIN)/python tools/check_words.py
 
-docs: setup  ## write the generated files: openapi.json, asyncapi.json, events.md, errors.md, configuration.md
+docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md
 	$(BIN)/python tools/generate_openapi.py
 	$(BIN)/python tools/generate_errors.py
 	$(BIN)/python tools/generate_configuration.py
 	$(BIN)/python -m coach_common.events.docs
+	$(BIN)/python -m coach_gateway.sockets.docs
 
 bench: setup servers  ## measure the overhead of the feedback pipeline, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py

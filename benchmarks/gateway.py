@@ -290,7 +290,7 @@ def measure(folder: Path) -> Results:
         for upstream in ("upstream", "sessions"):
             url = f"http://127.0.0.1:{ports[upstream]}"
             until_answers(f"{url}/sessions", headers)
-            plain, checked, door = free_port(), free_port(), free_port()
+            plain, checked, gateway_port = free_port(), free_port(), free_port()
             own = folder / f"nginx-{upstream}"
             own.mkdir()
             (own / "nginx.conf").write_text(
@@ -301,15 +301,15 @@ def measure(folder: Path) -> Results:
             )  # fmt: skip
             argv = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(own / "nginx.conf")]
             master = stack.enter_context(process(argv, own / "log")).pid
-            gateway = part(stack, "gateway", door, folder, auth_url, url)
+            gateway = part(stack, "gateway", gateway_port, folder, auth_url, url)
             until_answers(f"http://127.0.0.1:{checked}/sessions", headers)
-            until_answers(f"http://127.0.0.1:{door}/sessions", headers)
+            until_answers(f"http://127.0.0.1:{gateway_port}/sessions", headers)
             workers = children(master)
             targets[upstream] = {
                 "direct": Target(url, []),
                 "nginx": Target(f"http://127.0.0.1:{plain}", workers),
                 "nginx auth_request": Target(f"http://127.0.0.1:{checked}", [*workers, verifying]),
-                "gateway": Target(f"http://127.0.0.1:{door}", [gateway]),
+                "gateway": Target(f"http://127.0.0.1:{gateway_port}", [gateway]),
             }
         if os.environ.get("ONLY_SERVE"):
             print(json.dumps({n: {v: t.url for v, t in ts.items()} for n, ts in targets.items()}))
@@ -342,7 +342,7 @@ def paired(found: Results, upstream: str, connections: int, other: str) -> float
 
 def report(found: Results) -> str:
     lines = [
-        "# The gateway beside nginx",
+        "# Gateway vs nginx",
         "",
         "Made by `make bench-gateway`: wrk, the hop and the upstream share two cores; medians of"
         f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios of one run mean something."

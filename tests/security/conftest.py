@@ -64,10 +64,10 @@ async def alice(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def nobody(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
+async def anonymous(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
     """A client without an account, with an IP address of its own."""
-    async with ApiUser(target) as nobody:
-        yield nobody
+    async with ApiUser(target) as anonymous:
+        yield anonymous
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)

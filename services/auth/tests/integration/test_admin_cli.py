@@ -1,8 +1,8 @@
-"""What operators type, against the tables of a running service."""
+"""Operator commands on the database of a running service."""
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from coach_auth import __main__ as commands
 from coach_auth import admin_cli
+from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.tables import AUDIT_LOG
@@ -18,7 +19,8 @@ from coach_auth.use_cases import signing_keys
 from coach_common.errors import CoachError, InvalidInput
 from coach_common.events.catalog import UserRegistered
 from coach_common.service import Service
-from coach_common.testing.harness import emitted_events
+from coach_common.testing.fakes import FakeTransport
+from coach_common.testing.harness import emitted_events, migrated_service
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse"
 SERVICE_TOKEN = {"authorization": "Bearer a token between services"}
@@ -26,7 +28,7 @@ SERVICE_TOKEN = {"authorization": "Bearer a token between services"}
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Give standard input a line."""
+    """Return a function that puts a line on standard input."""
     return lambda line: monkeypatch.setattr("sys.stdin", io.StringIO(line + "\n"))
 
 
@@ -89,7 +91,12 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
 
 
 async def test_unknown_user_is_reported(service: Service) -> None:
-    for operation in (admin_cli.show_user, admin_cli.disable_user, admin_cli.enable_user):
+    for operation in (
+        admin_cli.show_user,
+        admin_cli.disable_user,
+        admin_cli.enable_user,
+        admin_cli.reset_password,
+    ):
         with pytest.raises(CoachError, match="no account"):
             await operation(service.deps, "nobody@example.com")
 
@@ -105,6 +112,44 @@ async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: De
     assert new in said
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}
     assert left.split()[:2] == [new, "active"]
+
+
+async def test_reset_password_queues_a_mail_and_is_audited(
+    service: Service,
+    client: httpx.AsyncClient,
+    phone: Any,
+    deps: Deps,
+    mailer: Any,
+    deliver_mails: Callable[[], Awaitable[None]],
+) -> None:
+    printed = await admin_cli.reset_password(service, EMAIL.upper())
+    await deliver_mails()
+    token = mailer.token("password_reset", EMAIL)
+
+    body = {"token": token, "new_password": "better horse"}
+    assert token not in printed
+    assert (await client.post("/auth/password/reset", json=body)).status_code == 204
+    assert (await _login(client, "better horse")).status_code == 200
+    async with deps.db.read_only() as tx:
+        actions = {row["action"] for row in await tx.fetch_all(select(AUDIT_LOG))}
+    assert actions == {"password reset started by an operator", "password reset"}
+
+
+async def test_reset_password_prints_the_token_without_smtp(
+    settings: AuthSettings, service: Service, client: httpx.AsyncClient, phone: Any
+) -> None:
+    async with migrated_service(build(settings, FakeTransport())) as without_smtp:
+        printed = await admin_cli.reset_password(without_smtp, EMAIL)
+
+    body = {"token": printed.splitlines()[-1], "new_password": "better horse"}
+    assert (await client.post("/auth/password/reset", json=body)).status_code == 204
+
+
+async def test_reset_password_of_disabled_account_is_refused(service: Service, phone: Any) -> None:
+    await admin_cli.disable_user(service, EMAIL)
+
+    with pytest.raises(CoachError, match="disabled"):
+        await admin_cli.reset_password(service, EMAIL)
 
 
 def _environment(monkeypatch: pytest.MonkeyPatch, settings: AuthSettings) -> None:

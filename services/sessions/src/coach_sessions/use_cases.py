@@ -117,7 +117,7 @@ async def complete_session(
             completed_at=session.completed_at or now,
             duration_seconds=_keep_first(session.duration_seconds, duration_seconds),
             client_transcript=_keep_first(session.client_transcript, transcript),
-            published_fingerprints=replace(session.published_fingerprints, completed=None)
+            published_fingerprints=replace(session.published_fingerprints, completion=None)
             if session.is_being_retried
             else session.published_fingerprints,
         )
@@ -291,7 +291,7 @@ async def _refresh_session(
 async def _publish_transcript(tx: Transaction, session: Session) -> Session:
     recording = session.recording
     published = session.published_fingerprints
-    if recording is None or recording.transcript is None or published.transcribed is not None:
+    if recording is None or recording.transcript is None or published.transcript is not None:
         return session
     await tx.emit(
         SessionTranscribed(
@@ -301,7 +301,7 @@ async def _publish_transcript(tx: Transaction, session: Session) -> Session:
             text=recording.transcript,
         )
     )
-    return replace(session, published_fingerprints=replace(published, transcribed=recording.key))
+    return replace(session, published_fingerprints=replace(published, transcript=recording.key))
 
 
 async def _publish_completion(tx: Transaction, session: Session) -> Session:
@@ -318,10 +318,10 @@ async def _publish_completion(tx: Transaction, session: Session) -> Session:
     )
     published = session.published_fingerprints
     fingerprint = _fingerprint(event.model_dump_json())
-    if published.completed == fingerprint:
+    if published.completion == fingerprint:
         return session
     await tx.emit(event)
-    return replace(session, published_fingerprints=replace(published, completed=fingerprint))
+    return replace(session, published_fingerprints=replace(published, completion=fingerprint))
 
 
 async def _publish_interim_feedback(tx: Transaction, session: Session) -> Session:
@@ -331,10 +331,10 @@ async def _publish_interim_feedback(tx: Transaction, session: Session) -> Sessio
     published = session.published_fingerprints
     content = [view.status, view.delivery.model_dump(mode="json")]
     fingerprint = _fingerprint(json.dumps(content, sort_keys=True))
-    if published.measured == fingerprint:
+    if published.interim_feedback == fingerprint:
         return session
     await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(session, published_fingerprints=replace(published, measured=fingerprint))
+    return replace(session, published_fingerprints=replace(published, interim_feedback=fingerprint))
 
 
 async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
@@ -346,10 +346,10 @@ async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
     view = build_feedback_view(session)
     published = session.published_fingerprints
     fingerprint = _fingerprint(json.dumps(view.model_dump(mode="json"), sort_keys=True))
-    if published.judged == fingerprint:
+    if published.final_feedback == fingerprint:
         return session
     await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(session, published_fingerprints=replace(published, judged=fingerprint))
+    return replace(session, published_fingerprints=replace(published, final_feedback=fingerprint))
 
 
 def _fingerprint(text: str) -> str:

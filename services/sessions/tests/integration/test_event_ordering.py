@@ -1,4 +1,4 @@
-"""Facts in every order, with repetitions, end in the same place: rows, answers and events."""
+"""Events in every order, with repetitions, lead to the same rows, responses and events."""
 
 import itertools
 from typing import Any
@@ -38,7 +38,7 @@ EARLY = {"pace": {"value": None}}
 
 
 class EventFactory:
-    """The facts about one session and one recording, each as the event that tells it."""
+    """Builds the events about one session and one recording."""
 
     def __init__(self, user_id: UUID, session_id: UUID, name: str = "1") -> None:
         self.user_id, self.session_id, self.upload_id = user_id, session_id, new_id()
@@ -70,7 +70,7 @@ class EventFactory:
             model="base",
         )
 
-    def heard(self) -> DeliveryMeasured:
+    def acoustic_metrics(self) -> DeliveryMeasured:
         return DeliveryMeasured(**self._of_upload, delivery=EARLY, is_complete=False)
 
     def measured(self, pace: float = 150.0) -> DeliveryMeasured:
@@ -79,7 +79,7 @@ class EventFactory:
     def not_transcribed(self, *, retryable: bool) -> TranscriptionFailed:
         return TranscriptionFailed(**self._of_upload, reason="No speech.", retryable=retryable)
 
-    def judged(self, score: int | None = 71) -> FeedbackGenerated:
+    def scored(self, score: int | None = 71) -> FeedbackGenerated:
         return FeedbackGenerated(
             session_id=self.session_id,
             user_id=self.user_id,
@@ -97,7 +97,7 @@ class EventFactory:
             rubric_version="1",
         )
 
-    def not_judged(self, *, retryable: bool) -> FeedbackFailed:
+    def not_scored(self, *, retryable: bool) -> FeedbackFailed:
         return FeedbackFailed(
             session_id=self.session_id,
             user_id=self.user_id,
@@ -111,8 +111,8 @@ def _json(feedback: FeedbackView) -> dict[str, Any]:
 
 
 async def _create_session(client: httpx.AsyncClient) -> UUID:
-    answer = await client.post("/sessions", json={"title": "One", "question": "Why?"})
-    return UUID(answer.json()["id"])
+    response = await client.post("/sessions", json={"title": "One", "question": "Why?"})
+    return UUID(response.json()["id"])
 
 
 async def _complete(client: httpx.AsyncClient, session_id: UUID, **body: object) -> httpx.Response:
@@ -131,23 +131,23 @@ async def test_all_event_orders_converge_to_the_same_state(
     ends = set()
     seen: list[tuple[tuple[str, ...], dict[str, Any]]] = []
     for order in itertools.permutations(
-        ("linked", "transcribed", "measured", "completed", "judged")
+        ("linked", "transcribed", "measured", "completed", "scored")
     ):
         session_id = await _create_session(client)
         facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
-        told: dict[str, list[Event]] = {
+        published: dict[str, list[Event]] = {
             "linked": [facts.confirmed()]
             if link == "with the confirm"
             else [facts.confirmed(is_linked=False), facts.linked()],
             "transcribed": [facts.transcribed()],
             "measured": [facts.measured()],
-            "judged": [facts.judged()],
+            "scored": [facts.scored()],
         }
         for name in order:
             if name == "completed":
                 assert (await _complete(client, session_id)).status_code == 200
-            for event in told.get(name, []):
+            for event in published.get(name, []):
                 event_id = new_id()
                 for _ in range(2):
                     verdict = await deliver_event(service, event, event_id=event_id)
@@ -172,15 +172,17 @@ async def test_all_event_orders_converge_to_the_same_state(
         str(one.session_id) for one in await emitted_events(service.database, SessionTranscribed)
     ]
     early = await emitted_events(service.database, SessionMeasured)
-    judged = await emitted_events(service.database, SessionJudged)
+    scored = await emitted_events(service.database, SessionJudged)
     for order, shown in seen:
         session = shown["session_id"]
         assert transcribed.count(session) == 1, order
-        told = [one.feedback.status for one in early if str(one.session_id) == session]
-        until_the_words = order[: min(order.index("transcribed"), order.index("judged"))]
+        published = [one.feedback.status for one in early if str(one.session_id) == session]
+        until_the_words = order[: min(order.index("transcribed"), order.index("scored"))]
         is_early = {"linked", "measured", "completed"} <= {*until_the_words}
-        assert told == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "judged"), order
-        (last,) = [_json(one.feedback) for one in judged if str(one.session_id) == session]
+        assert published == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "scored"), (
+            order
+        )
+        (last,) = [_json(one.feedback) for one in scored if str(one.session_id) == session]
         assert last == {**shown, "generated_at": last["generated_at"]}
 
 
@@ -192,7 +194,7 @@ async def test_delivery_metrics_are_published_once_while_scoring(
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver_event(service, facts.not_judged(retryable=True))
+    await deliver_event(service, facts.not_scored(retryable=True))
     await _complete(client, session_id)
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -200,8 +202,8 @@ async def test_delivery_metrics_are_published_once_while_scoring(
     assert shown["status"] == "scoring"
     assert shown["delivery"] == {"pace": {"value": 150.0}}
     assert shown["overall_score"] is None
-    (told,) = await emitted_events(service.database, SessionMeasured)
-    assert _json(told.feedback)["delivery"] == shown["delivery"]
+    (published,) = await emitted_events(service.database, SessionMeasured)
+    assert _json(published.feedback)["delivery"] == shown["delivery"]
 
 
 async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
@@ -211,12 +213,14 @@ async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
     facts = EventFactory(user_id, session_id)
     await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
-    for event in (facts.heard(), facts.transcribed(), facts.measured()):
+    for event in (facts.acoustic_metrics(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
 
-    told = [_json(one.feedback) for one in await emitted_events(service.database, SessionMeasured)]
+    published = [
+        _json(one.feedback) for one in await emitted_events(service.database, SessionMeasured)
+    ]
 
-    assert [(one["status"], one["delivery"], one["transcript"]) for one in told] == [
+    assert [(one["status"], one["delivery"], one["transcript"]) for one in published] == [
         ("transcribing", EARLY, None),
         ("scoring", WHOLE, "I fixed the build."),
     ]
@@ -225,7 +229,9 @@ async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
 async def test_partial_metrics_never_replace_complete_ones(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    for order in itertools.permutations(("completed", "heard", "transcribed", "measured")):
+    for order in itertools.permutations(
+        ("completed", "acoustic_metrics", "transcribed", "measured")
+    ):
         session_id = await _create_session(client)
         facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
@@ -239,12 +245,12 @@ async def test_partial_metrics_never_replace_complete_ones(
         shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
         assert (shown["status"], shown["delivery"]) == ("scoring", WHOLE), order
-        told = await emitted_events(service.database, SessionMeasured)
-        *_, last = [_json(one.feedback) for one in told if one.session_id == session_id]
+        published = await emitted_events(service.database, SessionMeasured)
+        *_, last = [_json(one.feedback) for one in published if one.session_id == session_id]
         assert (last["status"], last["delivery"]) == ("scoring", WHOLE), order
 
 
-@pytest.mark.parametrize("order", [("heard", "failed"), ("failed", "heard")])
+@pytest.mark.parametrize("order", [("acoustic", "failed"), ("failed", "acoustic")])
 async def test_no_metrics_for_recording_whose_transcription_failed(
     service: Service, client: httpx.AsyncClient, user_id: UUID, order: tuple[str, str]
 ) -> None:
@@ -252,7 +258,10 @@ async def test_no_metrics_for_recording_whose_transcription_failed(
     facts = EventFactory(user_id, session_id)
     await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
-    events = {"heard": facts.heard(), "failed": facts.not_transcribed(retryable=False)}
+    events = {
+        "acoustic": facts.acoustic_metrics(),
+        "failed": facts.not_transcribed(retryable=False),
+    }
 
     for name in order:
         await deliver_event(service, events[name])
@@ -266,7 +275,7 @@ async def test_metrics_after_final_feedback_are_ignored(
 ) -> None:
     session_id = await _create_session(client)
     facts = EventFactory(user_id, session_id)
-    for event in (facts.confirmed(), facts.transcribed(), facts.judged()):
+    for event in (facts.confirmed(), facts.transcribed(), facts.scored()):
         await deliver_event(service, event)
     await _complete(client, session_id)
     before = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -286,7 +295,7 @@ async def test_failed_scoring_still_returns_delivery_metrics(
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver_event(service, facts.not_judged(retryable=False))
+    await deliver_event(service, facts.not_scored(retryable=False))
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
@@ -320,8 +329,8 @@ async def test_completed_event_is_resent_when_recording_arrives_later(
     assert waiting.json()["status"] == "waiting_for_recording"
     assert waiting.json()["overall_score"] is None
     assert waiting.headers["retry-after"]
-    told = await emitted_events(service.database, SessionCompleted)
-    assert [event.audio_s3_key for event in told] == [None, facts.key]
+    published = await emitted_events(service.database, SessionCompleted)
+    assert [event.audio_s3_key for event in published] == [None, facts.key]
 
 
 async def test_complete_is_idempotent(service: Service, client: httpx.AsyncClient) -> None:
@@ -341,7 +350,7 @@ async def test_complete_again_retries_a_retryable_failure(
     session_id = await _create_session(client)
     facts = EventFactory(user_id, session_id)
     await _complete(client, session_id, transcript="I did it.")
-    await deliver_event(service, facts.not_judged(retryable=True))
+    await deliver_event(service, facts.not_scored(retryable=True))
 
     scoring = (await client.get(f"/sessions/{session_id}/feedback")).json()
     await _complete(client, session_id)
@@ -365,8 +374,8 @@ async def test_transcription_failure_fails_session_with_reason(
 
     assert (shown["status"], shown["detailed_feedback"]) == ("failed", "No speech.")
     assert shown["overall_score"] is None
-    (told,) = await emitted_events(service.database, SessionJudged)
-    assert told.feedback.status == "failed"
+    (published,) = await emitted_events(service.database, SessionJudged)
+    assert published.feedback.status == "failed"
 
 
 async def test_second_recording_does_not_change_feedback(
@@ -382,8 +391,8 @@ async def test_second_recording_does_not_change_feedback(
     ):
         await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver_event(service, first.judged(80))
-    await deliver_event(service, second.judged(10))
+    await deliver_event(service, first.scored(80))
+    await deliver_event(service, second.scored(10))
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
@@ -412,19 +421,19 @@ async def test_late_events_do_not_restore_deleted_session(
     facts = EventFactory(user_id, session_id)
     await deliver_event(service, facts.confirmed())
 
-    gone = await client.delete(f"/sessions/{session_id}")
-    for late in (facts.transcribed(), facts.measured(), facts.judged(), facts.linked()):
+    deletion = await client.delete(f"/sessions/{session_id}")
+    for late in (facts.transcribed(), facts.measured(), facts.scored(), facts.linked()):
         assert (await deliver_event(service, late)).outcome is Outcome.DONE
 
-    assert gone.status_code == 204
+    assert deletion.status_code == 204
     assert (await client.get(f"/sessions/{session_id}")).status_code == 404
     assert await emitted_events(service.database, SessionTranscribed) == []
     assert service.database is not None
     async with service.database.read_only() as tx:
         kept = await tx.fetch_all(select(RECORDINGS.c.transcript, RECORDINGS.c.delivery_metrics))
     assert [(row["transcript"], row["delivery_metrics"]) for row in kept] == [(None, None)]
-    (told,) = await emitted_events(service.database, SessionDeleted)
-    assert told.keys == [facts.key]
+    (published,) = await emitted_events(service.database, SessionDeleted)
+    assert published.keys == [facts.key]
 
 
 async def test_user_deletion_removes_all_data(
