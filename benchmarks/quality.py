@@ -1,6 +1,6 @@
 """The quality card: what the local judge does with graded answers, by split; no network.
 
-Writes `coach_ai/quality/card.json` and, where it is not told `judge`, `speech.json`, which
+Writes `coach_ai/quality/scoring.json` and, where it is not told `judge`, `speech.json`, which
 `GET /v1/quality` serves together, and `docs/quality.md`.
 """
 
@@ -17,15 +17,16 @@ import numpy as np
 import quality_tables
 import yaml
 
-from coach_ai import quality
-from coach_ai.adapters import embeddings, local_judge, prompts
+from coach_ai import embeddings, quality
 from coach_ai.domain import Answer
-from coach_ai.no_answer import without_orders
-from coach_ai.rubric import load
+from coach_ai.openai import prompts
+from coach_ai.scoring.answer_validation import strip_injections
+from coach_ai.scoring.local import scorer
+from coach_ai.scoring.rubric import load_rubric
 
 ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services" / "ai" / "tests" / "graded"
-CARD = Path(quality.__file__).with_name("card.json")
+CARD = Path(quality.__file__).with_name("scoring.json")
 SPEECH = CARD.with_name("speech.json")
 PAGE = ROOT / "docs" / "quality.md"
 
@@ -65,27 +66,27 @@ view; `unseen` was written afterwards.
 class _Remembering(embeddings.Embeddings):
     """Makes each vector once: the same answers are put to many questions."""
 
-    def of(self, texts: Sequence[str]) -> embeddings.Vectors:
+    def encode(self, texts: Sequence[str]) -> embeddings.Vectors:
         return np.vstack([self._one(text) for text in texts])
 
     @cache  # noqa: B019
     def _one(self, text: str) -> embeddings.Vectors:
-        return super().of([text])
+        return super().encode([text])
 
 
 def measure() -> dict[str, Any]:
     """Return the card."""
-    folder = embeddings.installed()
+    folder = embeddings.find_installed()
     assert folder is not None, "the package of the sentence embeddings is not installed: make setup"
-    judge = local_judge.LocalJudge(embeddings.Embeddings(folder, embeddings.default_keep()))
-    known_judge = local_judge.LocalJudge(_Remembering(folder, embeddings.default_keep()))
+    judge = scorer.LocalScorer(embeddings.Embeddings(folder, embeddings.default_cache_dir()))
+    known_judge = scorer.LocalScorer(_Remembering(folder, embeddings.default_cache_dir()))
 
     def score(question: str, text: str) -> int | None:
-        return judge.judge(Answer("Practice", question, text, "en")).overall_score
+        return judge.score_answer(Answer("Practice", question, text, "en")).overall_score
 
     @cache
     def score_once(question: str, text: str) -> int | None:
-        return known_judge.judge(Answer("Practice", question, text, "en")).overall_score
+        return known_judge.score_answer(Answer("Practice", question, text, "en")).overall_score
 
     blind = yaml.safe_load((GRADED / "blind.yaml").read_text("utf-8"))["answers"]
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
@@ -96,24 +97,24 @@ def measure() -> dict[str, Any]:
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
     answers = [*blind, *known, *second]
     return {
-        "provider": local_judge.PROVIDER,
+        "provider": scorer.PROVIDER,
         "model": judge.model,
-        "rubric_version": load().version,
+        "rubric_version": load_rubric().version,
         "prompt_versions": {
-            "judge": prompts.version(*prompts.JUDGE),
+            "score": prompts.version(*prompts.SCORE),
             "chat": prompts.version(*prompts.CHAT),
             "summarise": prompts.version(*prompts.SUMMARISE),
         },
         "human_agreement": "not measured",
-        **quality.count(score_once, answers, changed),
+        **quality.count_results(score_once, answers, changed),
         "off_topic": quality.off_topic(score_once, answers, questions),
-        "orders_left_out": _orders_left_out(changed, orders),
-        "orders_that_raise": quality.orders_that_raise(score_once, answers, orders),
-        "judged_again": quality.judged_again(score, answers),
+        "injections_removed": _injections_removed(changed, orders),
+        "injections_that_raise_score": quality.injections_that_raise(score_once, answers, orders),
+        "repeatability": quality.repeatability(score, answers),
     }
 
 
-def _orders_left_out(changed: dict[str, Any], orders: dict[str, list[str]]) -> dict[str, Any]:
+def _injections_removed(changed: dict[str, Any], orders: dict[str, list[str]]) -> dict[str, Any]:
     """Return how many texts with an order to the judge lose it before a model sees them."""
     texts = {
         "graded_set": [one["injected"] for one in changed["variants"] if "injected" in one],
@@ -122,7 +123,7 @@ def _orders_left_out(changed: dict[str, Any], orders: dict[str, list[str]]) -> d
         ],
     }
     return {
-        name: {"count": sum(without_orders(one) != one for one in given), "of": len(given)}
+        name: {"count": sum(strip_injections(one) != one for one in given), "total": len(given)}
         for name, given in texts.items()
     }
 
@@ -135,26 +136,28 @@ def page(card: dict[str, Any]) -> str:
         lines += [f"## {name.replace('_', ' ').capitalize()}\n", f"{about}\n"]
         lines += ["| split | what | count | of |", "|---|---|---|---|"]
         for split, rows in card[name].items():
-            lines += [f"| {split} | {k} | {n['count']} | {n['of']} |" for k, n in rows.items()]
+            lines += [f"| {split} | {k} | {n['count']} | {n['total']} |" for k, n in rows.items()]
         lines.append("")
-    none = card["no_answers_not_scored"]
+    none = card["non_answers_rejected"]
     lines.append(f'No answers at all ("fine", the question read back): {none["count"]} of')
-    lines.append(f"{none['of']} are not scored.\n")
-    seen, unseen = card["orders_left_out"].values()
+    lines.append(f"{none['total']} are not scored.\n")
+    seen, unseen = card["injections_removed"].values()
     lines.append(
         "Orders to whoever judges that are known by their wording, and so left out of what"
     )
     lines.append(
-        f"OpenAI is given: {seen['count']} of {seen['of']} in the set (all of which were seen"
+        f"OpenAI is given: {seen['count']} of {seen['total']} in the set (all of which were seen"
     )
     lines.append(
-        f"by the writer of the patterns), {unseen['count']} of {unseen['of']} written later.\n"
+        f"by the writer of the patterns), {unseen['count']} of {unseen['total']} written later.\n"
     )
     lines.append(RAISE)
     lines.append("| list | orders that raise a score | of | scores raised | of |")
     lines.append("|---|---|---|---|---|")
-    for name, n in card["orders_that_raise"].items():
-        counts = [n[what][part] for what in ("orders", "answers") for part in ("count", "of")]
+    for name, n in card["injections_that_raise_score"].items():
+        counts = [
+            n[what][part] for what in ("injections", "answers") for part in ("count", "total")
+        ]
         lines.append(f"| {name} | {' | '.join(map(str, counts))} |")
     lines.append("")
     return "\n".join([*lines, *quality_tables.lines(card)])
@@ -162,18 +165,18 @@ def page(card: dict[str, Any]) -> str:
 
 def measure_speech() -> dict[str, Any]:
     """Return the card's part on hearing and measuring; takes minutes."""
-    import quality_figures
+    import quality_metrics
     import quality_speech
 
-    return quality_speech.measure() | quality_figures.measure()
+    return quality_speech.measure() | quality_metrics.measure()
 
 
 def main() -> None:
     """Write the card and its page; with `judge` what was heard stays as it was measured."""
     CARD.write_text(json.dumps(measure(), indent=2) + "\n", "utf-8")
-    if sys.argv[1:] != ["judge"]:
+    if sys.argv[1:] != ["scoring"]:
         SPEECH.write_text(json.dumps(measure_speech(), indent=2) + "\n", "utf-8")
-    PAGE.write_text(page(quality.card()), "utf-8")
+    PAGE.write_text(page(quality.load_report()), "utf-8")
     print(PAGE.read_text("utf-8"))
 
 

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "services" / "ai" / "tests"))
-
-from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
-from voices import CHANGES, Samples  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
 
 from coach_ai import delivery  # noqa: E402
-from coach_ai.adapters.audio import decode  # noqa: E402
-from coach_ai.adapters.local_judge import LocalJudge  # noqa: E402
-from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
-from coach_ai.adapters.speech_model import MODEL  # noqa: E402
 from coach_ai.domain import Answer, Transcript  # noqa: E402
+from coach_ai.scoring.local.scorer import LocalScorer  # noqa: E402
+from coach_ai.speech.audio import decode  # noqa: E402
+from coach_ai.speech.local_transcriber import LocalTranscriber  # noqa: E402
+from coach_ai.speech.whisper_model import MODEL  # noqa: E402
 from coach_embedded.demo import word_error_rate  # noqa: E402
+from support.sounds import RECORDINGS, WORDS, speech, write_recording  # noqa: E402
+from support.voices import AUDIO_CHANGES, Samples  # noqa: E402
 
 SPOKEN = Path(str(files("coach_embedded") / "recordings"))
 SPOKEN_WORDS = (SPOKEN / "answer.txt").read_text("utf-8")
@@ -33,11 +32,11 @@ QUESTION = "Tell me about a time you solved a difficult problem."
 
 
 def _as_opus(samples: Samples, folder: Path) -> Samples:
-    return decode(write(folder / "sent.webm", samples, "webm", "libopus"))
+    return decode(write_recording(folder / "sent.webm", samples, "webm", "libopus"))
 
 
-WAYS = {"the same again": CHANGES["nothing"], **CHANGES, "opus": _as_opus}
-WAYS.pop("nothing")
+AUDIO_CHANGES = {"the same again": AUDIO_CHANGES["nothing"], **AUDIO_CHANGES, "opus": _as_opus}
+AUDIO_CHANGES.pop("nothing")
 
 
 def measure() -> dict[str, Any]:
@@ -61,7 +60,7 @@ async def _measure() -> dict[str, Any]:
             return {
                 "speech_model": MODEL,
                 "word_errors": await _word_errors(transcriber),
-                "measured_again": {
+                "audio_robustness": {
                     "spoken_answer": await _again(
                         transcriber, decode(SPOKEN / "answer.m4a"), Path(folder)
                     ),
@@ -87,10 +86,10 @@ async def _again(transcriber: LocalTranscriber, samples: Samples, folder: Path) 
     first = await _heard(transcriber, samples, folder)
     before = delivery.measure(first)
     score = _score(first)
-    found: dict[str, Any] = {"score": score, "changes": {}, "figures": {}}
+    found: dict[str, Any] = {"score": score, "changes": {}, "metrics": {}}
     values: dict[str, list[float]] = {}
     verdicts: dict[str, set[str]] = {}
-    for way, change in WAYS.items():
+    for way, change in AUDIO_CHANGES.items():
         again = await _heard(transcriber, change(samples, folder), folder)
         found["changes"][way] = {"words": _wrong(first.text, again.text), "score": _score(again)}
         for name, one in delivery.measure(again).items():
@@ -98,11 +97,11 @@ async def _again(transcriber: LocalTranscriber, samples: Samples, folder: Path) 
             if one["value"] is not None and before[name]["value"] is not None:
                 values.setdefault(name, [before[name]["value"]]).append(one["value"])
     for name, all_values in values.items():
-        found["figures"][name] = {
+        found["metrics"][name] = {
             "unit": before[name]["unit"],
             "first": all_values[0],
-            "least": min(all_values),
-            "most": max(all_values),
+            "minimum": min(all_values),
+            "maximum": max(all_values),
             "verdicts": len(verdicts[name]),
         }
     return found
@@ -110,19 +109,21 @@ async def _again(transcriber: LocalTranscriber, samples: Samples, folder: Path) 
 
 async def _heard(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> Transcript:
     limited = np.clip(samples, -1, 1)
-    return await transcriber.transcribe(write(folder / "heard.wav", limited, "wav", "pcm_s16le"))
+    return await transcriber.transcribe(
+        write_recording(folder / "heard.wav", limited, "wav", "pcm_s16le")
+    )
 
 
 def _score(heard: Transcript) -> int | None:
     answer = Answer(
         "Practice", QUESTION, heard.text, heard.language, heard.duration_seconds, heard.words,
-        heard.silences, heard.sound,
+        heard.silences, heard.acoustic_features,
     )  # fmt: skip
-    return LocalJudge().judge(answer).overall_score
+    return LocalScorer().score_answer(answer).overall_score
 
 
 def _wrong(known: str, heard: str) -> dict[str, int]:
     """Return the wrong words of all; `ill-disposed` is two words, a stammer in the text counts."""
     known, heard = known.replace("-", " "), heard.replace("-", " ")
-    of = len(known.split())
-    return {"count": round(word_error_rate(known, heard) * of), "of": of}
+    total = len(known.split())
+    return {"count": round(word_error_rate(known, heard) * total), "total": total}

@@ -18,7 +18,7 @@ def _word_errors(card: dict[str, Any]) -> Iterator[str]:
     ).format(**card)
     yield "| speaker | wrong | of | share |\n|---|---|---|---|"
     for speaker, n in card["word_errors"].items():
-        yield f"| {_named(speaker)} | {n['count']} | {n['of']} | {n['count'] / n['of']:.1%} |"
+        yield f"| {_named(speaker)} | {n['count']} | {n['total']} | {n['count'] / n['total']:.1%} |"
     yield ""
 
 
@@ -38,38 +38,38 @@ def _metric_errors(card: dict[str, Any]) -> Iterator[str]:
                 f"| {_named(where)} | `{name}` | {one['worst']:g} | {one['unit']} | {goal} |"
                 f" {one['n']} |"
             )
-    found, false = card["held_vowels_found"], card["held_vowels_false"]
+    found, false = card["filled_pauses_detected"], card["filled_pauses_false"]
     yield (
-        f'\nOf {found["of"]} "uh" and "um" made by arithmetic and spliced into read speech'
-        f" {found['count']} are found by their\nsound; of {false['of']} found"
+        f'\nOf {found["total"]} "uh" and "um" made by arithmetic and spliced into read speech'
+        f" {found['count']} are found by their\nsound; of {false['total']} found"
         f" {false['count']} are none.\n"
     )
 
 
 def _again(card: dict[str, Any]) -> Iterator[str]:
-    judged = card["judged_again"]
+    judged = card["repeatability"]
     yield "## The same answer again\n"
     yield (
-        f"Judged {judged['times']} times each, {judged['answers']} answers keep their scores within"
-        f" {judged['widest_spread']} points. Heard again after what may\nhappen to a sound on its"
-        " way, a recording's words, score and figures change so far. The score is of the\nwords"
+        f"Judged {judged['repetitions']} times each, {judged['answers']} answers keep their scores"
+        f" within {judged['max_spread']} points. Heard again after what may\nhappen to a sound on"
+        " its way, a recording's words, score and figures change so far. The score is of the\nwords"
         " heard; the read sentences are no answer to the question, and have none.\n"
     )
     yield "| recording | change | other words | of | score | score at first |"
     yield "|---|---|---|---|---|---|"
-    for recording, found in card["measured_again"].items():
+    for recording, found in card["audio_robustness"].items():
         for way, one in found["changes"].items():
             yield (
-                f"| {_named(recording)} | {way} | {one['words']['count']} | {one['words']['of']} |"
-                f" {_shown(one['score'])} | {_shown(found['score'])} |"
+                f"| {_named(recording)} | {way} | {one['words']['count']} |"
+                f" {one['words']['total']} | {_shown(one['score'])} | {_shown(found['score'])} |"
             )
     yield "\n| recording | figure | at first | least | most | unit | verdicts |"
     yield "|---|---|---|---|---|---|---|"
-    for recording, found in card["measured_again"].items():
-        for name, one in found["figures"].items():
+    for recording, found in card["audio_robustness"].items():
+        for name, one in found["metrics"].items():
             yield (
-                f"| {_named(recording)} | `{name}` | {one['first']:g} | {one['least']:g} |"
-                f" {one['most']:g} | {one['unit']} | {one['verdicts']} |"
+                f"| {_named(recording)} | `{name}` | {one['first']:g} | {one['minimum']:g} |"
+                f" {one['maximum']:g} | {one['unit']} | {one['verdicts']} |"
             )
     yield ""
 

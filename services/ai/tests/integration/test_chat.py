@@ -45,7 +45,7 @@ async def test_a_conversation_is_remembered(client: httpx.AsyncClient, coach: An
 
     assert first["reply"] == "You said: Hello"
     assert first["provider"] == "local"
-    assert [message.text for message in coach.asked[1].messages] == [
+    assert [message.text for message in coach.contexts[1].messages] == [
         "Hello", "You said: Hello", "More",
     ]  # fmt: skip
 
@@ -134,7 +134,7 @@ async def test_leaving_in_the_middle_ends_the_work_and_leaves_nothing_behind(
 ) -> None:
     never = asyncio.Event()
     coach.pieces = ["One ", "two ", never]
-    left = _turns("left")
+    abandoned = _turns("abandoned")
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with (
@@ -148,7 +148,7 @@ async def test_leaving_in_the_middle_ends_the_work_and_leaves_nothing_behind(
                     break
 
         async def is_over() -> bool:
-            return coach.finished == 1 and _turns("left") == left + 1
+            return coach.finished == 1 and _turns("abandoned") == abandoned + 1
 
         await wait_until(is_over, description="the end of the work")
         assert (await client.get("/ai/conversations")).json()["conversations"] == []
@@ -165,13 +165,13 @@ async def test_older_turns_are_summarised_when_the_budget_is_spent(
     for _ in range(3):
         await _say(client, long, conversation_id=first["conversation_id"])
 
-    for talk in coach.asked:
+    for talk in coach.contexts:
         given = sum(len(message.text) for message in talk.messages[:-1])
         assert given / 3 <= deps.chat_history_tokens
-    summaries = [talk.summary for talk in coach.asked]
+    summaries = [talk.summary for talk in coach.contexts]
     assert summaries[0] == ""
     assert any("summed up" in summary for summary in summaries)
-    assert "Asked: How do I tell my story?" in summaries[-1]
+    assert "User: How do I tell my story?" in summaries[-1]
     assert coach.failures == []
     read = (await client.get(f"/ai/conversations/{first['conversation_id']}")).json()
     assert len(read["messages"]) == 18
@@ -247,7 +247,7 @@ async def test_what_is_deleted_while_the_coach_speaks_stays_deleted(
     turn = asyncio.create_task(client.post("/ai/chat", json=body))
 
     async def has_begun() -> bool:
-        return len(coach.asked) == 2
+        return len(coach.contexts) == 2
 
     await wait_until(has_begun, description="the second turn")
     where = f"/ai/conversations/{first['conversation_id']}"

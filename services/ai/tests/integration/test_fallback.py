@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from openai_server import OpenAIServer, error
-from sounds import RECORDINGS, WORDS
 
-from coach_ai.adapters.fallback_speech import FallbackTranscriber
-from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.adapters.openai_speech import OpenAITranscriber
 from coach_ai.domain import CannotTranscribe
+from coach_ai.openai.transcriber import OpenAITranscriber
+from coach_ai.speech.fallback_transcriber import FallbackTranscriber
+from coach_ai.speech.local_transcriber import LocalTranscriber
 from coach_common.errors import Unavailable
+from support.openai_server import OpenAIServer, error_response
+from support.sounds import RECORDINGS, WORDS
 
 RECORDING = RECORDINGS / next(iter(WORDS))
 
@@ -28,7 +28,7 @@ async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
 async def test_the_second_works_while_the_first_is_away_and_the_first_again_after_its_pause(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
-    server.answers = [error(503, retry_after="3600")]
+    server.answers = [error_response(503, retry_after="3600")]
     first = await speech.transcribe(RECORDING)
     asked = len(server.uploads)
     second = await speech.transcribe(RECORDING)
@@ -46,7 +46,7 @@ async def test_the_second_works_while_the_first_is_away_and_the_first_again_afte
 async def test_what_the_first_says_of_a_recording_stands(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
-    server.answers = [error(400)]
+    server.answers = [error_response(400)]
 
     with pytest.raises(CannotTranscribe):
         await speech.transcribe(RECORDING)

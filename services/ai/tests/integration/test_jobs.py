@@ -9,24 +9,23 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from coach_ai.delivery import measure, measure_sound
+from coach_ai.delivery import measure, measure_audio
 from coach_ai.deps import Deps
 from coach_ai.domain import (
-    CannotJudge,
+    AcousticFeatures,
+    AudioAnalysis,
+    CannotScore,
     CannotTranscribe,
     Job,
     JobKind,
     PitchWindow,
     Progress,
     Silence,
-    Sound,
-    SoundTrack,
 )
-from coach_ai.store import usage
 from coach_ai.store.jobs import renew_lease
-from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, USAGE
+from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, SCORING_USAGE
 from coach_ai.use_cases import jobs
-from coach_ai.use_cases.feedback import fail_feedback, judge_session
+from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
 from coach_common.db.migrate import schema_differences
 from coach_common.errors import Unavailable
@@ -51,7 +50,7 @@ from coach_common.testing.harness import deliver_event, emitted_events
 
 WORK = {
     JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
-    JobKind.FEEDBACK: (judge_session, fail_feedback),
+    JobKind.FEEDBACK: (score_session, fail_feedback),
 }
 
 
@@ -82,19 +81,19 @@ class Told:
         )  # fmt: skip
 
 
-async def _work(deps: Deps, turns: jobs.Turns | None = None) -> int:
+async def _work(deps: Deps, turns: jobs.FairScheduler | None = None) -> int:
     """Do all jobs that may be done now; return how many."""
-    turns = turns or jobs.Turns()
+    turns = turns or jobs.FairScheduler()
     done = 0
     for kind in (*JobKind, *JobKind):
         while (job := await turns.claim(deps, kind)) is not None:
-            await jobs.run(deps, job, *WORK[kind])
+            await jobs.run_job(deps, job, *WORK[kind])
             done += 1
     return done
 
 
 async def _claim(deps: Deps, kind: JobKind = JobKind.TRANSCRIPTION) -> Job:
-    job = await jobs.Turns().claim(deps, kind)
+    job = await jobs.FairScheduler().claim(deps, kind)
     assert job is not None
     return job
 
@@ -152,8 +151,8 @@ async def test_a_clients_words_are_judged_where_no_recording_is_named(
 
     await _work(deps)
 
-    assert [answer.text for answer in coach.judged] == ["My own words."]
-    assert coach.judged[0].words == ()
+    assert [answer.text for answer in coach.scored_answers] == ["My own words."]
+    assert coach.scored_answers[0].words == ()
 
 
 async def test_what_is_heard_reaches_the_judge_with_its_times(
@@ -165,7 +164,7 @@ async def test_what_is_heard_reaches_the_judge_with_its_times(
 
     await _work(deps)
 
-    (answer,) = coach.judged
+    (answer,) = coach.scored_answers
     assert answer.question == "Q?"
     assert (answer.words[1].text, answer.words[1].start) == ("year", 0.4)
     assert answer.silences[0].end == 2.5
@@ -183,17 +182,17 @@ async def test_delivery_is_told_with_the_words_and_the_judge_finds_the_same(
     (measured,) = await emitted_events(service.database, DeliveryMeasured)
     assert (measured.key, measured.session_id) == (told.key, told.session_id)
     assert measured.delivery.status == "not_measurable"
-    assert measure(coach.judged[0]) == measured.delivery.model_dump(mode="json")
+    assert measure(coach.scored_answers[0]) == measured.delivery.model_dump(mode="json")
 
 
-SOUND = Sound(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
-TRACK = SoundTrack(61.0, (Silence(10.0, 11.0),), SOUND)
+SOUND = AcousticFeatures(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
+TRACK = AudioAnalysis(61.0, (Silence(10.0, 11.0),), SOUND)
 
 
 async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    transcriber.news = [TRACK, Progress(40.0, 61.0)]
+    transcriber.progress = [TRACK, Progress(40.0, 61.0)]
     transcriber.failures = [Unavailable("Away.")]
     told = Told(user_id)
     await deliver_event(service, told.confirmed())
@@ -202,7 +201,7 @@ async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
 
     (early,) = await emitted_events(service.database, DeliveryMeasured)
     assert (early.key, early.session_id, early.is_complete) == (told.key, told.session_id, False)
-    assert early.delivery.model_dump(mode="json") == measure_sound(TRACK)
+    assert early.delivery.model_dump(mode="json") == measure_audio(TRACK)
     (progress,) = await emitted_events(service.database, TranscriptionProgressed)
     assert (progress.key, progress.done_seconds, progress.duration_seconds) == (
         told.key, 40.0, 61.0,
@@ -223,9 +222,9 @@ async def test_a_late_worker_tells_nothing_of_what_it_hears(
     late = await _claim(deps)
     await _later(deps)
     await _work(deps)
-    transcriber.news = [TRACK, Progress(40.0, 61.0)]
+    transcriber.progress = [TRACK, Progress(40.0, 61.0)]
 
-    await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
     assert [
         one.is_complete for one in await emitted_events(service.database, DeliveryMeasured)
@@ -241,14 +240,14 @@ async def test_a_recording_that_was_heard_before_its_sound_was_measured_is_still
     await _work(deps)
     async with deps.db.transaction() as tx:
         kept = json.loads(await tx.scalar(select(RECORDINGS.c.transcript)))
-        del kept["sound"]
+        del kept["acoustic_features"]
         await tx.execute(update(RECORDINGS).values(transcript=json.dumps(kept)))
     await deliver_event(service, told.completed())
 
     await _work(deps)
 
-    (answer,) = coach.judged
-    assert answer.sound is None
+    (answer,) = coach.scored_answers
+    assert answer.acoustic_features is None
     assert answer.silences[0].end == 2.5
 
 
@@ -256,7 +255,7 @@ async def test_a_provider_that_is_down_is_told_once_and_tried_until_it_is_up(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
     told = Told(user_id)
-    transcriber.failures = [Unavailable("The AI provider is away.")] * 3
+    transcriber.failures = [Unavailable("The AI provider is unavailable.")] * 3
     await deliver_event(service, told.confirmed())
 
     for _ in range(4):
@@ -264,7 +263,7 @@ async def test_a_provider_that_is_down_is_told_once_and_tried_until_it_is_up(
         await _later(deps)
 
     (failed,) = await emitted_events(service.database, TranscriptionFailed)
-    assert (failed.reason, failed.retryable) == ("The AI provider is away.", True)
+    assert (failed.reason, failed.retryable) == ("The AI provider is unavailable.", True)
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
@@ -292,7 +291,7 @@ async def test_pauses_grow_and_end_after_a_day(
 async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
     service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
 ) -> None:
-    coach.tokens = coach.most = deps.daily_tokens
+    coach.tokens = coach.max_tokens = deps.daily_tokens
     first, second, anothers = Told(user_id), Told(user_id), Told(new_id())
     await deliver_event(service, first.completed(key=False, transcript="Words."))
     await _work(deps)
@@ -316,19 +315,21 @@ async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
 async def test_deleting_a_session_gives_no_budget_back_and_deleting_the_person_leaves_nothing(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    coach.tokens = coach.most = 7
+    coach.tokens = coach.max_tokens = 7
     told = Told(user_id)
     await deliver_event(service, told.completed(key=False, transcript="Words."))
     await _work(deps)
 
     await deliver_event(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
     async with deps.db.read_only() as tx:
-        kept = await usage.tokens_on(tx, user_id, deps.clock().date())
+        row = await tx.fetch_one(select(BUDGETS.c.tokens).where(BUDGETS.c.user_id == user_id))
     await deliver_event(service, UserDeleted(user_id=user_id))
 
-    assert kept == 7
+    assert row is not None and row["tokens"] == 7
     async with deps.db.read_only() as tx:
-        assert await tx.fetch_all(select(USAGE)) == await tx.fetch_all(select(BUDGETS)) == []
+        assert (
+            await tx.fetch_all(select(SCORING_USAGE)) == await tx.fetch_all(select(BUDGETS)) == []
+        )
 
 
 async def test_completing_again_tries_at_once(
@@ -352,7 +353,7 @@ async def test_what_can_never_work_fails_at_once_with_its_reason(
 ) -> None:
     told = Told(user_id)
     transcriber.failures = [CannotTranscribe("No speech.")] if kind == "transcription" else []
-    coach.failures = [CannotJudge("Declined.")]
+    coach.failures = [CannotScore("Declined.")]
     await deliver_event(service, told.confirmed())
     await deliver_event(service, told.completed())
 
@@ -361,7 +362,7 @@ async def test_what_can_never_work_fails_at_once_with_its_reason(
     if kind == "transcription":
         (failed,) = await emitted_events(service.database, TranscriptionFailed)
         assert (failed.reason, failed.retryable) == ("No speech.", False)
-        assert coach.judged == []
+        assert coach.scored_answers == []
     else:
         (refused,) = await emitted_events(service.database, FeedbackFailed)
         assert (refused.reason, refused.retryable) == ("Declined.", False)
@@ -391,7 +392,7 @@ async def test_a_recording_without_speech_leaves_the_clients_words(
 
     await _work(deps)
 
-    assert [answer.text for answer in coach.judged] == ["My own words."]
+    assert [answer.text for answer in coach.scored_answers] == ["My own words."]
 
 
 async def test_a_worker_that_died_is_replaced_after_its_lease(
@@ -415,7 +416,7 @@ async def test_a_late_workers_result_is_dropped(
     await _later(deps)
     await _work(deps)
 
-    await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
     async with deps.db.transaction() as tx:
@@ -433,7 +434,7 @@ async def test_three_claims_without_an_outcome_are_given_up(
     await _work(deps)
 
     (failed,) = await emitted_events(service.database, TranscriptionFailed)
-    assert (failed.reason, failed.retryable) == (jobs.GIVEN_UP, False)
+    assert (failed.reason, failed.retryable) == (jobs.GAVE_UP_MESSAGE, False)
 
 
 async def test_a_stop_gives_the_job_back_at_once(
@@ -446,7 +447,7 @@ async def test_a_stop_gives_the_job_back_at_once(
         await never.wait()
 
     await deliver_event(service, Told(user_id).confirmed())
-    running = asyncio.create_task(jobs.run(deps, await _claim(deps), hang, fail_transcription))
+    running = asyncio.create_task(jobs.run_job(deps, await _claim(deps), hang, fail_transcription))
     await begun.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -460,7 +461,7 @@ async def test_twenty_workers_claim_each_job_once(service: Service, deps: Deps) 
         await deliver_event(service, Told(new_id()).confirmed())
 
     claimed = await asyncio.gather(
-        *(jobs.Turns().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
+        *(jobs.FairScheduler().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
     )
 
     ids = [job.id for job in claimed if job is not None]
@@ -474,13 +475,13 @@ async def test_ten_uploads_of_one_do_not_stand_before_anothers_first(
     for _ in range(10):
         await deliver_event(service, Told(busy).confirmed())
     await deliver_event(service, Told(patient).confirmed())
-    turns = jobs.Turns()
+    turns = jobs.FairScheduler()
     order = []
     for _ in range(4):
         job = await turns.claim(deps, JobKind.TRANSCRIPTION)
         assert job is not None
         order.append(job.user_id)
-        await jobs.run(deps, job, *WORK[JobKind.TRANSCRIPTION])
+        await jobs.run_job(deps, job, *WORK[JobKind.TRANSCRIPTION])
 
     assert order == [busy, patient, busy, busy]
 
@@ -491,20 +492,20 @@ async def test_replicas_together_let_nobody_wait_for_anothers_ten(
     busy, patient = new_id(), new_id()
     for _ in range(10):
         await deliver_event(service, Told(busy).confirmed())
-    replicas = [jobs.Turns() for _ in range(3)]
+    replicas = [jobs.FairScheduler() for _ in range(3)]
     first = [await turns.claim(deps, JobKind.TRANSCRIPTION) for turns in replicas]
     await deliver_event(service, Told(patient).confirmed())
 
     # The first replica that is free takes the newcomer, and so would one that has just started.
     assert first[2] is not None
-    await jobs.run(deps, first[2], *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, first[2], *WORK[JobKind.TRANSCRIPTION])
     job = await replicas[2].claim(deps, JobKind.TRANSCRIPTION)
 
     assert job is not None and job.user_id == patient
     assert {one.user_id for one in first if one} == {busy}
     newcomer = Told(new_id())
     await deliver_event(service, newcomer.confirmed())
-    started = await jobs.Turns().claim(deps, JobKind.TRANSCRIPTION)
+    started = await jobs.FairScheduler().claim(deps, JobKind.TRANSCRIPTION)
     assert started is not None and started.user_id == newcomer.user_id
 
 
@@ -523,7 +524,7 @@ async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
     running = await _claim(deps)
 
     await deliver_event(service, gone)
-    await jobs.run(deps, running, *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, running, *WORK[JobKind.TRANSCRIPTION])
     await deliver_event(service, told.completed())
 
     assert await emitted_events(service.database, TranscriptionCompleted) == []
@@ -540,8 +541,8 @@ async def test_the_temporary_file_is_removed_whatever_happens(
     await deliver_event(service, told.confirmed())
     await _work(deps)
 
-    assert transcriber.heard == [told.key.encode()]
-    assert not [file for file in deps.folder.iterdir() if _holds(file, told.key)]
+    assert transcriber.received == [told.key.encode()]
+    assert not [file for file in deps.temp_dir.iterdir() if _holds(file, told.key)]
 
 
 def _holds(file: Any, key: str) -> bool:

@@ -14,15 +14,15 @@ import av
 import numpy as np
 import pytest
 import pytest_asyncio
-from sounds import RECORDINGS, WORDS, music, speech, wav, write
 
-from coach_ai.adapters import speech_model
-from coach_ai.adapters.audio import RATE
-from coach_ai.adapters.local_coach import LocalCoach
-from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.domain import Answer, CannotTranscribe, Judgement, Progress, SoundTrack, Transcript
-from coach_ai.spending import Spent
+from coach_ai.domain import Answer, AudioAnalysis, CannotTranscribe, Feedback, Progress, Transcript
+from coach_ai.scoring.local.scorer import LocalScorer
+from coach_ai.speech import whisper_model
+from coach_ai.speech.audio import SAMPLE_RATE
+from coach_ai.speech.local_transcriber import LocalTranscriber
+from coach_ai.token_usage import TokenUsage
 from coach_embedded.demo import word_error_rate
+from support.sounds import RECORDINGS, WORDS, music, speech, wav, write_recording
 
 pytestmark = pytest.mark.speech
 
@@ -62,7 +62,7 @@ async def test_what_phones_and_browsers_record_is_understood(
     film: str | None,
 ) -> None:
     source = next(iter(WORDS))
-    file = write(tmp_path / name, speech(source), format, codec, film=film)
+    file = write_recording(tmp_path / name, speech(source), format, codec, video_codec=film)
 
     heard = await transcriber.transcribe(file)
 
@@ -73,19 +73,19 @@ async def test_what_phones_and_browsers_record_is_understood(
 async def test_a_long_recording_is_understood_as_well_and_its_words_keep_their_times(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    samples = np.concatenate([speech(), np.zeros(20 * RATE, np.float32), speech()])
-    file = write(tmp_path / "a.webm", samples, "webm", "libopus")
+    samples = np.concatenate([speech(), np.zeros(20 * SAMPLE_RATE, np.float32), speech()])
+    file = write_recording(tmp_path / "a.webm", samples, "webm", "libopus")
 
     heard = await transcriber.transcribe(file)
 
     assert word_error_rate(" ".join([*WORDS.values()] * 2), heard.text) <= 0.05
     firsts = [word.start for word in heard.words if word.text.lower() == "dashwood"]
-    assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / RATE + 20, abs=0.3)
+    assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / SAMPLE_RATE + 20, abs=0.3)
 
 
-async def _judged(heard: Transcript) -> Judgement:
+async def _judged(heard: Transcript) -> Feedback:
     answer = Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
-    return await LocalCoach().judge(answer, Spent())
+    return await LocalScorer().score(answer, TokenUsage())
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -107,32 +107,32 @@ async def test_noise_louder_than_the_voice_leaves_a_transcript_that_is_not_judge
     samples = speech()
     noise = np.random.default_rng(1).standard_normal(len(samples))
     noisy = samples + 1.25 * noise * np.sqrt(np.mean(samples**2))
-    file = write(tmp_path / "a.m4a", noisy / np.abs(noisy).max(), "ipod", "aac")
+    file = write_recording(tmp_path / "a.m4a", noisy / np.abs(noisy).max(), "ipod", "aac")
 
     heard = await transcriber.transcribe(file)
 
     judged = await _judged(heard)
     assert heard.text
     assert judged.overall_score is None
-    assert "audio is unclear" in judged.detailed_feedback
+    assert "audio is too unclear" in judged.detailed_feedback
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_sound_is_told_first_and_then_how_far_a_long_recording_has_come(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    samples = np.resize(speech(), 125 * RATE)
-    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
-    news: list[SoundTrack | Progress] = []
+    samples = np.resize(speech(), 125 * SAMPLE_RATE)
+    file = write_recording(tmp_path / "a.m4a", samples, "ipod", "aac")
+    news: list[AudioAnalysis | Progress] = []
 
-    async def tell(one: SoundTrack | Progress) -> None:
+    async def tell(one: AudioAnalysis | Progress) -> None:
         news.append(one)
 
     heard = await transcriber.transcribe(file, tell)
 
     first, *progress = news
-    assert isinstance(first, SoundTrack)
-    assert (first.silences, first.sound) == (heard.silences, heard.sound)
+    assert isinstance(first, AudioAnalysis)
+    assert (first.silences, first.sound) == (heard.silences, heard.acoustic_features)
     done = [one.done_seconds for one in progress if isinstance(one, Progress)]
     assert len(done) == len(progress) >= 2
     assert sorted(done) == done
@@ -145,14 +145,14 @@ async def test_the_sound_is_told_first_and_then_how_far_a_long_recording_has_com
 async def test_what_has_no_speech_has_no_words(
     transcriber: LocalTranscriber, tmp_path: Path, kind: str, seconds: int
 ) -> None:
-    time = np.arange(seconds * RATE) / RATE
+    time = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     samples = {
         "silence": np.zeros(len(time)),
         "noise": 0.05 * np.random.default_rng(3).standard_normal(len(time)),
         "tone": 0.2 * np.sin(2 * np.pi * 440 * time),
         "music": music(seconds),
     }[kind]
-    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
+    file = write_recording(tmp_path / "a.m4a", samples, "ipod", "aac")
 
     with pytest.raises(CannotTranscribe, match="no speech"):
         await transcriber.transcribe(file)
@@ -163,8 +163,8 @@ async def test_what_has_no_speech_has_no_words(
 async def test_voices_that_say_nothing_are_not_understood(
     transcriber: LocalTranscriber, tmp_path: Path, seconds: int
 ) -> None:
-    backwards = np.resize(speech()[::-1], seconds * RATE)
-    file = write(tmp_path / "a.m4a", backwards, "ipod", "aac")
+    backwards = np.resize(speech()[::-1], seconds * SAMPLE_RATE)
+    file = write_recording(tmp_path / "a.m4a", backwards, "ipod", "aac")
 
     with pytest.raises(CannotTranscribe, match="could not understand"):
         await transcriber.transcribe(file)
@@ -179,7 +179,7 @@ async def test_bombs_are_refused_in_bounded_memory(
         "silent_hours.ogg": _silent_hours(tmp_path / "silent_hours.ogg"),
         "channels.wav": wav(b"\0\1" * 192 * 1600, channels=192),
         "slow.wav": wav(b"\0\1" * 1_000_000, rate=1),
-        "claim.wav": wav(b"\0\0" * RATE, claimed=0xFFFFFFFF - 36),
+        "claim.wav": wav(b"\0\0" * SAMPLE_RATE, claimed_bytes=0xFFFFFFFF - 36),
         "atoms.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0\0\0\x08free" * 1_000_000,
     }
     for name, content in bombs.items():
@@ -194,7 +194,7 @@ async def test_bombs_are_refused_in_bounded_memory(
 async def test_what_a_recording_took_of_memory_is_given_back_once_it_was_heard(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    file = write(tmp_path / "a.m4a", np.resize(speech(), 60 * RATE), "ipod", "aac")
+    file = write_recording(tmp_path / "a.m4a", np.resize(speech(), 60 * SAMPLE_RATE), "ipod", "aac")
 
     await transcriber.transcribe(file)
 
@@ -296,7 +296,7 @@ async def test_two_processes_work_at_the_same_time() -> None:
 
 async def test_a_model_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
-    for file in speech_model.resolve(None).iterdir():
+    for file in whisper_model.resolve(None).iterdir():
         (tmp_path / "copy" / file.name).symlink_to(file)
     transcriber = LocalTranscriber(tmp_path / "copy")
     try:

@@ -10,5 +10,5 @@ async def test_anybody_may_read_how_good_the_judge_is(service: Service) -> None:
         answer = await nobody.get("/quality")
 
     assert answer.status_code == 200
-    assert answer.json() == quality.card()
+    assert answer.json() == quality.load_report()
     assert answer.json()["human_agreement"] == "not measured"
