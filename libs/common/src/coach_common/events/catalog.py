@@ -152,7 +152,7 @@ class SessionCreated(Event):
     """A session was created. The recogniser is given the words of its question."""
 
     type = "session.created"
-    consumers = ()
+    consumers = ("ai",)
 
     session_id: UUID
     user_id: UUID

@@ -26,7 +26,8 @@ _AT_START = (
     r"(is|are) (it|this|that|this thing|the thing|we) (even |actually |still |now )?"
     r"(recording|on|working|running)( now| yet)?|am i (being )?record(ing|ed)|"
     r"is (the|my) (mic|microphone|sound|audio|recording) (on|working|running|okay|ok)|"
-    r"i (think|guess|hope) (it|this|it's|this is|it is|that's) ?(is )?(recording|on|working)( now)?|"
+    r"i (think|guess|hope) (it|this|it's|this is|it is|that's) ?(is )?"
+    r"(recording|on|working)( now)?|"
     r"(it|this|it's|this is|it is) ?(is )?recording( now)?|recording( now| started)?|"
     r"(let me|i'll|i will|let's|i'm going to|can i) (just )?(start|begin|try|do (it|this|that)) "
     r"((it|this|that) )?(all )?(over|again|over again|once more)|"
@@ -37,7 +38,8 @@ _AT_END = (
     r"(and )?(that's|that is|that was) (it|all|everything|my answer)( (i|that i) (have|had))?"
     r"( from me| really)?|i'm done|i am done|i think (that's|that is) (it|all)|the end|"
     r"(now )?(how|where) (do|can) (i|you|we) (now )?(stop|end|finish|submit|send|save|close|"
-    r"turn off|switch off)( (it|this|that|this thing|the recording|the app|recording))?( now| off)?|"
+    r"turn off|switch off)( (it|this|that|this thing|the recording|the app|recording))?"
+    r"( now| off)?|"
     r"(now )?how (do|can) (i|you|we) (turn|switch) (it|this|that|the recording|the app) off|"
     r"(where is|where's) (the|that) (stop )?(button)|(let me |i'll )?stop (it|this|the )? ?"
     r"(recording)?|stop|did (it|that|this) (record|work|save|stop)|"
@@ -71,8 +73,11 @@ def set_aside_non_answer(answer: Answer) -> Answer:
     kept = text[begin:end].strip()
     if not kept or kept == answer.text:
         return answer
-    words = _words_between(answer.text, answer.words, begin, end)
-    return replace(answer, text=kept, words=words)
+    before, words, after = _split_words(answer.text, answer.words, begin, end)
+    set_aside = [(0.0, before[-1].end)] if before else []
+    if after:
+        set_aside.append((after[0].start, after[-1].end))
+    return replace(answer, text=kept, words=words, set_aside=tuple(set_aside))
 
 
 def _find_answer(text: str, question: str | None) -> tuple[int, int]:
@@ -157,7 +162,9 @@ def _edit_distances(wanted: Sequence[str], spoken: Sequence[str]) -> list[int]:
     for number, token in enumerate(wanted, 1):
         previous, row = row, [number]
         for index, other in enumerate(spoken, 1):
-            row.append(min(previous[index] + 1, row[-1] + 1, previous[index - 1] + (token != other)))
+            row.append(
+                min(previous[index] + 1, row[-1] + 1, previous[index - 1] + (token != other))
+            )
     return row
 
 
@@ -178,17 +185,18 @@ def _strip_labels(text: str) -> str:
     return kept or text
 
 
-def _words_between(
+def _split_words(
     text: str, words: Sequence[Word], begin: int, end: int
-) -> tuple[Word, ...]:
-    """Return the words that stand between two offsets of the text."""
-    kept: list[Word] = []
+) -> tuple[tuple[Word, ...], tuple[Word, ...], tuple[Word, ...]]:
+    """Return the words before, between and after two offsets of the text."""
+    before: list[Word] = []
+    between: list[Word] = []
+    after: list[Word] = []
     at = 0
     for word in words:
         found = text.find(word.text, at)
         if found < 0:
             continue
         at = found + len(word.text)
-        if begin <= found < end:
-            kept.append(word)
-    return tuple(kept)
+        (before if found < begin else between if found < end else after).append(word)
+    return tuple(before), tuple(between), tuple(after)

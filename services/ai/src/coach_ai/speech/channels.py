@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from coach_ai.speech.voice_activity import SAMPLE_RATE, Samples, count_speech_seconds
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
+from coach_ai.speech.voice_activity import count_speech_seconds
 
 MEAN = "mean"
 

@@ -11,20 +11,17 @@ from typing import Any, BinaryIO
 
 import av
 
-from coach_ai.domain import CannotTranscribe
+from coach_ai.domain import AudioCoverage, AudioGap, CannotTranscribe, GapReason
 from coach_ai.speech.channels import ChannelMixer
 from coach_ai.speech.ogg import split_links
-from coach_ai.speech.voice_activity import SAMPLE_RATE, Samples, has_speech
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
+from coach_ai.speech.voice_activity import has_speech
 
 MAX_SECONDS = 30 * 60
 
 UNREADABLE = "We could not read this recording."
 NO_AUDIO_TRACK = "This recording has no audio track."
 EMPTY = "This recording is empty."
-
-DAMAGED = "damaged"
-MISSING = "missing"
-TOO_LONG = "too_long"
 
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,wav,flac,aac,amr,caf"
 _DECODERS = (
@@ -48,7 +45,7 @@ _TIMESTAMP_TOLERANCE_SECONDS = 0.1
 """Containers round timestamps and encoders pad: smaller differences are no gap."""
 _DAMAGE_TOLERANCE_SECONDS = 0.02
 """After damage, one lost packet is a gap."""
-_MIN_REPORTED_SECONDS = {DAMAGED: 0.05, MISSING: 0.5, TOO_LONG: 0.0}
+_MIN_REPORTED_SECONDS = {GapReason.DAMAGED: 0.05, GapReason.MISSING: 0.5, GapReason.TOO_LONG: 0.0}
 """What is shorter takes nothing of a word, or is a pause."""
 _MIN_MISSING_AT_END_SECONDS = 1.0
 _MAX_CLAIMED_SECONDS = 24 * 3600
@@ -63,29 +60,15 @@ _MIN_SKIPPED_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """A part of a recording without audio, in seconds from its start.
-
-    `reason` is `damaged` (data that cannot be decoded), `missing` (the container has no data for
-    this time) or `too_long` (after the first 30 minutes)."""
-
-    start: float
-    end: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class DecodedAudio:
     """Mono float32 at 16 kHz, finite and within ±1. Gaps within `samples` are silence there.
 
-    `heard_seconds` counts decoded audio only. `duration_seconds` includes the gaps, also those
-    after the end of `samples`. `track` is the index among the audio tracks. `channel` is `mono`,
-    `mean` or the index of the channel that most of the audio was taken from."""
+    Some gaps lie after the end of `samples`. `track` is the index among the audio tracks.
+    `channel` is `mono`, `mean` or the index of the channel that most of the audio is from.
+    """
 
     samples: Samples
-    duration_seconds: float
-    heard_seconds: float
-    gaps: tuple[Gap, ...]
+    coverage: AudioCoverage
     track: int
     channel: str
 
@@ -98,12 +81,14 @@ def decode_recording(recording: Path) -> DecodedAudio:
     Raises:
         CannotTranscribe: If the file has no audio track, or none that can be decoded.
     """
-    with recording.open("rb") as file:
-        try:
-            sources = split_links(file)
-            return _decode_best_track(sources)
-        except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
-            raise CannotTranscribe(UNREADABLE) from error
+    try:
+        with recording.open("rb") as file:
+            return _decode_best_track(split_links(file))
+    except CannotTranscribe:
+        raise
+    except Exception as error:
+        # PyAV raises errors of many kinds for broken files, AttributeError included.
+        raise CannotTranscribe(UNREADABLE) from error
 
 
 def _decode_best_track(sources: list[BinaryIO]) -> DecodedAudio:
@@ -281,7 +266,7 @@ class _Timeline:
         self._resampler: Any = None
         self._parameters: tuple[int, str, str] | None = None
         self._damaged_at: int | None = None
-        self._gaps: list[Gap] = []
+        self._gaps: list[AudioGap] = []
 
     @property
     def is_full(self) -> bool:
@@ -343,7 +328,7 @@ class _Timeline:
         claimed = end + self._offset
         missing = claimed - self._seconds
         if missing > _MIN_MISSING_AT_END_SECONDS and claimed <= _MAX_CLAIMED_SECONDS:
-            self._gaps.append(Gap(self._seconds, claimed, MISSING))
+            self._gaps.append(AudioGap(self._seconds, claimed, GapReason.MISSING))
             self._end_seconds = claimed
 
     def finish(self, track: int) -> DecodedAudio:
@@ -354,12 +339,14 @@ class _Timeline:
             end = float(MAX_SECONDS)
         gaps = self._gaps
         if self.is_full and end > MAX_SECONDS:
-            gaps = [*gaps, Gap(float(MAX_SECONDS), end, TOO_LONG)]
+            gaps = [*gaps, AudioGap(float(MAX_SECONDS), end, GapReason.TOO_LONG)]
         return DecodedAudio(
             samples=samples,
-            duration_seconds=round(end, 3),
-            heard_seconds=round(self.decoded_samples / SAMPLE_RATE, 3),
-            gaps=_list_reported(gaps),
+            coverage=AudioCoverage(
+                duration_seconds=round(end, 3),
+                heard_seconds=round(self.decoded_samples / SAMPLE_RATE, 3),
+                gaps=_list_reported(gaps),
+            ),
             track=track,
             channel=channel,
         )
@@ -379,8 +366,8 @@ class _Timeline:
             start = self._position
             self._position = min(start + round(difference * SAMPLE_RATE), _MAX_SAMPLES)
             self._mixer.append_silence(self._position - start)
-            reason = DAMAGED if is_damage else MISSING
-            self._gaps.append(Gap(start / SAMPLE_RATE, self._seconds, reason))
+            reason = GapReason.DAMAGED if is_damage else GapReason.MISSING
+            self._gaps.append(AudioGap(start / SAMPLE_RATE, self._seconds, reason))
             self._damaged_at = None
 
     def _add(self, block: Samples) -> None:
@@ -398,7 +385,7 @@ def _is_sound(frame: Any) -> bool:
     )
 
 
-def _list_reported(gaps: list[Gap]) -> tuple[Gap, ...]:
+def _list_reported(gaps: list[AudioGap]) -> tuple[AudioGap, ...]:
     """Return the gaps that are long enough to report, at most 100: close ones as one."""
     distance = _GAP_JOIN_SECONDS
     joined = _join(gaps, distance)
@@ -406,14 +393,14 @@ def _list_reported(gaps: list[Gap]) -> tuple[Gap, ...]:
     while len(reported) > _MAX_GAPS:
         distance *= 2
         reported = _join(reported, distance)
-    return tuple(Gap(round(gap.start, 2), round(gap.end, 2), gap.reason) for gap in reported)
+    return tuple(AudioGap(round(gap.start, 2), round(gap.end, 2), gap.reason) for gap in reported)
 
 
-def _join(gaps: list[Gap], distance: float) -> list[Gap]:
-    joined: list[Gap] = []
+def _join(gaps: list[AudioGap], distance: float) -> list[AudioGap]:
+    joined: list[AudioGap] = []
     for gap in gaps:
         if joined and gap.start - joined[-1].end <= distance and gap.reason == joined[-1].reason:
-            joined[-1] = Gap(joined[-1].start, gap.end, gap.reason)
+            joined[-1] = AudioGap(joined[-1].start, gap.end, gap.reason)
         else:
             joined.append(gap)
     return joined

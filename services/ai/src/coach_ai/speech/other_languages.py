@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from coach_ai.domain import Word
-from coach_ai.speech.voice_activity import SAMPLE_RATE, Samples
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
 
 Span = tuple[int, int]
 """Begin and end of a part, in samples."""

@@ -1,12 +1,13 @@
 """Voice activity detection with Silero VAD, as faster-whisper ships it."""
 
-import numpy as np
+import os
+
+# Official builds of ONNX Runtime send telemetry unless this is set before they are loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 from faster_whisper.vad import VadOptions, get_speech_timestamps
-from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
-
-Samples = NDArray[np.float32]
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
 
 _WINDOW_SAMPLES = 30 * SAMPLE_RATE
 _MIN_SPEECH_SECONDS = 0.5

@@ -402,7 +402,7 @@ class _Local:
     """A local model that hears the same words."""
 
     async def transcribe(
-        self, recording: Path, tell: ProgressCallback = ignore_progress
+        self, recording: Path, tell: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
         return Transcript("Hello there", "en", 20.0, "local", "base", words)

@@ -42,7 +42,9 @@ def test_what_precedes_the_answer_is_set_aside(before: str) -> None:
 
     assert kept.text == ANSWER
     assert [word.text for word in kept.words] == ANSWER.split()
-    assert kept.words[0].start == pytest.approx(len(before.split()) * 0.5)
+    first = len(before.split()) * 0.5
+    assert kept.words[0].start == pytest.approx(first)
+    assert kept.set_aside == ((0.0, pytest.approx(first - 0.1)),)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,10 @@ def test_missing_question_is_no_error() -> None:
         (f"[00:12] {ANSWER}", ANSWER),
         (f"(0:01:12.5) {ANSWER}", ANSWER),
         (f"Interviewer: {QUESTION}\nCandidate: {ANSWER}", ANSWER),
-        (f"Q: {QUESTION}\nA: {ANSWER}\nQ: And then?\nA: We shipped it.", f"{ANSWER} We shipped it."),
+        (
+            f"Q: {QUESTION}\nA: {ANSWER}\nQ: And then?\nA: We shipped it.",
+            f"{ANSWER} We shipped it.",
+        ),
         (f"Speaker 1: {QUESTION}\nSpeaker 2: {ANSWER}", ANSWER),
         (
             "WEBVTT\n\n1\n00:00:01.000 --> 00:00:04.000\nI led the team.\n\n"

@@ -8,13 +8,14 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from container_files import damage, encode, erase, hide_codec
 from numpy.typing import NDArray
-from sounds import speech, wav
 
 from coach_ai.domain import CannotTranscribe
 from coach_ai.speech.decoding import MAX_SECONDS, decode_recording
-from coach_ai.speech.voice_activity import SAMPLE_RATE, count_speech_seconds
+from coach_ai.speech.samples import SAMPLE_RATE
+from coach_ai.speech.voice_activity import count_speech_seconds
+from support.container_files import damage, encode, erase, hide_codec
+from support.sounds import speech, wav
 
 Samples = NDArray[np.float32]
 
@@ -79,7 +80,7 @@ def test_recording_is_decoded_whole_if_its_format_changes(
     assert len(decoded.samples) == pytest.approx(len(spoken), abs=0.3 * SAMPLE_RATE)
     assert _likeness(spoken[:half], decoded.samples[:half]) > 0.95
     assert _likeness(spoken[half:], decoded.samples[half:]) > 0.9
-    assert decoded.gaps == ()
+    assert decoded.coverage.gaps == ()
 
 
 @pytest.mark.parametrize("break_file", [damage, erase])
@@ -107,13 +108,15 @@ def test_damage_leaves_a_gap_and_what_follows_keeps_its_time(
 
     decoded = decode_recording(file)
 
-    assert [gap.reason for gap in decoded.gaps] == ["damaged"]
-    (gap,) = decoded.gaps
+    assert [gap.reason for gap in decoded.coverage.gaps] == ["damaged"]
+    (gap,) = decoded.coverage.gaps
     assert 6 < gap.start < gap.end < 11
-    assert decoded.heard_seconds < decoded.duration_seconds
+    assert decoded.coverage.heard_seconds < decoded.coverage.duration_seconds
     # ADTS has no timestamps: how much its demuxer skipped is not known.
     tolerance = 0.4 if name == "a.aac" else 0.15
-    assert decoded.duration_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=tolerance)
+    assert decoded.coverage.duration_seconds == pytest.approx(
+        len(spoken) / SAMPLE_RATE, abs=tolerance
+    )
     after = 12 * SAMPLE_RATE
     tail = decoded.samples[after - round(tolerance * SAMPLE_RATE) :]
     assert _likeness(spoken[after:], tail, max_late=2 * tolerance) > 0.9
@@ -134,9 +137,11 @@ def test_time_without_packets_is_silence(
 
     decoded = decode_recording(file)
 
-    assert decoded.duration_seconds == pytest.approx(len(spoken) / SAMPLE_RATE + 20, abs=0.1)
-    assert decoded.heard_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=0.1)
-    (gap,) = decoded.gaps
+    assert decoded.coverage.duration_seconds == pytest.approx(
+        len(spoken) / SAMPLE_RATE + 20, abs=0.1
+    )
+    assert decoded.coverage.heard_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=0.1)
+    (gap,) = decoded.coverage.gaps
     assert (gap.start, gap.end) == pytest.approx((9, 29), abs=0.1)
     assert gap.reason == "missing"
     assert not decoded.samples[int(9.1 * SAMPLE_RATE) : int(28.9 * SAMPLE_RATE)].any()
@@ -148,8 +153,8 @@ def test_timestamps_that_jump_over_30_minutes_lose_nothing(tmp_path: Path, spoke
 
     decoded = decode_recording(file)
 
-    assert decoded.duration_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=0.1)
-    assert decoded.gaps == ()
+    assert decoded.coverage.duration_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=0.1)
+    assert decoded.coverage.gaps == ()
 
 
 def test_short_pauses_of_the_encoder_are_one_gap(tmp_path: Path, spoken: Samples) -> None:
@@ -171,8 +176,8 @@ def test_short_pauses_of_the_encoder_are_one_gap(tmp_path: Path, spoken: Samples
 
     decoded = decode_recording(tmp_path / "a.webm")
 
-    assert decoded.duration_seconds == pytest.approx(11.62, abs=0.05)
-    assert len(decoded.gaps) == 1
+    assert decoded.coverage.duration_seconds == pytest.approx(11.62, abs=0.05)
+    assert len(decoded.coverage.gaps) == 1
 
 
 @pytest.mark.parametrize("default", [None, 1])
@@ -307,9 +312,9 @@ def _silent_opus(file: Path, seconds: float) -> Path:
 def test_padding_does_not_make_a_recording_too_long(tmp_path: Path, seconds: float) -> None:
     decoded = decode_recording(_silent_opus(tmp_path / "a.ogg", seconds))
 
-    assert decoded.duration_seconds == pytest.approx(min(seconds, MAX_SECONDS), abs=0.07)
-    assert decoded.duration_seconds <= MAX_SECONDS
-    assert decoded.gaps == ()
+    assert decoded.coverage.duration_seconds == pytest.approx(min(seconds, MAX_SECONDS), abs=0.07)
+    assert decoded.coverage.duration_seconds <= MAX_SECONDS
+    assert decoded.coverage.gaps == ()
 
 
 @pytest.mark.parametrize("seconds", [1801.0, 1860.0, 86_400.0])
@@ -317,9 +322,9 @@ def test_first_30_minutes_of_a_longer_recording_are_decoded(tmp_path: Path, seco
     decoded = decode_recording(_silent_opus(tmp_path / "a.ogg", seconds))
 
     assert len(decoded.samples) == MAX_SECONDS * SAMPLE_RATE
-    assert decoded.heard_seconds == MAX_SECONDS
-    assert decoded.duration_seconds == pytest.approx(seconds, abs=0.1)
-    (gap,) = decoded.gaps
+    assert decoded.coverage.heard_seconds == MAX_SECONDS
+    assert decoded.coverage.duration_seconds == pytest.approx(seconds, abs=0.1)
+    (gap,) = decoded.coverage.gaps
     assert (gap.start, gap.reason) == (MAX_SECONDS, "too_long")
     assert gap.end == pytest.approx(seconds, abs=0.1)
 
@@ -331,10 +336,12 @@ def test_missing_end_is_reported(tmp_path: Path, spoken: Samples) -> None:
 
     decoded = decode_recording(file)
 
-    assert 10 < decoded.heard_seconds < 15
-    assert decoded.duration_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=0.1)
-    assert [gap.reason for gap in decoded.gaps] == ["missing"]
-    assert len(decoded.samples) == pytest.approx(decoded.heard_seconds * SAMPLE_RATE, abs=16)
+    assert 10 < decoded.coverage.heard_seconds < 15
+    assert decoded.coverage.duration_seconds == pytest.approx(len(spoken) / SAMPLE_RATE, abs=0.1)
+    assert [gap.reason for gap in decoded.coverage.gaps] == ["missing"]
+    assert len(decoded.samples) == pytest.approx(
+        decoded.coverage.heard_seconds * SAMPLE_RATE, abs=16
+    )
 
 
 def test_samples_are_finite_and_within_full_scale(tmp_path: Path, spoken: Samples) -> None:
@@ -380,6 +387,6 @@ def test_random_damage_never_raises_anything_but_cannot_transcribe(
             decoded = decode_recording(tmp_path / "broken")
         except CannotTranscribe:
             continue
-        assert decoded.heard_seconds <= decoded.duration_seconds + 0.1
-        ends = [time for gap in decoded.gaps for time in (gap.start, gap.end)]
+        assert decoded.coverage.heard_seconds <= decoded.coverage.duration_seconds + 0.1
+        ends = [time for gap in decoded.coverage.gaps for time in (gap.start, gap.end)]
         assert all(one <= other for one, other in pairwise(ends))

@@ -9,7 +9,7 @@ from coach_ai.speech.other_languages import (
     find_other_languages,
     measure_main_share,
 )
-from coach_ai.speech.voice_activity import SAMPLE_RATE, Samples
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
 
 GERMAN, ENGLISH = 0.5, 0.25
 
