@@ -16,8 +16,8 @@ from coach_ai.scoring.local.scorer import LocalScorer
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.speech.audio import SAMPLE_RATE, Samples, decode
 from coach_ai.speech.local_transcriber import LocalTranscriber
-from coach_ai.speech.vocabulary import build_prompt
 from coach_ai.token_usage import TokenUsage
+from coach_ai.vocabulary import build_prompt
 from coach_embedded.demo import word_error_rate
 from support.container_files import damage, encode, hide_codec
 from support.sounds import RECORDINGS, WORDS, speech

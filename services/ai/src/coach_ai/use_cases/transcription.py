@@ -21,8 +21,8 @@ from coach_ai.domain import (
     Transcript,
 )
 from coach_ai.ports import ProgressCallback
-from coach_ai.speech.vocabulary import build_prompt
 from coach_ai.store import answers, jobs, questions, recordings
+from coach_ai.vocabulary import build_prompt
 from coach_common import logs
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Conflict, NotFound, Unavailable
