@@ -132,7 +132,7 @@ class LiveAudioRelay:
             key = presigned["key"]
         return {
             "type": "start", "token": token, "key": key, "format": frame.format,
-            "sample_rate": frame.sample_rate,
+            "sample_rate": frame.sample_rate, "session_id": session_id,
         }  # fmt: skip
 
     async def _open(self, start_request: dict[str, Any]) -> tuple[ClientConnection, int]:

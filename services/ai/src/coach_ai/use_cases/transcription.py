@@ -21,10 +21,9 @@ from coach_ai.domain import (
     Transcript,
 )
 from coach_ai.ports import ProgressCallback
-from coach_ai.store import answers, jobs, questions, recordings
-from coach_ai.vocabulary import build_prompt
+from coach_ai.store import answers, jobs, recordings
+from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
-from coach_common.db.transaction import Transaction
 from coach_common.errors import Conflict, NotFound, Unavailable
 from coach_common.events import feedback as events
 from coach_common.events.catalog import (
@@ -68,7 +67,6 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
     """
     async with deps.db.read_only() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
-        prompt = "" if recording is None else await _build_prompt(tx, recording)
     if recording is None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
@@ -84,6 +82,7 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
         if isinstance(update, AudioAnalysis):
             FIRST_METRICS_SECONDS.observe(time.perf_counter() - started_at)
 
+    prompt = await build_session_prompt(deps, recording.session_id, user_id=recording.user_id)
     transcript = await _transcribe(deps, recording, on_progress, prompt)
     TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
     metrics = delivery.measure(transcript)
@@ -168,16 +167,6 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
                         tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
                     )
     deps.notify_workers(JobKind.FEEDBACK)
-
-
-async def _build_prompt(tx: Transaction, recording: Recording) -> str:
-    """Return what is known about the answer, for the recogniser."""
-    question = None
-    if recording.session_id is not None:
-        question = await questions.find_question(
-            tx, recording.session_id, user_id=recording.user_id
-        )
-    return build_prompt(None, None) if question is None else build_prompt(*question)
 
 
 def audio_coverage_event(coverage: AudioCoverage | None) -> events.AudioCoverage | None:
