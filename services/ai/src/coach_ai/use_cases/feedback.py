@@ -40,7 +40,11 @@ async def score_session(deps: Deps, job: Job) -> None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
         return
+    transcript = answer.text
     answer = set_aside_non_answer(answer)
+    if answer.text not in transcript:
+        # Without labels and timestamps. The quotes must occur in the transcript that is shown.
+        transcript = answer.text
     started_at = time.perf_counter()
     max_tokens = deps.scorer.max_tokens_needed(answer)
     try:
@@ -93,6 +97,8 @@ async def score_session(deps: Deps, job: Job) -> None:
                 provider=feedback.provider,
                 model=feedback.model,
                 rubric_version=feedback.rubric_version,
+                transcript=transcript,
+                key=recording.key if recording is not None and recording.transcript else None,
             )
         )
 

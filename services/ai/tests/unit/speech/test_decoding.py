@@ -317,7 +317,7 @@ def test_padding_does_not_make_a_recording_too_long(tmp_path: Path, seconds: flo
     assert decoded.coverage.gaps == ()
 
 
-@pytest.mark.parametrize("seconds", [1801.0, 1860.0, 86_400.0])
+@pytest.mark.parametrize("seconds", [1801.0, 1860.0, 14_400.0])
 def test_first_30_minutes_of_a_longer_recording_are_decoded(tmp_path: Path, seconds: float) -> None:
     decoded = decode_recording(_silent_opus(tmp_path / "a.ogg", seconds))
 

@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import LongText
 
 revision = "2026_11_26_audio"
-down_revision = "2026_11_26_standard_names"
+down_revision = "2026_11_26_upload_limits"
 
 
 def upgrade() -> None:
