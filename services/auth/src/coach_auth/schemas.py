@@ -48,7 +48,7 @@ _EXAMPLE_KEY: dict[str, JsonValue] = {
     "kty": "RSA",
     "use": "sig",
     "alg": "RS256",
-    "kid": "3f1b2a4c5d6e7f80",
+    "kid": "<key id>",
     "n": "u1SU1LfVLPHCozMxH2Mo…",
     "e": "AQAB",
 }

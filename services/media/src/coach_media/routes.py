@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
@@ -23,6 +23,8 @@ from coach_media.schemas import (
     PresignResponse,
     UploadResponse,
 )
+
+IncludeWords = Annotated[bool, Query(description="Include the words with their times.")]
 
 router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflictRoute)
 internal_router = APIRouter(prefix="/internal", include_in_schema=False)
@@ -94,10 +96,14 @@ async def confirm_upload(
 
 
 @router.get("/{upload_id}")
-async def get_upload(upload_id: str, caller: CurrentUser, deps: MediaDeps) -> UploadResponse:
-    """Return an upload and, when available, its transcript."""
-    upload = await use_cases.get_upload(deps, caller, parse_id(upload_id, resource="Recording"))
-    return UploadResponse.from_domain(upload)
+async def get_upload(
+    upload_id: str, caller: CurrentUser, deps: MediaDeps, words: IncludeWords = False
+) -> UploadResponse:
+    """Return an upload and, when available, its transcript. With `words=true`, also word times."""
+    upload_uuid = parse_id(upload_id, resource="Recording")
+    upload = await use_cases.get_upload(deps, caller, upload_uuid)
+    spoken = await use_cases.list_words(deps, caller, upload_uuid) if words else None
+    return UploadResponse.from_domain(upload, spoken)
 
 
 @router.get("/{upload_id}/url")

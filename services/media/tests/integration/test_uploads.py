@@ -596,6 +596,40 @@ async def test_transcript_takes_precedence_over_failure(
     assert (await client.get(f"/upload/{upload_id}")).json()["transcript"] == "Hello."
 
 
+async def test_audio_coverage_and_words_are_returned_after_transcription(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    key = await _upload(client)
+    upload_id = (await _confirm(client, key)).json()["upload_id"]
+    before = (await client.get(f"/upload/{upload_id}?words=true")).json()
+    gap = {"start": 1.5, "end": 2.0, "reason": "damaged"}
+    audio = {"duration_seconds": 4.0, "heard_seconds": 3.5, "gaps": [gap]}
+    words = [{"text": "Hello.", "start": 0.4, "end": 0.9}]
+
+    await deliver_event(
+        service,
+        TranscriptionCompleted.model_validate(
+            {
+                "upload_id": upload_id,
+                "user_id": user_id,
+                "key": key,
+                "text": "Hello.",
+                "language": "en",
+                "duration_seconds": 4.0,
+                "provider": "p",
+                "model": "m",
+                "audio": audio,
+                "words": words,
+            }
+        ),
+    )
+
+    assert (before["audio"], before["words"]) == (None, [])
+    without = (await client.get(f"/upload/{upload_id}")).json()
+    assert (without["audio"], without["words"]) == (audio, None)
+    assert (await client.get(f"/upload/{upload_id}?words=true")).json()["words"] == words
+
+
 async def test_upload_is_transcribing_once_ai_reports_progress(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:

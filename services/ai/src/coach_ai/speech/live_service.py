@@ -3,7 +3,7 @@
 The gateway opens one WebSocket per recording. It authenticates with SERVICE_TOKEN, and the user
 with the access token in the first frame:
 
-    -> start {token, key, format, sample_rate?}
+    -> start {token, key, format, sample_rate?, session_id?}
     <- started {received}      bytes stored so far; a resuming client continues from there
     -> binary frames           audio
     <- partial {text}          committed text so far
@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 from fastapi import APIRouter
 from prometheus_client import Counter, Gauge
@@ -30,6 +31,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import CannotTranscribe
 from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
 from coach_ai.speech.recording_file import CONTENT_TYPES, RecordingFile, RecordingInfo
+from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.credentials import is_service_token
 from coach_common.errors import CoachError, NotFound, TooManyRequests, Unavailable
@@ -57,7 +59,13 @@ class LiveTranscriber(Protocol):
     """Transcribes a recording that is still growing."""
 
     async def decode(
-        self, recording: Path, *, sample_rate: int | None, start: float, language: str | None
+        self,
+        recording: Path,
+        *,
+        sample_rate: int | None,
+        start: float,
+        language: str | None,
+        prompt: str = "",
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` on and the language if it is certain.
 
@@ -89,9 +97,9 @@ class LiveRecordingService:
         await socket.accept()
         with suppress(WebSocketDisconnect, RuntimeError):
             try:
-                info = await self._read_start(socket)
+                info, prompt = await self._read_start(socket)
                 await self._replace_previous(info.key)
-                task = asyncio.create_task(self._serve_recording(socket, info))
+                task = asyncio.create_task(self._serve_recording(socket, info, prompt))
                 self._tasks[info.key] = task
                 try:
                     await asyncio.wait({task})
@@ -119,8 +127,11 @@ class LiveRecordingService:
                 finally:
                     file.unlock()
 
-    async def _read_start(self, socket: WebSocket) -> RecordingInfo:
-        """Return what the first frame describes, after authenticating its user."""
+    async def _read_start(self, socket: WebSocket) -> tuple[RecordingInfo, str]:
+        """Return what the first frame describes, and the recogniser's prompt for its session.
+
+        Authenticates the user of the frame.
+        """
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 frame = await socket.receive_json()
@@ -134,7 +145,14 @@ class LiveRecordingService:
             raise NotFound("Recording not found")
         if len(self._tasks) >= _MAX_CONCURRENT:
             raise TooManyRequests("Too many live recordings are in progress.")
-        return info
+        return info, await self._build_prompt(frame.get("session_id"), identity.user_id)
+
+    async def _build_prompt(self, session_id: object, user_id: UUID) -> str:
+        try:
+            known_id = UUID(session_id) if isinstance(session_id, str) else None
+            return await build_session_prompt(self.deps, known_id, user_id=user_id)
+        except (ValueError, Unavailable):
+            return ""  # The recording matters more than the spelling of its partial texts.
 
     async def _replace_previous(self, key: str) -> None:
         """End the previous connection for this key. It may be broken without having noticed."""
@@ -142,11 +160,11 @@ class LiveRecordingService:
             previous.cancel()
             await asyncio.wait({previous})
 
-    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo) -> None:
+    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
         file = await asyncio.to_thread(RecordingFile.open_locked, self.directory, info)
         if file is None:
             raise Unavailable("Another connection is still writing this recording.")
-        decoding = asyncio.create_task(self._transcribe_live(socket, file))
+        decoding = asyncio.create_task(self._transcribe_live(socket, file, prompt))
         LIVE_RECORDINGS.inc()
         try:
             await socket.send_json({"type": "started", "received": file.received})
@@ -159,7 +177,7 @@ class LiveRecordingService:
             decoding.cancel()
             file.unlock()
 
-    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile) -> None:
+    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
         agreement = LocalAgreement()
         decoded_bytes, language = 0, None
         decode_seconds = 0.0
@@ -177,6 +195,7 @@ class LiveRecordingService:
                     sample_rate=file.info.sample_rate,
                     start=agreement.window_start,
                     language=language,
+                    prompt=prompt,
                 )
             except CoachError as error:
                 # Partial text is optional: the recording continues without it.

@@ -19,7 +19,13 @@ class LocalLiveTranscriber:
         self._lock = asyncio.Lock()
 
     async def decode(
-        self, recording: Path, *, sample_rate: int | None, start: float, language: str | None
+        self,
+        recording: Path,
+        *,
+        sample_rate: int | None,
+        start: float,
+        language: str | None,
+        prompt: str = "",
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` to the current end, and the language if it is certain.
 
@@ -40,6 +46,7 @@ class LocalLiveTranscriber:
                     "sample_rate": sample_rate,
                     "start": start,
                     "language": language,
+                    "prompt": prompt,
                 }
             )
         live = response["live"]
