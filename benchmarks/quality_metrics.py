@@ -1,7 +1,7 @@
-"""The card's errors of measurement: each figure of delivery against a truth that was planted.
+"""The errors of the delivery metrics against synthetic ground truth, for the quality report.
 
-Word streams made by arithmetic, voices made by arithmetic, held vowels spliced into read speech.
-No model, no network, the same figures everywhere.
+Generated word streams, synthetic voices, and filled pauses inserted into read speech. No model, no
+network, the same results on every machine.
 """
 
 import math
@@ -35,29 +35,33 @@ STREAMS = 20
 VOICES = ((110.0, 8.0), (120.0, 25.0), (220.0, 45.0))
 SYLLABLES = {"word": 1, "table": 2, "banana": 3, "um": 1, "basically": 4}
 SYLLABLES_READ = (30, 9, 20, 27, 13)
-"""Of the five recordings' sentences, counted by hand, in their order."""
+"""Syllables of the five recordings, counted by hand, in their order."""
 SPLICED_ROUNDS = 3
 
 
 def measure() -> dict[str, Any]:
-    """Return the sections of the card."""
+    """Return this part of the report."""
     with tempfile.TemporaryDirectory(prefix="coach-quality-") as folder:
-        sound = _sound(Path(folder))
-    found, false = _held_vowels()
+        synthetic_voices = _synthetic_voices(Path(folder))
+    found, false = _filled_pauses()
     return {
-        "metric_errors": {"word_streams": _streams(), "sound": sound, "read_speech": _syllables()},
+        "metric_errors": {
+            "word_streams": _word_streams(),
+            "synthetic_voices": synthetic_voices,
+            "read_speech": _syllables(),
+        },
         "filled_pauses_detected": found,
         "filled_pauses_false": false,
     }
 
 
-def _streams() -> dict[str, Any]:
-    """Return the worst error of each figure over streams of words, pauses and fillers."""
+def _word_streams() -> dict[str, Any]:
+    """Return the worst error of each metric over generated streams of words and pauses."""
     chance = random.Random(7)
     errors: dict[str, list[float]] = {}
     units: dict[str, str] = {}
     for _ in range(STREAMS):
-        answer, truth = _stream(chance)
+        answer, truth = _word_stream(chance)
         measured = delivery.measure(answer)
         for name, true in truth.items():
             errors.setdefault(name, []).append(abs(measured[name]["value"] - true))
@@ -65,8 +69,8 @@ def _streams() -> dict[str, Any]:
     return {name: _error(units[name], found) for name, found in errors.items()}
 
 
-def _stream(chance: random.Random) -> tuple[Answer, dict[str, float]]:
-    """Return an answer, and the figures of delivery that were planted in it."""
+def _word_stream(chance: random.Random) -> tuple[Answer, dict[str, float]]:
+    """Return a generated answer and its true delivery metrics."""
     texts = chance.choices(list(SYLLABLES), [10, 6, 3, 1, 1], k=chance.randint(90, 200))
     begin = at = chance.uniform(0.3, 4.0)
     words: list[Word] = []
@@ -99,8 +103,8 @@ def _stream(chance: random.Random) -> tuple[Answer, dict[str, float]]:
     return Answer("T", "Q", " ".join(texts), "en", at, tuple(words), tuple(quiet)), truth
 
 
-def _sound(folder: Path) -> dict[str, Any]:
-    """Return the worst errors over voices of known pitch and pauses, whatever happens to them."""
+def _synthetic_voices(folder: Path) -> dict[str, Any]:
+    """Return the worst errors over voices of known pitch and pauses, after each audio change."""
     pitch: list[float] = []
     variation: list[float] = []
     edges: list[float] = []
@@ -113,21 +117,21 @@ def _sound(folder: Path) -> dict[str, Any]:
             pitch += [100 * abs(window.mean_hz / mean - 1) for window in windows]
             edges += _edges(find_silences(samples))
     return {
-        "pitch": _error("% of the planted", pitch),
-        "pitch_variation": _error("% of the planted", variation, goal=5.0),
+        "pitch": _error("% of the known value", pitch),
+        "pitch_variation": _error("% of the known value", variation, goal=5.0),
         "pause_edges": _error("ms", edges, goal=20.0),
     }
 
 
 def _edges(found: tuple[Silence, ...]) -> Iterator[float]:
-    assert len(found) == len(PLANTED_PAUSES), "a planted pause was missed, or one was made up"
+    assert len(found) == len(PLANTED_PAUSES), "a pause was missed or detected wrongly"
     for silence, (begin, end) in zip(found, PLANTED_PAUSES, strict=True):
         yield 1000 * abs(silence.start - begin)
         yield 1000 * abs(silence.end - end)
 
 
 def _syllables() -> dict[str, Any]:
-    """Return how far the estimate of syllables, of which articulation is made, is off."""
+    """Return the error of the syllable estimate, which articulation rate is based on."""
     errors = [
         100 * abs(sum(map(delivery.count_syllables, text.split())) / counted - 1)
         for text, counted in zip(WORDS.values(), SYLLABLES_READ, strict=True)
@@ -135,18 +139,18 @@ def _syllables() -> dict[str, Any]:
     return {"syllables": _error("% of those counted by hand", errors)}
 
 
-def _held_vowels() -> tuple[dict[str, int], dict[str, int]]:
-    """Return how many "uh" and "um" are found that were spliced in, and how many are none."""
+def _filled_pauses() -> tuple[dict[str, int], dict[str, int]]:
+    """Return how many inserted filled pauses are detected, and how many detections are false."""
     rng = np.random.default_rng(11)
-    planted = found = heard = false = 0
+    planted = found = detected = false = 0
     for samples in [speech(name) for name in WORDS] * SPLICED_ROUNDS:
         spliced, spans = with_hesitations(samples, rng)
-        hums = analyse(spliced).held_vowels
+        vowels = analyse(spliced).held_vowels
         planted += len(spans)
-        heard += len(hums)
-        found += sum(any(overlaps(hum, span) for hum in hums) for span in spans)
-        false += sum(not any(overlaps(hum, span) for span in spans) for hum in hums)
-    return {"count": found, "total": planted}, {"count": false, "total": heard}
+        detected += len(vowels)
+        found += sum(any(overlaps(vowel, span) for vowel in vowels) for span in spans)
+        false += sum(not any(overlaps(vowel, span) for span in spans) for vowel in vowels)
+    return {"count": found, "total": planted}, {"count": false, "total": detected}
 
 
 def _error(unit: str, errors: list[float], *, goal: float | None = None) -> dict[str, Any]:

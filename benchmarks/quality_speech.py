@@ -1,7 +1,7 @@
-"""The card's word errors, and what measuring the same answer again changes. Needs the model.
+"""Word errors and robustness to audio changes, for the quality report. Needs the speech model.
 
-The recordings are in the tree: five sentences of a human reader, and the demo's answer, which a
-synthetic voice speaks. Each is heard again after every change that a way to the server may bring.
+The recordings are in the repository: five sentences of a human reader, and the demo's answer by a
+synthetic voice. Each is transcribed again after every audio change.
 """
 
 import asyncio
@@ -35,17 +35,17 @@ def _as_opus(samples: Samples, folder: Path) -> Samples:
     return decode(write_recording(folder / "sent.webm", samples, "webm", "libopus"))
 
 
-AUDIO_CHANGES = {"the same again": AUDIO_CHANGES["nothing"], **AUDIO_CHANGES, "opus": _as_opus}
-AUDIO_CHANGES.pop("nothing")
+CHANGES = {"the same again": AUDIO_CHANGES["nothing"], **AUDIO_CHANGES, "opus": _as_opus}
+CHANGES.pop("nothing")
 
 
 def measure() -> dict[str, Any]:
-    """Return the sections of the card."""
+    """Return this part of the report."""
     return asyncio.run(_measure())
 
 
 async def word_errors_now() -> dict[str, Any]:
-    """Return the wrong words by speaker, with a recogniser of its own."""
+    """Return the wrong words by speaker, with a new transcriber."""
     transcriber = LocalTranscriber(None)
     try:
         return await _word_errors(transcriber)
@@ -61,10 +61,10 @@ async def _measure() -> dict[str, Any]:
                 "speech_model": MODEL,
                 "word_errors": await _word_errors(transcriber),
                 "audio_robustness": {
-                    "spoken_answer": await _again(
+                    "spoken_answer": await _robustness(
                         transcriber, decode(SPOKEN / "answer.m4a"), Path(folder)
                     ),
-                    "read_sentences": await _again(transcriber, speech(), Path(folder)),
+                    "read_sentences": await _robustness(transcriber, speech(), Path(folder)),
                 },
             }
     finally:
@@ -72,27 +72,34 @@ async def _measure() -> dict[str, Any]:
 
 
 async def _word_errors(transcriber: LocalTranscriber) -> dict[str, Any]:
-    """Return the wrong words by speaker; a recording is heard by itself, as people send it."""
-    heard = [await transcriber.transcribe(RECORDINGS / name) for name in WORDS]
+    """Return the wrong words by speaker. Each recording is transcribed separately."""
+    transcripts = [await transcriber.transcribe(RECORDINGS / name) for name in WORDS]
     spoken = await transcriber.transcribe(SPOKEN / "answer.m4a")
     return {
-        "human_reader": _wrong(" ".join(WORDS.values()), " ".join(one.text for one in heard)),
-        "synthetic_voice": _wrong(SPOKEN_WORDS, spoken.text),
+        "human_reader": _wrong_words(
+            " ".join(WORDS.values()), " ".join(one.text for one in transcripts)
+        ),
+        "synthetic_voice": _wrong_words(SPOKEN_WORDS, spoken.text),
     }
 
 
-async def _again(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> dict[str, Any]:
-    """Return what each change does to the words, the scores and the figures of one recording."""
-    first = await _heard(transcriber, samples, folder)
+async def _robustness(
+    transcriber: LocalTranscriber, samples: Samples, folder: Path
+) -> dict[str, Any]:
+    """Return the words, score and metrics of one recording after each change."""
+    first = await _transcribe(transcriber, samples, folder)
     before = delivery.measure(first)
     score = _score(first)
     found: dict[str, Any] = {"score": score, "changes": {}, "metrics": {}}
     values: dict[str, list[float]] = {}
     verdicts: dict[str, set[str]] = {}
-    for way, change in AUDIO_CHANGES.items():
-        again = await _heard(transcriber, change(samples, folder), folder)
-        found["changes"][way] = {"words": _wrong(first.text, again.text), "score": _score(again)}
-        for name, one in delivery.measure(again).items():
+    for change_name, change in CHANGES.items():
+        changed = await _transcribe(transcriber, change(samples, folder), folder)
+        found["changes"][change_name] = {
+            "words": _wrong_words(first.text, changed.text),
+            "score": _score(changed),
+        }
+        for name, one in delivery.measure(changed).items():
             verdicts.setdefault(name, {before[name]["verdict"]}).add(one["verdict"])
             if one["value"] is not None and before[name]["value"] is not None:
                 values.setdefault(name, [before[name]["value"]]).append(one["value"])
@@ -107,23 +114,23 @@ async def _again(transcriber: LocalTranscriber, samples: Samples, folder: Path) 
     return found
 
 
-async def _heard(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> Transcript:
+async def _transcribe(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> Transcript:
     limited = np.clip(samples, -1, 1)
     return await transcriber.transcribe(
-        write_recording(folder / "heard.wav", limited, "wav", "pcm_s16le")
+        write_recording(folder / "transcript.wav", limited, "wav", "pcm_s16le")
     )
 
 
-def _score(heard: Transcript) -> int | None:
+def _score(transcript: Transcript) -> int | None:
     answer = Answer(
-        "Practice", QUESTION, heard.text, heard.language, heard.duration_seconds, heard.words,
-        heard.silences, heard.acoustic_features,
+        "Practice", QUESTION, transcript.text, transcript.language, transcript.duration_seconds,
+        transcript.words, transcript.silences, transcript.acoustic_features,
     )  # fmt: skip
     return LocalScorer().score_answer(answer).overall_score
 
 
-def _wrong(known: str, heard: str) -> dict[str, int]:
-    """Return the wrong words of all; `ill-disposed` is two words, a stammer in the text counts."""
-    known, heard = known.replace("-", " "), heard.replace("-", " ")
+def _wrong_words(known: str, transcript: str) -> dict[str, int]:
+    """Return the wrong words out of all. `ill-disposed` counts as two words."""
+    known, transcript = known.replace("-", " "), transcript.replace("-", " ")
     total = len(known.split())
-    return {"count": round(word_error_rate(known, heard) * total), "total": total}
+    return {"count": round(word_error_rate(known, transcript) * total), "total": total}

@@ -26,7 +26,11 @@ _EXTRA: Mapping[str, tuple[str, str]] = {
     "refused": ("400, 403", "The WebSocket handshake was rejected."),
     "ambiguous_request": ("400", "A header that must appear once is missing or repeated."),
     "method_not_allowed": ("405", "The path does not support the method. `Allow` lists methods."),
-    "token_invalid": ("401", "The access token, refresh token or service token is not valid."),
+    "token_invalid": (
+        "400, 401",
+        "401: the access token or service token is not valid. 400: a token from a mail is unknown,"
+        " expired or used.",
+    ),
     "token_missing": ("401", "The request has no access token."),
     "internal": ("500", "An unexpected error. The log has the details under the `request_id`."),
     "not_ready": ("503", "`/health/ready`: a dependency is unavailable; `missing` names it."),

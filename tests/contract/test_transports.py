@@ -30,7 +30,7 @@ def _out(event: Event, event_id: UUID | None = None) -> OutboxMessage:
     envelope = Envelope.wrap(
         event,
         id=made,
-        source="/services/test",
+        source=f"/services/{event.source}",
         time="2026-11-24T12:00:00.000000Z",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )

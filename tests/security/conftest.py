@@ -21,6 +21,7 @@ _RELAXED_LIMITS = {
     "BODY_CHUNK_TIMEOUT_SECONDS": "3",
     "MAX_AUDIO_BYTES": str(4 * 2**20),
     "MAX_PENDING_UPLOADS": "40",
+    "MAX_IN_FLIGHT_PER_CLIENT": "1000",
 }
 """Relaxed limits, so that the load of one attack does not affect the next."""
 

@@ -33,8 +33,8 @@ async def _chat(
         "POST", "/ai/chat", json={"message": message, "conversation_id": conversation_id}
     )
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    response_body: dict[str, Any] = answer.json()
+    return response_body
 
 
 def _runs(text: str, length: int = 8) -> set[str]:
@@ -60,21 +60,21 @@ async def test_a72_chat_stays_in_role_and_does_not_leak_its_prompt(
     prompts = "".join(
         (files("coach_ai") / "prompts" / name).read_text() for name in ("chat.md", "score.md")
     )
-    told = await _chat(alice, lure)
+    response_body = await _chat(alice, lure)
 
-    assert "interview coach" in told["reply"]
-    assert not _runs(told["reply"]) & _runs(prompts)
+    assert "interview coach" in response_body["reply"]
+    assert not _runs(response_body["reply"]) & _runs(prompts)
     for strange in ("def ", "blueberr", "flour", "OPENAI", "SECRET_KEY", "Traceback"):
-        assert strange not in told["reply"]
+        assert strange not in response_body["reply"]
 
 
 async def test_a72_chat_stays_in_role_over_many_turns(alice: ApiUser) -> None:
     conversation = None
     for turn in range(20):
-        told = await _chat(alice, f"Pancakes are round, part {turn}: flour?", conversation)
-        conversation = told["conversation_id"]
+        response_body = await _chat(alice, f"Pancakes are round, part {turn}: flour?", conversation)
+        conversation = response_body["conversation_id"]
 
-    assert "interview coach" in told["reply"]
+    assert "interview coach" in response_body["reply"]
 
 
 async def test_a75_message_length_limits(alice: ApiUser) -> None:
@@ -137,12 +137,12 @@ async def hosted(
         assert hosted.leaked_secrets() == set()
 
 
-async def _judge(person: ApiUser) -> tuple[str, dict[str, Any]]:
+async def _score(person: ApiUser) -> tuple[str, dict[str, Any]]:
     session_id = await person.session()
     spoken = f"{_ANSWER} They call me {person.name}."
     await person.call("POST", f"/sessions/{session_id}/complete", json={"transcript": spoken})
 
-    async def told() -> dict[str, Any] | None:
+    async def response_body() -> dict[str, Any] | None:
         answer = await person.call("GET", f"/sessions/{session_id}/feedback")
         feedback: dict[str, Any] = answer.json()
         is_final = feedback["status"] in ("ready", "failed")
@@ -150,7 +150,7 @@ async def _judge(person: ApiUser) -> tuple[str, dict[str, Any]]:
         return feedback if is_final or has_reason else None
 
     found = await wait_until(
-        told, description="an end or a reason", timeout_seconds=45, interval_seconds=0.2
+        response_body, description="an end or a reason", timeout_seconds=45, interval_seconds=0.2
     )
     return session_id, found
 
@@ -171,7 +171,7 @@ async def test_a73_model_output_is_sanitized(hosted: SystemUnderTest, model: Ope
         await carol.register()
         async with carol.socket() as socket:
             await authenticate_socket(socket, carol)
-            _, feedback = await _judge(carol)
+            _, feedback = await _score(carol)
             pushed = await next_frame(socket, "feedback")
         model.answers[:] = [streamed_completion(*_HOSTILE)]
         reply = (await _chat(carol, "How did my interview go?"))["reply"]
@@ -213,7 +213,7 @@ async def test_a74_invalid_model_output_yields_no_score(
     model.requests.clear()
     async with ApiUser(hosted) as carol:
         await carol.register()
-        session_id, feedback = await _judge(carol)
+        session_id, feedback = await _score(carol)
         shown = (await carol.call("GET", f"/sessions/{session_id}")).json()
 
     assert feedback["status"] in ("failed", "scoring")
@@ -249,9 +249,9 @@ async def test_a74_injected_instructions_do_not_raise_the_score(
 
 async def test_a75_parallel_chats_do_not_affect_others(alice: ApiUser, bob: ApiUser) -> None:
     chats = [_chat(alice, f"How do I answer question {number}?") for number in range(100)]
-    *told, me = await asyncio.gather(*chats, bob.call("GET", "/auth/me"))
+    *response_body, me = await asyncio.gather(*chats, bob.call("GET", "/auth/me"))
 
-    assert len({one["conversation_id"] for one in told}) == 100
+    assert len({one["conversation_id"] for one in response_body}) == 100
     assert me.status_code == 200
 
 

@@ -40,10 +40,15 @@ class TrustedProxies:
             for part in reversed((forwarded_for or "").split(",")):
                 entry = part.strip()
                 if entry and not self.is_trusted(entry):
-                    parsed = _parse(entry)
-                    return peer if parsed is None else str(parsed)
-        parsed = _parse(peer)
-        return peer if parsed is None else str(parsed)
+                    return _canonical(entry) or peer
+        return _canonical(peer) or peer
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    """Return an address in canonical form, "" if the text is none."""
+    parsed = _parse(text)
+    return "" if parsed is None else str(parsed)
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,4 +1,4 @@
-"""Where the first provider is away the second works, and the transcript says which did."""
+"""The fallback transcriber: when it uses its secondary provider."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,14 +25,14 @@ async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
 
 
 @pytest.mark.speech
-async def test_the_second_works_while_the_first_is_away_and_the_first_again_after_its_pause(
+async def test_secondary_is_used_until_the_primary_retry_delay_has_passed(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
     server.answers = [error_response(503, retry_after="3600")]
     first = await speech.transcribe(RECORDING)
     asked = len(server.uploads)
     second = await speech.transcribe(RECORDING)
-    speech._away_until = 0.0
+    speech._primary_blocked_until = 0.0
     server.answers = [{"text": "Heard by the first."}]
     third = await speech.transcribe(RECORDING)
 
@@ -43,7 +43,7 @@ async def test_the_second_works_while_the_first_is_away_and_the_first_again_afte
     assert (third.provider, third.model) == ("openai", "gpt-transcribe")
 
 
-async def test_what_the_first_says_of_a_recording_stands(
+async def test_primary_rejection_is_final(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
     server.answers = [error_response(400)]
@@ -52,7 +52,7 @@ async def test_what_the_first_says_of_a_recording_stands(
         await speech.transcribe(RECORDING)
 
 
-async def test_it_is_ready_while_one_of_the_two_is(tmp_path: Path, server: OpenAIServer) -> None:
+async def test_fallback_is_ready_if_one_provider_is(tmp_path: Path, server: OpenAIServer) -> None:
     with_key = OpenAITranscriber("key", server.url, "m", None)
     without_key = OpenAITranscriber("", server.url, "m", None)
     without_model = LocalTranscriber(tmp_path)

@@ -1,4 +1,4 @@
-"""Live audio over a real socket: words while it is spoken, and nothing of it lost."""
+"""Live recordings over a real socket: partial text, resumption and storage."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ SERVICE_TOKEN = "a token that only the gateway knows"
 
 @dataclass
 class Objects:
-    """An object store in memory, which may be away."""
+    """An object store in memory that can be unavailable."""
 
     stored: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
@@ -80,7 +80,7 @@ async def live(
 
 @dataclass
 class Line:
-    """The gateway's end."""
+    """A client of the live socket, in the gateway's place."""
 
     url: str
     live: LiveRecordingService
@@ -93,7 +93,7 @@ class Line:
         *,
         key: str | None = None,
         service_token: str = SERVICE_TOKEN,
-        **said: Any,
+        **fields: Any,
     ) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
         headers = {"authorization": f"Bearer {service_token}"}
         token = self.issuer.bearer(user_id)["authorization"].removeprefix("Bearer ")
@@ -102,7 +102,7 @@ class Line:
             "format": "pcm16", "sample_rate": SAMPLE_RATE,
         }  # fmt: skip
         async with connect(self.url, additional_headers=headers, proxy=None) as socket:
-            await socket.send(json.dumps(start | said))
+            await socket.send(json.dumps(start | fields))
             yield socket, json.loads(await socket.recv())
 
 
@@ -133,7 +133,7 @@ async def _end(socket: ClientConnection) -> dict[str, Any]:
 
 
 @pytest.mark.speech
-async def test_words_come_while_they_are_spoken_and_are_never_taken_back(
+async def test_partials_arrive_during_speech_and_never_shrink(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
     pause = np.zeros(SAMPLE_RATE, np.float32)
@@ -155,7 +155,7 @@ async def test_words_come_while_they_are_spoken_and_are_never_taken_back(
 
 
 @pytest.mark.speech
-async def test_what_a_browser_records_is_heard_while_it_grows(
+async def test_growing_webm_recording_yields_partials(
     live: Line, store: Objects, user_id: UUID, tmp_path: Path
 ) -> None:
     samples = np.concatenate([speech("austen-0880.wav"), np.zeros(SAMPLE_RATE, np.float32)])
@@ -170,7 +170,7 @@ async def test_what_a_browser_records_is_heard_while_it_grows(
     assert store.stored[key] == (content, "audio/webm")
 
 
-async def test_a_broken_connection_goes_on_where_it_broke(
+async def test_live_recording_resumes_at_received_bytes(
     live: Line, store: Objects, user_id: UUID, tmp_path: Path
 ) -> None:
     content = _raw(speech("austen-0930.wav"))
@@ -190,7 +190,7 @@ async def test_a_broken_connection_goes_on_where_it_broke(
     assert not [*live.live.directory.iterdir()]
 
 
-async def test_all_that_came_before_a_break_is_kept(live: Line, user_id: UUID) -> None:
+async def test_received_audio_survives_a_disconnect(live: Line, user_id: UUID) -> None:
     content = _raw(speech("austen-0930.wav"))
     async with live.opened(user_id) as (socket, _):
         await socket.send(content[:64_000])
@@ -201,11 +201,11 @@ async def test_all_that_came_before_a_break_is_kept(live: Line, user_id: UUID) -
         assert started["received"] == 64_000
 
 
-async def test_a_recording_that_nobody_resumes_is_stored_even_if_the_store_is_away_at_first(
+async def test_abandoned_recording_is_uploaded_after_store_outage(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
     content = _raw(speech("austen-0930.wav"))
-    store.failures = [Unavailable("Away.")]
+    store.failures = [Unavailable("Unavailable.")]
     async with live.opened(user_id) as (socket, _):
         await socket.send(content)
         await (await socket.ping())
@@ -222,7 +222,7 @@ async def test_a_recording_that_nobody_resumes_is_stored_even_if_the_store_is_aw
     assert not [*live.live.directory.iterdir()]
 
 
-async def test_a_second_connection_takes_the_place_of_the_first(live: Line, user_id: UUID) -> None:
+async def test_second_connection_replaces_the_first(live: Line, user_id: UUID) -> None:
     async with live.opened(user_id) as (first, _):
         await first.send(b"\0\1" * 100)
         await (await first.ping())
@@ -234,7 +234,7 @@ async def test_a_second_connection_takes_the_place_of_the_first(live: Line, user
     assert started == {"type": "started", "received": 200}
 
 
-async def test_a_recording_is_not_swept_while_somebody_speaks(
+async def test_active_recording_is_not_treated_as_abandoned(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
     live.live.abandoned_seconds = 0.05
@@ -251,7 +251,7 @@ async def test_a_recording_is_not_swept_while_somebody_speaks(
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("fields", "words"),
     [
         ({"key": "uploads/0190c8f4-0000-7000-8000-000000000000/1.wav"}, "not found"),
         ({"format": "mp3"}, "one of"),
@@ -261,26 +261,24 @@ async def test_a_recording_is_not_swept_while_somebody_speaks(
         ({"type": "end"}, "first frame must be `start`"),
     ],
 )
-async def test_what_is_announced_wrongly_is_refused(
-    live: Line, store: Objects, user_id: UUID, said: dict[str, Any], words: str
+async def test_invalid_start_frame_is_rejected(
+    live: Line, store: Objects, user_id: UUID, fields: dict[str, Any], words: str
 ) -> None:
-    async with live.opened(user_id, **said) as (_, answer):
+    async with live.opened(user_id, **fields) as (_, answer):
         assert answer["type"] == "error"
         assert words in answer["message"]
 
     assert store.stored == {}
 
 
-async def test_only_the_gateway_may_come(live: Line, user_id: UUID) -> None:
+async def test_live_socket_requires_service_token(live: Line, user_id: UUID) -> None:
     for token in ("", "wrong", live.issuer.bearer(user_id)["authorization"][7:]):
         with pytest.raises(InvalidStatus):
             async with live.opened(user_id, service_token=token):
                 pass
 
 
-async def test_an_empty_recording_is_said_to_be_empty(
-    live: Line, store: Objects, user_id: UUID
-) -> None:
+async def test_empty_live_recording_is_rejected(live: Line, store: Objects, user_id: UUID) -> None:
     async with live.opened(user_id) as (socket, _):
         assert (await _end(socket))["message"] == "This recording is empty."
 

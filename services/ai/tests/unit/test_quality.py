@@ -1,4 +1,4 @@
-"""The quality card says what this very code does, and counts as it says."""
+"""The committed quality report, and the functions that compute it."""
 
 import asyncio
 import itertools
@@ -17,13 +17,13 @@ MAKE = runpy.run_path(str(BENCHMARKS / "quality.py"))
 AGAIN = "Run make quality, and read what became better or worse."
 
 
-def test_the_committed_card_holds_what_the_code_gives_now(embeddings: Embeddings) -> None:
-    judged = json.loads(json.dumps(MAKE["measure"]()))
+def test_committed_report_matches_current_scores(embeddings: Embeddings) -> None:
+    current = json.loads(json.dumps(MAKE["measure"]()))
 
-    assert {name: quality.load_report()[name] for name in judged} == judged, AGAIN
+    assert {name: quality.load_report()[name] for name in current} == current, AGAIN
 
 
-def test_the_committed_errors_of_measurement_are_those_of_the_code_now() -> None:
+def test_committed_metric_errors_match_current_code() -> None:
     now = runpy.run_path(str(BENCHMARKS / "quality_metrics.py"))["measure"]()
     card = quality.load_report()
 
@@ -39,7 +39,7 @@ def test_the_committed_errors_of_measurement_are_those_of_the_code_now() -> None
 
 
 @pytest.mark.speech
-def test_the_committed_word_errors_are_those_of_the_code_now() -> None:
+def test_committed_word_errors_match_current_code() -> None:
     speech = runpy.run_path(str(BENCHMARKS / "quality_speech.py"))
 
     now = asyncio.run(speech["word_errors_now"]())
@@ -50,9 +50,7 @@ def test_the_committed_word_errors_are_those_of_the_code_now() -> None:
         assert abs(now[speaker]["count"] - known["count"]) <= 2, AGAIN
 
 
-def test_a_good_answer_counts_as_off_topic_for_every_wording_of_a_question_that_is_not_near() -> (
-    None
-):
+def test_off_topic_counts_every_wording_of_distant_questions() -> None:
     answers = [
         {"question": name, "split": split, **{n: f"{name}{n}" for n in range(1, 6)}}
         for name, split in (("A", "tuning"), ("B", "tuning"), ("C", "tuning"), ("D", "second"))
@@ -71,7 +69,7 @@ def test_a_good_answer_counts_as_off_topic_for_every_wording_of_a_question_that_
     assert found["second"] == {"own question": {"count": 0, "total": 6}}
 
 
-def test_an_order_that_raises_one_score_counts_once_and_so_does_that_score() -> None:
+def test_injection_that_raises_one_score_counts_once() -> None:
     answer = {"question": "Q", **{n: f"text{n}" for n in range(1, 6)}}
     scores = {"text2 More.": 51, "text3 Less.": None, "text4 More.": 50, "text1 More.": 90}
 
@@ -84,14 +82,14 @@ def test_an_order_that_raises_one_score_counts_once_and_so_does_that_score() -> 
     }
 
 
-def test_a_changed_prompt_has_another_version() -> None:
+def test_prompts_have_different_versions() -> None:
     versions = [prompts.version(*names) for names in (prompts.SCORE, prompts.CHAT, ("reminder",))]
 
     assert len(set(versions)) == 3
     assert list(quality.load_report()["prompt_versions"].values())[:2] == versions[:2]
 
 
-def test_an_answer_that_is_scored_otherwise_the_next_time_shows_in_the_spread() -> None:
+def test_repeatability_returns_the_largest_spread() -> None:
     scores = itertools.chain([50] * 5, [40, None, 60, 50, 50], [70] * 15)
     answer = {"question": "Q", **dict.fromkeys(range(1, 6), "text")}
 
@@ -100,11 +98,11 @@ def test_an_answer_that_is_scored_otherwise_the_next_time_shows_in_the_spread() 
     assert found == {"answers": 5, "repetitions": 5, "max_spread": 61}
 
 
-def test_the_committed_page_shows_the_committed_card() -> None:
+def test_committed_page_matches_committed_report() -> None:
     assert MAKE["PAGE"].read_text("utf-8") == MAKE["page"](quality.load_report()), AGAIN
 
 
-def test_a_tie_and_a_score_for_no_answer_count_as_wrong_and_a_refusal_stands_lowest() -> None:
+def test_ties_count_as_wrong_and_rejections_rank_lowest() -> None:
     scores = {"a": None, "b": 40, "c": 40, "d": 40, "e": 90, "z": None, "fine": 50}
     answer = {"question": "Q", "kind": "general", "split": "tuning"}
     graded = answer | dict(zip(range(1, 6), "abcde", strict=True))

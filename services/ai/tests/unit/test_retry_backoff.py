@@ -1,4 +1,4 @@
-"""When a job that a provider turned down is tried again."""
+"""The backoff of jobs whose provider was unavailable."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,19 +8,27 @@ import pytest
 
 from coach_ai.domain import Job, JobKind
 
-NOBODY = UUID(int=0)
+ZERO_ID = UUID(int=0)
 JOB = Job(
-    NOBODY, JobKind.FEEDBACK, NOBODY, NOBODY, datetime(2026, 11, 24, tzinfo=UTC), NOBODY, 1, 0, None
+    ZERO_ID,
+    JobKind.FEEDBACK,
+    ZERO_ID,
+    ZERO_ID,
+    datetime(2026, 11, 24, tzinfo=UTC),
+    ZERO_ID,
+    1,
+    0,
+    None,
 )
 
 
 @pytest.mark.parametrize(("tries", "seconds"), [(0, 2), (1, 4), (5, 64), (9, 900), (60, 900)])
-def test_pauses_double_up_to_a_quarter_of_an_hour(tries: int, seconds: int) -> None:
+def test_backoff_doubles_up_to_15_minutes(tries: int, seconds: int) -> None:
     assert replace(JOB, tries=tries).backoff(0.0).total_seconds() == seconds
 
 
 @pytest.mark.parametrize("tries", [0, 5, 60])
-def test_those_who_were_turned_away_together_come_back_one_by_one(tries: int) -> None:
+def test_backoff_jitter_spreads_retries(tries: int) -> None:
     job = replace(JOB, tries=tries)
     longest = job.backoff(0.0)
 

@@ -107,8 +107,8 @@ async def update_current_user(
 ) -> User:
     """Update name, e-mail or password.
 
-    Changing the password signs out all other devices. A new e-mail address is announced to
-    the former one, which can undo the change for 7 days.
+    Changing the password signs out all other devices. If the e-mail address changes, the
+    former address gets a mail that can undo the change for 7 days.
     """
     user = await accounts.update_me(
         deps,

@@ -288,9 +288,9 @@ async def test_account_deletion_requires_password_and_removes_data(
     service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
     wrong = await phone.call("DELETE", "/auth/me", password="wrong")
-    gone = await phone.call("DELETE", "/auth/me", password=PASSWORD)
+    deleted = await phone.call("DELETE", "/auth/me", password=PASSWORD)
 
-    assert (wrong.status_code, gone.status_code) == (403, 204)
+    assert (wrong.status_code, deleted.status_code) == (403, 204)
     assert wrong.json()["code"] == "wrong_password"
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await phone.refresh()).status_code == 401

@@ -40,11 +40,11 @@ async def test_account_created_by_cli_can_log_in(
     service: Service, client: httpx.AsyncClient, typed: Callable[[str], None]
 ) -> None:
     typed("a fine password")
-    said = await admin_cli.create_user(service.deps, EMAIL, "Alice")
+    printed = await admin_cli.create_user(service.deps, EMAIL, "Alice")
 
     user = (await _login(client, "a fine password")).json()["user"]
     assert user["name"] == "Alice"
-    assert user["id"] in said and "fine" not in said
+    assert user["id"] in printed and "fine" not in printed
     assert len(await emitted_events(service.database, UserRegistered)) == 1
 
 
@@ -76,8 +76,8 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await phone.refresh()).status_code == 401
     assert (await _login(client)).status_code == 401
-    told = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
-    assert len(told.json()["revoked"]) == 2
+    revocations = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
+    assert len(revocations.json()["revoked"]) == 2
     shown = await admin_cli.show_user(service.deps, EMAIL)
     assert "disabled" in shown and "0 logins" in shown
     await admin_cli.enable_user(service.deps, EMAIL)
@@ -103,13 +103,13 @@ async def test_unknown_user_is_reported(service: Service) -> None:
 
 async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: Deps) -> None:
     active = (await signing_keys.get_signing_key(deps)).kid
-    said = await admin_cli.rotate_keys(service.deps)
+    printed = await admin_cli.rotate_keys(service.deps)
     (new,) = (key.kid for key in await signing_keys.list_keys(deps) if key.kid != active)
     listed = (await admin_cli.list_keys(service.deps)).splitlines()
     await admin_cli.revoke_key(service.deps, active)
     (left,) = (await admin_cli.list_keys(service.deps)).splitlines()
 
-    assert new in said
+    assert new in printed
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}
     assert left.split()[:2] == [new, "active"]
 
@@ -122,7 +122,7 @@ async def test_reset_password_queues_a_mail_and_is_audited(
     mailer: Any,
     deliver_mails: Callable[[], Awaitable[None]],
 ) -> None:
-    printed = await admin_cli.reset_password(service, EMAIL.upper())
+    printed = await admin_cli.reset_password(deps, EMAIL.upper())
     await deliver_mails()
     token = mailer.token("password_reset", EMAIL)
 
@@ -139,17 +139,17 @@ async def test_reset_password_prints_the_token_without_smtp(
     settings: AuthSettings, service: Service, client: httpx.AsyncClient, phone: Any
 ) -> None:
     async with migrated_service(build(settings, FakeTransport())) as without_smtp:
-        printed = await admin_cli.reset_password(without_smtp, EMAIL)
+        printed = await admin_cli.reset_password(without_smtp.deps, EMAIL)
 
     body = {"token": printed.splitlines()[-1], "new_password": "better horse"}
     assert (await client.post("/auth/password/reset", json=body)).status_code == 204
 
 
-async def test_reset_password_of_disabled_account_is_refused(service: Service, phone: Any) -> None:
-    await admin_cli.disable_user(service, EMAIL)
+async def test_reset_password_of_disabled_account_is_refused(deps: Deps, phone: Any) -> None:
+    await admin_cli.disable_user(deps, EMAIL)
 
     with pytest.raises(CoachError, match="disabled"):
-        await admin_cli.reset_password(service, EMAIL)
+        await admin_cli.reset_password(deps, EMAIL)
 
 
 def _environment(monkeypatch: pytest.MonkeyPatch, settings: AuthSettings) -> None:

@@ -133,7 +133,7 @@ async def test_registration_sends_text_and_html_mail_through_smtp(settings: Auth
         migrated_service(build(_smtp_settings(settings, server.port), FakeTransport())) as service,
         client_for(service) as client,
     ):
-        deps: Deps = service.app.state.deps  # type: ignore[attr-defined]
+        deps = service.deps
         await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
         assert await mails.deliver_due_mails(deps) == 1
         (message,) = server.received
@@ -221,7 +221,7 @@ async def test_replicas_send_a_mail_once(
     async with migrated_service(
         build(settings, FakeTransport(), clock=clock, mailer=mailer)
     ) as other:
-        both = (deps, other.app.state.deps)  # type: ignore[attr-defined]
+        both = (deps, other.deps)
         await asyncio.gather(*(mails.deliver_due_mails(one) for one in both for _ in range(3)))
 
     assert len(mailer.sent) == 1
@@ -232,7 +232,7 @@ async def test_mails_wait_if_delivery_is_not_configured(settings: AuthSettings) 
         migrated_service(build(settings, FakeTransport())) as service,
         client_for(service) as client,
     ):
-        deps: Deps = service.app.state.deps  # type: ignore[attr-defined]
+        deps = service.deps
         await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
 
         assert await mails.deliver_due_mails(deps) == 0
@@ -263,7 +263,7 @@ async def test_folder_mailer_writes_private_files_and_logs_no_token(
         migrated_service(build(local, FakeTransport())) as service,
         client_for(service) as client,
     ):
-        deps: Deps = service.app.state.deps  # type: ignore[attr-defined]
+        deps = service.deps
         account = {"email": EMAIL, "password": PASSWORD}
         token = (await client.post("/auth/register", json=account)).json()["token"]
         await mails.deliver_due_mails(deps)

@@ -111,10 +111,10 @@ async def test_parallel_reuse_revokes_the_login_once(
     )
 
     assert {answer.status_code for answer in answers} == {401}
-    told = await phone.client.get(
+    revocations = await phone.client.get(
         "/internal/revocations", headers={"authorization": "Bearer a token between services"}
     )
-    assert len(told.json()["revoked"]) == 1
+    assert len(revocations.json()["revoked"]) == 1
 
 
 async def test_refresh_extends_seven_days_up_to_ninety_days(

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coach_common import logs, telemetry
 from coach_common.client_address import TrustedProxies, group_address
-from coach_common.errors import BadRequest, CoachError
+from coach_common.errors import CoachError
 from coach_common.http import problems
 from coach_common.http.exchange import Exchange
 from coach_gateway.access import Authenticator, parse_bearer
@@ -149,6 +149,7 @@ class GatewayApp:
             await send(message)
 
         try:
+            head.ensure_unambiguous(scope["http_version"])
             if is_socket:
                 record.route = SOCKET_PATH
                 address = self._client_address(scope, head)
@@ -180,8 +181,6 @@ class GatewayApp:
         route = match.route
         record.route = route.path
         has_body, content_length = head.body_length(self._settings.max_body_bytes)
-        if scope["http_version"] == "1.1" and not head.get(b"host"):
-            raise BadRequest("The header host is missing.", code="ambiguous_request")
         address = self._client_address(scope, head)
         if route.is_open:
             client = group_address(address)
@@ -193,16 +192,19 @@ class GatewayApp:
             match, scope["query_string"], head, address, record.request_id
         )
         exchange: Exchange = scope["coach.exchange"]
-        body_bytes = (content_length or self._settings.max_body_bytes) if has_body else 0
+        headers = allowance.headers()
         self._requests.take(client)
         try:
-            self._body_bytes.take(client, body_bytes)
-            try:
-                if has_body:
+            if has_body:
+                size_bytes = content_length or self._settings.max_body_bytes
+                self._body_bytes.take(client, size_bytes)
+                try:
                     request.body = await self._read_body(receive)
-                await self._forward(request, exchange, send, allowance.headers())
-            finally:
-                self._body_bytes.free(client, body_bytes)
+                    await self._forward(request, exchange, send, headers)
+                finally:
+                    self._body_bytes.free(client, size_bytes)
+            else:
+                await self._forward(request, exchange, send, headers)
         finally:
             self._requests.free(client)
 
@@ -289,7 +291,8 @@ async def _send_problem(send: Send, error: CoachError, record: RequestRecord) ->
         extra.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, RateLimitExceeded):
         extra += error.allowance.headers()
-    if status == 413:
+    # After a request of doubtful length or identity nothing else is read.
+    if status == 413 or error.code in ("ambiguous_framing", "ambiguous_request"):
         extra.append((b"connection", b"close"))
     code = "internal" if status == 500 else error.code
     body = json.dumps(

@@ -7,7 +7,7 @@ Measured against aiohttp's client it uses half the processor time per request.
 import asyncio
 import select
 from collections.abc import Callable
-from enum import Enum
+from enum import IntEnum, auto
 from typing import Any
 
 import httptools
@@ -61,14 +61,14 @@ class ClientDisconnected(Exception):
     """The client disconnected, so the request was aborted. Not a failure of the upstream."""
 
 
-class State(Enum):
+class State(IntEnum):
     """What a connection is doing."""
 
-    IDLE = "idle"
-    SENDING = "sending"
-    AWAITING_RESPONSE = "awaiting_response"
-    STREAMING = "streaming"
-    CLOSED = "closed"
+    IDLE = auto()
+    SENDING = auto()
+    AWAITING_RESPONSE = auto()
+    STREAMING = auto()
+    CLOSED = auto()
 
 
 _TRANSITIONS = {
@@ -115,7 +115,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _enter(self, state: State) -> None:
         if state not in _TRANSITIONS[self.state]:
-            raise RuntimeError(f"connection cannot change from {self.state} to {state}")
+            raise RuntimeError(f"connection cannot change from {self.state.name} to {state.name}")
         self.state = state
 
     # --- requests

@@ -32,6 +32,7 @@ class StubReplica:
         self.release.set()
         self.is_hung = False
         """Whether nothing is answered, health checks neither."""
+        self.reads_while_hung = True
         self.idle_seconds: float | None = None
         """After this time an idle connection is closed."""
         self.aborted = 0
@@ -61,6 +62,8 @@ class StubReplica:
             while True:
                 async with asyncio.timeout(self.idle_seconds):
                     request = await reader.readuntil(b"\r\n\r\n")
+                if self.is_hung and not self.reads_while_hung:
+                    await asyncio.Event().wait()
                 if self.is_hung:
                     await reader.read()
                 if request.startswith(b"GET /health/live"):
@@ -369,6 +372,22 @@ async def test_timeout_is_not_retried(
 
     assert response.status_code == 503
     assert len(one.requests) + len(other.requests) == 1
+
+
+async def test_upstream_that_does_not_read_times_out(
+    open_gateway: OpenGateway, replicas: list[StubReplica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coach_gateway.upstream_connection.WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("coach_gateway.json_depth.JsonDepthCounter.feed", lambda *_: None)
+    one, _ = replicas
+    size = 32 * 1024 * 1024  # more than the buffers of both sockets
+    async with open_gateway(one, max_body_bytes=size, max_buffered_body_bytes=2 * size) as client:
+        one.is_hung = True
+        one.reads_while_hung = False
+        response = await client.post("/sessions", content=bytes(size))
+
+    assert response.status_code == 503
+    assert _sample("upstream_errors_total", upstream="sessions", why="WriteTimeout") >= 1
 
 
 async def test_refused_connection_to_the_only_replica_is_tried_once(

@@ -60,8 +60,17 @@ def test_internal_and_hop_by_hop_headers_are_stripped() -> None:
 def test_ambiguous_or_oversized_requests_are_rejected(
     headers: list[tuple[bytes, bytes]], error: type[Exception]
 ) -> None:
+    host = [] if headers[0][0] == b"host" else [(b"host", b"x")]
+    head = RequestHead.from_headers(host + headers)
     with pytest.raises(error):
-        RequestHead.from_headers(headers).body_length(10)
+        head.ensure_unambiguous("1.1")
+        head.body_length(10)
+
+
+def test_host_is_required_in_http_1_1_only() -> None:
+    RequestHead.from_headers([]).ensure_unambiguous("1.0")
+    with pytest.raises(BadRequest):
+        RequestHead.from_headers([]).ensure_unambiguous("1.1")
 
 
 def test_forwarded_address_is_used_from_trusted_proxies_only() -> None:

@@ -5,6 +5,7 @@ from coach_common.events.catalog import (
     SessionDeleted,
     TranscriptionCompleted,
     TranscriptionFailed,
+    TranscriptionProgressed,
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
@@ -29,6 +30,13 @@ async def on_transcription_completed(
     await use_cases.record_transcript(deps, event.upload_id, event.text, message)
 
 
+async def on_transcription_progressed(
+    deps: Deps, event: TranscriptionProgressed, message: MessageContext
+) -> None:
+    """Store that transcription has started."""
+    await use_cases.mark_transcribing(deps, event.upload_id, message)
+
+
 async def on_transcription_failed(
     deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
@@ -42,5 +50,6 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     UserDeleted: on_user_deleted,
     SessionDeleted: on_session_deleted,
     TranscriptionCompleted: on_transcription_completed,
+    TranscriptionProgressed: on_transcription_progressed,
     TranscriptionFailed: on_transcription_failed,
 }

@@ -2,13 +2,13 @@
 
 import ipaddress
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from coach_common.errors import (
+    CoachError,
     Conflict,
     InvalidInput,
     NotFound,
@@ -18,7 +18,7 @@ from coach_common.errors import (
 
 UPLOAD_URL_SECONDS = 900
 PLAYBACK_URL_SECONDS = 300
-MAGIC_BYTES_LENGTH = 64
+MAGIC_BYTES_LENGTH = 4096
 
 _FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """An upload is checked at every sweep until this long after its URL has expired."""
@@ -28,23 +28,76 @@ _MAX_RETRY_DELAY = timedelta(hours=1)
 _MAX_BACKOFF_EXPONENT = 12
 _MIB = 2**20
 
+MAX_UPLOADS_PER_SESSION = 20
+REJECTED_OBJECT_RETENTION = timedelta(days=1)
+"""How long the object of a rejected upload is kept."""
+
+
+class Format(StrEnum):
+    """A recording format that transcription can read. The value is its media type for audio."""
+
+    ISO_MEDIA = "audio/mp4"
+    MPEG_AUDIO = "audio/mpeg"
+    ADTS = "audio/aac"
+    WAVE = "audio/wav"
+    WEBM = "audio/webm"
+    OGG = "audio/ogg"
+    FLAC = "audio/flac"
+    AMR = "audio/amr"
+    CAF = "audio/x-caf"
+
+
+_MP4_EXTENSIONS = ("m4a", "mp4", "m4v", "mov", "aac", "mp3", "3gp")
+_WAVE_EXTENSIONS = ("wav",)
+_WEBM_EXTENSIONS = ("webm", "weba")
+_OGG_EXTENSIONS = ("ogg", "oga", "opus")
+
 EXTENSIONS_BY_MEDIA_TYPE: dict[str, tuple[str, ...]] = {
-    "audio/m4a": ("m4a", "mp4"),
-    "audio/x-m4a": ("m4a", "mp4"),
-    "audio/mp4": ("m4a", "mp4"),
-    "audio/mpeg": ("mp3",),
-    "audio/mp3": ("mp3",),
-    "audio/wav": ("wav",),
-    "audio/x-wav": ("wav",),
-    "audio/webm": ("webm",),
-    "audio/ogg": ("ogg", "oga", "opus"),
-    "audio/aac": ("aac",),
+    "audio/m4a": _MP4_EXTENSIONS,
+    "audio/x-m4a": _MP4_EXTENSIONS,
+    "audio/mp4": _MP4_EXTENSIONS,
+    "audio/mp4a-latm": _MP4_EXTENSIONS,
+    "audio/aac": _MP4_EXTENSIONS,
+    "audio/aacp": _MP4_EXTENSIONS,
+    "audio/mpeg": _MP4_EXTENSIONS,
+    "audio/mp3": _MP4_EXTENSIONS,
+    "audio/3gpp": _MP4_EXTENSIONS,
+    "video/mp4": _MP4_EXTENSIONS,
+    "video/quicktime": _MP4_EXTENSIONS,
+    "video/3gpp": _MP4_EXTENSIONS,
+    "audio/wav": _WAVE_EXTENSIONS,
+    "audio/x-wav": _WAVE_EXTENSIONS,
+    "audio/wave": _WAVE_EXTENSIONS,
+    "audio/vnd.wave": _WAVE_EXTENSIONS,
+    "audio/webm": _WEBM_EXTENSIONS,
+    "video/webm": _WEBM_EXTENSIONS,
+    "audio/ogg": _OGG_EXTENSIONS,
+    "audio/opus": _OGG_EXTENSIONS,
     "audio/flac": ("flac",),
-    "video/mp4": ("mp4", "m4v"),
-    "video/quicktime": ("mov",),
-    "video/webm": ("webm",),
+    "audio/x-flac": ("flac",),
+    "audio/amr": ("amr",),
+    "audio/x-caf": ("caf",),
 }
-"""Accepted media types with their allowed file extensions."""
+"""Accepted media types with their allowed file extensions. Types of one container are a family:
+recorders name them inconsistently, so any name of a family goes with any of its extensions."""
+
+_FORMATS_BY_MEDIA_TYPE: dict[str, tuple[Format, ...]] = {
+    "audio/mp4a-latm": (Format.ISO_MEDIA, Format.ADTS),
+    "audio/aac": (Format.ADTS,),
+    "audio/aacp": (Format.ADTS,),
+    "audio/mpeg": (Format.MPEG_AUDIO,),
+    "audio/mp3": (Format.MPEG_AUDIO,),
+    **dict.fromkeys(("audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"), (Format.WAVE,)),
+    **dict.fromkeys(("audio/webm", "video/webm"), (Format.WEBM,)),
+    **dict.fromkeys(("audio/ogg", "audio/opus"), (Format.OGG,)),
+    **dict.fromkeys(("audio/flac", "audio/x-flac"), (Format.FLAC,)),
+    "audio/amr": (Format.AMR,),
+    "audio/x-caf": (Format.CAF,),
+}
+"""The formats that a media type names. ISO media, if the type is not listed."""
+
+_VIDEO_TYPES = {Format.ISO_MEDIA: "video/mp4", Format.WEBM: "video/webm"}
+_ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"sidx", b"wide", b"free", b"skip")
 
 _PARAMETERS = re.compile(
     r'(\s*;\s*[a-z0-9-]+=("[^"\\]{0,60}"|[a-z0-9.,+_-]{1,60}))*', re.IGNORECASE
@@ -60,10 +113,43 @@ class UploadNotFound(NotFound):
         super().__init__("Recording not found")
 
 
-class UploadMismatch(UnsupportedMediaType):
-    """The stored object does not match the declared upload."""
+class NotLiveUpload(UnsupportedMediaType):
+    """The upload was prepared for another recording than this live one."""
+
+    code = "not_live_upload"
+
+    def __init__(self) -> None:
+        super().__init__("This upload was not prepared for this recording.")
+
+
+class RecordingTooLarge(PayloadTooLarge):
+    """The stored object exceeds the size limit of the upload."""
+
+    code = "too_large"
+
+
+class NotARecording(UnsupportedMediaType):
+    """The stored object is not in a recording format that transcription can read."""
 
     code = "not_what_it_said"
+
+
+class EmptyRecording(InvalidInput):
+    """The stored object has no content."""
+
+    code = "empty_recording"
+
+
+class SizeMismatch(InvalidInput):
+    """The stored object has another size than the client declared."""
+
+    code = "size_mismatch"
+
+
+REJECTIONS: dict[str, type[CoachError]] = {
+    kind.code: kind for kind in (RecordingTooLarge, NotARecording, EmptyRecording, SizeMismatch)
+}
+"""Why an upload can be rejected, by the code that is stored with it."""
 
 
 class AlreadyLinked(Conflict):
@@ -73,6 +159,15 @@ class AlreadyLinked(Conflict):
 
     def __init__(self) -> None:
         super().__init__("This recording is already linked to another session.")
+
+
+class TooManyRecordings(Conflict):
+    """The session has as many recordings as a session can have."""
+
+    code = "too_many_recordings"
+
+    def __init__(self) -> None:
+        super().__init__(f"A session can have at most {MAX_UPLOADS_PER_SESSION} recordings.")
 
 
 class UploadStatus(StrEnum):
@@ -106,34 +201,45 @@ class Upload:
     confirmed_at: datetime | None = None
     transcript: str | None = None
     reason: str | None = None
+    rejection_code: str | None = None
 
     @property
     def is_confirmed(self) -> bool:
         """True once the upload was confirmed, whatever its transcription status is."""
         return self.confirmed_at is not None
 
+    @property
+    def rejection(self) -> CoachError:
+        """The error that rejected this upload. A repeated confirm raises it again."""
+        kind = REJECTIONS.get(self.rejection_code or "", NotARecording)
+        return kind(self.reason or "The recording was rejected.")
+
     def require_live(self, content_type: str, session_id: UUID | None) -> None:
         """Check that a live recording of this media type and session may use the upload.
 
         Raises:
             UploadNotFound: If the upload has expired.
-            UploadMismatch: If it was rejected or prepared for another media type or a fixed size.
+            CoachError: If it was rejected, with the reason.
+            NotLiveUpload: If it was prepared for another media type or a fixed size.
             AlreadyLinked: If it is linked to another session.
         """
         if self.status is UploadStatus.EXPIRED:
             raise UploadNotFound
         if self.status is UploadStatus.REJECTED:
-            raise UploadMismatch(self.reason or "The recording was rejected.")
+            raise self.rejection
         if parse_media_type(self.content_type) != content_type or self.declared_bytes is not None:
-            raise UploadMismatch("This upload was not prepared for this recording.")
+            raise NotLiveUpload
         if self.session_id is not None and session_id not in (None, self.session_id):
             raise AlreadyLinked
 
     def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
-        """Return when to check for the object again, or None after the last check.
+        """Return when to check the object again, or None after the last check.
 
-        The interval is `sweep_interval` at first. It grows with the time since the URL expired.
+        A confirmed upload has one more check after its URL has expired. The interval of a pending
+        one is `sweep_interval` at first and grows with the time since the URL expired.
         """
+        if self.status is not UploadStatus.PENDING:
+            return None
         overdue = now - self.url_expires_at
         if overdue < _FREQUENT_CHECK_PERIOD:
             return now + sweep_interval
@@ -179,11 +285,17 @@ def parse_media_type(content_type: str) -> str:
     return name
 
 
-def check_extension(name: str, extension: str) -> None:
-    """Raise InvalidInput if the media type does not allow this extension."""
-    if extension not in EXTENSIONS_BY_MEDIA_TYPE[name]:
+def normalize_extension(name: str, extension: str) -> str:
+    """Return the extension in lower case.
+
+    Raises:
+        InvalidInput: If the media type does not allow it.
+    """
+    lowered = extension.lower()
+    if lowered not in EXTENSIONS_BY_MEDIA_TYPE[name]:
         allowed = ", ".join(EXTENSIONS_BY_MEDIA_TYPE[name])
         raise InvalidInput(f"extension: must be one of {allowed} for {name}")
+    return lowered
 
 
 def build_object_key(user_id: UUID, at: datetime, random_hex: str, extension: str) -> str:
@@ -198,83 +310,86 @@ def format_size(size_bytes: int) -> str:
     return f"{size_bytes / _MIB:.4g} MiB"
 
 
-def validate_object(
-    upload: Upload, *, size_bytes: int, content_type: str, first_bytes: bytes
-) -> None:
-    """Check the stored object against the declared upload.
+def validate_object(upload: Upload, *, size_bytes: int, first_bytes: bytes) -> str:
+    """Check the stored object and return its content type.
+
+    The declared type is a hint. If the content is in another recording format, the returned type
+    is the one of the content.
 
     Args:
         upload: The upload as declared by the client.
         size_bytes: Size of the stored object.
-        content_type: Content type of the stored object.
         first_bytes: The first `MAGIC_BYTES_LENGTH` bytes of the stored object.
 
     Raises:
-        PayloadTooLarge: If the object exceeds the upload's limit.
-        UploadMismatch: If the object is empty or has another size, type or content.
+        RecordingTooLarge: If the object exceeds the upload's limit.
+        EmptyRecording: If the object is empty.
+        SizeMismatch: If the object has another size than declared.
+        NotARecording: If the content is in no recording format that transcription can read.
     """
     if size_bytes > upload.max_bytes:
-        raise PayloadTooLarge(f"The recording is larger than {format_size(upload.max_bytes)}.")
+        raise RecordingTooLarge(f"The recording is larger than {format_size(upload.max_bytes)}.")
     if size_bytes == 0:
-        raise UploadMismatch("The recording is empty.")
+        raise EmptyRecording("The recording is empty.")
     if upload.declared_bytes is not None and size_bytes != upload.declared_bytes:
-        raise UploadMismatch("The file size does not match the declared size.")
+        raise SizeMismatch("The file size does not match the declared size.")
+    found = detect_format(first_bytes)
+    if found is None:
+        raise NotARecording("This file is not a recording in a supported format.")
     declared = parse_media_type(upload.content_type)
-    if content_type.partition(";")[0].strip().lower() != declared:
-        raise UploadMismatch("The file was uploaded with a different content type than declared.")
-    if not _SIGNATURE_CHECKS[declared](first_bytes):
-        raise UploadMismatch("The file content does not match the declared media type.")
+    if found in _FORMATS_BY_MEDIA_TYPE.get(declared, (Format.ISO_MEDIA,)):
+        return upload.content_type
+    is_video = declared.startswith("video/")
+    return _VIDEO_TYPES.get(found, found.value) if is_video else found.value
 
 
-def _is_iso_media(first_bytes: bytes) -> bool:
-    return first_bytes[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+def detect_format(first_bytes: bytes) -> Format | None:
+    """Return the recording format of a file that begins with these bytes, or None.
+
+    Zero bytes before MPEG audio are skipped: some recorders write them.
+    Formats: ISO 14496-12, ISO 11172-3, ISO 13818-7, RIFF, EBML, Ogg, FLAC, RFC 4867, CAF.
+    """
+    for start, found in (
+        (b"\x1a\x45\xdf\xa3", Format.WEBM),
+        (b"OggS", Format.OGG),
+        (b"fLaC", Format.FLAC),
+        (b"#!AMR", Format.AMR),
+        (b"caff", Format.CAF),
+        (b"ID3", Format.MPEG_AUDIO),
+        (b"ADIF", Format.ADTS),
+    ):
+        if first_bytes.startswith(start):
+            return found
+    if first_bytes[4:8] in _ISO_BOXES:
+        return Format.ISO_MEDIA
+    if first_bytes[:4] in (b"RIFF", b"RF64") and first_bytes[8:12] == b"WAVE":
+        return Format.WAVE
+    frame = first_bytes.lstrip(b"\0")[:4]
+    if _is_adts_frame(frame):
+        return Format.ADTS
+    return Format.MPEG_AUDIO if _is_mpeg_audio_frame(frame) else None
 
 
-def _is_mpeg_audio(first_bytes: bytes) -> bool:
-    is_frame = (
-        len(first_bytes) > 1
-        and first_bytes[0] == 0xFF
-        and first_bytes[1] & 0xE6 in (0xE2, 0xE4, 0xE6)
+def _is_adts_frame(header: bytes) -> bool:
+    return (
+        len(header) >= 3
+        and header[0] == 0xFF
+        and header[1] & 0xF6 == 0xF0
+        and (header[2] >> 2) & 0x0F < 13
     )
-    return first_bytes.startswith(b"ID3") or is_frame
 
 
-def _is_adts(first_bytes: bytes) -> bool:
-    is_frame = len(first_bytes) > 1 and first_bytes[0] == 0xFF and first_bytes[1] & 0xF6 == 0xF0
-    return is_frame or first_bytes.startswith((b"ID3", b"ADIF"))
-
-
-def _is_wave(first_bytes: bytes) -> bool:
-    return first_bytes[:4] in (b"RIFF", b"RF64") and first_bytes[8:12] == b"WAVE"
-
-
-def _is_ebml(first_bytes: bytes) -> bool:
-    return first_bytes.startswith(b"\x1a\x45\xdf\xa3")
-
-
-def _is_ogg(first_bytes: bytes) -> bool:
-    return first_bytes.startswith(b"OggS")
-
-
-def _is_flac(first_bytes: bytes) -> bool:
-    return first_bytes.startswith(b"fLaC")
-
-
-_SIGNATURE_CHECKS: dict[str, Callable[[bytes], bool]] = {
-    name: {
-        "m4a": _is_iso_media,
-        "mp4": _is_iso_media,
-        "mov": _is_iso_media,
-        "mp3": _is_mpeg_audio,
-        "wav": _is_wave,
-        "webm": _is_ebml,
-        "ogg": _is_ogg,
-        "aac": _is_adts,
-        "flac": _is_flac,
-    }[extensions[0]]
-    for name, extensions in EXTENSIONS_BY_MEDIA_TYPE.items()
-}
-"""File signature check per media type (ISO 14496-12, ISO 11172-3, RIFF, EBML, Ogg, FLAC)."""
+def _is_mpeg_audio_frame(header: bytes) -> bool:
+    """Return whether this is a frame header with a defined version, layer, bit and sample rate."""
+    return (
+        len(header) >= 3
+        and header[0] == 0xFF
+        and header[1] & 0xE0 == 0xE0
+        and header[1] & 0x18 != 0x08
+        and header[1] & 0x06 != 0x00
+        and header[2] & 0xF0 != 0xF0
+        and header[2] & 0x0C != 0x0C
+    )
 
 
 def safe_public_host(host: str) -> str:

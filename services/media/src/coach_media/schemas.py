@@ -49,8 +49,9 @@ class PresignRequest(BaseModel):
         description="Media type of the recording. May have parameters, such as `codecs`.",
         examples=["audio/m4a"],
     )
-    extension: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{2,5}$")] = Field(
-        description="File extension that belongs to the media type.", examples=["m4a"]
+    extension: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{2,5}$")] = Field(
+        description="File extension that belongs to the media type, in any case.",
+        examples=["m4a"],
     )
     size: Annotated[float, Field(strict=True, allow_inf_nan=False, ge=1, lt=2**53)] | None = Field(
         default=None,
@@ -120,7 +121,9 @@ class ConfirmUploadResponse(BaseModel):
     key: str = Field(description="Object key of the recording.")
     upload_id: str
     size: int = Field(description="Size of the stored file in bytes.")
-    content_type: str = Field(description="Media type of the recording.")
+    content_type: str = Field(
+        description="Media type of the recording, as found in the stored file."
+    )
 
     @classmethod
     def from_domain(cls, upload: Upload) -> "ConfirmUploadResponse":

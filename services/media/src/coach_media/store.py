@@ -21,7 +21,7 @@ from coach_common.db.tables import Id
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_media.domain import ObjectDeletion, Upload, UploadNotFound, UploadStatus
-from coach_media.tables import OBJECT_DELETIONS, OUTBOX, TOMBSTONES, UPLOADS
+from coach_media.tables import OBJECT_DELETIONS, OUTBOX, TOMBSTONES, UPLOADERS, UPLOADS
 
 _RECHECK_AFTER_EXPIRY = timedelta(minutes=1)
 
@@ -43,6 +43,32 @@ async def add_upload(tx: Transaction, upload: Upload, *, next_check_at: datetime
             next_check_at=next_check_at,
         )
     )
+
+
+async def lock_uploader(tx: Transaction, user_id: UUID) -> None:
+    """Lock the user's row until the commit.
+
+    Limits hold under concurrent calls, and a deletion sees every upload that was added before it.
+
+    An upsert takes the write lock at once, also if the row is missing.
+    """
+    values = {"user_id": user_id}
+    await tx.execute(tx.dialect.upsert(UPLOADERS, values, update=values))
+
+
+async def count_session_uploads(tx: Transaction, user_id: UUID, session_id: UUID) -> int:
+    """Return the number of uploads of the session, without rejected and expired ones."""
+    closed = (UploadStatus.REJECTED.value, UploadStatus.EXPIRED.value)
+    count: int = await tx.scalar(
+        select(func.count())
+        .select_from(UPLOADS)
+        .where(
+            UPLOADS.c.session_id == session_id,
+            UPLOADS.c.user_id == user_id,
+            UPLOADS.c.status.not_in(closed),
+        )
+    )
+    return count
 
 
 async def count_pending(tx: Transaction, user_id: UUID) -> int:
@@ -69,22 +95,24 @@ async def mark_confirmed(
     tx: Transaction,
     upload: Upload,
     *,
-    size_bytes: int,
-    etag: str,
     session_id: UUID | None,
-    at: datetime,
 ) -> bool:
-    """Set a pending upload to confirmed. Returns False if it is no longer pending."""
+    """Save a pending upload as confirmed. Returns False if it is no longer pending.
+
+    `session_id` is its session if it has none yet. The object is checked once more after the
+    upload URL has expired.
+    """
     updated = await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == UploadStatus.PENDING.value)
         .values(
             status=UploadStatus.CONFIRMED.value,
-            size_bytes=size_bytes,
-            etag=etag,
+            content_type=upload.content_type,
+            size_bytes=upload.size_bytes,
+            etag=upload.etag,
             session_id=func.coalesce(UPLOADS.c.session_id, literal(session_id, Id)),
-            confirmed_at=at,
-            next_check_at=None,
+            confirmed_at=upload.confirmed_at,
+            next_check_at=upload.url_expires_at + _RECHECK_AFTER_EXPIRY,
         )
     )
     return updated.rowcount == 1
@@ -101,13 +129,23 @@ async def mark_linked(tx: Transaction, upload: Upload, *, session_id: UUID) -> b
 
 
 async def mark_closed(
-    tx: Transaction, upload: Upload, status: UploadStatus, *, reason: str | None
+    tx: Transaction,
+    upload: Upload,
+    status: UploadStatus,
+    *,
+    reason: str,
+    rejection_code: str | None = None,
 ) -> bool:
     """Set a pending upload to rejected or expired. Returns False if it is no longer pending."""
     updated = await tx.execute(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.status == UploadStatus.PENDING.value)
-        .values(status=status.value, reason=reason, next_check_at=None)
+        .values(
+            status=status.value,
+            reason=reason,
+            rejection_code=rejection_code,
+            next_check_at=None,
+        )
     )
     return updated.rowcount == 1
 
@@ -135,10 +173,19 @@ async def record_failure(
     )
 
 
+async def mark_transcribing(tx: Transaction, upload_id: UUID) -> None:
+    """Set a confirmed upload to transcribing. Does nothing in any other state."""
+    await tx.execute(
+        update(UPLOADS)
+        .where(UPLOADS.c.id == upload_id, UPLOADS.c.status == UploadStatus.CONFIRMED.value)
+        .values(status=UploadStatus.TRANSCRIBING.value)
+    )
+
+
 async def list_due_checks(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Upload, datetime]]:
-    """Return pending uploads whose check is due, oldest first, each with its due time."""
+    """Return uploads whose check is due, oldest first, each with its due time."""
     rows = await tx.fetch_all(
         select(UPLOADS)
         .where(UPLOADS.c.next_check_at <= now)
@@ -188,16 +235,29 @@ async def delete_outbox_by_user(tx: Transaction, user_id: UUID) -> None:
     await tx.execute(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
 
 
+async def delete_uploader(tx: Transaction, user_id: UUID) -> None:
+    """Delete the row under which the user's limits are checked."""
+    await tx.execute(delete(UPLOADERS).where(UPLOADERS.c.user_id == user_id))
+
+
 async def add_object_deletions(
-    tx: Transaction, uploads: Sequence[Upload], *, now: datetime
+    tx: Transaction, uploads: Sequence[Upload], *, due_at: datetime
 ) -> None:
-    """Schedule the objects for deletion now and again after their upload URLs have expired."""
+    """Schedule the objects for deletion at `due_at` and after their upload URLs have expired.
+
+    A deletion that is scheduled already for a later time is moved forward.
+    """
     for upload in uploads:
-        final_attempt_at = max(now, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
+        final_attempt_at = max(due_at, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
         await tx.execute(
             tx.dialect.insert_ignore(OBJECT_DELETIONS).values(
-                key=upload.key, due_at=now, final_attempt_at=final_attempt_at, attempts=0
+                key=upload.key, due_at=due_at, final_attempt_at=final_attempt_at, attempts=0
             )
+        )
+        await tx.execute(
+            update(OBJECT_DELETIONS)
+            .where(OBJECT_DELETIONS.c.key == upload.key, OBJECT_DELETIONS.c.due_at > due_at)
+            .values(due_at=due_at, final_attempt_at=final_attempt_at)
         )
 
 

@@ -29,16 +29,21 @@ UPLOADS = Table(
     Column("etag", String(128), nullable=True),
     Column("transcript", LongText, nullable=True),
     Column("reason", LongText, nullable=True),
+    # The error code of a rejected upload.
+    Column("rejection_code", String(32), nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("url_expires_at", UtcDateTime, nullable=False),
     Column("confirmed_at", UtcDateTime, nullable=True),
-    # When the sweep checks the object next; null once the upload is no longer pending.
+    # When the sweep checks the object next; null after the last check.
     Column("next_check_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_uploads_user_id_status", "user_id", "status"),
     Index("ix_uploads_session_id", "session_id"),
     Index("ix_uploads_next_check_at", "next_check_at"),
 )
+
+# One row per user. A transaction that creates or links uploads locks it while it checks limits.
+UPLOADERS = Table("uploaders", METADATA, Column("user_id", Id, primary_key=True))
 
 OBJECT_DELETIONS = Table(
     "object_deletions",

@@ -2,32 +2,35 @@
 
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import Counter
 
 from coach_common import logs
-from coach_common.db.transaction import MessageContext
+from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
 from coach_common.events.catalog import UploadConfirmed, UploadLinked
 from coach_common.identity import Identity
 from coach_common.ids import new_id
-from coach_common.storage import StoredObject
 from coach_media import store
 from coach_media.deps import Deps
 from coach_media.domain import (
     MAGIC_BYTES_LENGTH,
+    MAX_UPLOADS_PER_SESSION,
     PLAYBACK_URL_SECONDS,
+    REJECTED_OBJECT_RETENTION,
     UPLOAD_URL_SECONDS,
     AlreadyLinked,
+    EmptyRecording,
+    RecordingTooLarge,
+    TooManyRecordings,
     Upload,
-    UploadMismatch,
     UploadNotFound,
     UploadStatus,
     build_object_key,
-    check_extension,
     format_size,
+    normalize_extension,
     parse_media_type,
     validate_object,
 )
@@ -59,9 +62,10 @@ async def presign_upload(
         PayloadTooLarge: If the declared size exceeds the limit.
         NotFound: If the session does not exist or belongs to another user.
         TooManyRequests: If the user has too many pending uploads.
+        TooManyRecordings: If the session has the maximum number of recordings.
     """
     name = parse_media_type(content_type)
-    check_extension(name, extension)
+    extension = normalize_extension(name, extension)
     limits = deps.limits
     max_bytes = limits.max_video_bytes if name.startswith("video/") else limits.max_audio_bytes
     if size_bytes is not None and size_bytes > max_bytes:
@@ -81,6 +85,7 @@ async def presign_upload(
         session_id=session_id,
     )
     async with deps.db.transaction() as tx:
+        await store.lock_uploader(tx, caller.user_id)
         if await store.is_deleted(tx, caller.user_id, session_id):
             raise NotFound("Session not found", code="session_not_found")
         if await store.count_pending(tx, caller.user_id) >= limits.max_pending_uploads:
@@ -88,6 +93,8 @@ async def presign_upload(
                 "Too many uploads are pending. Please wait until they finish.",
                 retry_after_seconds=60,
             )
+        if session_id is not None:
+            await _check_session_limit(tx, caller.user_id, session_id)
         first_check_delay = min(_FIRST_CHECK_DELAY, limits.sweep_interval)
         await store.add_upload(tx, upload, next_check_at=now + first_check_delay)
     url = await deps.object_store.presign_put(
@@ -111,8 +118,8 @@ async def confirm_upload(
     Raises:
         UploadNotFound: If the key is unknown or belongs to another user, or nothing is stored.
         AlreadyLinked: If the upload is linked to another session.
-        UploadMismatch: If the stored object does not match the declared upload.
-        PayloadTooLarge: If the stored object exceeds the limit.
+        TooManyRecordings: If the session has the maximum number of recordings.
+        CoachError: One of `REJECTIONS`. A repeated call raises the same error.
     """
     async with deps.db.read_only() as tx:
         upload = await store.get_upload_by_key(tx, key, user_id=caller.user_id)
@@ -132,7 +139,7 @@ async def check_live_upload(
 
     Raises:
         UploadNotFound: If the key is unknown, expired or belongs to another user.
-        UploadMismatch: If the upload was rejected or not prepared for this media type.
+        NotLiveUpload: If the upload was not prepared for this media type.
         AlreadyLinked: If the upload is linked to another session.
     """
     async with deps.db.read_only() as tx:
@@ -168,11 +175,12 @@ async def presign_playback(
 
 
 async def sweep_unconfirmed_uploads(deps: Deps) -> int:
-    """Check pending uploads that are due; return how many were due.
+    """Check uploads that are due; return how many were due.
 
-    An upload whose object has arrived is confirmed. One whose object does not match is rejected.
-    One that has not arrived by its last check is marked as expired. Several replicas may run this
-    at the same time: each due check is claimed by one of them.
+    A pending upload whose object has arrived is confirmed. One whose object is no recording is
+    rejected. One that has not arrived by its last check is marked as expired. An object that
+    replaced a confirmed one is deleted. Several replicas may run this at the same time: each due
+    check is claimed by one of them.
     """
     now = deps.clock()
     async with deps.db.read_only() as tx:
@@ -184,14 +192,23 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> int:
             if not await store.claim_check(tx, upload, due_at=due_at, next_check_at=retry_at):
                 continue
         try:
-            await _verify_and_confirm(deps, upload, None, source="sweep")
+            if upload.is_confirmed:
+                await _delete_replaced_object(deps, upload)
+                async with deps.db.transaction() as tx:
+                    await store.claim_check(tx, upload, due_at=retry_at, next_check_at=None)
+            else:
+                await _verify_and_confirm(deps, upload, None, source="sweep")
         except Unavailable as error:
             log.warning("sweep.store_unavailable", reason=str(error))
             break
         except UploadNotFound:
             if next_check_at is None:
                 await _close_upload(
-                    deps, upload, UploadStatus.EXPIRED, "The recording was not uploaded in time."
+                    deps,
+                    upload,
+                    UploadStatus.EXPIRED,
+                    "The recording was not uploaded in time.",
+                    due_at=now,
                 )
         except CoachError as error:
             log.info("upload.rejected", upload_id=str(upload.id), code=error.code)
@@ -229,6 +246,12 @@ async def record_transcript(
         await store.record_transcript(tx, upload_id, text)
 
 
+async def mark_transcribing(deps: Deps, upload_id: UUID, message: MessageContext) -> None:
+    """Store that transcription has started. Applied once per message."""
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await store.mark_transcribing(tx, upload_id)
+
+
 async def record_transcription_failure(
     deps: Deps, upload_id: UUID, reason: str, *, is_final: bool, message: MessageContext
 ) -> None:
@@ -247,9 +270,10 @@ async def delete_session_data(
     """Delete the recordings of a deleted session. Applied once per message."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
+        await store.lock_uploader(tx, user_id)
         await store.add_tombstone(tx, session_id, at=now)
         uploads = await store.list_uploads_by_session(tx, session_id, keys=keys, user_id=user_id)
-        await store.add_object_deletions(tx, uploads, now=now)
+        await store.add_object_deletions(tx, uploads, due_at=now)
         await store.delete_uploads(tx, uploads)
 
 
@@ -257,11 +281,13 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
     """Delete all data of a deleted user. Applied once per message."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
+        await store.lock_uploader(tx, user_id)
         await store.add_tombstone(tx, user_id, at=now)
         uploads = await store.list_uploads_by_user(tx, user_id)
-        await store.add_object_deletions(tx, uploads, now=now)
+        await store.add_object_deletions(tx, uploads, due_at=now)
         await store.delete_uploads(tx, uploads)
         await store.delete_outbox_by_user(tx, user_id)
+        await store.delete_uploader(tx, user_id)
 
 
 async def _verify_and_confirm(
@@ -273,11 +299,11 @@ async def _verify_and_confirm(
 
     Raises:
         UploadNotFound: If nothing is stored under the key, or the upload has expired.
-        UploadMismatch: If the object does not match the declared upload.
-        PayloadTooLarge: If the object exceeds the limit.
+        TooManyRecordings: If the session has the maximum number of recordings.
+        CoachError: One of `REJECTIONS`.
     """
     if upload.status is UploadStatus.REJECTED:
-        raise UploadMismatch(upload.reason or "The recording was rejected.")
+        raise upload.rejection
     if upload.status is UploadStatus.EXPIRED:
         raise UploadNotFound
     try:
@@ -286,56 +312,102 @@ async def _verify_and_confirm(
         )
     except NotFound:
         raise UploadNotFound from None
+    if not stored.etag:
+        raise Unavailable("The recording is still being stored. Please try again.")
     try:
-        validate_object(
-            upload,
-            size_bytes=stored.size_bytes,
-            content_type=stored.content_type,
-            first_bytes=first_bytes,
+        content_type = validate_object(
+            upload, size_bytes=stored.size_bytes, first_bytes=first_bytes
         )
     except CoachError as error:
-        await _close_upload(deps, upload, UploadStatus.REJECTED, str(error))
+        await _reject(deps, upload, error)
         raise
-    await _mark_confirmed(deps, upload, stored, session_id, source)
+    confirmed = replace(
+        upload,
+        content_type=content_type,
+        size_bytes=stored.size_bytes,
+        etag=stored.etag,
+        confirmed_at=deps.clock(),
+    )
+    await _mark_confirmed(deps, confirmed, session_id, source)
 
 
-async def _mark_confirmed(
-    deps: Deps, upload: Upload, stored: StoredObject, session_id: UUID | None, source: str
-) -> None:
+async def _mark_confirmed(deps: Deps, upload: Upload, session_id: UUID | None, source: str) -> None:
     linked_session_id = upload.session_id or session_id
     async with deps.db.transaction() as tx:
-        if await store.is_deleted(tx, upload.user_id, linked_session_id):
-            raise UploadNotFound
+        if session_id is not None and upload.session_id is None:
+            await store.lock_uploader(tx, upload.user_id)
+            await _check_session_limit(tx, upload.user_id, session_id)
         # Client and sweep may confirm concurrently; only the one that updates the row emits.
-        if await store.mark_confirmed(
-            tx,
-            upload,
-            size_bytes=stored.size_bytes,
-            etag=stored.etag,
-            session_id=session_id,
-            at=deps.clock(),
-        ):
+        if await store.mark_confirmed(tx, upload, session_id=session_id):
             await tx.emit(
                 UploadConfirmed(
                     upload_id=upload.id,
                     user_id=upload.user_id,
                     key=upload.key,
                     content_type=upload.content_type,
-                    size=stored.size_bytes,
-                    etag=stored.etag,
+                    size=upload.size_bytes or 0,
+                    etag=upload.etag or "",
                     session_id=linked_session_id,
                 )
             )
             UPLOADS.labels(f"confirmed_by_{source}").inc()
             log.info("upload.confirmed", upload_id=str(upload.id), source=source)
+        if await store.is_deleted(tx, upload.user_id, linked_session_id):
+            raise UploadNotFound
 
 
-async def _close_upload(deps: Deps, upload: Upload, status: UploadStatus, reason: str) -> None:
-    now = deps.clock()
+async def _reject(deps: Deps, upload: Upload, error: CoachError) -> None:
+    """Reject the upload. What may be somebody's only copy is kept for a day."""
+    is_worthless = isinstance(error, RecordingTooLarge | EmptyRecording)
+    retention = timedelta() if is_worthless else REJECTED_OBJECT_RETENTION
+    await _close_upload(
+        deps,
+        upload,
+        UploadStatus.REJECTED,
+        str(error),
+        due_at=deps.clock() + retention,
+        rejection_code=error.code,
+    )
+
+
+async def _close_upload(
+    deps: Deps,
+    upload: Upload,
+    status: UploadStatus,
+    reason: str,
+    *,
+    due_at: datetime,
+    rejection_code: str | None = None,
+) -> None:
     async with deps.db.transaction() as tx:
-        if await store.mark_closed(tx, upload, status, reason=reason):
-            await store.add_object_deletions(tx, [upload], now=now)
+        if await store.mark_closed(
+            tx, upload, status, reason=reason, rejection_code=rejection_code
+        ):
+            await store.add_object_deletions(tx, [upload], due_at=due_at)
             UPLOADS.labels(status.value).inc()
+
+
+async def _delete_replaced_object(deps: Deps, upload: Upload) -> None:
+    """Delete the object of a confirmed upload if it is not the one that was confirmed.
+
+    The upload URL can store another object until it expires. Signing `If-None-Match` would
+    prevent it, but clients that send only the content type could not upload any more.
+    """
+    try:
+        stored = await deps.object_store.head(upload.key)
+    except NotFound:
+        return
+    if stored.etag in ("", upload.etag):
+        return
+    async with deps.db.transaction() as tx:
+        await store.add_object_deletions(tx, [upload], due_at=deps.clock())
+    UPLOADS.labels("replaced").inc()
+    log.warning("upload.replaced_object_deleted", upload_id=str(upload.id))
+
+
+async def _check_session_limit(tx: Transaction, user_id: UUID, session_id: UUID) -> None:
+    if await store.count_session_uploads(tx, user_id, session_id) >= MAX_UPLOADS_PER_SESSION:
+        raise TooManyRecordings
 
 
 async def _link_session(deps: Deps, caller: Identity, key: str, session_id: UUID | None) -> Upload:
@@ -345,8 +417,10 @@ async def _link_session(deps: Deps, caller: Identity, key: str, session_id: UUID
     if session_id is None or upload.session_id == session_id:
         return upload
     async with deps.db.transaction() as tx:
+        await store.lock_uploader(tx, caller.user_id)
         if await store.is_deleted(tx, session_id):
             raise NotFound("Session not found", code="session_not_found")
+        await _check_session_limit(tx, caller.user_id, session_id)
         if not await store.mark_linked(tx, upload, session_id=session_id):
             raise AlreadyLinked
         await tx.emit(

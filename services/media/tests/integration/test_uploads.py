@@ -14,6 +14,7 @@ from coach_common.events.catalog import (
     SessionDeleted,
     TranscriptionCompleted,
     TranscriptionFailed,
+    TranscriptionProgressed,
     UploadConfirmed,
     UploadLinked,
     UserDeleted,
@@ -25,6 +26,7 @@ from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
 from coach_media import use_cases
 from coach_media.deps import Deps
+from coach_media.domain import MAX_UPLOADS_PER_SESSION
 from coach_media.tables import METADATA, OBJECT_DELETIONS
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
@@ -104,7 +106,7 @@ async def test_one_of_concurrent_puts_creates_the_object(service: Service) -> No
     created = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome is None]
     assert len(created) == 1
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 5
-    assert (await store.read_prefix("k.wav", length=1))[0] == created[0][:1]
+    assert (await store.read_prefix("uploads/u/1.wav", length=1))[0] == created[0][:1]
 
 
 async def test_rejected_put_does_not_break_the_next_one(service: Service) -> None:
@@ -230,22 +232,136 @@ async def test_missing_upload_is_checked_with_backoff_then_expires(
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [(b"<html>hello</html>", 415), (b"", 415), (b"MZ" + bytes(50), 415), (M4A * 20, 413)],
-)
-async def test_mismatching_object_is_rejected_and_deleted(
-    service: Service, client: httpx.AsyncClient, body: bytes, status: int
+    ("body", "changed", "status", "code", "is_kept"),
+    [
+        (b"<html>hello</html>", {}, 415, "not_what_it_said", True),
+        (b"MZ" + bytes(50), {}, 415, "not_what_it_said", True),
+        (b"PK\3\4" + bytes(50), {"content_type": "audio/wav", "extension": "wav"}, 415,
+         "not_what_it_said", True),
+        (b"", {}, 422, "empty_recording", False),
+        (M4A * 20, {}, 413, "too_large", False),
+    ],
+)  # fmt: skip
+async def test_repeated_confirm_of_rejected_upload_gives_the_same_answer(
+    service: Service,
+    client: httpx.AsyncClient,
+    clock: FakeClock,
+    body: bytes,
+    changed: dict[str, str],
+    status: int,
+    code: str,
+    is_kept: bool,
 ) -> None:
-    key = await _upload(client, body)
+    key = await _upload(client, body, **changed)
 
     rejected = await _confirm(client, key)
     again = await _confirm(client, key)
     await use_cases.delete_objects(_deps(service))
 
-    assert rejected.status_code == status
-    assert again.status_code in (413, 415)
-    assert not await _object_exists(service, key)
+    assert (rejected.status_code, rejected.json()["code"]) == (status, code)
+    assert again.status_code == status
+    assert {**again.json(), "request_id": ""} == {**rejected.json(), "request_id": ""}
+    assert await _object_exists(service, key) is is_kept
     assert await emitted_events(service.database, UploadConfirmed) == []
+    clock.advance(25 * 3600)
+    await use_cases.delete_objects(_deps(service))
+    assert not await _object_exists(service, key)
+
+
+async def test_object_of_another_length_than_declared_is_rejected(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    presigned = (await _presign(client, size=len(M4A) + 1)).json()
+    await _deps(service).object_store.put(presigned["key"], M4A, content_type="audio/m4a")
+
+    answers = [await _confirm(client, presigned["key"]) for _ in range(2)]
+
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [
+        (422, "size_mismatch")
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "extension", "body", "content_type"),
+    [
+        ("audio/webm", "webm", M4A, "audio/mp4"),
+        ("audio/mpeg", "m4a", M4A, "audio/mp4"),
+        ("audio/mp4", "M4A", b"\x1a\x45\xdf\xa3" + bytes(50), "audio/webm"),
+        ("audio/3gpp", "3gp", M4A, "audio/3gpp"),
+    ],
+)
+async def test_content_decides_over_the_label(
+    service: Service,
+    client: httpx.AsyncClient,
+    declared: str,
+    extension: str,
+    body: bytes,
+    content_type: str,
+) -> None:
+    key = await _upload(client, body, content_type=declared, extension=extension)
+
+    confirmed = await _confirm(client, key)
+
+    assert (confirmed.status_code, confirmed.json()["content_type"]) == (200, content_type)
+    assert confirmed.json() == (await _confirm(client, key)).json()
+    (event,) = await emitted_events(service.database, UploadConfirmed)
+    assert event.content_type == content_type
+
+
+@pytest.mark.parametrize("is_swept_first", [False, True])
+async def test_object_that_replaced_a_confirmed_one_is_deleted(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, is_swept_first: bool
+) -> None:
+    presigned = (await _presign(client)).json()
+    await _put(presigned, M4A)
+    confirmed = await _confirm(client, presigned["key"])
+    if is_swept_first:
+        clock.advance(60)
+        assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 0
+
+    await _put(presigned, M4A + b"another")
+    clock.advance(1000)
+    await use_cases.sweep_unconfirmed_uploads(_deps(service))
+    await use_cases.delete_objects(_deps(service))
+
+    assert not await _object_exists(service, presigned["key"])
+    assert (await _confirm(client, presigned["key"])).json() == confirmed.json()
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 0
+
+
+async def test_confirmed_object_is_kept_after_its_url_has_expired(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    key = await _upload(client)
+    await _confirm(client, key)
+
+    clock.advance(1000)
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
+    await use_cases.delete_objects(_deps(service))
+
+    assert await _object_exists(service, key)
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 0
+
+
+async def test_session_takes_a_limited_number_of_uploads(
+    service: Service, client: httpx.AsyncClient, sessions: Any, clock: FakeClock
+) -> None:
+    session_id = new_id()
+    sessions.owned.add(session_id)
+    for _ in range(MAX_UPLOADS_PER_SESSION):
+        key = await _upload(client)
+        assert (await _confirm(client, key, session_id=str(session_id))).status_code == 200
+
+    key = await _upload(client)
+    refused = [
+        await _presign(client, session_id=str(session_id)),
+        await _confirm(client, key, session_id=str(session_id)),
+    ]
+
+    assert [(one.status_code, one.json()["code"]) for one in refused] == [
+        (409, "too_many_recordings")
+    ] * 2
+    assert (await _confirm(client, key)).status_code == 200
 
 
 async def test_confirm_can_be_retried_after_upload(client: httpx.AsyncClient) -> None:
@@ -342,7 +458,6 @@ async def test_other_users_upload_returns_404(
         ({"extension": "wav"}, 422),
         ({"extension": "m4a/../../x"}, 422),
         ({"extension": "m4a\n"}, 422),
-        ({"extension": "M4A"}, 422),
     ],
 )
 async def test_invalid_presign_request_is_rejected(
@@ -401,6 +516,14 @@ async def test_size_limit_below_one_mebibyte_is_named_in_bytes(client: httpx.Asy
 
     assert declared.json()["detail"] == "Recordings may be at most 1000 bytes."
     assert stored.json()["detail"] == "The recording is larger than 1000 bytes."
+
+
+async def test_pending_upload_limit_holds_under_concurrent_calls(
+    client: httpx.AsyncClient,
+) -> None:
+    responses = await asyncio.gather(*(_presign(client) for _ in range(20)))
+
+    assert sorted(one.status_code for one in responses) == [200] * 3 + [429] * 17
 
 
 async def test_pending_upload_limit(client: httpx.AsyncClient) -> None:
@@ -471,6 +594,30 @@ async def test_transcript_takes_precedence_over_failure(
 
     assert await status() == "transcribed"
     assert (await client.get(f"/upload/{upload_id}")).json()["transcript"] == "Hello."
+
+
+async def test_upload_is_transcribing_once_ai_reports_progress(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    key = await _upload(client)
+    upload_id = (await _confirm(client, key)).json()["upload_id"]
+    about = {"upload_id": UUID(upload_id), "user_id": user_id, "key": key}
+    progressed = TranscriptionProgressed(**about, done_seconds=0.0, duration_seconds=60.0)
+
+    async def status() -> str:
+        return str((await client.get(f"/upload/{upload_id}")).json()["status"])
+
+    assert await status() == "confirmed"
+    await deliver_event(service, progressed)
+    assert await status() == "transcribing"
+    await deliver_event(
+        service,
+        TranscriptionCompleted(
+            **about, text="Hello.", language="en", duration_seconds=1, provider="p", model="m"
+        ),
+    )
+    await deliver_event(service, progressed)
+    assert await status() == "transcribed"
 
 
 @pytest.mark.parametrize("deleted_by", ["session", "key", "user"])

@@ -8,11 +8,12 @@ import pytest
 from coach_common.errors import InvalidInput, UnsupportedMediaType
 from coach_media.domain import (
     EXTENSIONS_BY_MEDIA_TYPE,
+    NotARecording,
     ObjectDeletion,
     Upload,
     build_object_key,
-    check_extension,
     format_size,
+    normalize_extension,
     parse_media_type,
     safe_public_host,
     validate_object,
@@ -30,6 +31,11 @@ SIGNATURES = {
     "ogg": b"OggS\0\2",
     "aac": b"\xff\xf1\x50\x80",
     "flac": b"fLaC\0\0",
+    "amr": b"#!AMR\n",
+    "caf": b"caff\0\1",
+    "3gp": b"\0\0\0\x18ftyp3gp4",
+    "styp": b"\0\0\0\x18stypmsdh",
+    "padded mp3": bytes(300) + b"\xff\xfb\x90\x64",
 }
 
 
@@ -40,24 +46,58 @@ def _upload(content_type: str = "audio/m4a") -> Upload:
 
 
 @pytest.mark.parametrize("name", EXTENSIONS_BY_MEDIA_TYPE)
-def test_media_type_signatures(name: str) -> None:
-    family = EXTENSIONS_BY_MEDIA_TYPE[name][0]
-    iso = ("m4a", "mp4", "mov")
-    for other, start in SIGNATURES.items():
-        is_same = other == family or (other in iso and family in iso)
-        is_same = is_same or (family == "aac" and other == "mp3")
-        if is_same:
-            validate_object(_upload(name), size_bytes=9, content_type=name, first_bytes=start)
-        else:
-            with pytest.raises(UnsupportedMediaType):
-                validate_object(_upload(name), size_bytes=9, content_type=name, first_bytes=start)
+@pytest.mark.parametrize("found", SIGNATURES)
+def test_every_recording_format_is_accepted_under_every_type(name: str, found: str) -> None:
+    content_type = validate_object(_upload(name), size_bytes=9, first_bytes=SIGNATURES[found])
+
+    assert parse_media_type(content_type) == content_type
+    is_same = content_type == name
+    # The same content again, under the type that was found, keeps that type.
+    again = validate_object(_upload(content_type), size_bytes=9, first_bytes=SIGNATURES[found])
+    assert is_same or again == content_type
 
 
-@pytest.mark.parametrize("start", [b"", b"<html>", b"MZ\x90", b"PK\3\4", b"<svg", b"#EXTM3U\n"])
+@pytest.mark.parametrize(
+    ("declared", "found", "content_type"),
+    [
+        ("audio/webm", "m4a", "audio/mp4"),
+        ("video/webm", "mp4", "video/mp4"),
+        ("audio/mp4", "webm", "audio/webm"),
+        ("video/mp4", "webm", "video/webm"),
+        ("audio/mpeg", "m4a", "audio/mp4"),
+        ("audio/m4a", "caf", "audio/x-caf"),
+        ("audio/m4a", "aac", "audio/aac"),
+        ("audio/aac", "aac", "audio/aac"),
+        ("audio/mp3", "mp3", "audio/mp3"),
+        ("audio/3gpp", "3gp", "audio/3gpp"),
+        ("video/quicktime", "mov", "video/quicktime"),
+        ("audio/webm;codecs=opus", "webm", "audio/webm;codecs=opus"),
+        ("audio/webm;codecs=opus", "ogg", "audio/ogg"),
+        ("audio/mp4", "styp", "audio/mp4"),
+        ("audio/mpeg", "padded mp3", "audio/mpeg"),
+        ("audio/wave", "wav", "audio/wave"),
+    ],
+)
+def test_content_type_is_the_one_of_the_content(
+    declared: str, found: str, content_type: str
+) -> None:
+    upload = _upload(declared)
+
+    assert validate_object(upload, size_bytes=9, first_bytes=SIGNATURES[found]) == content_type
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"", b"<html>", b"MZ\x90", b"PK\3\4", b"<svg", b"#EXTM3U\n", b"RIFF\0\0\0\0AVI LIST",
+        b"\x7fELF\2\1\1", b"%PDF-1.7", b"\xff\xd8\xff\xe0\0\x10JFIF", b"\x89PNG\r\n\x1a\n",
+        b"\xff\xfe<\0h\0t\0m\0l\0", bytes(100), b"GIF89a", b"{}",
+    ],
+)  # fmt: skip
 def test_non_media_content_is_rejected(start: bytes) -> None:
     for name in EXTENSIONS_BY_MEDIA_TYPE:
-        with pytest.raises(UnsupportedMediaType):
-            validate_object(_upload(name), size_bytes=9, content_type=name, first_bytes=start)
+        with pytest.raises(NotARecording):
+            validate_object(_upload(name), size_bytes=9, first_bytes=start)
 
 
 def test_media_type_parameters_are_accepted() -> None:
@@ -70,10 +110,24 @@ def test_media_type_parameters_are_accepted() -> None:
             parse_media_type(bad)
 
 
-@pytest.mark.parametrize("extension", ["m4a/../../x", ".m4a", "M4A", "m4a\n", "exe", "wav", ""])
+@pytest.mark.parametrize("extension", ["m4a/../../x", ".m4a", "m4a\n", "exe", "wav", ""])
 def test_extension_must_match_media_type(extension: str) -> None:
     with pytest.raises(InvalidInput):
-        check_extension("audio/m4a", extension)
+        normalize_extension("audio/m4a", extension)
+
+
+@pytest.mark.parametrize(
+    ("name", "extension"),
+    [
+        ("audio/mpeg", "m4a"), ("video/mp4", "m4a"), ("audio/aac", "m4a"), ("audio/mp4", "aac"),
+        ("audio/webm", "weba"), ("audio/wave", "wav"), ("audio/vnd.wave", "wav"),
+        ("audio/x-flac", "flac"), ("audio/mp4a-latm", "m4a"), ("audio/aacp", "aac"),
+        ("audio/opus", "opus"), ("audio/3gpp", "3gp"), ("video/3gpp", "3gp"), ("audio/amr", "amr"),
+        ("audio/x-caf", "caf"), ("audio/m4a", "M4A"),
+    ],
+)  # fmt: skip
+def test_names_that_recorders_use_are_accepted(name: str, extension: str) -> None:
+    assert normalize_extension(parse_media_type(name), extension) == extension.lower()
 
 
 def test_object_key_format() -> None:

@@ -14,7 +14,11 @@ from coach_common.events.catalog import (
 from coach_common.messaging.subscriptions import Handlers
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
-from coach_sessions.domain import Failure, Feedback
+from coach_sessions.domain import AnswerText, Failure, Feedback, RecordingRef
+
+RecordingEvent = (
+    UploadConfirmed | UploadLinked | TranscriptionCompleted | TranscriptionFailed | DeliveryMeasured
+)
 
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
@@ -23,44 +27,28 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
-    """Link the recording if it was confirmed for a session."""
-    if event.session_id is not None:
-        await use_cases.link_recording(
-            deps,
-            key=event.key,
-            user_id=event.user_id,
-            session_id=event.session_id,
-            message=message,
-        )
+    """Save the recording and link it if it was confirmed for a session."""
+    await use_cases.link_recording(deps, _recording_ref(event), message)
 
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
     """Link the recording to the session."""
-    await use_cases.link_recording(
-        deps, key=event.key, user_id=event.user_id, session_id=event.session_id, message=message
-    )
+    await use_cases.link_recording(deps, _recording_ref(event), message)
 
 
 async def on_transcription_completed(
     deps: Deps, event: TranscriptionCompleted, message: MessageContext
 ) -> None:
     """Save the transcript."""
-    await use_cases.record_transcript(
-        deps, key=event.key, user_id=event.user_id, text=event.text, message=message
-    )
+    await use_cases.record_transcript(deps, _recording_ref(event), event.text, message)
 
 
 async def on_transcription_failed(
     deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
     """Save the reason."""
-    await use_cases.record_transcription_failure(
-        deps,
-        key=event.key,
-        user_id=event.user_id,
-        failure=Failure(message.event_id, event.reason, is_final=not event.retryable),
-        message=message,
-    )
+    failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
+    await use_cases.record_transcription_failure(deps, _recording_ref(event), failure, message)
 
 
 async def on_delivery_measured(
@@ -69,9 +57,8 @@ async def on_delivery_measured(
     """Save the delivery metrics."""
     await use_cases.record_delivery_metrics(
         deps,
-        key=event.key,
-        user_id=event.user_id,
-        metrics=event.delivery,
+        _recording_ref(event),
+        event.delivery,
         is_complete=event.is_complete,
         message=message,
     )
@@ -97,6 +84,7 @@ async def on_feedback_generated(
         generated_at=deps.clock(),
         main_improvement=event.main_improvement,
         star=event.star,
+        answer=None if event.transcript is None else AnswerText(event.transcript, event.key),
     )
     await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, message)
 
@@ -105,6 +93,10 @@ async def on_feedback_failed(deps: Deps, event: FeedbackFailed, message: Message
     """Save the reason."""
     failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
     await use_cases.record_feedback_failure(deps, event.session_id, event.user_id, failure, message)
+
+
+def _recording_ref(event: RecordingEvent) -> RecordingRef:
+    return RecordingRef(event.key, event.user_id, event.session_id)
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {

@@ -4,13 +4,28 @@ No I/O, no clock, no framework. The state is a function of the facts, so every o
 with repetitions, leads to the same state.
 """
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
-from coach_common.errors import NotFound
+from coach_common.errors import Conflict, NotFound
 from coach_common.events.feedback import DeliveryMetrics, EvidenceItem, MainImprovement, StarStory
+
+MAX_RECORDINGS_PER_SESSION = 20
+
+_KEY_NAME = re.compile(r"[0-9]{13}_[0-9a-f]{8}\.[a-z0-9]{2,5}")
+_ANNOTATION = re.compile(r"\[[^\[\]]{0,60}\]|<[^<>]{0,60}>|\([^()]{0,30}\)|\*[^*]{0,30}\*")
+"""What recognisers write in brackets for sounds without words, such as `[BLANK_AUDIO]`."""
+_PLACEHOLDERS = {
+    "null", "undefined", "none", "nil", "nan", "object object", "empty", "n a", "silence",
+    "inaudible", "blank audio", "no audio", "no speech", "no speech detected",
+    "no transcript", "no transcription", "transcript not available", "no match",
+}  # fmt: skip
+_NOT_MEASURABLE = DeliveryMetrics(
+    status="not_measurable", reason="There is no recording of this answer."
+)
 
 
 class SessionNotFound(NotFound):
@@ -29,6 +44,24 @@ class RecordingNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("Recording not found")
+
+
+class RecordingLinkedElsewhere(Conflict):
+    """The recording is linked to another session. Links never change."""
+
+    code = "linked_elsewhere"
+
+    def __init__(self) -> None:
+        super().__init__("This recording is already linked to another session.")
+
+
+class TooManyRecordings(Conflict):
+    """The session has as many recordings as a session can have."""
+
+    code = "too_many_recordings"
+
+    def __init__(self) -> None:
+        super().__init__(f"A session can have at most {MAX_RECORDINGS_PER_SESSION} recordings.")
 
 
 class Status(StrEnum):
@@ -63,6 +96,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRef:
+    """The recording that an event is about. `session_id` is None if the event names no session."""
+
+    key: str
+    user_id: UUID
+    session_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """The facts about one recording.
 
@@ -81,8 +123,20 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerText:
+    """The words of an answer. `recording_key` is None if the client sent them."""
+
+    text: str
+    recording_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Feedback:
-    """Feedback as ai reported it. A score is None if it could not be determined."""
+    """Feedback as ai reported it. A score is None if it could not be determined.
+
+    `answer` is the text that was scored. It is None while ai has not reported it and the
+    transcript has not arrived. Once set it never changes.
+    """
 
     overall_score: int | None
     communication_score: int | None
@@ -99,6 +153,12 @@ class Feedback:
     generated_at: datetime
     main_improvement: MainImprovement | None = None
     star: StarStory = field(default_factory=StarStory)
+    answer: AnswerText | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """True if the scored text and the delivery metrics are stored with the scores."""
+        return self.answer is not None and bool(self.delivery.model_fields_set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +187,8 @@ class Session:
     completed_at: datetime | None = None
     duration_seconds: int | None = None
     client_transcript: str | None = None
+    requested_key: str | None = None
+    """A key that the client named and whose upload is not known yet."""
     recordings: tuple[Recording, ...] = ()
     feedback: Feedback | None = None
     failure: Failure | None = None
@@ -142,31 +204,82 @@ class Session:
     @property
     def audio_s3_key(self) -> str | None:
         """The object key of the recording that is scored."""
+        if self.answer is not None and self.answer.recording_key is not None:
+            return self.answer.recording_key
         return None if self.recording is None else self.recording.key
 
     @property
-    def transcript(self) -> str | None:
-        """The transcript of the recording, or the client's own if no recording has one."""
-        if self.recording is not None and self.recording.transcript is not None:
-            return self.recording.transcript
-        if self.recording is None or self._has_failed_recording:
-            return self.client_transcript
+    def answer(self) -> AnswerText | None:
+        """The text that was scored, or the text that will be scored if nothing arrives first.
+
+        A recording takes precedence over the client's transcript, which is used if there is no
+        recording or its transcription failed.
+        """
+        if self.feedback is not None and self.feedback.answer is not None:
+            return self.feedback.answer
+        recording = self.recording
+        if recording is not None and recording.transcript is not None:
+            return AnswerText(recording.transcript, recording.key)
+        text = self.usable_client_transcript
+        if text is not None and (recording is None or self._has_failed_recording):
+            return AnswerText(text, None)
         return None
+
+    @property
+    def transcript(self) -> str | None:
+        """The words of `answer`."""
+        return None if self.answer is None else self.answer.text
+
+    @property
+    def usable_client_transcript(self) -> str | None:
+        """The client's transcript, or None while a recording that the client named is awaited."""
+        is_awaited = self.recording is None and self.requested_key is not None
+        return None if is_awaited else self.client_transcript
+
+    @property
+    def final_feedback(self) -> Feedback | None:
+        """The feedback, or None until everything that belongs to it is stored."""
+        if self.completed_at is None or self.feedback is None or not self.feedback.is_complete:
+            return None
+        return self.feedback
 
     @property
     def status(self) -> Status:
         """The state of the session. Feedback takes precedence over a failure."""
-        if self.feedback is not None:
-            return Status.READY
         if self.completed_at is None:
             return Status.NOT_COMPLETED
-        if self.recording is None and self.client_transcript is None:
+        if self.final_feedback is not None:
+            return Status.READY
+        if self.recording is None and self.answer is None:
             return Status.WAITING_FOR_RECORDING
-        if self.transcript is None:
+        if self.answer is None:
             return Status.FAILED if self._has_failed_recording else Status.TRANSCRIBING
-        if self.failure is not None and self.failure.is_final:
+        if self.feedback is None and self.failure is not None and self.failure.is_final:
             return Status.FAILED
         return Status.SCORING
+
+    def can_link(self, key: str) -> bool:
+        """Return whether the recording is linked to this session or may still be."""
+        keys = {recording.key for recording in self.recordings}
+        return key in keys or len(keys) < MAX_RECORDINGS_PER_SESSION
+
+    def with_facts_joined(self) -> "Session":
+        """Return the session with the facts combined that arrived separately. Idempotent.
+
+        Stores the scored text and missing delivery metrics with the feedback, and drops the
+        requested key once its recording is linked.
+        """
+        requested_key = self.requested_key
+        if requested_key in {recording.key for recording in self.recordings}:
+            requested_key = None
+        joined = replace(self, requested_key=requested_key)
+        feedback = joined.feedback
+        if feedback is None:
+            return joined
+        feedback = replace(feedback, answer=joined.answer)
+        if not feedback.delivery.model_fields_set:
+            feedback = replace(feedback, delivery=joined._delivery_of(feedback.answer))
+        return replace(joined, feedback=feedback)
 
     @property
     def has_interim_feedback(self) -> bool:
@@ -201,6 +314,16 @@ class Session:
     def is_being_retried(self) -> bool:
         """True if a try has failed and another one is scheduled."""
         return self.failure_reason is not None and not self.status.is_final
+
+    def _delivery_of(self, answer: AnswerText | None) -> DeliveryMetrics:
+        """Return the complete delivery metrics of an answer, or empty ones if they are missing."""
+        if answer is not None and answer.recording_key is None:
+            return _NOT_MEASURABLE
+        for recording in self.recordings:
+            is_scored = answer is not None and recording.key == answer.recording_key
+            if is_scored and recording.delivery_metrics and recording.delivery_metrics_complete:
+                return recording.delivery_metrics
+        return DeliveryMetrics()
 
     @property
     def _has_failed_recording(self) -> bool:
@@ -250,5 +373,25 @@ class SessionPage:
 
 
 def is_own_upload_key(user_id: UUID, key: str) -> bool:
-    """Return whether an object key belongs to an upload of this user."""
-    return key.startswith(f"uploads/{user_id}/") and ".." not in key
+    """Return whether a key has the form of the keys that media gives to uploads of this user."""
+    prefix = f"uploads/{user_id}/"
+    return key.startswith(prefix) and _KEY_NAME.fullmatch(key, len(prefix)) is not None
+
+
+def recording_id(key: str) -> UUID:
+    """Return the id under which the deletion of a recording is remembered."""
+    return uuid5(NAMESPACE_URL, key)
+
+
+def parse_client_transcript(text: str | None) -> str | None:
+    """Return a client's transcript, or None if it has no words of an answer.
+
+    Blank text, punctuation, sound annotations and the placeholders of recognisers and of
+    programming languages are no transcript.
+    """
+    if text is None:
+        return None
+    words = re.findall(r"\w+", _ANNOTATION.sub(" ", text).lower())
+    if not words or " ".join(words) in _PLACEHOLDERS or not any(map(str.isalnum, "".join(words))):
+        return None
+    return text

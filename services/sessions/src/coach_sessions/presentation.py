@@ -15,7 +15,7 @@ _PENDING_MESSAGES = {
 
 def build_feedback_view(session: Session) -> FeedbackView:
     """Return the feedback of a session in its current state, as the API and the socket show it."""
-    feedback = session.feedback
+    feedback = session.final_feedback
     if feedback is None:
         return FeedbackView(
             session_id=str(session.id),

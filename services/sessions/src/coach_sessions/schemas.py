@@ -47,7 +47,11 @@ class CompleteSessionRequest(BaseModel):
 
     duration_seconds: Seconds | None = None
     transcript: Annotated[str, StringConstraints(max_length=100_000)] | None = Field(
-        default=None, description="the client's own transcript; used only without a recording"
+        default=None,
+        description=(
+            "the client's own transcript; used only without a recording. Text without words and "
+            "placeholders of recognisers count as no transcript"
+        ),
     )
     audio_s3_key: Annotated[str, StringConstraints(max_length=160)] | None = Field(
         default=None, description="object key of the recording to score"
@@ -100,7 +104,7 @@ class Session(BaseModel):
     @classmethod
     def from_domain(cls, session: domain.Session) -> "Session":
         """Return the response for a session."""
-        feedback = session.feedback
+        feedback = session.final_feedback
         return cls(
             id=session.id,
             user_id=session.user_id,

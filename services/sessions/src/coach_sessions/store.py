@@ -1,7 +1,6 @@
 """The queries of sessions: a transaction and values in, domain objects out."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
@@ -17,6 +16,7 @@ from coach_sessions.domain import (
     Feedback,
     PublishedFingerprints,
     Recording,
+    RecordingRef,
     Session,
     SessionNotFound,
     SessionSummary,
@@ -124,85 +124,120 @@ async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
     return Stats(row["total"], round(float(row["average"] or 0), 2), round(improvement, 2))
 
 
+async def lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
+    """Insert the row if it is missing and lock it until the commit.
+
+    A single upsert takes the write lock at once. INSERT IGNORE would take a shared lock first, and
+    two transactions that both hold it deadlock when they update the row.
+    """
+    values = {"key": key, "user_id": user_id}
+    await tx.execute(tx.dialect.upsert(RECORDINGS, values, update={"key": key}))
+
+
+async def find_linked_session(tx: Transaction, key: str, user_id: UUID) -> UUID | None:
+    """Return the id of the session that a recording is linked to, or None."""
+    session_id: UUID | None = await tx.scalar(
+        select(RECORDINGS.c.session_id).where(_is_recording(key, user_id))
+    )
+    return session_id
+
+
+async def lock_known_recording(tx: Transaction, key: str, user_id: UUID) -> RecordingRef | None:
+    """Lock the row of a recording until the commit and return it, or None if there is none.
+
+    If there is none, an event about this key in another transaction waits for this commit.
+    """
+    lookup = select(RECORDINGS.c.session_id).where(_is_recording(key, user_id)).with_for_update()
+    row = await tx.fetch_one(lookup)
+    if row is None:
+        inserted = await tx.execute(
+            tx.dialect.insert_ignore(RECORDINGS).values(key=key, user_id=user_id)
+        )
+        if inserted.rowcount:
+            # The insert holds the lock of the key until the commit; no row remains.
+            await delete_recording(tx, key, user_id)
+            return None
+        row = await tx.fetch_one(lookup)
+    return None if row is None else RecordingRef(key, user_id, row["session_id"])
+
+
+async def find_requesting_session(tx: Transaction, key: str, user_id: UUID) -> UUID | None:
+    """Return the first session of the user for which the client named this key, or None."""
+    session_id: UUID | None = await tx.scalar(
+        select(SESSIONS.c.id)
+        .where(SESSIONS.c.requested_key == key, SESSIONS.c.user_id == user_id)
+        .order_by(SESSIONS.c.id)
+        .limit(1)
+    )
+    return session_id
+
+
 async def link_recording(
     tx: Transaction, *, key: str, user_id: UUID, session_id: UUID, link_id: UUID
 ) -> None:
-    """Link a recording to a session. An existing link to another session is kept."""
-    await _lock_recording(tx, key, user_id)
+    """Link a locked recording to a session. An existing link to another session is kept."""
     columns = RECORDINGS.c
     is_linkable = or_(
         columns.session_id.is_(None),
         and_(columns.session_id == session_id, columns.linked_by_event_id > link_id),
     )
-    await _update_recording(
-        tx,
-        key,
-        user_id,
-        {"session_id": session_id, "linked_by_event_id": link_id},
-        condition=is_linkable,
+    await tx.execute(
+        update(RECORDINGS)
+        .where(_is_recording(key, user_id), is_linkable)
+        .values(session_id=session_id, linked_by_event_id=link_id)
     )
 
 
-async def record_transcript(
-    tx: Transaction, *, key: str, user_id: UUID, transcript: str
-) -> UUID | None:
-    """Save the transcript of a recording. Returns the linked session's id, or None."""
-    await _lock_recording(tx, key, user_id)
-    return await _update_recording(tx, key, user_id, {"transcript": transcript})
+async def record_transcript(tx: Transaction, key: str, user_id: UUID, transcript: str) -> None:
+    """Save the transcript of a locked recording."""
+    await tx.execute(
+        update(RECORDINGS).where(_is_recording(key, user_id)).values(transcript=transcript)
+    )
 
 
 async def record_delivery_metrics(
-    tx: Transaction, *, key: str, user_id: UUID, metrics: DeliveryMetrics, is_complete: bool
-) -> UUID | None:
-    """Save the delivery metrics of a recording. Returns the linked session's id, or None.
+    tx: Transaction, key: str, user_id: UUID, metrics: DeliveryMetrics, *, is_complete: bool
+) -> None:
+    """Save the delivery metrics of a locked recording.
 
     Acoustic metrics (`is_complete` false) never replace metrics that are stored already.
     """
-    await _lock_recording(tx, key, user_id)
-    return await _update_recording(
-        tx,
-        key,
-        user_id,
-        {"delivery_metrics": metrics.model_dump_json(), "delivery_metrics_complete": is_complete},
-        condition=None if is_complete else RECORDINGS.c.delivery_metrics.is_(None),
+    target = _is_recording(key, user_id)
+    if not is_complete:
+        target = and_(target, RECORDINGS.c.delivery_metrics.is_(None))
+    await tx.execute(
+        update(RECORDINGS)
+        .where(target)
+        .values(delivery_metrics=metrics.model_dump_json(), delivery_metrics_complete=is_complete)
     )
 
 
-async def record_failure(
-    tx: Transaction, *, key: str, user_id: UUID, failure: Failure
-) -> UUID | None:
-    """Save why transcription failed, if this failure prevails over the stored one.
-
-    Returns the linked session's id, or None.
-    """
-    await _lock_recording(tx, key, user_id)
+async def record_failure(tx: Transaction, key: str, user_id: UUID, failure: Failure) -> None:
+    """Save why the transcription of a locked recording failed, if this failure prevails."""
     row = await tx.fetch_one(select(RECORDINGS).where(_is_recording(key, user_id)))
     stored = None if row is None else _failure(row)
     prevailing = Failure.prevailing(stored, failure)
-    return await _update_recording(tx, key, user_id, _failure_columns(prevailing))
-
-
-async def clear_recordings(tx: Transaction, session_id: UUID) -> list[str]:
-    """Delete the content of a session's recordings and return their keys.
-
-    The rows are kept without content, so that a late transcript still finds its deleted session.
-    """
-    linked = RECORDINGS.c.session_id == session_id
-    rows = await tx.fetch_all(select(RECORDINGS.c.key).where(linked))
     await tx.execute(
-        update(RECORDINGS)
-        .where(linked)
-        .values(transcript=None, delivery_metrics=None, **_failure_columns(None))
+        update(RECORDINGS).where(_is_recording(key, user_id)).values(**_failure_columns(prevailing))
     )
+
+
+async def delete_recording(tx: Transaction, key: str, user_id: UUID) -> None:
+    """Delete one recording."""
+    await tx.execute(delete(RECORDINGS).where(_is_recording(key, user_id)))
+
+
+async def delete_recordings(tx: Transaction, session_id: UUID) -> list[str]:
+    """Delete the recordings of a session and return their keys."""
+    linked = RECORDINGS.c.session_id == session_id
+    rows = await tx.fetch_all(select(RECORDINGS.c.key).where(linked).with_for_update())
+    await tx.execute(delete(RECORDINGS).where(linked))
     return [row["key"] for row in rows]
 
 
-async def delete_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> bool:
-    """Delete the user's session. Returns whether it existed."""
-    deleted = await tx.execute(
-        delete(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
-    )
-    return deleted.rowcount == 1
+async def delete_session(tx: Transaction, session_id: UUID) -> None:
+    """Delete a locked session."""
+    await tx.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
 
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
@@ -212,12 +247,12 @@ async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Record that this user or session was deleted."""
+    """Record that this user, session or recording was deleted."""
     await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
-    """Return whether any of these users or sessions was deleted."""
+    """Return whether any of these users, sessions or recordings was deleted."""
     return await has_tombstone(tx, TOMBSTONES, *ids)
 
 
@@ -253,34 +288,8 @@ async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording
     )
 
 
-async def _lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
-    """Insert the row if it is missing and lock it until the commit.
-
-    A single upsert takes the write lock at once. INSERT IGNORE would take a shared lock first, and
-    two transactions that both hold it deadlock when they update the row.
-    """
-    values = {"key": key, "user_id": user_id}
-    await tx.execute(tx.dialect.upsert(RECORDINGS, values, update={"key": key}))
-
-
 def _is_recording(key: str, user_id: UUID) -> ColumnElement[bool]:
     return and_(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
-
-
-async def _update_recording(
-    tx: Transaction,
-    key: str,
-    user_id: UUID,
-    values: Mapping[str, object],
-    *,
-    condition: ColumnElement[bool] | None = None,
-) -> UUID | None:
-    """Update a locked recording if `condition` holds. Returns the linked session's id, or None."""
-    is_recording = _is_recording(key, user_id)
-    target = is_recording if condition is None else and_(is_recording, condition)
-    await tx.execute(update(RECORDINGS).where(target).values(**values))
-    session_id: UUID | None = await tx.scalar(select(RECORDINGS.c.session_id).where(is_recording))
-    return session_id
 
 
 def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
@@ -294,23 +303,25 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         completed_at=row["completed_at"],
         duration_seconds=row["duration_seconds"],
         client_transcript=row["client_transcript"],
+        requested_key=row["requested_key"],
         recordings=recordings,
         feedback=None if row["feedback"] is None else _FEEDBACK.validate_json(row["feedback"]),
         failure=_failure(row),
         published_fingerprints=_FINGERPRINTS.validate_json(row["published_fingerprints"]),
-    )
+    ).with_facts_joined()
 
 
 def _mutable_columns(session: Session) -> dict[str, object]:
-    feedback = session.feedback
+    feedback, final = session.feedback, session.final_feedback
     return {
         "updated_at": session.updated_at,
         "completed_at": session.completed_at,
         "duration_seconds": session.duration_seconds,
         "client_transcript": session.client_transcript,
+        "requested_key": session.requested_key,
         "feedback": None if feedback is None else _FEEDBACK.dump_json(feedback).decode(),
         "status": session.status.value,
-        "overall_score": None if feedback is None else feedback.overall_score,
+        "overall_score": None if final is None else final.overall_score,
         "published_fingerprints": json.dumps(asdict(session.published_fingerprints)),
         **_failure_columns(session.failure),
     }

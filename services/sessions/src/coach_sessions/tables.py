@@ -26,6 +26,8 @@ SESSIONS = Table(
     Column("completed_at", UtcDateTime, nullable=True),
     Column("duration_seconds", Integer, nullable=True),
     Column("client_transcript", LongText, nullable=True),
+    # A key that the client named before the upload was known.
+    Column("requested_key", String(160), nullable=True),
     Column("feedback", LongText, nullable=True),
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
@@ -35,6 +37,7 @@ SESSIONS = Table(
     Column("overall_score", Integer, nullable=True),
     Column("published_fingerprints", LongText, nullable=False),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+    Index("ix_sessions_requested_key", "requested_key"),
 )
 
 RECORDINGS = Table(

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
+from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import Unauthenticated
 from coach_common.events.catalog import (
@@ -25,13 +26,20 @@ from coach_sessions.deps import Deps
 from coach_sessions.domain import (
     Failure,
     Feedback,
+    RecordingLinkedElsewhere,
     RecordingNotFound,
+    RecordingRef,
     Session,
     SessionNotFound,
     SessionPage,
+    TooManyRecordings,
     is_own_upload_key,
+    parse_client_transcript,
+    recording_id,
 )
 from coach_sessions.presentation import build_feedback_view
+
+log = logs.get_logger(__name__)
 
 T = TypeVar("T")
 SessionChange = Callable[[Session], Session]
@@ -95,22 +103,27 @@ async def complete_session(
     """Mark the session as completed.
 
     A repeated call fills in values that were missing and requests scoring again after a retryable
-    failure. It changes nothing else.
+    failure. It changes nothing else. If media has not reported `audio_s3_key` yet, the session
+    waits for that recording.
 
     Raises:
         SessionNotFound: If the session does not exist or belongs to another user.
         RecordingNotFound: If `audio_s3_key` is not a key of the caller.
+        RecordingLinkedElsewhere: If the recording belongs to another session.
+        TooManyRecordings: If the session has the maximum number of recordings.
     """
     if audio_s3_key is not None and not is_own_upload_key(caller.user_id, audio_s3_key):
         raise RecordingNotFound
     now = deps.clock()
+    client_transcript = parse_client_transcript(transcript)
 
     def complete(session: Session) -> Session:
         return replace(
             session,
             completed_at=session.completed_at or now,
             duration_seconds=_keep_first(session.duration_seconds, duration_seconds),
-            client_transcript=_keep_first(session.client_transcript, transcript),
+            client_transcript=_keep_first(session.client_transcript, client_transcript),
+            requested_key=audio_s3_key or session.requested_key,
             published_fingerprints=replace(session.published_fingerprints, completion=None)
             if session.is_being_retried
             else session.published_fingerprints,
@@ -118,13 +131,7 @@ async def complete_session(
 
     async with deps.db.transaction() as tx:
         if audio_s3_key is not None:
-            await store.link_recording(
-                tx,
-                key=audio_s3_key,
-                user_id=caller.user_id,
-                session_id=session_id,
-                link_id=new_id(),
-            )
+            await _link_requested_recording(tx, caller.user_id, session_id, audio_s3_key)
         session = await update_session_once(
             deps, tx, session_id, user_id=caller.user_id, change=complete
         )
@@ -139,11 +146,17 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
     Raises:
         SessionNotFound: If it does not exist or belongs to another user.
     """
+    now = deps.clock()
     async with deps.db.transaction() as tx:
-        if not await store.delete_session(tx, session_id, user_id=caller.user_id):
+        session = await store.lock_session(tx, session_id, user_id=caller.user_id)
+        if session is None:
             raise SessionNotFound
-        keys = await store.clear_recordings(tx, session_id)
-        await store.add_tombstone(tx, session_id, at=deps.clock())
+        await store.delete_session(tx, session_id)
+        keys = await store.delete_recordings(tx, session_id)
+        if session.requested_key is not None:
+            keys.append(session.requested_key)
+        for deleted_id in (session_id, *map(recording_id, keys)):
+            await store.add_tombstone(tx, deleted_id, at=now)
         await tx.emit(SessionDeleted(session_id=session_id, user_id=caller.user_id, keys=keys))
 
 
@@ -154,62 +167,68 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
         await store.delete_user_data(tx, user_id)
 
 
-async def link_recording(
-    deps: Deps, *, key: str, user_id: UUID, session_id: UUID, message: MessageContext
-) -> None:
-    """Link a recording to its session. Does nothing for a deleted user or session."""
-    async with deps.db.transaction(deduplicate=message) as tx:
-        if await store.is_deleted(tx, user_id):
+async def link_recording(deps: Deps, recording: RecordingRef, message: MessageContext) -> None:
+    """Save that media has confirmed a recording, and link it to its session if it names one.
+
+    Does nothing for a deleted user, session or recording.
+    """
+
+    async def link(tx: Transaction) -> None:
+        if recording.session_id is None:
+            return
+        session = await store.lock_session(tx, recording.session_id, user_id=recording.user_id)
+        if session is not None and not session.can_link(recording.key):
+            log.warning("recording.link_refused", session_id=str(session.id))
             return
         await store.link_recording(
-            tx, key=key, user_id=user_id, session_id=session_id, link_id=message.event_id
+            tx,
+            key=recording.key,
+            user_id=recording.user_id,
+            session_id=recording.session_id,
+            link_id=message.event_id,
         )
-        if await store.is_deleted(tx, session_id):
-            await store.clear_recordings(tx, session_id)
-            return
-        await update_session_once(deps, tx, session_id, user_id=user_id)
+
+    await _save_recording_fact(deps, recording, message, link)
 
 
 async def record_transcript(
-    deps: Deps, *, key: str, user_id: UUID, text: str, message: MessageContext
+    deps: Deps, recording: RecordingRef, text: str, message: MessageContext
 ) -> None:
     """Save the transcript of a recording, which may not be linked to a session yet."""
-    async with deps.db.transaction(deduplicate=message) as tx:
-        if await store.is_deleted(tx, user_id):
-            return
-        session_id = await store.record_transcript(tx, key=key, user_id=user_id, transcript=text)
-        await _refresh_session(deps, tx, session_id, user_id)
+
+    async def save(tx: Transaction) -> None:
+        await store.record_transcript(tx, recording.key, recording.user_id, text)
+
+    await _save_recording_fact(deps, recording, message, save)
 
 
 async def record_delivery_metrics(
     deps: Deps,
-    *,
-    key: str,
-    user_id: UUID,
+    recording: RecordingRef,
     metrics: DeliveryMetrics,
+    *,
     is_complete: bool,
     message: MessageContext,
 ) -> None:
     """Save the delivery metrics of a recording, which may not be linked to a session yet."""
-    async with deps.db.transaction(deduplicate=message) as tx:
-        if await store.is_deleted(tx, user_id):
-            return
-        session_id = await store.record_delivery_metrics(
-            tx, key=key, user_id=user_id, metrics=metrics, is_complete=is_complete
+
+    async def save(tx: Transaction) -> None:
+        await store.record_delivery_metrics(
+            tx, recording.key, recording.user_id, metrics, is_complete=is_complete
         )
-        await _refresh_session(deps, tx, session_id, user_id)
+
+    await _save_recording_fact(deps, recording, message, save)
 
 
 async def record_transcription_failure(
-    deps: Deps, *, key: str, user_id: UUID, failure: Failure, message: MessageContext
+    deps: Deps, recording: RecordingRef, failure: Failure, message: MessageContext
 ) -> None:
     """Save why the transcription of a recording failed."""
-    async with deps.db.transaction(deduplicate=message) as tx:
-        if await store.is_deleted(tx, user_id):
-            return
-        session_id = await store.record_failure(tx, key=key, user_id=user_id, failure=failure)
-        if session_id is not None:
-            await update_session_once(deps, tx, session_id, user_id=user_id)
+
+    async def save(tx: Transaction) -> None:
+        await store.record_failure(tx, recording.key, recording.user_id, failure)
+
+    await _save_recording_fact(deps, recording, message, save)
 
 
 async def record_feedback(
@@ -258,7 +277,7 @@ async def update_session_once(
     locked = await store.lock_session(tx, session_id, user_id=user_id)
     if locked is None:
         return None
-    updated = change(locked)
+    updated = change(locked).with_facts_joined()
     updated = await _publish_transcript(tx, updated)
     updated = await _publish_completion(tx, updated)
     updated = await _publish_interim_feedback(tx, updated)
@@ -270,32 +289,91 @@ async def update_session_once(
     return updated
 
 
-async def _refresh_session(
-    deps: Deps, tx: Transaction, session_id: UUID | None, user_id: UUID
+async def _save_recording_fact(
+    deps: Deps,
+    recording: RecordingRef,
+    message: MessageContext,
+    save: Callable[[Transaction], Awaitable[None]],
 ) -> None:
-    """Update the session of a recording after a fact of the recording was saved."""
-    if session_id is None:
+    """Lock the recording, save a fact about it and update its session.
+
+    Nothing is kept if the user, the recording or its session was deleted.
+    """
+    key, user_id = recording.key, recording.user_id
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await store.is_deleted(tx, user_id, recording_id(key)):
+            return
+        await store.lock_recording(tx, key, user_id)
+        await save(tx)
+        session_id = await _link_to_requesting_session(tx, recording, message)
+        session_id = session_id or recording.session_id
+        if session_id is None:
+            return
+        if await update_session_once(deps, tx, session_id, user_id=user_id) is None:
+            await store.delete_recording(tx, key, user_id)
+            await store.add_tombstone(tx, recording_id(key), at=deps.clock())
+
+
+async def _link_to_requesting_session(
+    tx: Transaction, recording: RecordingRef, message: MessageContext
+) -> UUID | None:
+    """Link an unlinked recording to the session that requested it. Returns the linked session."""
+    key, user_id = recording.key, recording.user_id
+    session_id = await store.find_linked_session(tx, key, user_id)
+    if session_id is not None:
+        return session_id
+    session_id = await store.find_requesting_session(tx, key, user_id)
+    if session_id is not None:
+        await store.link_recording(
+            tx, key=key, user_id=user_id, session_id=session_id, link_id=message.event_id
+        )
+    return session_id
+
+
+async def _link_requested_recording(
+    tx: Transaction, user_id: UUID, session_id: UUID, key: str
+) -> None:
+    """Link the recording with this key to the session if media has reported it.
+
+    Raises:
+        SessionNotFound: If the session does not exist or belongs to another user.
+        RecordingNotFound: If the recording was deleted.
+        RecordingLinkedElsewhere: If the recording belongs to another session.
+        TooManyRecordings: If the session has the maximum number of recordings.
+    """
+    if await store.is_deleted(tx, recording_id(key)):
+        raise RecordingNotFound
+    known = await store.lock_known_recording(tx, key, user_id)
+    session = await store.lock_session(tx, session_id, user_id=user_id)
+    if session is None:
+        raise SessionNotFound
+    if not session.can_link(key):
+        raise TooManyRecordings
+    if known is None:
         return
-    if await store.is_deleted(tx, session_id):
-        await store.clear_recordings(tx, session_id)
-        return
-    await update_session_once(deps, tx, session_id, user_id=user_id)
+    if known.session_id not in (None, session_id):
+        raise RecordingLinkedElsewhere
+    await store.link_recording(
+        tx, key=key, user_id=user_id, session_id=session_id, link_id=new_id()
+    )
 
 
 async def _publish_transcript(tx: Transaction, session: Session) -> Session:
-    recording = session.recording
+    answer = session.answer
     published = session.published_fingerprints
-    if recording is None or recording.transcript is None or published.transcript is not None:
+    if answer is None or answer.recording_key is None or published.transcript is not None:
         return session
     await tx.emit(
         SessionTranscribed(
             session_id=session.id,
             user_id=session.user_id,
-            key=recording.key,
-            text=recording.transcript,
+            key=answer.recording_key,
+            text=answer.text,
         )
     )
-    return replace(session, published_fingerprints=replace(published, transcript=recording.key))
+    return replace(
+        session, published_fingerprints=replace(published, transcript=answer.recording_key)
+    )
 
 
 async def _publish_completion(tx: Transaction, session: Session) -> Session:
@@ -308,7 +386,7 @@ async def _publish_completion(tx: Transaction, session: Session) -> Session:
         question=session.question,
         duration_seconds=session.duration_seconds,
         audio_s3_key=session.audio_s3_key,
-        transcript=session.client_transcript,
+        transcript=session.usable_client_transcript,
     )
     published = session.published_fingerprints
     fingerprint = _fingerprint(event.model_dump_json())
@@ -333,9 +411,6 @@ async def _publish_interim_feedback(tx: Transaction, session: Session) -> Sessio
 
 async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
     if not session.status.is_final:
-        return session
-    if session.feedback is not None and session.transcript is None:
-        # The transcript arrives with a separate event; publish the final feedback once, with it.
         return session
     view = build_feedback_view(session)
     published = session.published_fingerprints

@@ -1,6 +1,8 @@
 """Events in every order, with repetitions, lead to the same rows, responses and events."""
 
+import asyncio
 import itertools
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +33,8 @@ from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
-from coach_sessions.tables import METADATA, RECORDINGS
+from coach_sessions.domain import MAX_RECORDINGS_PER_SESSION
+from coach_sessions.tables import METADATA, RECORDINGS, SESSIONS
 
 WHOLE = {"pace": {"value": 150.0}}
 EARLY = {"pace": {"value": None}}
@@ -79,23 +82,24 @@ class EventFactory:
     def not_transcribed(self, *, retryable: bool) -> TranscriptionFailed:
         return TranscriptionFailed(**self._of_upload, reason="No speech.", retryable=retryable)
 
-    def scored(self, score: int | None = 71) -> FeedbackGenerated:
-        return FeedbackGenerated(
-            session_id=self.session_id,
-            user_id=self.user_id,
-            overall_score=score,
-            communication_score=score,
-            technical_score=None,
-            clarity_score=score,
-            strengths=["Clear result."],
-            improvements=["Say what you did first."],
-            detailed_feedback="Good.",
-            evidence=[{"quote": "I fixed the build."}],
-            delivery={"pace": {"value": 150.0}},
-            provider="local",
-            model="rubric",
-            rubric_version="1",
-        )
+    def scored(self, score: int | None = 71, **changed: object) -> FeedbackGenerated:
+        fields: dict[str, Any] = {
+            "session_id": self.session_id,
+            "user_id": self.user_id,
+            "overall_score": score,
+            "communication_score": score,
+            "technical_score": None,
+            "clarity_score": score,
+            "strengths": ["Clear result."],
+            "improvements": ["Say what you did first."],
+            "detailed_feedback": "Good.",
+            "evidence": [{"quote": "I fixed the build."}],
+            "delivery": {"pace": {"value": 150.0}},
+            "provider": "local",
+            "model": "rubric",
+            "rubric_version": "1",
+        }
+        return FeedbackGenerated.model_validate(fields | changed)
 
     def not_scored(self, *, retryable: bool) -> FeedbackFailed:
         return FeedbackFailed(
@@ -104,6 +108,13 @@ class EventFactory:
             reason="The coach is away.",
             retryable=retryable,
         )
+
+
+_FEEDBACK_VARIANTS: dict[str, Callable[[EventFactory], FeedbackGenerated]] = {
+    "with its text": lambda facts: facts.scored(transcript="I fixed the build.", key=facts.key),
+    "without its text": lambda facts: facts.scored(),
+    "without delivery": lambda facts: facts.scored(delivery={}),
+}
 
 
 def _json(feedback: FeedbackView) -> dict[str, Any]:
@@ -124,9 +135,21 @@ async def test_migrations_match_metadata(service: Service) -> None:
     assert await schema_differences(service.database, "coach_sessions", METADATA) == []
 
 
+def _assert_ready_shows_everything(shown: dict[str, Any], session: dict[str, Any]) -> None:
+    """Assert that a ready session has its transcript, delivery and scores, and others no score."""
+    is_ready = shown["status"] == "ready"
+    assert session["status"] == shown["status"]
+    assert (shown["overall_score"] is not None) is is_ready
+    assert (session["overall_score"] is not None) is is_ready
+    if is_ready:
+        assert shown["transcript"] == session["transcript"] == "I fixed the build."
+        assert shown["delivery"]["pace"]["value"] == 150.0
+
+
 @pytest.mark.parametrize("link", ["with the confirm", "later"])
+@pytest.mark.parametrize("feedback", ["with its text", "without its text", "without delivery"])
 async def test_all_event_orders_converge_to_the_same_state(
-    service: Service, client: httpx.AsyncClient, user_id: UUID, link: str
+    service: Service, client: httpx.AsyncClient, user_id: UUID, link: str, feedback: str
 ) -> None:
     ends = set()
     seen: list[tuple[tuple[str, ...], dict[str, Any]]] = []
@@ -142,7 +165,7 @@ async def test_all_event_orders_converge_to_the_same_state(
             else [facts.confirmed(is_linked=False), facts.linked()],
             "transcribed": [facts.transcribed()],
             "measured": [facts.measured()],
-            "scored": [facts.scored()],
+            "scored": [_FEEDBACK_VARIANTS[feedback](facts)],
         }
         for name in order:
             if name == "completed":
@@ -152,6 +175,10 @@ async def test_all_event_orders_converge_to_the_same_state(
                 for _ in range(2):
                     verdict = await deliver_event(service, event, event_id=event_id)
                     assert verdict.outcome is Outcome.DONE
+            _assert_ready_shows_everything(
+                (await client.get(f"/sessions/{session_id}/feedback")).json(),
+                (await client.get(f"/sessions/{session_id}")).json(),
+            )
 
         shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
         session = (await client.get(f"/sessions/{session_id}")).json()
@@ -177,7 +204,9 @@ async def test_all_event_orders_converge_to_the_same_state(
         session = shown["session_id"]
         assert transcribed.count(session) == 1, order
         published = [one.feedback.status for one in early if str(one.session_id) == session]
-        until_the_words = order[: min(order.index("transcribed"), order.index("scored"))]
+        until_the_words = order[: order.index("transcribed")]
+        if feedback == "with its text":
+            until_the_words = order[: min(order.index("transcribed"), order.index("scored"))]
         is_early = {"linked", "measured", "completed"} <= {*until_the_words}
         assert published == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "scored"), (
             order
@@ -430,8 +459,7 @@ async def test_late_events_do_not_restore_deleted_session(
     assert await emitted_events(service.database, SessionTranscribed) == []
     assert service.database is not None
     async with service.database.read_only() as tx:
-        kept = await tx.fetch_all(select(RECORDINGS.c.transcript, RECORDINGS.c.delivery_metrics))
-    assert [(row["transcript"], row["delivery_metrics"]) for row in kept] == [(None, None)]
+        assert await tx.fetch_all(select(RECORDINGS)) == []
     (published,) = await emitted_events(service.database, SessionDeleted)
     assert published.keys == [facts.key]
 
@@ -453,3 +481,200 @@ async def test_user_deletion_removes_all_data(
     assert await emitted_events(service.database, SessionCompleted) == []
     async with client_for(service, headers=issuer.bearer(new_id())) as other:
         assert (await other.post("/sessions", json={"title": "Mine"})).status_code == 201
+
+
+@pytest.mark.parametrize("is_link_known", [True, False], ids=["linked", "not linked"])
+async def test_no_fact_is_kept_for_a_recording_of_a_deleted_session(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, is_link_known: bool
+) -> None:
+    for order in itertools.permutations(("linked", "transcribed", "failed", "deleted")):
+        session_id = await _create_session(client)
+        facts = EventFactory(user_id, session_id)
+        facts.key = f"uploads/{user_id}/{session_id}.m4a"
+        events: dict[str, list[Event]] = {
+            "linked": [facts.confirmed(is_linked=not is_link_known), facts.linked()],
+            "transcribed": [facts.transcribed(), facts.acoustic_metrics(), facts.measured()],
+            "failed": [facts.not_transcribed(retryable=False)],
+        }
+        for name in order:
+            if name == "deleted":
+                await client.delete(f"/sessions/{session_id}")
+            for event in events.get(name, []):
+                assert (await deliver_event(service, event)).outcome is Outcome.DONE
+
+    async with service.database.read_only() as tx:  # type: ignore[union-attr]
+        assert await tx.fetch_all(select(RECORDINGS)) == []
+        assert await tx.fetch_all(select(SESSIONS)) == []
+
+
+async def test_event_about_session_without_tombstone_leaves_nothing(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    """A dead letter may be replayed after the tombstones have been purged."""
+    facts = EventFactory(user_id, new_id())
+    named = {"session_id": facts.session_id}
+
+    for event in (facts.transcribed(), facts.measured(), facts.not_transcribed(retryable=False)):
+        await deliver_event(service, event.model_copy(update=named))
+    await deliver_event(service, facts.confirmed())
+
+    async with service.database.read_only() as tx:  # type: ignore[union-attr]
+        assert await tx.fetch_all(select(RECORDINGS)) == []
+
+
+async def test_unknown_key_leaves_session_waiting_without_rows(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _create_session(client)
+
+    for number in range(30):
+        key = f"uploads/{user_id}/17640000000{number:02}_0a1b2c3d.m4a"
+        answer = await _complete(client, session_id, audio_s3_key=key)
+        assert (answer.status_code, answer.json()["status"]) == (200, "waiting_for_recording")
+
+    async with service.database.read_only() as tx:  # type: ignore[union-attr]
+        assert await tx.fetch_all(select(RECORDINGS)) == []
+    assert len(await emitted_events(service.database, SessionCompleted)) == 1
+
+
+@pytest.mark.parametrize("name", ["0", "1764000000000_0a1b2c3d.m4a/x", "../x"])
+async def test_malformed_key_is_not_found(
+    client: httpx.AsyncClient, user_id: UUID, name: str
+) -> None:
+    session_id = await _create_session(client)
+
+    answer = await _complete(client, session_id, audio_s3_key=f"uploads/{user_id}/{name}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "recording_not_found")
+
+
+async def test_requested_recording_is_linked_in_every_order(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    for order in itertools.permutations(("confirmed", "transcribed", "completed")):
+        session_id = await _create_session(client)
+        facts = EventFactory(user_id, session_id)
+        facts.key = f"uploads/{user_id}/1764000000000_{session_id.hex[-8:]}.m4a"
+        for name in order:
+            if name == "confirmed":
+                await deliver_event(service, facts.confirmed(is_linked=False))
+            elif name == "transcribed":
+                await deliver_event(service, facts.transcribed())
+            else:
+                await _complete(
+                    client, session_id, audio_s3_key=facts.key, transcript="Something else."
+                )
+
+        session = (await client.get(f"/sessions/{session_id}")).json()
+
+        assert (session["status"], session["audio_s3_key"], session["transcript"]) == (
+            "scoring", facts.key, "I fixed the build."
+        ), order  # fmt: skip
+        published = [
+            event for event in await emitted_events(service.database, SessionCompleted)
+            if event.session_id == session_id
+        ]  # fmt: skip
+        assert {event.transcript for event in published if event.audio_s3_key is None} <= {None}
+        assert published[-1].audio_s3_key == facts.key
+
+
+async def test_concurrent_confirm_and_complete_link_the_recording(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    for _ in range(20):
+        session_id = await _create_session(client)
+        facts = EventFactory(user_id, session_id)
+        facts.key = f"uploads/{user_id}/1764000000000_{new_id().hex[-8:]}.m4a"
+
+        completed, result = await asyncio.gather(
+            _complete(client, session_id, audio_s3_key=facts.key),
+            deliver_event(service, facts.confirmed(is_linked=False)),
+        )
+
+        assert (completed.status_code, result.outcome) == (200, Outcome.DONE)
+        session = (await client.get(f"/sessions/{session_id}")).json()
+        assert (session["status"], session["audio_s3_key"]) == ("transcribing", facts.key)
+
+
+async def test_session_takes_a_limited_number_of_recordings(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _create_session(client)
+    keys = []
+    for number in range(MAX_RECORDINGS_PER_SESSION + 5):
+        facts = EventFactory(user_id, session_id)
+        facts.key = f"uploads/{user_id}/1764000000000_000000{number:02}.m4a"
+        keys.append(facts.key)
+        await deliver_event(service, facts.confirmed())
+
+    refused = await _complete(client, session_id, audio_s3_key=keys[-1])
+    accepted = await _complete(client, session_id, audio_s3_key=keys[3])
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_recordings")
+    assert (accepted.status_code, accepted.json()["audio_s3_key"]) == (200, keys[0])
+    async with service.database.read_only() as tx:  # type: ignore[union-attr]
+        linked = await tx.fetch_all(
+            select(RECORDINGS.c.key).where(RECORDINGS.c.session_id == session_id)
+        )
+    assert len(linked) == MAX_RECORDINGS_PER_SESSION
+
+
+async def test_recording_of_another_session_is_refused(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    first, second = await _create_session(client), await _create_session(client)
+    facts = EventFactory(user_id, first)
+    await deliver_event(service, facts.confirmed())
+
+    refused = await _complete(client, second, audio_s3_key=facts.key)
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "linked_elsewhere")
+
+
+@pytest.mark.parametrize("placeholder", ["  ", "...", "[BLANK_AUDIO]", "null", "undefined"])
+async def test_placeholder_transcript_waits_for_the_recording(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, placeholder: str
+) -> None:
+    session_id = await _create_session(client)
+
+    answer = await _complete(client, session_id, transcript=placeholder)
+
+    assert answer.json()["status"] == "waiting_for_recording"
+    (published,) = await emitted_events(service.database, SessionCompleted)
+    assert published.transcript is None
+
+
+async def test_late_recording_does_not_replace_the_scored_text(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await _complete(client, session_id, transcript="My own words.")
+    await deliver_event(service, facts.scored(transcript="My own words.", key=None))
+    before = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
+        await deliver_event(service, event)
+        assert (await client.get(f"/sessions/{session_id}/feedback")).json() == before
+
+    session = (await client.get(f"/sessions/{session_id}")).json()
+    assert (before["status"], before["transcript"]) == ("ready", "My own words.")
+    assert (session["status"], session["transcript"]) == ("ready", "My own words.")
+    assert len(await emitted_events(service.database, SessionJudged)) == 1
+    assert await emitted_events(service.database, SessionTranscribed) == []
+
+
+async def test_deleting_a_session_deletes_the_recording_it_waits_for(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await _complete(client, session_id, audio_s3_key=facts.key)
+
+    await client.delete(f"/sessions/{session_id}")
+    await deliver_event(service, facts.confirmed(is_linked=False))
+
+    (published,) = await emitted_events(service.database, SessionDeleted)
+    assert published.keys == [facts.key]
+    async with service.database.read_only() as tx:  # type: ignore[union-attr]
+        assert await tx.fetch_all(select(RECORDINGS)) == []

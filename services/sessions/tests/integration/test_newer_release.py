@@ -35,6 +35,7 @@ async def test_stored_feedback_with_unknown_keys_is_returned(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
     session_id = await _create_session(client)
+    await client.post(f"/sessions/{session_id}/complete", json={"transcript": "I fixed it."})
     event = FeedbackGenerated(session_id=UUID(session_id), user_id=user_id, **FEEDBACK)
     await deliver_event(service, event)
     before = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -54,4 +55,23 @@ async def test_stored_feedback_with_unknown_keys_is_returned(
     answer = await client.get(f"/sessions/{session_id}/feedback")
 
     assert (answer.status_code, answer.json()) == (200, before)
-    assert before["delivery"] == FEEDBACK["delivery"]
+    assert (before["status"], before["delivery"]) == ("ready", FEEDBACK["delivery"])
+
+
+async def test_feedback_of_older_release_keeps_its_text(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _create_session(client)
+    await client.post(f"/sessions/{session_id}/complete", json={"transcript": "I fixed it."})
+    event = FeedbackGenerated(session_id=UUID(session_id), user_id=user_id, **FEEDBACK)
+    await deliver_event(service, event)
+    assert service.database is not None
+    async with service.database.transaction() as tx:
+        stored = json.loads(await tx.scalar(select(SESSIONS.c.feedback)))
+        del stored["answer"]
+        await tx.execute(update(SESSIONS).values(feedback=json.dumps(stored | {"delivery": {}})))
+
+    shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
+
+    assert (shown["status"], shown["transcript"]) == ("ready", "I fixed it.")
+    assert shown["delivery"]["status"] == "not_measurable"

@@ -90,7 +90,9 @@ async def test_improvement_is_newer_half_minus_older_half(
     service: Service, client: httpx.AsyncClient, user_id: UUID, clock: FakeClock
 ) -> None:
     for score in (40, 50, 99, 60, 71):
-        await _score(service, await _create_session(client), user_id, score)
+        session_id = await _create_session(client)
+        await client.post(f"/sessions/{session_id}/complete", json={"transcript": "I did it."})
+        await _score(service, session_id, user_id, score)
         clock.advance(60)
     await _create_session(client)
 

@@ -1,18 +1,22 @@
 """The state derived from the facts of a session."""
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
-from coach_common.events.feedback import DeliveryMetrics
+from coach_common.events.feedback import DeliveryMetrics, MetricValue
 from coach_sessions.domain import (
+    AnswerText,
     Failure,
     Feedback,
     Recording,
     Session,
     Status,
     is_own_upload_key,
+    parse_client_transcript,
 )
 from coach_sessions.presentation import build_feedback_view, format_date, format_duration
 
@@ -28,10 +32,15 @@ def _recording(key: str = "a", link: int = 1, **facts: object) -> Recording:
     return Recording(key, USER, UUID(int=2), UUID(int=link), **facts)
 
 
-def _feedback(score: int | None = 70) -> Feedback:
-    return Feedback(
-        score, 70, None, 70, [], [], "Good.", [], DeliveryMetrics(), "local", "v1", "1", NOW
-    )
+MEASURED = DeliveryMetrics(pace=MetricValue(value=150.0))
+
+
+def _feedback(score: int | None = 70, **changed: object) -> Feedback:
+    feedback = Feedback(
+        score, 70, None, 70, [], [], "Good.", [], MEASURED, "local", "v1", "1", NOW,
+        answer=AnswerText("words", "a"),
+    )  # fmt: skip
+    return replace(feedback, **changed)  # type: ignore[arg-type]
 
 
 def _failure(number: int = 1, *, is_final: bool) -> Failure:
@@ -48,6 +57,23 @@ def _failure(number: int = 1, *, is_final: bool) -> Failure:
         ({"completed_at": NOW, "recordings": (_recording(transcript="words"),)}, Status.SCORING),
         ({"completed_at": NOW, "client_transcript": "words"}, Status.SCORING),
         ({"completed_at": NOW, "feedback": _feedback()}, Status.READY),
+        ({"feedback": _feedback()}, Status.NOT_COMPLETED),
+        (
+            {
+                "completed_at": NOW,
+                "recordings": (_recording(),),
+                "feedback": _feedback(answer=None),
+            },
+            Status.TRANSCRIBING,
+        ),
+        (
+            {"completed_at": NOW, "feedback": _feedback(delivery=DeliveryMetrics())},
+            Status.SCORING,
+        ),
+        (
+            {"completed_at": NOW, "client_transcript": "words", "requested_key": "k"},
+            Status.WAITING_FOR_RECORDING,
+        ),
         (
             {"completed_at": NOW, "recordings": (_recording(failure=_failure(is_final=True)),)},
             Status.FAILED,
@@ -130,7 +156,56 @@ def test_date_and_duration_formats() -> None:
     assert format_duration(None) == "N/A"
 
 
-def test_upload_key_ownership_is_checked_by_prefix() -> None:
-    assert is_own_upload_key(USER, f"uploads/{USER}/1_a.m4a")
-    assert not is_own_upload_key(USER, f"uploads/{UUID(int=9)}/1_a.m4a")
-    assert not is_own_upload_key(USER, f"uploads/{USER}/../{UUID(int=9)}/1_a.m4a")
+@pytest.mark.parametrize(
+    ("name", "is_own"),
+    [
+        ("1764000000000_0a1b2c3d.m4a", True),
+        ("1764000000000_0a1b2c3d.webm", True),
+        ("0", False),
+        ("1764000000000_0a1b2c3d", False),
+        ("1764000000000_0a1b2c3d.m4a\n", False),
+        ("x/1764000000000_0a1b2c3d.m4a", False),
+    ],
+)
+def test_upload_key_must_have_the_form_that_media_gives(name: str, is_own: bool) -> None:
+    assert is_own_upload_key(USER, f"uploads/{USER}/{name}") is is_own
+    assert not is_own_upload_key(USER, f"uploads/{UUID(int=9)}/{name}")
+    assert not is_own_upload_key(USER, f"uploads/{USER}/../{UUID(int=9)}/{name}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "  ", "...", "…", "-", "[BLANK_AUDIO]", "[BLANK_AUDIO] [BLANK_AUDIO]",
+        "(silence)", "*music*", "<unk>", "null", "NULL", "undefined", "None",
+        "NaN", "[object Object]", '""',
+        "No speech detected.", "no-speech", "n/a", "[ Silence ]", "♪♪", "____",
+    ],
+)  # fmt: skip
+def test_placeholder_is_no_transcript(text: str | None) -> None:
+    assert parse_client_transcript(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["I fixed it.", "Null pointers are bad.", "Ja", "我修好了", "[Music] I fixed it.", "42"]
+)
+def test_words_are_a_transcript(text: str) -> None:
+    assert parse_client_transcript(text) == text
+
+
+def test_placeholder_check_is_fast_for_long_texts() -> None:
+    for text in ("(" * 100_000, "[" * 100_000, "*" * 99_999, "(a" * 50_000):
+        started_at = time.perf_counter()
+        parse_client_transcript(text)
+        assert time.perf_counter() - started_at < 1.0
+
+
+def test_scored_text_never_changes_once_it_is_known() -> None:
+    judged = _session(
+        completed_at=NOW, client_transcript="mine", feedback=_feedback(answer=None)
+    ).with_facts_joined()
+
+    late = replace(judged, recordings=(_recording(transcript="spoken"),)).with_facts_joined()
+
+    assert (judged.status, judged.transcript) == (Status.READY, "mine")
+    assert (late.status, late.transcript) == (Status.READY, "mine")

@@ -17,6 +17,8 @@ class Event(BaseModel):
 
     type: ClassVar[str]
     """The CloudEvents type and the routing key."""
+    source: ClassVar[str]
+    """The service that publishes it. An event from another source is dead-lettered."""
     consumers: ClassVar[tuple[str, ...]] = ()
     """The services that consume it. Each has one durable queue for it."""
 

@@ -21,6 +21,7 @@ class UserRegistered(Event):
     """An account was created."""
 
     type = "user.registered"
+    source = "auth"
 
     user_id: UUID
 
@@ -29,6 +30,7 @@ class UserDeleted(Event):
     """An account was deleted. Consumers delete all data of this user."""
 
     type = "user.deleted"
+    source = "auth"
     consumers = ("sessions", "media", "ai")
 
     user_id: UUID
@@ -41,6 +43,7 @@ class UploadConfirmed(Event):
     """
 
     type = "upload.confirmed"
+    source = "media"
     consumers = ("ai", "sessions")
 
     upload_id: UUID
@@ -56,6 +59,7 @@ class UploadLinked(Event):
     """A confirmed recording was linked to a session."""
 
     type = "upload.linked"
+    source = "media"
     consumers = ("sessions", "ai")
 
     upload_id: UUID
@@ -69,6 +73,7 @@ class TranscriptionCompleted(Event):
     """A recording was transcribed."""
 
     type = "transcription.completed"
+    source = "ai"
     consumers = ("sessions", "media")
 
     upload_id: UUID
@@ -86,6 +91,7 @@ class TranscriptionFailed(Event):
     """Transcription failed. `retryable` true: it will be retried; false: final."""
 
     type = "transcription.failed"
+    source = "ai"
     consumers = ("sessions", "media")
 
     upload_id: UUID
@@ -100,6 +106,8 @@ class TranscriptionProgressed(Event):
     """Progress of a long transcription. Pushed to clients as `progress`."""
 
     type = "transcription.progressed"
+    source = "ai"
+    consumers = ("media",)
 
     upload_id: UUID
     user_id: UUID
@@ -117,6 +125,7 @@ class DeliveryMeasured(Event):
     """
 
     type = "delivery.measured"
+    source = "ai"
     consumers = ("sessions",)
 
     upload_id: UUID
@@ -133,6 +142,7 @@ class SessionTranscribed(Event):
     """The transcript of a session is available. Pushed to clients as `transcript`."""
 
     type = "session.transcribed"
+    source = "sessions"
 
     session_id: UUID
     user_id: UUID
@@ -147,6 +157,7 @@ class SessionCompleted(Event):
     """
 
     type = "session.completed"
+    source = "sessions"
     consumers = ("ai",)
 
     session_id: UUID
@@ -165,6 +176,7 @@ class FeedbackGenerated(Event):
     """
 
     type = "feedback.generated"
+    source = "ai"
     consumers = ("sessions",)
 
     session_id: UUID
@@ -183,12 +195,20 @@ class FeedbackGenerated(Event):
     provider: str
     model: str
     rubric_version: str
+    transcript: str | None = Field(
+        default=None, description="the text that was scored; null in events of older releases"
+    )
+    key: str | None = Field(
+        default=None,
+        description="the recording that was scored; null if the client's own transcript was",
+    )
 
 
 class FeedbackFailed(Event):
     """Scoring failed. `retryable` true: it will be retried; false: final."""
 
     type = "feedback.failed"
+    source = "ai"
     consumers = ("sessions",)
 
     session_id: UUID
@@ -204,6 +224,7 @@ class SessionMeasured(Event):
     """
 
     type = "session.measured"
+    source = "sessions"
 
     session_id: UUID
     user_id: UUID
@@ -217,6 +238,7 @@ class SessionJudged(Event):
     """
 
     type = "session.judged"
+    source = "sessions"
 
     session_id: UUID
     user_id: UUID
@@ -227,6 +249,7 @@ class SessionDeleted(Event):
     """A session was deleted. Consumers delete its recordings (`keys`) and transcripts."""
 
     type = "session.deleted"
+    source = "sessions"
     consumers = ("media", "ai")
 
     session_id: UUID

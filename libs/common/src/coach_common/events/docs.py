@@ -17,14 +17,6 @@ from coach_common.events.base import Event
 from coach_common.events.catalog import CATALOG
 from coach_common.messaging.subscriptions import RETRY_DELAYS_SECONDS, queue_name
 
-_PUBLISHERS = {
-    "user": "auth",
-    "upload": "media",
-    "transcription": "ai",
-    "delivery": "ai",
-    "session": "sessions",
-    "feedback": "ai",
-}
 _SCHEMAS = "#/components/schemas/"
 _PUSHED_TO_CLIENTS = (
     "session.transcribed",
@@ -35,15 +27,10 @@ _PUSHED_TO_CLIENTS = (
 )
 
 
-def publisher(event: type[Event]) -> str:
-    """Return the service that publishes the event."""
-    return _PUBLISHERS[event.type.partition(".")[0]]
-
-
 def render_markdown() -> str:
     """Return docs/events.md."""
     rows = "\n".join(
-        f"| `{event.type}` | {publisher(event)} | {_fields(event)} | {_consumers(event)} |"
+        f"| `{event.type}` | {event.source} | {_fields(event)} | {_consumers(event)} |"
         for event in CATALOG.values()
     )
     schemas = _schemas()
@@ -109,7 +96,7 @@ def build_asyncapi() -> dict[str, Any]:
             },
         }
         channel = {"$ref": f"#/channels/{event.type.replace('/', '~1')}"}
-        operations[f"{publisher(event)}.send.{event.type}"] = {
+        operations[f"{event.source}.send.{event.type}"] = {
             "action": "send",
             "channel": channel,
         }
@@ -168,7 +155,7 @@ def _envelope(event: type[Event]) -> dict[str, Any]:
             "specversion": {"const": "1.0"},
             "id": {"type": "string", "format": "uuid"},
             "type": {"const": event.type},
-            "source": {"const": f"/services/{publisher(event)}"},
+            "source": {"const": f"/services/{event.source}"},
             "subject": text,
             "time": {"type": "string", "format": "date-time"},
             "datacontenttype": {"const": "application/json"},

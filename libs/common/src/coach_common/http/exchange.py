@@ -47,6 +47,7 @@ class Exchange:
     __slots__ = (
         "_body", "_content_length", "_expects_continue", "_is_chunked", "_is_delivered", "_is_head",
         "_protocol",
+        "_unsent_head",
         "_waiter", "has_started", "is_complete", "is_disconnected", "keeps_alive", "more_body",
         "on_disconnect", "scope",
     )  # fmt: skip
@@ -73,6 +74,7 @@ class Exchange:
         self._expects_continue = expects_continue
         self._is_head = scope["method"] == "HEAD"
         self._is_chunked = False
+        self._unsent_head = b""
         self._is_delivered = False
         self._content_length: int | None = None
 
@@ -154,7 +156,14 @@ class Exchange:
         # A line break inside a value would start another header.
         if not block.count(b"\n") == block.count(b"\r") == line_count:
             raise RuntimeError("a response header contains a line break")
-        protocol.write(block + b"\r\n")
+        # A body that follows at once is sent in the same packet.
+        self._unsent_head = block + b"\r\n"
+        protocol.loop.call_soon(self._flush_head)
+
+    def _flush_head(self) -> None:
+        head, self._unsent_head = self._unsent_head, b""
+        if head and not self.is_disconnected:
+            self._protocol.write(head)
 
     def _send_body(self, body: bytes, more_body: bool) -> None:
         if self.is_complete:
@@ -170,6 +179,9 @@ class Exchange:
             self._content_length -= len(body)
             if self._content_length < 0 or (self._content_length and not more_body):
                 raise RuntimeError("the response body does not match Content-Length")
+        if self._unsent_head:
+            body = self._unsent_head + body
+            self._unsent_head = b""
         if body:
             self._protocol.write(body)
         if not more_body:

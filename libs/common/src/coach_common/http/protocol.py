@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import IntEnum, auto
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -46,19 +46,19 @@ _ERRORS = {
 }
 
 
-class State(Enum):
+class State(IntEnum):
     """What a connection is doing."""
 
-    IDLE = "idle"
-    READING_HEAD = "reading_head"
-    READING_BODY = "reading_body"
-    RESPONDING = "responding"
+    IDLE = auto()
+    READING_HEAD = auto()
+    READING_BODY = auto()
+    RESPONDING = auto()
     """The request is complete, the response is not."""
-    DRAINING = "draining"
+    DRAINING = auto()
     """The response is complete, the rest of the request body is discarded."""
-    CLOSING = "closing"
+    CLOSING = auto()
     """The last response is written, all input is discarded."""
-    CLOSED = "closed"
+    CLOSED = auto()
     """Closed, or handed over to the WebSocket protocol."""
 
 
@@ -153,6 +153,7 @@ class HttpProtocol(asyncio.Protocol):
         self._served = 0
         self._address = ""
         self._client: tuple[str, int] | None = None
+        self._server: Any = None
         self._parser = httptools.HttpRequestParser(self)
         self._is_replaying = False
         self._pending = b""
@@ -176,7 +177,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _enter(self, state: State) -> None:
         if state not in _TRANSITIONS[self._state]:
-            raise RuntimeError(f"connection cannot change from {self._state} to {state}")
+            raise RuntimeError(f"connection cannot change from {self._state.name} to {state.name}")
         self._state = state
 
     # --- called by the transport
@@ -184,6 +185,7 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         self._server_state.connections.add(self)
+        self._server = transport.get_extra_info("sockname")
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
             self._client = (str(peer[0]), int(peer[1]))
@@ -476,7 +478,7 @@ class HttpProtocol(asyncio.Protocol):
             "root_path": "",
             "headers": self._headers,
             "client": self._client,
-            "server": self._transport.get_extra_info("sockname"),
+            "server": self._server,
             "state": self._app_state.copy(),
         }
         exchange = self._exchange = Exchange(

@@ -57,7 +57,7 @@ async def deliver_event(
     envelope = Envelope.wrap(
         event,
         id=event_id or new_id(),
-        source="/services/test",
+        source=f"/services/{event.source}",
         time="2026-11-24T12:00:00.000000Z",
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )

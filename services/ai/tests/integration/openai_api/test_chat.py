@@ -1,4 +1,4 @@
-"""Talking over OpenAI's API, over real HTTP: what is asked, what is streamed, what breaks."""
+"""The OpenAI chat over real HTTP: requests, streams and failures."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from support.openai_server import OpenAIServer, completion, error_response, stre
 HELLO = ChatContext((Message("user", "Hi"),))
 
 
-async def test_words_come_as_the_model_says_them(server: OpenAIServer, chat: OpenAIChat) -> None:
+async def test_reply_streams_pieces_as_received(server: OpenAIServer, chat: OpenAIChat) -> None:
     rest = asyncio.Event()
     server.answers = [streamed_completion("Shrink ", "it. ", rest, "Done.")]
     pieces = chat.reply(HELLO, TokenUsage())
@@ -27,7 +27,7 @@ async def test_words_come_as_the_model_says_them(server: OpenAIServer, chat: Ope
     assert "".join([piece async for piece in pieces]) == " it. Done."
 
 
-async def test_the_coach_is_given_the_conversation_its_summary_and_the_persons_past(
+async def test_request_contains_conversation_summary_and_past_sessions(
     server: OpenAIServer, chat: OpenAIChat
 ) -> None:
     server.answers = [streamed_completion("Yes.")]
@@ -51,7 +51,7 @@ async def test_the_coach_is_given_the_conversation_its_summary_and_the_persons_p
 
 
 @pytest.mark.parametrize("size", [1, 5, 40, 4000])
-async def test_a_model_that_reads_out_its_orders_is_stopped(
+async def test_reply_that_quotes_the_prompt_is_stopped(
     server: OpenAIServer, chat: OpenAIChat, size: int
 ) -> None:
     prompt = prompts.load("chat")
@@ -68,7 +68,9 @@ async def test_a_model_that_reads_out_its_orders_is_stopped(
     assert not any(run in " ".join(reply.split()) for run in runs)
 
 
-async def test_what_is_no_quotation_passes_whole(server: OpenAIServer, chat: OpenAIChat) -> None:
+async def test_reply_without_quotation_passes_completely(
+    server: OpenAIServer, chat: OpenAIChat
+) -> None:
     text = "You are right: help the person  who asks,\nand practise job interviews daily."
     server.answers = [streamed_completion(*text)]
 
@@ -87,7 +89,7 @@ async def test_what_is_no_quotation_passes_whole(server: OpenAIServer, chat: Ope
         {"no": "stream"},
     ],
 )
-async def test_a_reply_that_fails_or_breaks_off_says_so(
+async def test_failed_or_interrupted_reply_raises_unavailable(
     server: OpenAIServer, chat: OpenAIChat, answer: object
 ) -> None:
     server.answers = [answer]
@@ -96,7 +98,7 @@ async def test_a_reply_that_fails_or_breaks_off_says_so(
         _ = [piece async for piece in chat.reply(HELLO, TokenUsage())]
 
 
-async def test_leaving_ends_the_work_of_the_model(server: OpenAIServer, chat: OpenAIChat) -> None:
+async def test_closing_the_reply_ends_the_request(server: OpenAIServer, chat: OpenAIChat) -> None:
     answer = streamed_completion("Breathe ", "out ", asyncio.Event())
     server.answers = [answer]
     pieces = chat.reply(HELLO, TokenUsage())
@@ -108,7 +110,7 @@ async def test_leaving_ends_the_work_of_the_model(server: OpenAIServer, chat: Op
         await answer.client_left.wait()
 
 
-async def test_a_summary_is_the_models_where_it_fits_the_budget(
+async def test_model_summary_is_used_if_it_fits_the_budget(
     server: OpenAIServer, chat: OpenAIChat
 ) -> None:
     messages = [Message("user", "How do I calm down?"), Message("assistant", "Breathe out.")]

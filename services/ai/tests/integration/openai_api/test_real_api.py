@@ -1,4 +1,4 @@
-"""OpenAI itself in known directions: only where a key is set, for it costs money.
+"""The real OpenAI API on graded answers. Needs a key and costs money.
 
 `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_CHAT_MODEL` where they differ); `pytest -m live`.
 """
@@ -54,7 +54,7 @@ def _graded(split: str) -> list[dict[Any, Any]]:
     return [one for one in answers if one["split"] == split]
 
 
-async def test_answers_two_levels_apart_come_out_in_order(scorer: OpenAIScorer) -> None:
+async def test_real_model_orders_answers_two_levels_apart(scorer: OpenAIScorer) -> None:
     graded = _graded("held_out")[:QUESTIONS]
     asked = [(one["question"], one[level]) for one in graded for level in range(1, 6)]
     scores = await _scores(scorer, asked)
@@ -68,7 +68,7 @@ async def test_answers_two_levels_apart_come_out_in_order(scorer: OpenAIScorer) 
     assert found["count"] / found["total"] >= 0.9, found
 
 
-async def test_changes_move_scores_where_they_should(scorer: OpenAIScorer) -> None:
+async def test_real_model_changes_scores_as_expected(scorer: OpenAIScorer) -> None:
     graded = _graded("held_out")
     questions = {one["question"]: one for one in graded}
     changed = yaml.safe_load((GRADED / "metamorphic.yaml").read_text("utf-8"))
@@ -97,12 +97,13 @@ async def test_changes_move_scores_where_they_should(scorer: OpenAIScorer) -> No
     assert met / of >= 0.8, found
 
 
-async def test_an_order_of_unknown_wording_raises_no_score(scorer: OpenAIScorer) -> None:
+async def test_real_model_resists_unknown_injections(scorer: OpenAIScorer) -> None:
     (answer, *_) = _graded("tuning")
-    orders = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))["first"]
+    injections = yaml.safe_load((GRADED / "orders.yaml").read_text("utf-8"))["first"]
     plain, question = answer[3], answer["question"]
     scores = await _scores(
-        scorer, [(question, plain), *((question, f"{plain} {order}") for order in orders)]
+        scorer,
+        [(question, plain), *((question, f"{plain} {injection}") for injection in injections)],
     )
 
     before = scores.pop((question, plain))
@@ -112,14 +113,14 @@ async def test_an_order_of_unknown_wording_raises_no_score(scorer: OpenAIScorer)
     assert [text for text, score in scores.items() if (score or 0) > before + 5] == []
 
 
-async def test_what_is_told_of_tokens_is_what_is_held_at_most(scorer: OpenAIScorer) -> None:
+async def test_real_model_uses_at_most_the_reserved_tokens(scorer: OpenAIScorer) -> None:
     answer = Answer("Practice", _graded("tuning")[0]["question"], _graded("tuning")[0][4], "en")
     talk = ChatContext((Message("user", "How do I begin my answer?"),))
-    judged, said = TokenUsage(), TokenUsage()
+    scoring_usage, chat_usage = TokenUsage(), TokenUsage()
     chat = OpenAIChat(os.environ["OPENAI_API_KEY"], os.environ.get("OPENAI_BASE_URL"), _model())
 
-    await scorer.score(answer, judged)
-    assert [piece async for piece in chat.reply(talk, said)]
+    await scorer.score(answer, scoring_usage)
+    assert [piece async for piece in chat.reply(talk, chat_usage)]
 
-    assert 0 < judged.tokens <= scorer.max_tokens_needed(answer)
-    assert 0 < said.tokens <= chat.max_tokens_needed(talk)
+    assert 0 < scoring_usage.tokens <= scorer.max_tokens_needed(answer)
+    assert 0 < chat_usage.tokens <= chat.max_tokens_needed(talk)

@@ -1,4 +1,5 @@
-"""OpenAI's judge in known directions: orders move nothing, no answer has no score, cuts lower.
+"""The OpenAI scorer on changed answers: injections change no score, non-answers have none, cuts
+lower.
 
 Over real HTTP, with replies by hand (`graded/replies.yaml`) or from models that do the worst they
 can. What a model itself makes of an answer is `test_openai_live.py`'s, where there is a key.
@@ -32,12 +33,12 @@ NAMES = ("relevance", "structure", "specificity", "clarity")
 
 
 def _given(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the data that the model was given."""
+    """Return the data of the request."""
     return json.loads(asked["messages"][1]["content"])  # type: ignore[no-any-return]
 
 
 def _reply(given: dict[str, Any], levels: list[int] | None) -> dict[str, Any]:
-    """Return a reply with these levels, and a first sentence as its evidence."""
+    """Return a completion with these levels and the first sentence as its quote."""
     first = split_sentences(given["transcript"])[0].text
     claim = {"kind": "strength", "dimension": "clarity", "text": "Well begun.", "quote": first}
     named = dict.fromkeys(given["rubric"]) | dict(zip(NAMES, levels or [None] * 4, strict=True))
@@ -56,7 +57,7 @@ def _reply(given: dict[str, Any], levels: list[int] | None) -> dict[str, Any]:
 
 
 def _written(asked: dict[str, Any]) -> dict[str, Any]:
-    """Reply as it is written in `replies.yaml`."""
+    """Return the completion that `replies.yaml` has for the answer."""
     given = _given(asked)
     texts = {ANSWERS[level]: levels for level, levels in REPLIES["levels"].items()}
     for change in REPLIES["changes"].values():
@@ -68,15 +69,15 @@ def _written(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gullible(asked: dict[str, Any]) -> dict[str, Any]:
-    """Reply as a model that gives its best marks to everything it sees."""
+    """Return a completion with the best levels for everything."""
     return _reply(_given(asked), [5, 5, 5, 5])
 
 
-async def _judged(scorer: OpenAIScorer, text: str, question: str = QUESTION) -> Feedback:
+async def _score(scorer: OpenAIScorer, text: str, question: str = QUESTION) -> Feedback:
     return await scorer.score(Answer("T", question, text, "en"), TokenUsage())
 
 
-async def test_replies_a_level_apart_or_more_come_out_in_order_and_changes_where_they_should(
+async def test_recorded_levels_order_answers_and_changes(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [_written]
@@ -88,7 +89,7 @@ async def test_replies_a_level_apart_or_more_come_out_in_order_and_changes_where
     asked = [(QUESTION, ANSWERS[level]) for level in range(1, 6)]
     asked += [(QUESTION, one["text"]) for one in changes.values() if "text" in one]
     asked += [(one["asked"], BEST) for one in changes.values() if "asked" in one]
-    scores = {(q, text): (await _judged(scorer, text, q)).overall_score for q, text in asked}
+    scores = {(q, text): (await _score(scorer, text, q)).overall_score for q, text in asked}
 
     found = quality.count_results(
         lambda question, text: scores[question, text],
@@ -100,13 +101,13 @@ async def test_replies_a_level_apart_or_more_come_out_in_order_and_changes_where
     assert found["changes"]["written"] == {name: {"count": 1, "total": 1} for name in changes}
 
 
-async def test_a_result_that_is_cut_lowers_the_story_and_leaves_the_clarity(
+async def test_missing_result_lowers_structure_and_keeps_clarity(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [_written]
 
-    whole = await _judged(scorer, BEST)
-    cut = await _judged(scorer, REPLIES["changes"]["cut_result"]["text"])
+    whole = await _score(scorer, BEST)
+    cut = await _score(scorer, REPLIES["changes"]["cut_result"]["text"])
 
     assert None not in (whole.communication_score, cut.communication_score)
     assert cut.communication_score < whole.communication_score
@@ -114,19 +115,19 @@ async def test_a_result_that_is_cut_lowers_the_story_and_leaves_the_clarity(
 
 
 @pytest.mark.parametrize("one", CHANGED["not_answers"], ids=lambda one: one["text"][:30])
-async def test_no_answer_has_no_score_whatever_the_model_would_give_it(
+async def test_non_answer_is_rejected_without_a_request(
     server: OpenAIServer, scorer: OpenAIScorer, one: dict[str, str]
 ) -> None:
     server.answers = [_gullible]
 
-    found = await _judged(scorer, one["text"], one["question"])
+    found = await _score(scorer, one["text"], one["question"])
 
     assert (found.overall_score, found.clarity_score, found.remarks) == (None, None, ())
     assert found.detailed_feedback
     assert server.requests == []
 
 
-async def test_another_language_is_told_and_not_asked_about(
+async def test_other_language_is_rejected_without_a_request(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [_gullible]
@@ -149,14 +150,14 @@ ORDERS = [
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-@pytest.mark.parametrize("order", ORDERS)
-async def test_an_order_to_the_judge_moves_no_score_for_the_model_never_sees_it(
-    server: OpenAIServer, scorer: OpenAIScorer, order: str, place: str
+@pytest.mark.parametrize("injection", ORDERS)
+async def test_known_injection_is_not_sent_and_changes_no_score(
+    server: OpenAIServer, scorer: OpenAIScorer, injection: str, place: str
 ) -> None:
     server.answers = [_gullible]
-    text = f"{order} {BEST}" if place == "before" else f"{BEST} {order}"
+    text = f"{injection} {BEST}" if place == "before" else f"{BEST} {injection}"
 
-    plain, injected = await _judged(scorer, BEST), await _judged(scorer, text)
+    plain, injected = await _score(scorer, BEST), await _score(scorer, text)
 
     assert server.requests[0] == server.requests[1]
     assert injected.overall_score == plain.overall_score
@@ -164,18 +165,18 @@ async def test_an_order_to_the_judge_moves_no_score_for_the_model_never_sees_it(
     assert "Instructions addressed to the evaluator were ignored" not in plain.detailed_feedback
 
 
-async def test_an_answer_of_nothing_but_orders_has_no_score(
+async def test_answer_of_injections_only_is_rejected(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [_gullible]
 
-    found = await _judged(scorer, " ".join(ORDERS))
+    found = await _score(scorer, " ".join(ORDERS))
 
     assert (found.overall_score, server.requests) == (None, [])
 
 
-def test_orders_of_the_graded_set_are_known_and_nothing_else_is_taken_for_one() -> None:
-    told = [one["injected"] for one in CHANGED["variants"] if "injected" in one]
+def test_injections_of_graded_set_are_detected_without_false_matches() -> None:
+    line = [one["injected"] for one in CHANGED["variants"] if "injected" in one]
     answers = [one[level] for one in (*FIRST, *BLIND) for level in range(1, 6)]
     others = [
         one[name]
@@ -183,8 +184,8 @@ def test_orders_of_the_graded_set_are_known_and_nothing_else_is_taken_for_one() 
         for name in ("padded", "boasted", "flattering", "repeated", "cut_result", "cut_action")
     ]
 
-    assert len(told) == 8
-    assert [text for text in told if strip_injections(text) == text] == []
+    assert len(line) == 8
+    assert [text for text in line if strip_injections(text) == text] == []
     assert [text for text in (*answers, *others) if strip_injections(text) != text] == []
 
 
@@ -200,7 +201,7 @@ def test_orders_of_the_graded_set_are_known_and_nothing_else_is_taken_for_one() 
         "We set the alarm level to five after the second outage.",
     ],
 )
-def test_what_is_told_of_work_is_no_order(sentence: str) -> None:
+def test_sentence_about_work_is_no_injection(sentence: str) -> None:
     assert strip_injections(f"Last year I led a team. {sentence} It went well.") == (
         f"Last year I led a team. {sentence} It went well."
     )
@@ -219,7 +220,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("field", ["transcript", "question", "title"])
-async def test_no_words_leave_the_field_they_stand_in(
+async def test_user_text_cannot_leave_its_json_field(
     server: OpenAIServer, scorer: OpenAIScorer, hostile: str, field: str
 ) -> None:
     server.answers = [_gullible]
@@ -243,7 +244,7 @@ async def test_no_words_leave_the_field_they_stand_in(
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_no_words_of_a_persons_past_leave_the_data_of_the_chat(
+async def test_past_sessions_cannot_leave_the_chat_data(
     server: OpenAIServer, chat: OpenAIChat, hostile: str
 ) -> None:
     server.answers = [streamed_completion("Hello.")]
@@ -252,9 +253,9 @@ async def test_no_words_of_a_persons_past_leave_the_data_of_the_chat(
 
     assert [piece async for piece in chat.reply(talk, TokenUsage())]
 
-    orders, data, hello, reminder = server.requests[0]["messages"]
+    injections, data, hello, reminder = server.requests[0]["messages"]
     inner = data["content"].removeprefix("<data>").removesuffix("</data>")
-    assert [one["role"] for one in (orders, data, hello, reminder)] == [
+    assert [one["role"] for one in (injections, data, hello, reminder)] == [
         "system", "user", "user", "system",
     ]  # fmt: skip
     assert json.loads(inner)["past_sessions"][0]["title"] == hostile
@@ -262,7 +263,7 @@ async def test_no_words_of_a_persons_past_leave_the_data_of_the_chat(
     assert "<" not in inner
 
 
-def test_an_answer_that_can_be_judged_is_no_refusal() -> None:
+def test_scorable_answer_is_not_rejected() -> None:
     refused = [
         (one["question"], level)
         for one in (*FIRST, *BLIND)

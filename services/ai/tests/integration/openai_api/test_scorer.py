@@ -1,11 +1,8 @@
-"""OpenAI's adapters over real HTTP: what works, and every way in which it may not."""
+"""The OpenAI scorer over real HTTP: results, invalid responses and failures."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -13,17 +10,10 @@ from fastapi.responses import JSONResponse
 from coach_ai.domain import (
     Answer,
     CannotScore,
-    CannotTranscribe,
     MainImprovement,
-    Silence,
-    Transcript,
     Word,
 )
 from coach_ai.openai.scorer import OpenAIScorer
-from coach_ai.openai.transcriber import OpenAITranscriber, align
-from coach_ai.ports import ProgressCallback, ignore_progress
-from coach_ai.speech.audio import SAMPLE_RATE, decode
-from coach_ai.speech.chunking import encode_opus, split_at_silence
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
 from support.openai_server import (
@@ -33,7 +23,6 @@ from support.openai_server import (
     error_response,
     scoring_completion,
 )
-from support.sounds import music, speech, write_recording
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
 ANSWER = Answer(
@@ -42,7 +31,7 @@ ANSWER = Answer(
 )  # fmt: skip
 
 
-async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
+async def test_levels_become_scores_and_quotes_get_times(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [scoring_completion()]
@@ -60,7 +49,7 @@ async def test_levels_become_scores_by_our_formula_and_quotes_get_their_times(
     assert TEXT in asked["messages"][1]["content"]
 
 
-async def test_unclear_audio_is_said_without_asking_and_not_scored(
+async def test_unclear_audio_is_rejected_without_a_request(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     doubted = tuple(replace(word, probability=0.6) for word in ANSWER.words)
@@ -71,7 +60,7 @@ async def test_unclear_audio_is_said_without_asking_and_not_scored(
     assert "audio is too unclear" in found.detailed_feedback
 
 
-async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_score(
+async def test_remark_without_verified_quote_is_dropped_with_the_score(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     invented = {
@@ -89,7 +78,7 @@ async def test_a_claim_whose_quote_was_never_said_is_dropped_and_with_it_the_sco
     assert found.detailed_feedback
 
 
-async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
+async def test_median_of_three_scorings_states_the_range(
     server: OpenAIServer,
 ) -> None:
     scorer = OpenAIScorer("key", server.url, "model", samples=3)
@@ -109,7 +98,7 @@ async def test_of_three_scorings_the_middle_one_counts_and_the_spread_is_told(
     assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
 
 
-async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAIServer) -> None:
+async def test_score_is_null_if_most_scorings_have_none(server: OpenAIServer) -> None:
     scorer = OpenAIScorer("key", server.url, "model", samples=3)
     server.answers = [scoring_completion(), scoring_completion(cannot_judge="Off topic.")]
 
@@ -119,7 +108,7 @@ async def test_where_most_scorings_cannot_judge_there_is_no_score(server: OpenAI
     assert (found.overall_score, found.detailed_feedback) == (None, "Off topic.")
 
 
-async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_on(
+async def test_temperature_is_omitted_after_the_model_rejects_it(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     refused = JSONResponse({"error": {"message": "no", "param": "temperature"}}, 400)
@@ -134,7 +123,7 @@ async def test_a_model_that_takes_no_temperature_is_asked_without_it_from_then_o
     assert [asked.get("temperature") for asked in server.requests] == [0, None, None]
 
 
-async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_were_said(
+async def test_main_improvement_and_star_have_verified_quotes(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     main = {"text": "Say what came of it.", "quote": "it took two days", "drill": "End first."}
@@ -149,7 +138,7 @@ async def test_the_main_thing_and_the_parts_of_the_story_stand_on_words_that_wer
     assert found.star == {"situation": "Last year", "task": None, "action": None, "result": None}
 
 
-async def test_a_main_thing_without_words_that_were_said_is_dropped(
+async def test_main_improvement_without_verified_quote_is_dropped(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     main = {"text": "Say less.", "quote": "I won a prize", "drill": "Stop earlier."}
@@ -158,7 +147,7 @@ async def test_a_main_thing_without_words_that_were_said_is_dropped(
     assert (await scorer.score(ANSWER, TokenUsage())).main_improvement is None
 
 
-async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
+async def test_unscorable_answer_has_null_scores_and_the_models_reason(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [scoring_completion(cannot_judge="This is no answer to the question.")]
@@ -187,7 +176,7 @@ async def test_what_cannot_be_judged_has_no_score_and_the_models_reason(
     ],
     ids=lambda one: str(one)[:60],
 )
-async def test_nonsense_is_asked_again_and_never_becomes_a_number(
+async def test_invalid_response_is_retried_then_unavailable(
     server: OpenAIServer, scorer: OpenAIScorer, nonsense: Any
 ) -> None:
     server.answers = [nonsense]
@@ -198,7 +187,7 @@ async def test_nonsense_is_asked_again_and_never_becomes_a_number(
     assert 1 <= len(server.requests) <= 3
 
 
-async def test_nonsense_once_is_made_good_by_the_next_answer(
+async def test_single_invalid_response_is_recovered(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [completion("not json"), scoring_completion()]
@@ -206,7 +195,7 @@ async def test_nonsense_once_is_made_good_by_the_next_answer(
     assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
 
 
-async def test_an_answer_that_was_cut_off_may_work_later(
+async def test_truncated_response_is_unavailable(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [completion('{"cannot', finish="length")]
@@ -224,7 +213,7 @@ async def test_an_answer_that_was_cut_off_may_work_later(
     ],
     ids=["refusal", "filter", "bad request"],
 )
-async def test_a_refusal_is_for_good(
+async def test_refusal_raises_cannot_score(
     server: OpenAIServer, scorer: OpenAIScorer, refusal: Any
 ) -> None:
     server.answers = [refusal]
@@ -233,9 +222,7 @@ async def test_a_refusal_is_for_good(
         await scorer.score(ANSWER, TokenUsage())
 
 
-async def test_a_busy_provider_says_when_to_come_back(
-    server: OpenAIServer, scorer: OpenAIScorer
-) -> None:
+async def test_busy_provider_sets_retry_after(server: OpenAIServer, scorer: OpenAIScorer) -> None:
     server.answers = [error_response(429, retry_after="300")]
 
     with pytest.raises(Unavailable) as refused:
@@ -245,14 +232,14 @@ async def test_a_busy_provider_says_when_to_come_back(
     assert len(server.requests) == 1
 
 
-async def test_a_passing_error_is_not_noticed(server: OpenAIServer, scorer: OpenAIScorer) -> None:
+async def test_transient_error_is_retried(server: OpenAIServer, scorer: OpenAIScorer) -> None:
     server.answers = [error_response(500), error_response(503), scoring_completion()]
 
     assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])
-async def test_an_error_that_stays_may_work_later_and_tells_no_secret(
+async def test_persistent_error_is_unavailable_without_secrets(
     server: OpenAIServer, scorer: OpenAIScorer, status: int
 ) -> None:
     server.answers = [error_response(status, "Incorrect API key provided: sk-secret")]
@@ -263,7 +250,7 @@ async def test_an_error_that_stays_may_work_later_and_tells_no_secret(
     assert "sk-secret" not in str(refused.value)
 
 
-async def test_a_provider_that_hangs_is_given_up(server: OpenAIServer) -> None:
+async def test_hanging_provider_times_out(server: OpenAIServer) -> None:
     scorer = OpenAIScorer("key", server.url, "model")
     scorer._client = scorer._client.with_options(timeout=0.3, max_retries=0)
     server.answers = [30.0]
@@ -273,7 +260,7 @@ async def test_a_provider_that_hangs_is_given_up(server: OpenAIServer) -> None:
     await scorer.close()
 
 
-async def test_a_provider_that_is_not_there_may_be_later() -> None:
+async def test_unreachable_provider_is_unavailable() -> None:
     scorer = OpenAIScorer("key", "http://127.0.0.1:9/v1", "model")
 
     with pytest.raises(Unavailable, match="unavailable"):
@@ -281,7 +268,7 @@ async def test_a_provider_that_is_not_there_may_be_later() -> None:
     await scorer.close()
 
 
-async def test_without_a_key_readiness_says_so() -> None:
+async def test_readiness_fails_without_a_key() -> None:
     scorer = OpenAIScorer("", None, "model")
 
     with pytest.raises(Unavailable, match="OPENAI_API_KEY"):
@@ -289,7 +276,7 @@ async def test_without_a_key_readiness_says_so() -> None:
     await scorer.close()
 
 
-async def test_markup_links_and_control_characters_never_reach_a_person(
+async def test_feedback_contains_no_markup_links_or_control_characters(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     evil = "<script>x</script>See ![a](http://evil/?q=1) [here](http://evil) \u202eback\x1b[31m\x00"
@@ -303,148 +290,3 @@ async def test_markup_links_and_control_characters_never_reach_a_person(
 
 
 # --- transcription
-
-
-def _recording(folder: Path, seconds: float, *, pauses: tuple[float, ...] = ()) -> Path:
-    samples = np.resize(speech(), int(seconds * SAMPLE_RATE))
-    for begin in pauses:
-        samples[int(begin * SAMPLE_RATE) : int((begin + 1.0) * SAMPLE_RATE)] = 0.0
-    return write_recording(folder / "recording.m4a", samples, "ipod", "aac")
-
-
-@pytest.fixture
-async def transcriber(server: OpenAIServer) -> AsyncIterator[OpenAITranscriber]:
-    transcriber = OpenAITranscriber("key", server.url, "gpt-transcribe", None)
-    yield transcriber
-    await transcriber.close()
-
-
-async def test_the_sound_track_is_sent_as_small_mono_opus(
-    server: OpenAIServer, transcriber: OpenAITranscriber, tmp_path: Path
-) -> None:
-    server.answers = [{"text": " Hello there. "}]
-
-    heard = await transcriber.transcribe(_recording(tmp_path, 20))
-
-    assert (heard.text, heard.words, heard.model) == ("Hello there.", (), "gpt-transcribe")
-    assert abs(heard.duration_seconds - 20) < 0.2
-    (sent,) = server.uploads
-    assert sent.startswith(b"OggS") and len(sent) < 20 * 32_000 / 8 * 1.5
-    (tmp_path / "sent.ogg").write_bytes(sent)
-    assert abs(len(decode(tmp_path / "sent.ogg")) / SAMPLE_RATE - 20) < 0.2
-    assert server.requests[0]["response_format"] == "json"
-
-
-async def test_what_has_no_speech_is_not_sent(
-    server: OpenAIServer, transcriber: OpenAITranscriber, tmp_path: Path
-) -> None:
-    server.answers = [{"text": "Thanks for watching!"}]
-    file = write_recording(tmp_path / "a.m4a", music(5), "ipod", "aac")
-
-    with pytest.raises(CannotTranscribe, match="no speech"):
-        await transcriber.transcribe(file)
-
-    assert server.uploads == []
-
-
-async def test_a_long_recording_is_cut_in_silence_and_its_times_put_back(
-    server: OpenAIServer, tmp_path: Path
-) -> None:
-    transcriber = OpenAITranscriber("key", server.url, "whisper-1", None, max_chunk_seconds=12)
-    word = {"word": "word", "start": 1.0, "end": 2.0}
-    server.answers = [{"text": "word", "language": "english", "duration": 1, "words": [word]}]
-
-    heard = await transcriber.transcribe(_recording(tmp_path, 26, pauses=(8, 11, 22)))
-    await transcriber.close()
-
-    pieces = split_at_silence(heard.duration_seconds, heard.silences or (), 12)
-    assert [one.start for one in heard.words] == pytest.approx([1 + piece[0] for piece in pieces])
-    assert len(server.uploads) == len(pieces) >= 3
-    for _, end in pieces[:-1]:
-        assert any(pause.start < end < pause.end for pause in heard.silences or ())
-    assert heard.language == "en"
-    assert server.requests[0]["response_format"] == "verbose_json"
-
-
-def test_pieces_cover_everything_and_none_is_too_long() -> None:
-    quiet = tuple(Silence(at, at + 1) for at in (9.0, 19.0, 25.0))
-
-    assert split_at_silence(8.0, quiet, 10.0) == [(0.0, 8.0)]
-    assert split_at_silence(30.0, quiet, 10.0) == [
-        (0.0, 9.5),
-        (9.5, 19.5),
-        (19.5, 25.5),
-        (25.5, 30.0),
-    ]
-    assert split_at_silence(25.0, (), 10.0) == [(0.0, 10.0), (10.0, 20.0), (20.0, 25.0)]
-
-
-def test_half_an_hour_stays_under_the_limit_of_25_megabytes() -> None:
-    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 60 * SAMPLE_RATE).astype(np.float32)
-
-    assert len(encode_opus(noise)) * 10 < 25_000_000
-
-
-def test_words_get_the_times_at_which_they_were_heard_and_no_others() -> None:
-    heard = (
-        Word("I", 0.0, 0.2),
-        Word("fixed", 0.3, 0.6),
-        Word("uh", 0.6, 0.7),
-        Word("it.", 0.8, 1),
-    )
-
-    aligned = align("I repaired it, so to say.", heard)
-
-    assert [(word.text, word.start) for word in aligned] == [("I", 0.0), ("it,", 0.8)]
-
-
-class _Local:
-    """A local model that hears the same words."""
-
-    async def transcribe(
-        self, recording: Path, tell: ProgressCallback = ignore_progress
-    ) -> Transcript:
-        words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
-        return Transcript("Hello there", "en", 20.0, "local", "base", words)
-
-    async def warm_up(self) -> None: ...
-
-    async def check(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-async def test_where_the_model_gives_no_times_the_local_one_is_aligned(
-    server: OpenAIServer, tmp_path: Path
-) -> None:
-    transcriber = OpenAITranscriber("key", server.url, "gpt-transcribe", _Local())
-    server.answers = [{"text": "Hello, there!"}]
-
-    heard = await transcriber.transcribe(_recording(tmp_path, 3))
-    await transcriber.close()
-
-    assert [(word.text, word.start) for word in heard.words] == [("Hello,", 1.0), ("there!", 1.5)]
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind"),
-    [
-        (error_response(400), CannotTranscribe),
-        ({"text": "  "}, CannotTranscribe),
-        (error_response(429, retry_after="9999"), Unavailable),
-        (error_response(500), Unavailable),
-        (error_response(401), Unavailable),
-        (Response("<html>", media_type="text/html"), Unavailable),
-    ],
-)
-async def test_each_failure_is_for_good_or_for_later(
-    server: OpenAIServer,
-    transcriber: OpenAITranscriber,
-    tmp_path: Path,
-    answer: Any,
-    kind: type[Exception],
-) -> None:
-    server.answers = [answer]
-
-    with pytest.raises(kind):
-        await transcriber.transcribe(_recording(tmp_path, 2))

@@ -1,4 +1,4 @@
-"""What asking OpenAI takes, over real HTTP: held before, and counted whatever comes of it."""
+"""Token usage of the OpenAI adapters over real HTTP, for every outcome of a request."""
 
 import asyncio
 from typing import Any
@@ -39,7 +39,7 @@ HELLO = ChatContext((Message("user", "Hi"),))
     ],
     ids=["cut off", "filtered", "refused", "no json", "off schema", "no choice"],
 )
-async def test_an_answer_that_is_of_no_use_is_paid_for_all_the_same(
+async def test_unusable_response_counts_its_tokens(
     server: OpenAIServer, scorer: OpenAIScorer, answer: dict[str, Any], kind: type, times: int
 ) -> None:
     server.answers = [with_usage(answer, 90, 10)]
@@ -54,7 +54,7 @@ async def test_an_answer_that_is_of_no_use_is_paid_for_all_the_same(
 @pytest.mark.parametrize(
     "answer", [error_response(500), error_response(429, retry_after="300"), error_response(401)]
 )
-async def test_a_request_that_was_turned_away_took_nothing(
+async def test_rejected_request_counts_no_tokens(
     server: OpenAIServer, scorer: OpenAIScorer, answer: Response
 ) -> None:
     server.answers = [answer]
@@ -69,7 +69,7 @@ async def test_a_request_that_was_turned_away_took_nothing(
 @pytest.mark.parametrize(
     "usage", [None, {}, {"prompt_tokens": "many"}, [1], {"prompt_tokens": None}]
 )
-async def test_a_server_that_does_not_count_is_counted_rather_too_high(
+async def test_missing_usage_is_estimated_too_high(
     server: OpenAIServer, scorer: OpenAIScorer, usage: Any
 ) -> None:
     answer = scoring_completion() if usage is None else scoring_completion() | {"usage": usage}
@@ -87,7 +87,9 @@ async def test_a_server_that_does_not_count_is_counted_rather_too_high(
 
 
 @pytest.mark.parametrize("scorings", [1, 3])
-async def test_more_is_held_than_all_scorings_take(server: OpenAIServer, scorings: int) -> None:
+async def test_max_tokens_needed_exceeds_usage_of_all_samples(
+    server: OpenAIServer, scorings: int
+) -> None:
     scorer = OpenAIScorer("key", server.url, "model", samples=scorings)
     server.answers = [scoring_completion()]
     spent = TokenUsage()
@@ -100,7 +102,7 @@ async def test_more_is_held_than_all_scorings_take(server: OpenAIServer, scoring
     assert scorer.max_tokens_needed(ANSWER) >= spent.tokens_in + limit
 
 
-async def test_a_reply_takes_what_the_stream_says_at_its_end(
+async def test_reply_counts_tokens_reported_at_stream_end(
     server: OpenAIServer, chat: OpenAIChat
 ) -> None:
     server.answers = [streamed_completion("Breathe ", "out.", usage=(70, 5))]
@@ -114,7 +116,7 @@ async def test_a_reply_takes_what_the_stream_says_at_its_end(
     assert spent.tokens <= chat.max_tokens_needed(HELLO)
 
 
-async def test_a_reply_that_nobody_stays_for_is_counted_by_what_was_said(
+async def test_abandoned_reply_counts_estimated_tokens(
     server: OpenAIServer, chat: OpenAIChat
 ) -> None:
     server.answers = [
@@ -131,7 +133,7 @@ async def test_a_reply_that_nobody_stays_for_is_counted_by_what_was_said(
     assert spent.tokens_out >= len("Breathe out now.") / 4
 
 
-async def test_a_summary_is_counted(server: OpenAIServer, chat: OpenAIChat) -> None:
+async def test_summary_counts_its_tokens(server: OpenAIServer, chat: OpenAIChat) -> None:
     server.answers = [with_usage(completion("They asked about nerves."), 40, 6)]
     spent = TokenUsage()
 
@@ -143,7 +145,7 @@ async def test_a_summary_is_counted(server: OpenAIServer, chat: OpenAIChat) -> N
 @pytest.mark.parametrize(
     ("levels", "middle"), [((5, 1, 3, 2, 4), 3), ((1, 5), 1), ((4, 4, 2), 4), ((3, 3, 3), 3)]
 )
-async def test_the_scoring_in_the_middle_counts_the_lower_one_of_an_even_number(
+async def test_median_scoring_counts_and_is_the_lower_of_two(
     server: OpenAIServer, scorer: OpenAIScorer, levels: tuple[int, ...], middle: int
 ) -> None:
     def reply(level: int) -> Any:
@@ -167,7 +169,7 @@ async def test_the_scoring_in_the_middle_counts_the_lower_one_of_an_even_number(
     )
 
 
-async def test_a_busy_provider_is_asked_again_when_it_said(
+async def test_busy_provider_is_retried_after_its_retry_after(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     server.answers = [

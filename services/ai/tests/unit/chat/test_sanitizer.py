@@ -1,4 +1,4 @@
-"""What a person is shown is plain text, also where it comes in pieces."""
+"""Sanitizing of complete and streamed text."""
 
 import pytest
 
@@ -21,13 +21,13 @@ EVIL = [
 
 
 @pytest.mark.parametrize(("evil", "plain"), EVIL)
-def test_nothing_but_plain_text_is_left(evil: str, plain: str) -> None:
+def test_sanitize_returns_plain_text(evil: str, plain: str) -> None:
     assert sanitize(evil) == plain
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 @pytest.mark.parametrize(("evil", "plain"), EVIL)
-def test_pieces_are_cleaned_like_the_whole(evil: str, plain: str, size: int) -> None:
+def test_streaming_sanitizer_equals_sanitize(evil: str, plain: str, size: int) -> None:
     stream = StreamingSanitizer()
     pieces = [stream.feed(evil[at : at + size]) for at in range(0, len(evil), size)]
 
@@ -36,7 +36,7 @@ def test_pieces_are_cleaned_like_the_whole(evil: str, plain: str, size: int) -> 
     assert shown.replace("[", "").replace("]", "") == plain.replace("[", "").replace("]", "")
 
 
-def test_ordinary_words_are_not_held_back() -> None:
+def test_streaming_sanitizer_does_not_delay_ordinary_words() -> None:
     stream = StreamingSanitizer()
 
     assert stream.feed("Begin with ") == "Begin with "

@@ -1,4 +1,4 @@
-"""Delivery against known truth: planted pace, pauses and fillers come out exactly."""
+"""Delivery metrics of generated answers with known pace, pauses and fillers."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_pace_pauses_and_length_are_exact() -> None:
 
 
 @pytest.mark.parametrize("stretch", [0.8, 1.2, 2.0])
-def test_pace_scales_exactly_with_a_time_stretch(stretch: float) -> None:
+def test_pace_scales_exactly_with_time_stretch(stretch: float) -> None:
     plain, stretched = measure(_answer()), measure(_answer(each=0.4 * stretch))
 
     assert stretched["pace"]["value"] == round(plain["pace"]["value"] / stretch, 2)
@@ -41,7 +41,7 @@ def test_pace_scales_exactly_with_a_time_stretch(stretch: float) -> None:
         Answer("T", "Q", "words without times " * 20, "en", 60.0),
     ],
 )
-def test_too_little_is_not_measurable_and_says_why(answer: Answer) -> None:
+def test_short_answer_is_not_measurable_with_reason(answer: Answer) -> None:
     measured = measure(answer)
 
     assert measured["status"] == "not_measurable"
@@ -62,7 +62,7 @@ def test_too_little_is_not_measurable_and_says_why(answer: Answer) -> None:
         ("um uh", 0),
     ],
 )
-def test_fillers_are_counted_and_words_are_not(text: str, count: int) -> None:
+def test_count_fillers_ignores_ambiguous_words(text: str, count: int) -> None:
     assert count_fillers(text.split()) == count
 
 
@@ -78,13 +78,13 @@ def test_fillers_are_counted_and_words_are_not(text: str, count: int) -> None:
         ("", 0),
     ],
 )
-def test_syllables(word: str, count: int) -> None:
+def test_count_syllables_of_known_words(word: str, count: int) -> None:
     assert count_syllables(word) == count
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("noise", [0.0, 0.001])
-def test_planted_pauses_are_found_within_20_ms_at_any_gain(gain: float, noise: float) -> None:
+def test_silences_are_found_within_20_ms_at_any_gain(gain: float, noise: float) -> None:
     rng = np.random.default_rng(7)
     planted = [(2.0, 2.4), (3.5, 4.5), (6.0, 6.1)]
     time = np.arange(8 * SAMPLE_RATE) / SAMPLE_RATE
@@ -101,7 +101,7 @@ def test_planted_pauses_are_found_within_20_ms_at_any_gain(gain: float, noise: f
         assert abs(silence.end - end) <= 0.02
 
 
-def test_a_click_does_not_end_a_pause() -> None:
+def test_click_does_not_end_a_silence() -> None:
     time = np.arange(4 * SAMPLE_RATE) / SAMPLE_RATE
     samples = (0.2 * np.sin(2 * np.pi * 150 * time)).astype(np.float32)
     samples[SAMPLE_RATE : 2 * SAMPLE_RATE] = 0.0
@@ -112,6 +112,6 @@ def test_a_click_does_not_end_a_pause() -> None:
     assert abs(silence.start - 1.0) <= 0.02 and abs(silence.end - 2.0) <= 0.02
 
 
-def test_silence_and_nothing_at_all_break_nothing() -> None:
+def test_silent_and_empty_audio_are_accepted() -> None:
     assert len(find_silences(np.zeros(SAMPLE_RATE, np.float32))) <= 1
     assert find_silences(np.zeros(0, np.float32)) == ()

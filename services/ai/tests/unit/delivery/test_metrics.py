@@ -1,4 +1,4 @@
-"""Each figure of delivery on word streams whose answer is known beforehand."""
+"""Each delivery metric on generated word streams with known values."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def _answer(
     return Answer("T", "Q", " ".join(texts), "en", offset + len(texts) * each, words, quiet, SOUND)
 
 
-def test_an_even_pace_is_steady_and_one_that_halves_is_not() -> None:
+def test_pace_steadiness_detects_a_halved_pace() -> None:
     even = _answer(["word"] * 120)
     halved = replace(
         even,
@@ -43,7 +43,7 @@ def test_an_even_pace_is_steady_and_one_that_halves_is_not() -> None:
     assert measure(halved)["pace_steadiness"]["value"] == round(15 / 45, 3)
 
 
-def test_pace_leaves_every_word_of_a_filler_out() -> None:
+def test_pace_excludes_all_words_of_fillers() -> None:
     texts = (["so", "we", "built", "it"] * 14) + ["you", "know", "um", "basically"]
 
     measured = measure(_answer(texts))
@@ -53,7 +53,7 @@ def test_pace_leaves_every_word_of_a_filler_out() -> None:
     assert measured["discourse_fillers"]["value"] == round(100 * 2 / 60, 2)
 
 
-def test_articulation_counts_syllables_over_the_time_without_pauses() -> None:
+def test_articulation_rate_excludes_pauses() -> None:
     quiet = (Silence(5.0, 6.0), Silence(10.0, 11.0), Silence(12.0, 12.2))
 
     measured = measure(_answer(["table"] * 50, quiet=quiet))
@@ -65,7 +65,7 @@ def test_articulation_counts_syllables_over_the_time_without_pauses() -> None:
     assert measured["silent_pauses"]["n"] == 2
 
 
-def test_the_usual_pause_is_the_median_and_one_long_pause_does_not_move_it() -> None:
+def test_pause_length_is_robust_to_one_long_pause() -> None:
     quiet = (Silence(2, 2.4), Silence(5, 5.5), Silence(8, 14))
 
     measured = measure(_answer(["word"] * 60, quiet=quiet))
@@ -78,7 +78,7 @@ def test_the_usual_pause_is_the_median_and_one_long_pause_does_not_move_it() -> 
     ("before", "after", "is_inside"),
     [("end.", "Next", False), ("end,", "next", False), ("my", "team", True), ("it", "and", False)],
 )
-def test_a_pause_is_inside_a_clause_unless_a_clause_ends_or_begins_there(
+def test_pause_inside_clause_excludes_clause_boundaries(
     before: str, after: str, is_inside: bool
 ) -> None:
     # The recogniser stretches the word before over the pause, from 9.5 to 10.6 s.
@@ -91,14 +91,14 @@ def test_a_pause_is_inside_a_clause_unless_a_clause_ends_or_begins_there(
     assert measured["pauses_inside_clauses"]["value"] == float(is_inside)
 
 
-def test_without_punctuation_no_clause_is_guessed() -> None:
+def test_pauses_inside_clauses_need_punctuation() -> None:
     measured = measure(_answer(["word"] * 60, quiet=(Silence(5.0, 6.0),)))
 
     assert measured["pauses_inside_clauses"]["verdict"] == "not_measurable"
     assert measured["pauses_inside_clauses"]["reason"] == "the transcript has no punctuation"
 
 
-def test_speaking_begins_and_ends_where_the_sound_does_not_where_the_first_word_is_put() -> None:
+def test_speech_span_follows_audio_instead_of_stretched_words() -> None:
     quiet = (Silence(0.0, 2.5), Silence(34.0, 36.0))
     answer = _answer(["word"] * 70, quiet=quiet)
     answer = replace(
@@ -113,7 +113,7 @@ def test_speaking_begins_and_ends_where_the_sound_does_not_where_the_first_word_
     assert measured["silent_pauses"]["value"] == 0.0
 
 
-HUM = HeldVowel(10.1, 10.5, 1.0)
+HELD_VOWEL = HeldVowel(10.1, 10.5, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ HUM = HeldVowel(10.1, 10.5, 1.0)
         ([Word("um,", 9.8, 10.9)], False),
     ],
 )
-def test_a_held_vowel_is_a_words_own_where_the_word_had_no_other_time(
+def test_held_vowel_that_a_word_needs_is_not_a_filled_pause(
     words: list[Word], is_between: bool
 ) -> None:
-    assert (held_vowels_between([HUM], words) == [HUM]) is is_between
+    assert (held_vowels_between([HELD_VOWEL], words) == [HELD_VOWEL]) is is_between
 
 
-def test_a_vowel_that_a_word_draws_out_a_little_is_no_hesitation() -> None:
+def test_slightly_drawn_out_vowel_is_not_a_filled_pause() -> None:
     # As whisper base heard a synthetic voice: nobody hesitates in it.
     usual = [Word("word", i * 0.24, i * 0.24 + 0.24) for i in range(20)]
     words = [*usual, Word("database", 25.94, 26.4), Word("looked", 26.4, 26.94)]
@@ -142,11 +142,11 @@ def test_a_vowel_that_a_word_draws_out_a_little_is_no_hesitation() -> None:
     assert len(held_vowels_between([HeldVowel(26.95, 27.2, 2.9)], words)) == 1
 
 
-def test_filled_pauses_are_at_least_those_written_down_and_those_heard() -> None:
+def test_filled_pauses_add_words_and_audio() -> None:
     answer = _answer(["word"] * 30 + ["um"] + ["word"] * 29)
-    hums = (HeldVowel(30.5, 31.0, 1.0), HeldVowel(31.5, 31.9, 1.0), HeldVowel(5.05, 5.45, 1.0))
+    vowels = (HeldVowel(30.5, 31.0, 1.0), HeldVowel(31.5, 31.9, 1.0), HeldVowel(5.05, 5.45, 1.0))
 
-    filled = measure(replace(answer, acoustic_features=replace(SOUND, held_vowels=hums)))[
+    filled = measure(replace(answer, acoustic_features=replace(SOUND, held_vowels=vowels)))[
         "filled_pauses"
     ]
 
@@ -158,9 +158,7 @@ def test_filled_pauses_are_at_least_those_written_down_and_those_heard() -> None
 
 
 @pytest.mark.parametrize(("spread", "verdict"), [(6.0, "below"), (24.0, "inside"), (60.0, "above")])
-def test_pitch_variation_is_the_mean_over_windows_against_its_band(
-    spread: float, verdict: str
-) -> None:
+def test_pitch_variation_is_mean_over_windows(spread: float, verdict: str) -> None:
     windows = (PitchWindow(0, 120.0, spread, 500), PitchWindow(10, 120.0, spread, 500))
 
     pitch = measure(
@@ -175,7 +173,7 @@ def test_pitch_variation_is_the_mean_over_windows_against_its_band(
     [replace(SOUND, clipped=0.02), replace(SOUND, noise_dbfs=-28.0)],
     ids=["distorted", "noisy"],
 )
-def test_from_a_poor_recording_nothing_is_told_by_its_sound_but_its_words_are(
+def test_poor_recording_has_word_metrics_only(
     poor: AcousticFeatures,
 ) -> None:
     poor = replace(poor, held_vowels=(HeldVowel(30.5, 31.0, 1.0),))
@@ -189,7 +187,7 @@ def test_from_a_poor_recording_nothing_is_told_by_its_sound_but_its_words_are(
     assert measured["pace"]["value"] == 120.0
 
 
-def test_where_the_sound_was_not_measured_the_rest_still_is() -> None:
+def test_metrics_without_acoustic_features_are_partial() -> None:
     measured = measure(replace(_answer(["word"] * 60), acoustic_features=None))
 
     assert measured["pitch_variation"]["verdict"] == "not_measurable"
@@ -198,7 +196,7 @@ def test_where_the_sound_was_not_measured_the_rest_still_is() -> None:
     assert measured["silent_pauses"]["value"] == 0.0
 
 
-def test_every_figure_says_what_it_is_measured_in_by_whom_and_on_how_much() -> None:
+def test_every_metric_has_unit_source_and_n() -> None:
     measured = measure(_answer(["word"] * 60, quiet=(Silence(5.0, 6.0),)))
 
     for name, one in measured.items():
@@ -207,7 +205,7 @@ def test_every_figure_says_what_it_is_measured_in_by_whom_and_on_how_much() -> N
         assert (one["band"] is None) == (one["verdict"] in ("report_only", "not_measurable")), name
 
 
-def test_a_transcript_measures_as_the_answer_made_of_it() -> None:
+def test_transcript_and_answer_have_equal_metrics() -> None:
     answer = _answer(["word"] * 60)
     transcript = Transcript(
         answer.text,
@@ -223,7 +221,7 @@ def test_a_transcript_measures_as_the_answer_made_of_it() -> None:
     assert measure(transcript) == measure(answer)
 
 
-def test_what_needs_no_words_is_measured_before_them_and_the_words_change_nothing_in_it() -> None:
+def test_acoustic_metrics_equal_those_of_the_full_measurement() -> None:
     quiet = (Silence(0.0, 1.5), Silence(5.0, 6.0), Silence(10.0, 12.5), Silence(31.5, 33.0))
     answer = _answer(["table"] * 60, quiet=quiet, offset=1.5)
 
@@ -247,11 +245,11 @@ def test_what_needs_no_words_is_measured_before_them_and_the_words_change_nothin
         )
 
 
-def test_nothing_is_told_early_where_less_than_20_s_are_spoken() -> None:
+def test_no_acoustic_metrics_under_20_s_of_speech() -> None:
     assert measure_audio(AudioAnalysis(24.0, (Silence(10.0, 15.0),), SOUND)) is None
 
 
-def test_a_poor_recording_tells_nothing_early_by_its_sound_either() -> None:
+def test_poor_recording_has_no_acoustic_metrics() -> None:
     early = measure_audio(AudioAnalysis(30.0, (), replace(SOUND, noise_dbfs=-29.0)))
 
     assert early is not None

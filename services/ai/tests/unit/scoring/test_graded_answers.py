@@ -1,4 +1,4 @@
-"""The graded sets: pairs two or more levels apart come out in order, and changes move scores right.
+"""The graded sets: order of pairs two or more levels apart, and scores of changed answers.
 
 `held_out` is not here: nothing may be tuned on what it says, and the quality card counts it.
 """
@@ -36,7 +36,7 @@ MORE = [change for change, expected in CHANGED["expects"].items() if expected ==
 
 
 def _score(question: str, text: str) -> int:
-    """Return the overall score; what is not scored stands below everything that is."""
+    """Return the overall score, or -1 if the answer is not scored."""
     score = LocalScorer().score_answer(Answer("T", question, text, "en")).overall_score
     return -1 if score is None else score
 
@@ -53,7 +53,7 @@ def _levels(question: str, text: str) -> Levels:
 
 
 def _wrong(answers: Iterable[Mapping[Any, Any]]) -> tuple[list[object], int]:
-    """Return the pairs two or more levels apart in the wrong order, and how many there are."""
+    """Return the wrongly ordered pairs two or more levels apart, and the number of pairs."""
     wrong: list[object] = []
     pairs = 0
     for one in answers:
@@ -72,16 +72,16 @@ def _original(variant: Mapping[str, Any]) -> str:
     return text
 
 
-def test_every_answer_about_something_else_is_refused_and_none_of_the_good_ones() -> None:
+def test_level_1_answers_are_rejected_and_good_ones_are_not() -> None:
     for one in FIRST["answers"]:
         scores = [_score(one["question"], one[level]) for level in (1, 4, 5)]
         assert scores[0] == -1 and -1 not in scores[1:], one["question"]
 
 
-def test_no_good_answer_to_a_question_in_other_words_is_told_that_it_is_about_another(
+def test_good_answer_is_not_rejected_for_other_wordings(
     embeddings: Embeddings,
 ) -> None:
-    judge = LocalScorer(embeddings)
+    local_scorer = LocalScorer(embeddings)
     wordings = {one["question"]: one["also"] for one in QUESTIONS}
     put = [(one["question"], one["answer"]) for one in UNUSUAL] + [
         (wording, one[level])
@@ -92,14 +92,14 @@ def test_no_good_answer_to_a_question_in_other_words_is_told_that_it_is_about_an
     refused = [
         (question, text)
         for question, text in put
-        if judge.score_answer(Answer("T", question, text, "en")).overall_score is None
+        if local_scorer.score_answer(Answer("T", question, text, "en")).overall_score is None
     ]
 
     assert not refused
 
 
 @pytest.mark.parametrize("answers", [FIRST["answers"], TUNING.values()], ids=["first", "tuning"])
-def test_nine_of_ten_pairs_two_levels_apart_are_ordered_right(
+def test_nine_of_ten_pairs_two_levels_apart_are_ordered(
     answers: Iterable[Mapping[Any, Any]],
 ) -> None:
     wrong, pairs = _wrong(answers)
@@ -108,7 +108,7 @@ def test_nine_of_ten_pairs_two_levels_apart_are_ordered_right(
 
 
 @pytest.mark.parametrize("change", MORE)
-def test_what_adds_nothing_raises_no_score(change: str) -> None:
+def test_padding_raises_no_score(change: str) -> None:
     changed = [one for one in VARIANTS if change in one]
     assert changed
     for one in changed:
@@ -117,7 +117,7 @@ def test_what_adds_nothing_raises_no_score(change: str) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda one: one["question"][:40])
-def test_without_its_result_or_its_steps_a_story_has_less_structure_and_is_no_less_clear(
+def test_missing_result_or_steps_lowers_structure_only(
     variant: Mapping[str, Any],
 ) -> None:
     before = _levels(variant["question"], _original(variant))
@@ -130,7 +130,7 @@ def test_without_its_result_or_its_steps_a_story_has_less_structure_and_is_no_le
     assert (after["specificity"] or 0) < (before["specificity"] or 0)
 
 
-def test_an_answer_to_another_question_is_told_as_well_but_is_less_to_the_point() -> None:
+def test_answer_to_another_question_has_lower_relevance_only() -> None:
     nearer = []
     for variant in VARIANTS:
         text = _original(variant)

@@ -1,4 +1,4 @@
-"""Known direction: what must raise a score, what must not, and what gets none."""
+"""Scores and remarks of the local scorer for known changes of an answer."""
 
 import re
 
@@ -35,25 +35,25 @@ NOVEL = (
 )
 
 
-async def _judge(
+async def _score(
     text: str, question: str | None = QUESTION, language: str | None = "en"
 ) -> Feedback:
     return await LocalScorer().score(Answer("T", question, text, language), TokenUsage())
 
 
-async def test_a_good_answer_is_scored_on_evidence_that_was_said() -> None:
-    judged = await _judge(GOOD)
+async def test_good_answer_has_scores_and_verbatim_quotes() -> None:
+    feedback = await _score(GOOD)
 
-    assert judged.overall_score is not None and judged.overall_score >= 80
-    assert judged.technical_score is None
-    assert {one.kind for one in judged.remarks} >= {"strength"}
-    for one in judged.remarks:
+    assert feedback.overall_score is not None and feedback.overall_score >= 80
+    assert feedback.technical_score is None
+    assert {one.kind for one in feedback.remarks} >= {"strength"}
+    for one in feedback.remarks:
         assert one.quote in GOOD
 
 
-async def test_answers_are_ordered_as_a_person_would_order_them() -> None:
+async def test_answers_are_ordered_by_quality() -> None:
     good, no_result, no_action, vague = [
-        (await _judge(text)).overall_score for text in (GOOD, NO_RESULT, NO_ACTION, VAGUE)
+        (await _score(text)).overall_score for text in (GOOD, NO_RESULT, NO_ACTION, VAGUE)
     ]
 
     assert good is not None and no_result is not None and no_action is not None
@@ -61,23 +61,25 @@ async def test_answers_are_ordered_as_a_person_would_order_them() -> None:
     assert vague is None or vague < no_result
 
 
-async def test_a_missing_result_is_said_and_drilled() -> None:
-    judged = await _judge(NO_RESULT)
+async def test_missing_result_gets_remark_and_drill() -> None:
+    feedback = await _score(NO_RESULT)
 
-    assert "What is missing: the result" in judged.detailed_feedback
-    assert "Drill:" in judged.detailed_feedback
-    assert any("result" in one.text for one in judged.remarks if one.kind == "improvement")
+    assert "What is missing: the result" in feedback.detailed_feedback
+    assert "Drill:" in feedback.detailed_feedback
+    assert any("result" in one.text for one in feedback.remarks if one.kind == "improvement")
 
 
-async def test_the_main_thing_has_its_quote_and_its_drill_and_each_part_its_words() -> None:
-    judged = await _judge(NO_RESULT)
+async def test_main_improvement_and_star_have_quotes() -> None:
+    feedback = await _score(NO_RESULT)
 
-    main = judged.main_improvement
+    main = feedback.main_improvement
     assert main is not None and "result" in main.text and main.drill
     assert main.quote in NO_RESULT
-    assert judged.star["result"] is None
-    told = [quote for part, quote in judged.star.items() if part != "result"]
-    assert len(told) == 3 and all(quote and quote in NO_RESULT for quote in told)
+    assert feedback.star["result"] is None
+    filler_remarks = [quote for part, quote in feedback.star.items() if part != "result"]
+    assert len(filler_remarks) == 3 and all(
+        quote and quote in NO_RESULT for quote in filler_remarks
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,38 +94,40 @@ async def test_the_main_thing_has_its_quote_and_its_drill_and_each_part_its_word
         "",
     ],
 )
-async def test_what_is_no_answer_gets_no_score_and_a_reason(text: str) -> None:
-    judged = await _judge(text)
+async def test_non_answer_has_null_scores_and_reason(text: str) -> None:
+    feedback = await _score(text)
 
     assert (
-        judged.overall_score,
-        judged.communication_score,
-        judged.technical_score,
-        judged.clarity_score,
+        feedback.overall_score,
+        feedback.communication_score,
+        feedback.technical_score,
+        feedback.clarity_score,
     ) == (None, None, None, None)
-    assert (judged.main_improvement, judged.star) == (None, {})
-    assert judged.detailed_feedback
+    assert (feedback.main_improvement, feedback.star) == (None, {})
+    assert feedback.detailed_feedback
 
 
-async def test_another_language_is_said_and_not_scored() -> None:
-    judged = await _judge("Letztes Jahr habe ich ein schweres Problem gelöst. " * 5, language="de")
+async def test_other_language_is_reported_and_not_scored() -> None:
+    feedback = await _score(
+        "Letztes Jahr habe ich ein schweres Problem gelöst. " * 5, language="de"
+    )
 
-    assert judged.overall_score is None
-    assert "English" in judged.detailed_feedback
+    assert feedback.overall_score is None
+    assert "English" in feedback.detailed_feedback
 
 
 @pytest.mark.parametrize(("probability", "is_scored"), [(0.6, False), (0.9, True), (None, True)])
-async def test_unclear_audio_is_said_and_not_scored(
+async def test_unclear_audio_is_reported_and_not_scored(
     probability: float | None, is_scored: bool
 ) -> None:
     words = tuple(Word(word, i, i + 0.5, probability) for i, word in enumerate(GOOD.split()))
 
-    judged = await LocalScorer().score(
+    feedback = await LocalScorer().score(
         Answer("T", QUESTION, GOOD, "en", 60.0, words, ()), TokenUsage()
     )
 
-    assert (judged.overall_score is not None) is is_scored
-    assert ("audio is too unclear" in judged.detailed_feedback) is not is_scored
+    assert (feedback.overall_score is not None) is is_scored
+    assert ("audio is too unclear" in feedback.detailed_feedback) is not is_scored
 
 
 @pytest.mark.parametrize(
@@ -138,42 +142,42 @@ async def test_unclear_audio_is_said_and_not_scored(
     ],
 )
 @pytest.mark.parametrize("base", [GOOD, NO_RESULT, NO_ACTION, VAGUE])
-async def test_repetition_padding_boasting_flattery_and_orders_raise_no_score(
+async def test_repetition_padding_praise_and_injections_raise_no_score(
     base: str, added: str
 ) -> None:
     added = added.format(base=base)
-    before, after = await _judge(base), await _judge(base + added)
+    before, after = await _score(base), await _score(base + added)
 
     for name in ("overall_score", "communication_score", "clarity_score"):
         was, now = getattr(before, name), getattr(after, name)
         assert (now or 0) <= (was or 0), name
 
 
-async def test_quotes_carry_the_times_of_their_words() -> None:
+async def test_quotes_have_word_times() -> None:
     words = tuple(Word(word, i * 0.5, i * 0.5 + 0.4) for i, word in enumerate(GOOD.split()))
-    judged = await LocalScorer().score(
+    feedback = await LocalScorer().score(
         Answer("T", QUESTION, GOOD, "en", 60.0, words, ()), TokenUsage()
     )
 
-    for one in judged.remarks:
+    for one in feedback.remarks:
         begin = len(re.findall(r"\S+", GOOD[: GOOD.index(one.quote)]))
         assert one.start_seconds == begin * 0.5
         assert one.end_seconds is not None and one.end_seconds > one.start_seconds
 
 
-async def test_judging_twice_says_the_same() -> None:
-    assert await _judge(GOOD) == await _judge(GOOD)
+async def test_scoring_is_deterministic() -> None:
+    assert await _score(GOOD) == await _score(GOOD)
 
 
-@pytest.mark.parametrize(("fillers", "is_told"), [(0, False), (2, False), (5, True)])
-async def test_fillers_are_told_only_where_there_are_more_of_them_than_is_usual(
-    fillers: int, is_told: bool
+@pytest.mark.parametrize(("fillers", "has_remark"), [(0, False), (2, False), (5, True)])
+async def test_filler_remark_requires_more_than_usual_fillers(
+    fillers: int, has_remark: bool
 ) -> None:
     sentences = GOOD.split(". ")
     spoken = [f"You know, {one}" if at < fillers else one for at, one in enumerate(sentences)]
 
-    judged = await _judge(". ".join(spoken))
+    feedback = await _score(". ".join(spoken))
 
-    told = [one for one in judged.remarks if one.dimension == "delivery"]
-    assert bool(told) is is_told
-    assert all(one.quote.startswith("You know") for one in told)
+    filler_remarks = [one for one in feedback.remarks if one.dimension == "delivery"]
+    assert bool(filler_remarks) is has_remark
+    assert all(one.quote.startswith("You know") for one in filler_remarks)

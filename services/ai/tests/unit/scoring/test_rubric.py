@@ -1,4 +1,4 @@
-"""The rubric is data: its shape, its kinds of question, and the formula of the scores."""
+"""The rubric data: structure, question types, and the formula of the scores."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from coach_ai.scoring.rubric import load_rubric
 RUBRIC = load_rubric()
 
 
-def test_every_level_has_a_description_and_an_example_and_every_seniority_its_expectation() -> None:
+def test_rubric_has_all_descriptions_examples_and_expectations() -> None:
     for dimension in RUBRIC.dimensions.values():
         assert set(dimension["levels"]) == {1, 2, 3, 4, 5}
         assert set(dimension["expectations"]) == {"junior", "mid", "senior"}
@@ -15,7 +15,7 @@ def test_every_level_has_a_description_and_an_example_and_every_seniority_its_ex
             assert level["description"] and level["example"]
 
 
-def test_delivery_is_at_most_a_fifth_of_any_score() -> None:
+def test_delivery_weight_is_at_most_a_fifth() -> None:
     for weights in (*RUBRIC.overall.values(), *RUBRIC.weights.values()):
         assert sum(weights.values()) == pytest.approx(1.0)
         assert weights.get("delivery", 0.0) <= 0.2
@@ -32,11 +32,11 @@ def test_delivery_is_at_most_a_fifth_of_any_score() -> None:
         (None, "general"),
     ],
 )
-def test_a_question_has_a_kind_by_its_words(question: str | None, kind: str) -> None:
+def test_classify_question_by_wording(question: str | None, kind: str) -> None:
     assert RUBRIC.classify_question(question) == kind
 
 
-def test_what_is_wrong_costs_most_where_the_question_asks_for_knowledge() -> None:
+def test_technical_level_weighs_most_for_technical_questions() -> None:
     levels = dict.fromkeys(RUBRIC.dimensions, 5) | {"technical": 1}
 
     by_kind = {kind: RUBRIC.scores(levels, kind).overall for kind in RUBRIC.overall}
@@ -44,7 +44,7 @@ def test_what_is_wrong_costs_most_where_the_question_asks_for_knowledge() -> Non
     assert by_kind == {"behavioural": 95, "technical": 69, "general": 95}
 
 
-def test_what_a_score_needs_and_nobody_judged_leaves_it_without_a_number() -> None:
+def test_score_is_null_without_a_required_level() -> None:
     levels: dict[str, int | None] = dict.fromkeys(RUBRIC.dimensions, 4)
     levels["relevance"] = levels["technical"] = None
 

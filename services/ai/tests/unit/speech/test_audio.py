@@ -1,4 +1,4 @@
-"""What phones and browsers record is decoded; what is made to harm is refused, cheaply."""
+"""Decoding of common recording formats, and rejection of hostile files."""
 
 import socket
 from pathlib import Path
@@ -15,8 +15,8 @@ SENTENCE = "austen-0880.wav"
 LIVE = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
 
-def _likeness(said: np.ndarray, heard: np.ndarray) -> float:
-    """Return how much two loudness curves are alike, one up to 0.2 s later than the other.
+def _likeness(original: np.ndarray, decoded: np.ndarray) -> float:
+    """Return the correlation of two loudness curves, with a delay of up to 0.2 s.
 
     Encoders shift phases, and put some silence before.
     """
@@ -25,7 +25,7 @@ def _likeness(said: np.ndarray, heard: np.ndarray) -> float:
         loudness: np.ndarray = np.sqrt(np.convolve(samples**2, np.ones(800) / 800, "same"))[::80]
         return loudness
 
-    one, other = curve(said), curve(heard)
+    one, other = curve(original), curve(decoded)
     found = []
     for shift in range(40):
         length = min(len(one), len(other) - shift)
@@ -53,7 +53,7 @@ def _likeness(said: np.ndarray, heard: np.ndarray) -> float:
         ("film.webm", "webm", "libopus", "libvpx", {}),
     ],
 )
-def test_what_phones_and_browsers_record_sounds_as_it_was_said(
+def test_decode_accepts_formats_of_phones_and_browsers(
     tmp_path: Path,
     name: str,
     format: str,
@@ -61,13 +61,15 @@ def test_what_phones_and_browsers_record_sounds_as_it_was_said(
     film: str | None,
     options: dict[str, str],
 ) -> None:
-    said = speech(SENTENCE)
-    file = write_recording(tmp_path / name, said, format, codec, video_codec=film, options=options)
+    original = speech(SENTENCE)
+    file = write_recording(
+        tmp_path / name, original, format, codec, video_codec=film, options=options
+    )
 
-    heard = decode(file)
+    decoded = decode(file)
 
-    assert len(heard) == pytest.approx(len(said), abs=0.15 * SAMPLE_RATE)
-    assert _likeness(said, heard) > 0.95
+    assert len(decoded) == pytest.approx(len(original), abs=0.15 * SAMPLE_RATE)
+    assert _likeness(original, decoded) > 0.95
 
 
 @pytest.mark.parametrize("kept", [0.4, 0.9])
@@ -75,21 +77,21 @@ def test_what_phones_and_browsers_record_sounds_as_it_was_said(
     ("name", "format", "codec"),
     [("a.webm", "webm", "libopus"), ("a.mp3", "mp3", "libmp3lame"), ("a.wav", "wav", "pcm_s16le")],
 )
-def test_a_recording_that_was_cut_off_keeps_what_came_before(
+def test_truncated_recording_is_decoded_to_its_end(
     tmp_path: Path, name: str, format: str, codec: str, kept: float
 ) -> None:
-    said = speech(SENTENCE)
-    file = write_recording(tmp_path / name, said, format, codec)
+    original = speech(SENTENCE)
+    file = write_recording(tmp_path / name, original, format, codec)
     content = file.read_bytes()
     file.write_bytes(content[: int(len(content) * kept)])
 
-    heard = decode(file)
+    decoded = decode(file)
 
-    assert len(heard) >= (kept - 0.25) * len(said)
-    assert _likeness(said, heard) > 0.9
+    assert len(decoded) >= (kept - 0.25) * len(original)
+    assert _likeness(original, decoded) > 0.9
 
 
-def test_an_mp4_whose_index_was_never_written_cannot_be_read(tmp_path: Path) -> None:
+def test_mp4_without_index_is_rejected(tmp_path: Path) -> None:
     file = write_recording(tmp_path / "a.m4a", speech(SENTENCE), "ipod", "aac")
     content = file.read_bytes()
     file.write_bytes(content[: content.index(b"moov")])
@@ -98,7 +100,7 @@ def test_an_mp4_whose_index_was_never_written_cannot_be_read(tmp_path: Path) -> 
         decode(file)
 
 
-def test_a_film_without_sound_is_said_to_have_none(tmp_path: Path) -> None:
+def test_video_without_audio_track_is_rejected(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), mode="w") as container:
         pictures = container.add_stream("mpeg4", rate=5)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
@@ -110,7 +112,7 @@ def test_a_film_without_sound_is_said_to_have_none(tmp_path: Path) -> None:
         decode(tmp_path / "a.mp4")
 
 
-def test_an_empty_sound_track_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_empty_audio_track_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(b""))
 
     with pytest.raises(CannotTranscribe, match="empty"):
@@ -130,7 +132,7 @@ def test_an_empty_sound_track_is_said_to_be_empty(tmp_path: Path) -> None:
         (wav(b"\0\1" * 4_000 * 1_801, rate=4_000), "longer than 30 minutes"),
     ],
 )
-def test_what_cannot_be_transcribed_has_its_reason(
+def test_undecodable_file_is_rejected_with_reason(
     tmp_path: Path, content: bytes, reason: str
 ) -> None:
     (tmp_path / "a.m4a").write_bytes(content)
@@ -139,13 +141,13 @@ def test_what_cannot_be_transcribed_has_its_reason(
         decode(tmp_path / "a.m4a")
 
 
-def test_a_header_that_claims_four_gigabytes_is_not_believed(tmp_path: Path) -> None:
+def test_header_with_false_size_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(wav(b"\0\1" * SAMPLE_RATE, claimed_bytes=0xFFFFFFFF - 36))
 
     assert len(decode(tmp_path / "a.wav")) == SAMPLE_RATE
 
 
-def test_a_playlist_opens_no_other_file_and_no_address(tmp_path: Path) -> None:
+def test_playlist_cannot_open_files_or_addresses(tmp_path: Path) -> None:
     secret = tmp_path / "secret.wav"
     secret.write_bytes(wav(b"\0\1" * SAMPLE_RATE))
     listener = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Sound against known truth: planted pitch, pauses and held vowels, at any gain, rate and noise."""
+"""Acoustic features of synthetic voices with known pitch, pauses and held vowels."""
 
 import json
 from dataclasses import asdict
@@ -27,7 +27,7 @@ RECORDINGS = sorted((Path(__file__).parents[5] / "tests" / "recordings").glob("*
 
 @pytest.mark.parametrize("change", AUDIO_CHANGES)
 @pytest.mark.parametrize(("mean", "deviation"), [(110.0, 8.0), (120.0, 25.0), (220.0, 45.0)])
-def test_planted_pitch_is_found_within_5_percent_whatever_happens_to_the_sound(
+def test_pitch_is_within_5_percent_after_audio_changes(
     tmp_path: Path, change: str, mean: float, deviation: float
 ) -> None:
     sound = analyse(AUDIO_CHANGES[change](synthetic_voice(mean, deviation), tmp_path))
@@ -39,9 +39,7 @@ def test_planted_pitch_is_found_within_5_percent_whatever_happens_to_the_sound(
 
 
 @pytest.mark.parametrize("change", AUDIO_CHANGES)
-def test_planted_pauses_keep_their_edges_within_20_ms_whatever_happens_to_the_sound(
-    tmp_path: Path, change: str
-) -> None:
+def test_pause_edges_are_within_20_ms_after_audio_changes(tmp_path: Path, change: str) -> None:
     found = find_silences(AUDIO_CHANGES[change](synthetic_voice(), tmp_path))
 
     assert len(found) == len(PLANTED_PAUSES)
@@ -51,9 +49,7 @@ def test_planted_pauses_keep_their_edges_within_20_ms_whatever_happens_to_the_so
 
 
 @pytest.mark.parametrize("change", AUDIO_CHANGES)
-def test_every_verdict_stays_the_same_whatever_happens_to_the_sound(
-    tmp_path: Path, change: str
-) -> None:
+def test_verdicts_are_stable_under_audio_changes(tmp_path: Path, change: str) -> None:
     words = tuple(Word("steady", i * 0.4, i * 0.4 + 0.4) for i in range(75))
 
     def verdicts(samples: Samples) -> dict[str, str]:
@@ -67,7 +63,7 @@ def test_every_verdict_stays_the_same_whatever_happens_to_the_sound(
     assert changed["silent_pauses"] == "report_only"
 
 
-def test_a_voice_that_jumps_an_octave_now_and_then_is_not_called_lively() -> None:
+def test_octave_errors_do_not_raise_pitch_variation() -> None:
     time = np.arange(20 * SAMPLE_RATE) / SAMPLE_RATE
     pitch = np.where(time % 2.0 < 0.1, 240.0, 120.0)
 
@@ -90,13 +86,13 @@ def test_clipping_and_loudness_are_measured() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.005, 0.03, 1.0])
-def test_nothing_and_silence_have_novoice(seconds: float) -> None:
+def test_empty_and_silent_audio_have_no_pitch(seconds: float) -> None:
     sound = analyse(np.zeros(int(seconds * SAMPLE_RATE), np.float32))
 
     assert (sound.pitch, sound.held_vowels) == ((), ())
 
 
-def test_noise_has_neither_pitch_nor_hums() -> None:
+def test_noise_has_no_pitch_and_no_held_vowels() -> None:
     noise = np.random.default_rng(2).standard_normal(20 * SAMPLE_RATE).astype(np.float32) * 0.1
 
     sound = analyse(noise)
@@ -104,7 +100,7 @@ def test_noise_has_neither_pitch_nor_hums() -> None:
     assert (sound.pitch, sound.held_vowels) == ((), ())
 
 
-def test_what_was_measured_survives_json() -> None:
+def test_acoustic_features_survive_json() -> None:
     sound = analyse(decode(RECORDINGS[0]))
 
     assert TypeAdapter(AcousticFeatures).validate_json(json.dumps(asdict(sound))) == sound
@@ -115,15 +111,15 @@ def test_read_speech_has_no_held_vowels(file: Path) -> None:
     assert analyse(decode(file)).held_vowels == ()
 
 
-def test_held_vowels_planted_into_read_speech_are_found_and_nothing_else_is() -> None:
+def test_inserted_held_vowels_are_detected_without_false_ones() -> None:
     rng = np.random.default_rng(11)
     planted = found = false = 0
     for samples in [decode(file) for file in RECORDINGS] * 3:
         spliced, spans = with_hesitations(samples, rng)
-        hums = analyse(spliced).held_vowels
+        vowels = analyse(spliced).held_vowels
         planted += len(spans)
-        found += sum(any(overlaps(hum, span) for hum in hums) for span in spans)
-        false += sum(not any(overlaps(hum, span) for span in spans) for hum in hums)
+        found += sum(any(overlaps(vowel, span) for vowel in vowels) for span in spans)
+        false += sum(not any(overlaps(vowel, span) for span in spans) for vowel in vowels)
 
     assert planted == 39
     assert found / planted >= 0.8

@@ -145,8 +145,8 @@ async def update_me(
 ) -> User:
     """Update only the given fields (not None). An empty name removes the name.
 
-    A new password revokes all other logins of the caller. A new e-mail address is announced to the
-    former one, which can undo the change.
+    A new password revokes all other logins of the caller. If the e-mail address changes, the
+    former address gets a mail that can undo the change.
 
     Raises:
         WrongPassword: If the current password is wrong, or was changed by a parallel request.

@@ -1,4 +1,4 @@
-"""Hesitations that a real recogniser leaves out, found by their sound."""
+"""Detection of filled pauses that the real recogniser omits."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.speech
 RECORDINGS = sorted((Path(__file__).parents[4] / "tests" / "recordings").glob("*.wav"))
 
 
-async def test_hesitations_are_found_by_their_sound_where_the_recogniser_leaves_them_out(
+async def test_filled_pauses_missing_from_the_transcript_are_detected(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(11)
@@ -26,17 +26,19 @@ async def test_hesitations_are_found_by_their_sound_where_the_recogniser_leaves_
     try:
         for recording in RECORDINGS:
             spliced, spans = with_hesitations(decode(recording), rng)
-            heard = await transcriber.transcribe(_written(tmp_path / recording.name, spliced))
-            assert heard.acoustic_features is not None
-            written = [word for word in heard.words if normalise_word(word.text) in FILLED_PAUSES]
-            hums = [
-                *held_vowels_between(heard.acoustic_features.held_vowels, heard.words),
+            transcript = await transcriber.transcribe(_written(tmp_path / recording.name, spliced))
+            assert transcript.acoustic_features is not None
+            written = [
+                word for word in transcript.words if normalise_word(word.text) in FILLED_PAUSES
+            ]
+            vowels = [
+                *held_vowels_between(transcript.acoustic_features.held_vowels, transcript.words),
                 *written,
             ]
             planted += len(spans)
             unwritten += len(spans) - len(written)
-            found += sum(any(overlaps(hum, span) for hum in hums) for span in spans)
-            false += sum(not any(overlaps(hum, span) for span in spans) for hum in hums)
+            found += sum(any(overlaps(vowel, span) for vowel in vowels) for span in spans)
+            false += sum(not any(overlaps(vowel, span) for span in spans) for vowel in vowels)
     finally:
         await transcriber.close()
 
