@@ -1,5 +1,7 @@
 """The composition root of ai."""
 
+import hashlib
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,7 @@ from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
 from coach_ai.speech.local_transcriber import LocalTranscriber
+from coach_ai.speech.recording_file import RecordingDirectory
 from coach_ai.use_cases.jobs import FairScheduler
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
@@ -76,7 +79,7 @@ def build(
         transcriber=live,
         token_verifier=state.tokens,
         service_token=settings.service_token,
-        directory=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
+        directory=RecordingDirectory(settings.live_dir or _temporary_live_dir(settings)),
     )
     app.include_router(routes.router)
     app.include_router(live_service.router)
@@ -99,6 +102,13 @@ def build(
             deps.objects.close,
         ),
     )
+
+
+def _temporary_live_dir(settings: AiSettings) -> Path:
+    """Return a directory that only processes of this account and this bucket share."""
+    bucket = f"{settings.s3_endpoint_url}/{settings.s3_bucket_name}"
+    name = f"genai-coach-live-{os.geteuid()}-{hashlib.sha256(bucket.encode()).hexdigest()[:16]}"
+    return Path(tempfile.gettempdir()) / name
 
 
 def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:

@@ -30,6 +30,8 @@ class StubAiService:
     stored: dict[str, bytes] = field(default_factory=dict)
     start_requests: list[dict[str, Any]] = field(default_factory=list)
     disconnects_after: int | None = None
+    stores_and_restarts: bool = False
+    """Stores the audio after the first frame and closes with 1012, as at a shutdown."""
     refuses_with: str | None = None
     """The code of the `error` that answers every start."""
     open_connections: int = 0
@@ -68,6 +70,10 @@ class StubAiService:
                 await socket.send(json.dumps({"type": "stored", "size": len(kept)}))
                 return
             kept += message
+            if self.stores_and_restarts:
+                self.stored[start["key"]] = bytes(kept)
+                await socket.close(1012)
+                return
             if self.disconnects_after is not None and len(kept) >= self.disconnects_after:
                 self.disconnects_after = None
                 socket.transport.abort()
@@ -346,6 +352,36 @@ async def test_recording_that_ai_has_stored_is_confirmed_and_not_resumed(
 
     assert (error["code"], error["upload"]["size"]) == ("already_stored", 7)
     assert [path for path, _ in phone.calls] == ["/internal/uploads/check", "/upload/confirm"]
+
+
+async def test_recording_that_ai_stores_at_shutdown_is_not_sent_again(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.stores_and_restarts = True
+    _start(live)
+    await phone.wait_for("audio_started")
+    await _send_audio(live, CONTENT)
+    phone.failures = [NotFound("Recording not found", code="recording_not_found")] * 2
+
+    error = await phone.wait_for("error")
+
+    assert (error["code"], error["upload"]["upload_id"]) == ("already_stored", "u1")
+    assert len(ai.start_requests) == 1
+
+
+async def test_complete_recording_that_ai_stores_at_shutdown_is_confirmed(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.stores_and_restarts = True
+    _start(live)
+    await _send_audio(live, b"0123456")
+    live.end()
+
+    await phone.wait_for_confirmation()
+    await _wait_until_idle(live)
+
+    assert ai.stored == {"uploads/u/1.wav": b"0123456"}
+    assert [kind for kind, _ in phone.frames] == ["audio_started"]
 
 
 async def test_key_that_media_rejects_never_reaches_ai(

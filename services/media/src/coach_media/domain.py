@@ -114,6 +114,15 @@ class UploadNotFound(NotFound):
         super().__init__("Recording not found")
 
 
+class NotLiveUpload(UnsupportedMediaType):
+    """The upload was prepared for another recording than this live one."""
+
+    code = "not_live_upload"
+
+    def __init__(self) -> None:
+        super().__init__("This upload was not prepared for this recording.")
+
+
 class RecordingTooLarge(PayloadTooLarge):
     """The stored object exceeds the size limit of the upload."""
 
@@ -124,12 +133,6 @@ class NotARecording(UnsupportedMediaType):
     """The stored object is not in a recording format that transcription can read."""
 
     code = "not_what_it_said"
-
-
-class UnsuitableUpload(UnsupportedMediaType):
-    """A live recording names an upload that was prepared for another kind of recording."""
-
-    code = "unsuitable_upload"
 
 
 class EmptyRecording(InvalidInput):
@@ -218,8 +221,8 @@ class Upload:
 
         Raises:
             UploadNotFound: If the upload has expired.
-            CoachError: If it was rejected, the error that rejected it.
-            UnsuitableUpload: If it was prepared for another media type or for a fixed size.
+            CoachError: If it was rejected, with the reason.
+            NotLiveUpload: If it was prepared for another media type or a fixed size.
             AlreadyLinked: If it is linked to another session.
         """
         if self.status is UploadStatus.EXPIRED:
@@ -227,7 +230,7 @@ class Upload:
         if self.status is UploadStatus.REJECTED:
             raise self.rejection
         if parse_media_type(self.content_type) != content_type or self.declared_bytes is not None:
-            raise UnsuitableUpload("This upload was not prepared for this recording.")
+            raise NotLiveUpload
         if self.session_id is not None and session_id not in (None, self.session_id):
             raise AlreadyLinked
 

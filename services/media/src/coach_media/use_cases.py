@@ -142,7 +142,7 @@ async def check_live_upload(
     Raises:
         UploadNotFound: If the key is unknown, expired or belongs to another user.
         CoachError: If the upload was rejected, the error that rejected it.
-        UnsuitableUpload: If the upload was not prepared for this media type.
+        NotLiveUpload: If the upload was not prepared for this media type.
         AlreadyLinked: If the upload is linked to another session.
     """
     async with deps.db.read_only() as tx:

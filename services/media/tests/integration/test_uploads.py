@@ -106,7 +106,7 @@ async def test_one_of_concurrent_puts_creates_the_object(service: Service) -> No
     created = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome is None]
     assert len(created) == 1
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 5
-    assert (await store.read_prefix("k.wav", length=1))[0] == created[0][:1]
+    assert (await store.read_prefix("uploads/u/1.wav", length=1))[0] == created[0][:1]
 
 
 async def test_rejected_put_does_not_break_the_next_one(service: Service) -> None:

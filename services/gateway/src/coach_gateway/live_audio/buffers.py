@@ -39,6 +39,11 @@ class PendingAudio:
         self._has_room = asyncio.Event()
         self._has_content = asyncio.Event()
 
+    @property
+    def size_bytes(self) -> int:
+        """How much audio is pending."""
+        return len(self._content)
+
     async def put(self, content: bytes) -> None:
         """Append audio, waiting while the buffer is full. Raises AudioOverrun after a timeout."""
         try:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import CloseCode
 
 from coach_common import logs
 from coach_common.errors import Unavailable
@@ -31,11 +32,19 @@ class LiveUnavailable(Unavailable):
 
 
 class LiveConnectionLost(Exception):
-    """The connection to ai broke. The audio that ai did not acknowledge is sent again."""
+    """The connection to ai broke. The audio that ai did not receive is sent again."""
+
+
+class LiveServiceStopped(Exception):
+    """ai shuts down. It stores the audio that it has, so nothing may be sent again."""
 
 
 class LiveConnection:
-    """One WebSocket to ai. Every method raises LiveConnectionLost if it broke."""
+    """One WebSocket to ai.
+
+    Every method raises LiveConnectionLost if it broke. `receive` raises LiveServiceStopped if ai
+    shuts down.
+    """
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -52,14 +61,16 @@ class LiveConnection:
         """Return the next message."""
         try:
             message: dict[str, Any] = json.loads(await self._socket.recv())
-        except (WebSocketException, OSError) as error:
+        except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code == CloseCode.SERVICE_RESTART:
+                raise LiveServiceStopped from error
             raise LiveConnectionLost(type(error).__name__) from error
         return message
 
     async def _send(self, content: str | bytes) -> None:
         try:
             await self._socket.send(content)
-        except (WebSocketException, OSError) as error:
+        except ConnectionClosed as error:
             raise LiveConnectionLost(type(error).__name__) from error
 
 

@@ -20,6 +20,7 @@ from coach_gateway.live_audio.client import (
     LiveAudioClient,
     LiveConnection,
     LiveConnectionLost,
+    LiveServiceStopped,
     LiveUnavailable,
 )
 from coach_gateway.sockets.frames import (
@@ -55,6 +56,7 @@ _FORMATS: dict[AudioFormat, tuple[str, str]] = {
     "ogg": ("audio/ogg", "ogg"),
 }
 _MAX_RECONNECTS = 10
+_MAX_CONFIRM_ATTEMPTS = 30
 _START_TIMEOUT_SECONDS = 10.0
 
 
@@ -113,6 +115,7 @@ class LiveAudioRelay:
         self._reconnect_delay_seconds = reconnect_delay_seconds
         self._state = RelayState.IDLE
         self._pending = PendingAudio()
+        self._replay: ReplayBuffer | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -205,6 +208,11 @@ class LiveAudioRelay:
         }
         try:
             await self._relay_until_stored(start_request)
+        except LiveServiceStopped as error:
+            upload = await self._confirm_when_stored(key, session_id)
+            if self._state is RelayState.ENDING and upload.size >= self._count_audio_bytes():
+                return
+            raise AlreadyStored(upload) from error
         except LiveRejected as error:
             if error.code == AlreadyStored.code:
                 raise AlreadyStored(await self._confirm(key, session_id)) from error
@@ -236,16 +244,32 @@ class LiveAudioRelay:
         )  # fmt: skip
         return StoredUpload.model_validate(confirmed)
 
+    def _count_audio_bytes(self) -> int:
+        """Return how many bytes of the recording have arrived from the client."""
+        sent_bytes = 0 if self._replay is None else self._replay.total_bytes
+        return sent_bytes + self._pending.size_bytes
+
+    async def _confirm_when_stored(self, key: str, session_id: str) -> StoredUpload:
+        """Confirm an upload that ai stores while it shuts down."""
+        for _ in range(_MAX_CONFIRM_ATTEMPTS):
+            try:
+                return await self._confirm(key, session_id)
+            except CoachError as error:
+                log.info("live_audio.confirm_failed", code=error.code)
+            await asyncio.sleep(self._reconnect_delay_seconds)
+        raise LiveUnavailable
+
     async def _relay_until_stored(self, start_request: dict[str, Any]) -> None:
         """Relay over one connection after the other until ai has stored the recording."""
         replay: ReplayBuffer | None = None
+        self._replay = None
         failures = 0
         while True:
             try:
                 async with self._client.connect(start_request["key"]) as connection:
                     received = await self._start(connection, start_request)
                     if replay is None:
-                        replay = ReplayBuffer(received)
+                        self._replay = replay = ReplayBuffer(received)
                         self._send_frame(
                             AudioStartedFrame(
                                 session_id=start_request["session_id"],
