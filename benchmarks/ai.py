@@ -1,10 +1,9 @@
-"""The coach's speed: speech beside faster-whisper called bare, and the whole way to the judgement.
+"""Speech and scoring latency, and transcription speed compared with plain faster-whisper.
 
-`make bench-ai`. In one run and interleaved: recordings of half a minute and of ten minutes (real
-speech, tiled) through this project's transcriber, and through faster-whisper with the same model,
-beam and batch in a bare process. Then, on the embedded system: from the confirm of two spoken
-minutes to their delivery and judgement, six uploads at once with one and with two workers, and
-phrases spoken live.
+`make bench-ai`. Recordings of half a minute and of ten minutes (real speech, repeated) are
+transcribed alternately by this project and by faster-whisper alone, with the same model, beam and
+batch. Then, on the embedded system: the time from confirming two minutes of speech to their
+delivery metrics and feedback, six parallel uploads with one and two workers, and live phrases.
 """
 
 import asyncio
@@ -22,17 +21,17 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "services" / "ai" / "tests")]
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests")]
 
-from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
 from stacks import RunningStack, embedded  # noqa: E402
 
-from coach_ai.adapters import speech_model  # noqa: E402
-from coach_ai.adapters.audio import RATE, silences  # noqa: E402
-from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
-from coach_ai.evidence import tokens_of  # noqa: E402
+from coach_ai.speech import whisper_model  # noqa: E402
+from coach_ai.speech.audio import SAMPLE_RATE, find_silences  # noqa: E402
+from coach_ai.speech.local_transcriber import LocalTranscriber  # noqa: E402
+from coach_ai.text import tokenize  # noqa: E402
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket  # noqa: E402
 from coach_embedded.demo import word_error_rate  # noqa: E402
+from support.sounds import RECORDINGS, WORDS, speech, write_recording  # noqa: E402
 
 ROUNDS = {30: 3, 600: 1}
 ANSWERS = 2
@@ -42,36 +41,38 @@ BATCHED_FROM_SECONDS = 45
 
 
 @dataclass(frozen=True, slots=True)
-class Tile:
-    """Real speech, sentence after sentence, as a phone records it."""
+class SpeechClip:
+    """Consecutive sentences of real speech in the format of a mobile recording."""
 
     file: Path
     seconds: float
     words: str
 
     @classmethod
-    def of(cls, folder: Path, at_least: int) -> "Tile":
-        """Return whole sentences of at least so many seconds."""
-        said, heard, length = [], [], 0.0
+    def build(cls, folder: Path, at_least: int) -> "SpeechClip":
+        """Return whole sentences of at least `at_least` seconds."""
+        sentences, recordings, length = [], [], 0.0
         for name, words in itertools.cycle(WORDS.items()):
-            heard.append(speech(name))
-            said.append(words)
-            length += len(heard[-1]) / RATE
+            recordings.append(speech(name))
+            sentences.append(words)
+            length += len(recordings[-1]) / SAMPLE_RATE
             if length >= at_least:
                 break
-        file = write(folder / f"{at_least}.m4a", np.concatenate(heard), "ipod", "aac")
-        return cls(file, length, " ".join(said))
+        file = write_recording(
+            folder / f"{at_least}.m4a", np.concatenate(recordings), "ipod", "aac"
+        )
+        return cls(file, length, " ".join(sentences))
 
     def errors(self, text: str) -> float:
         """Return the word error rate; `ill-disposed` is two words."""
         return word_error_rate(self.words, text.replace("-", " "))
 
 
-def bare(model: str, threads: str) -> None:
-    """faster-whisper alone, asked in lines: the same model and options, nothing around it."""
+def run_baseline(model: str, threads: str) -> None:
+    """Serve faster-whisper alone over stdin and stdout, with the same model and options."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-    os.nice(5)  # As our own child has it, for it shares the machine with those who answer people.
+    os.nice(5)  # Like the speech process, which shares the machine with the services.
     whisper = WhisperModel(model, device="cpu", compute_type="int8", cpu_threads=int(threads))
     print("ready", flush=True)
     for line in sys.stdin:
@@ -88,17 +89,17 @@ def bare(model: str, threads: str) -> None:
         print(json.dumps(" ".join(segment.text.strip() for segment in segments)), flush=True)
 
 
-class Bare:
-    """The bare process, from outside."""
+class BaselineWhisper:
+    """The baseline process, as its parent uses it."""
 
     def __init__(self, threads: int) -> None:
-        command = [sys.executable, __file__, "--bare", str(speech_model.resolve(None))]
+        command = [sys.executable, __file__, "--bare", str(whisper_model.resolve(None))]
         self.process = subprocess.Popen(
             [*command, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._line()
 
-    def transcribe(self, tile: Tile) -> str:
+    def transcribe(self, tile: SpeechClip) -> str:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps([str(tile.file), tile.seconds]) + "\n")
         self.process.stdin.flush()
@@ -110,13 +111,13 @@ class Bare:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process so far, which what else runs changes little."""
+    """Return the processor time of a process, which other load affects little."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_megabytes(pid: int) -> int:
-    """Return the most memory a process ever had, as Linux counts it."""
+    """Return the peak resident memory of a process, as Linux reports it."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) // 1024
@@ -124,23 +125,24 @@ def peak_megabytes(pid: int) -> int:
 
 async def compare(folder: Path) -> list[str]:
     """Return the table of speeds, and the word errors on the recordings themselves."""
-    ours, theirs = LocalTranscriber(None), Bare(threads=2)
+    ours, theirs = LocalTranscriber(None), BaselineWhisper(threads=2)
     await ours.warm_up()
     lines = [
-        "| recording | who | median s | of its length | CPU s | word errors | peak MB so far | n |",
+        "| recording | transcriber | median s | share of its length | CPU s | word errors"
+        " | peak MB so far | n |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    heard = [await ours.transcribe(RECORDINGS / name) for name in WORDS]
+    transcripts = [await ours.transcribe(RECORDINGS / name) for name in WORDS]
     errors = word_error_rate(
-        " ".join(WORDS.values()), " ".join(one.text.replace("-", " ") for one in heard)
+        " ".join(WORDS.values()), " ".join(one.text.replace("-", " ") for one in transcripts)
     )
     pid = ours.processes[0].pid
     assert pid is not None
     for seconds, rounds in ROUNDS.items():
-        tile = Tile.of(folder, seconds)
-        times: dict[str, list[float]] = {"this project": [], "faster-whisper, bare": []}
+        tile = SpeechClip.build(folder, seconds)
+        times: dict[str, list[float]] = {"this project": [], "faster-whisper alone": []}
         spent: dict[str, list[float]] = {name: [] for name in times}
-        processes = {"this project": pid, "faster-whisper, bare": theirs.process.pid}
+        processes = {"this project": pid, "faster-whisper alone": theirs.process.pid}
         texts: dict[str, str] = {}
         for _ in range(rounds):
             for name in times:
@@ -165,13 +167,13 @@ async def compare(folder: Path) -> list[str]:
     return [*lines, "", f"The five recordings one by one: {errors:.1%} word errors.", ""]
 
 
-async def answer_to_judgement(stack: RunningStack, file: Path) -> list[str]:
-    """Return how long two minutes of speech take to their delivery and to their judgement."""
+async def measure_feedback_latency(stack: RunningStack, file: Path) -> list[str]:
+    """Return the time from confirming two minutes of speech to metrics and feedback."""
     times: dict[str, list[float]] = {
-        "delivery, by its sound": [],
+        "acoustic metrics": [],
         "transcript": [],
-        "delivery, all of it": [],
-        "judgement": [],
+        "all delivery metrics": [],
+        "feedback": [],
     }
     async with ApiClient(stack.url) as phone:
         await phone.register("bench@example.com", "a long bench password")
@@ -192,31 +194,33 @@ async def answer_to_judgement(stack: RunningStack, file: Path) -> list[str]:
     ]
     for name, seconds in times.items():
         shown = (
-            f"{statistics.median(seconds):.2f} | {max(seconds):.2f}" if seconds else "none came |"
+            f"{statistics.median(seconds):.2f} | {max(seconds):.2f}"
+            if seconds
+            else "none arrived |"
         )
         lines.append(f"| {name} | {shown} | {len(seconds)} |")
     return [*lines, ""]
 
 
 async def _pushes(socket: ClientSocket, session_id: str, began: float) -> dict[str, float]:
-    """Return when each push about a session came, until its judgement."""
+    """Return when each push about a session arrived, until its feedback."""
     found: dict[str, float] = {}
-    stages = {"transcribing": "delivery, by its sound", "scoring": "delivery, all of it"}
+    stages = {"transcribing": "acoustic metrics", "scoring": "all delivery metrics"}
     for _ in range(2400):
         for kind in ("transcript", "feedback"):
             for push in socket.frames(kind):
                 if push.frame["session_id"] == session_id:
-                    name = stages.get(push.frame.get("status"), "judgement")
+                    name = stages.get(push.frame.get("status"), "feedback")
                     name = "transcript" if kind == "transcript" else name
                     found.setdefault(name, push.received_at - began)
-        if "judgement" in found:
+        if "feedback" in found:
             return found
         await asyncio.sleep(0.05)
-    raise ApiClientError("no judgement on the socket within two minutes")
+    raise ApiClientError("no feedback on the socket within two minutes")
 
 
-async def throughput(stack: RunningStack, tile: Tile) -> float:
-    """Return how many seconds of speech are transcribed in a second, with six uploads waiting."""
+async def throughput(stack: RunningStack, tile: SpeechClip) -> float:
+    """Return the seconds of speech transcribed per second, with six queued uploads."""
     async with ApiClient(stack.url) as phone:
         await phone.register("many@example.com", "a long bench password")
         async with phone.socket() as socket:
@@ -234,29 +238,29 @@ async def throughput(stack: RunningStack, tile: Tile) -> float:
 
 
 async def measure_speech(folder: Path) -> list[str]:
-    """Return the first section."""
+    """Return the section about speech."""
     return ["## Speech", "", *await compare(folder)]
 
 
 async def measure_system(folder: Path) -> list[str]:
-    """Return the second section."""
+    """Return the section about the whole system."""
     lines = ["## System", ""]
-    two_minutes, half_minute = Tile.of(folder, 120), Tile.of(folder, 30)
+    two_minutes, half_minute = SpeechClip.build(folder, 120), SpeechClip.build(folder, 30)
     rates = {}
     for workers in (1, 2):
         place = folder / str(workers)
         place.mkdir()
         async with embedded(place, TRANSCRIPTION_WORKERS=str(workers)) as stack:
             if workers == 1:
-                lines += await answer_to_judgement(stack, two_minutes.file)
+                lines += await measure_feedback_latency(stack, two_minutes.file)
             rates[workers] = await throughput(stack, half_minute)
             print(rates, file=sys.stderr)
-    lines += ["| workers | seconds of speech a second, six uploads of 30 s |", "|---|---|"]
+    lines += ["| workers | seconds of speech per second, six uploads of 30 s |", "|---|---|"]
     return [*lines, *(f"| {workers} | {rate:.1f} |" for workers, rate in rates.items()), ""]
 
 
 async def measure_live(folder: Path) -> list[str]:
-    """Return the third section: sentences spoken in real time, a pause of 1.5 s after each."""
+    """Return the section about live speech, with 1.5 s of silence after each sentence."""
     lags: list[float] = []
     async with embedded(folder) as stack, ApiClient(stack.url) as phone:
         await phone.register("live@example.com", "a long bench password")
@@ -281,26 +285,26 @@ async def measure_live(folder: Path) -> list[str]:
 
 
 async def _spoken(phone: ApiClient, socket: ClientSocket) -> list[float]:
-    """Speak the sentences; return how long after each end of speech its last word came."""
+    """Send the sentences in real time; return the delay of each last word after its speech."""
     session_id = await phone.open_session("Live", "Why?")
-    await socket.send("audio_start", format="pcm16", sample_rate=RATE, session_id=session_id)
+    await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE, session_id=session_id)
     await socket.wait_for("audio_started", seconds=20, session_id=session_id)
     ends: list[tuple[float, str]] = []
     clock = time.perf_counter()
     for name, words in WORDS.items():
-        samples = np.concatenate([speech(name), np.zeros(int(1.5 * RATE), np.float32)])
-        voice_ends = silences(samples)[-1].start
+        samples = np.concatenate([speech(name), np.zeros(int(1.5 * SAMPLE_RATE), np.float32)])
+        voice_ends = find_silences(samples)[-1].start
         ends.append((clock + voice_ends, words.split()[-1]))
-        for begin in range(0, len(samples), RATE // 10):
-            piece = samples[begin : begin + RATE // 10]
-            clock += len(piece) / RATE
+        for begin in range(0, len(samples), SAMPLE_RATE // 10):
+            piece = samples[begin : begin + SAMPLE_RATE // 10]
+            clock += len(piece) / SAMPLE_RATE
             await asyncio.sleep(max(0.0, clock - time.perf_counter()))
             await socket.send_audio((piece * 32767).astype("<i2").tobytes())
     await asyncio.sleep(2.0)
     lags = []
     for at, word in ends:
         for push in socket.frames("partial"):
-            if push.received_at > at and tokens_of(push.frame["text"])[-1] == word:
+            if push.received_at > at and tokenize(push.frame["text"])[-1] == word:
                 lags.append(push.received_at - at)
                 break
     await socket.send("audio_end")
@@ -312,9 +316,9 @@ SECTIONS = {"speech": measure_speech, "system": measure_system, "live": measure_
 
 
 def main() -> None:
-    """Measure the sections that are named, or all; print them, and put them into the page."""
+    """Measure the given sections, or all, print them and write them to the page."""
     if sys.argv[1:2] == ["--bare"]:
-        bare(*sys.argv[2:])
+        run_baseline(*sys.argv[2:])
         return
     results = ROOT / "benchmarks" / "results"
     page = results / "ai.md"
@@ -330,7 +334,8 @@ def main() -> None:
         print(section)
         known[section.split("\n")[0]] = section
         page.write_text(
-            "\n\n".join(["# The coach's speed", (__doc__ or "").strip(), *known.values()]) + "\n"
+            "\n\n".join(["# Speech and scoring latency", (__doc__ or "").strip(), *known.values()])
+            + "\n"
         )
 
 

@@ -1,9 +1,9 @@
-"""Identity beside what limits it. `make bench-auth`.
+"""Login throughput against plain bcrypt, token rates and revocation latency: `make bench-auth`.
 
-In one run and interleaved: bare bcrypt on all cores, the auth service taking logins, and logins
-again with a cheap call beside them, to see what each does to the other; then token verifications,
-refreshes, and the time from the answer to a logout until two gateway replicas refuse the token,
-with auth as usual, slow, restarted and gone. Every part is a process of its own, on SQLite.
+In one run, interleaved: plain bcrypt on all cores, logins, and logins with concurrent cheap
+requests. Then token verification, refreshes, and the time from the response to a logout until two
+gateway replicas reject the token, with auth unchanged, delayed, restarted and stopped. Each
+component is a process with SQLite.
 """
 
 import asyncio
@@ -29,34 +29,34 @@ from coach_common.testing.servers import free_port
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 CORES = len(os.sched_getaffinity(0))
-LOGINS_A_ROUND = 16 * CORES
-AT_ONCE = 4 * CORES
-PROBES_A_SECOND = 100
-SLOW_SECONDS = 0.3
+LOGINS_PER_ROUND = 16 * CORES
+CONCURRENCY = 4 * CORES
+PROBES_PER_SECOND = 100
+DELAY_SECONDS = 0.3
 TRIALS = int(os.environ.get("TRIALS", "30"))
 Account = dict[str, str]
 
 
 @dataclass
-class Found:
-    """All that was measured."""
+class Results:
+    """All measurements."""
 
-    bare: list[float] = field(default_factory=list)
+    bcrypt_rates: list[float] = field(default_factory=list)
     logins: list[float] = field(default_factory=list)
-    probed: list[float] = field(default_factory=list)
+    probed_rates: list[float] = field(default_factory=list)
     idle_ms: list[list[float]] = field(default_factory=list)
     burst_ms: list[list[float]] = field(default_factory=list)
     verified: float = 0.0
-    remembered: float = 0.0
+    verified_cached: float = 0.0
     signed: float = 0.0
-    refreshes: list[float] = field(default_factory=list)
-    seen: dict[str, list[float]] = field(default_factory=dict)
-    closed: list[float] = field(default_factory=list)
-    back: list[float] = field(default_factory=list)
+    refresh_rates: list[float] = field(default_factory=list)
+    revocation_seconds: dict[str, list[float]] = field(default_factory=dict)
+    unavailable_seconds: list[float] = field(default_factory=list)
+    recovery_seconds: list[float] = field(default_factory=list)
 
 
-class Proxy:
-    """Stands between gateways and auth, and holds every answer back for `delay` seconds."""
+class DelayProxy:
+    """TCP proxy between gateways and auth that delays every response by `delay` seconds."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -64,31 +64,33 @@ class Proxy:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            upstream, out = await asyncio.open_connection("127.0.0.1", self.port)
+            upstream, upstream_writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
             writer.close()
             return
-        await asyncio.gather(self._pump(reader, out, False), self._pump(upstream, writer, True))
+        await asyncio.gather(
+            self._pump(reader, upstream_writer, False), self._pump(upstream, writer, True)
+        )
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_answer: bool
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_response: bool
     ) -> None:
-        later = asyncio.get_running_loop().call_later
+        call_later = asyncio.get_running_loop().call_later
         with suppress(OSError):
             while data := await source.read(65536):
-                later(self.delay if is_answer else 0, sink.write, data)
-        later(self.delay, sink.close)
+                call_later(self.delay if is_response else 0, sink.write, data)
+        call_later(self.delay, sink.close)
 
 
-class Line:
-    """One kept-alive connection, spoken to by hand: a client library costs more than the call."""
+class RawHttpClient:
+    """Minimal HTTP client on one connection. A client library would cost more than the request."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str, token: str) -> int:
-        """Return the status of a GET; a connection that was closed meanwhile is made anew."""
+        """Return the status of a GET. Reconnects if the connection was closed."""
         if self._streams is not None:
             with suppress(asyncio.IncompleteReadError, OSError):
                 return await self._ask(*self._streams, path, token)
@@ -112,93 +114,95 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def bare_bcrypt() -> float:
-    """Checks a second, with as many threads as cores and nothing else."""
+async def measure_bcrypt() -> float:
+    """Return password checks per second with one thread per core."""
     stored = bcrypt.hashpw(b"a long bench password", bcrypt.gensalt(12))
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(CORES) as pool:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         await asyncio.gather(
             *(
                 loop.run_in_executor(pool, bcrypt.checkpw, b"a long bench password", stored)
-                for _ in range(LOGINS_A_ROUND)
+                for _ in range(LOGINS_PER_ROUND)
             )
         )
-        return LOGINS_A_ROUND / (time.perf_counter() - began)
+        return LOGINS_PER_ROUND / (time.perf_counter() - started_at)
 
 
-async def probe(line: Line, token: str, until: Callable[[], bool]) -> list[float]:
-    """Milliseconds of GET /auth/me, begun at a steady pace whatever the answers take."""
-    taken: list[float] = []
-    due = time.perf_counter()
-    while not until():
-        due += 1 / PROBES_A_SECOND
-        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        began = time.perf_counter()
-        status = await line.get("/auth/me", token)
-        taken.append((time.perf_counter() - began) * 1e3)
+async def probe(http: RawHttpClient, token: str, is_done: Callable[[], bool]) -> list[float]:
+    """Return durations of GET /auth/me in milliseconds, started at a constant rate."""
+    durations_ms: list[float] = []
+    next_probe_at = time.perf_counter()
+    while not is_done():
+        next_probe_at += 1 / PROBES_PER_SECOND
+        await asyncio.sleep(max(0.0, next_probe_at - time.perf_counter()))
+        started_at = time.perf_counter()
+        status = await http.get("/auth/me", token)
+        durations_ms.append((time.perf_counter() - started_at) * 1e3)
         assert status == 200
-    return taken
+    return durations_ms
 
 
-async def take_logins(
+async def run_logins(
     client: httpx.AsyncClient, accounts: list[Account]
 ) -> tuple[float, list[dict[str, Any]]]:
-    """Sign in AT_ONCE at a time; logins a second, and what they answered."""
-    waiting = list(range(LOGINS_A_ROUND))
-    answers: list[dict[str, Any]] = []
+    """Log in with CONCURRENCY clients. Returns logins per second and the responses."""
+    remaining = list(range(LOGINS_PER_ROUND))
+    responses: list[dict[str, Any]] = []
 
-    async def phone(account: Account) -> None:
-        while waiting:
-            waiting.pop()
-            answer = await client.post("/auth/login", json=account)
-            assert answer.status_code == 200, answer.text
-            answers.append(answer.json())
+    async def client_loop(account: Account) -> None:
+        while remaining:
+            remaining.pop()
+            response = await client.post("/auth/login", json=account)
+            assert response.status_code == 200, response.text
+            responses.append(response.json())
 
-    began = time.perf_counter()
-    await asyncio.gather(*(phone(account) for account in accounts))
-    return LOGINS_A_ROUND / (time.perf_counter() - began), answers
-
-
-async def take_refreshes(client: httpx.AsyncClient, tokens: list[str], seconds: float) -> float:
-    done = 0
-    until = time.perf_counter() + seconds
-
-    async def phone(token: str) -> None:
-        nonlocal done
-        while time.perf_counter() < until:
-            answer = await client.post("/auth/refresh", json={"refresh_token": token})
-            assert answer.status_code == 200
-            token = answer.json()["refresh_token"]
-            done += 1
-
-    await asyncio.gather(*(phone(token) for token in tokens))
-    return done / seconds
+    started_at = time.perf_counter()
+    await asyncio.gather(*(client_loop(account) for account in accounts))
+    return LOGINS_PER_ROUND / (time.perf_counter() - started_at), responses
 
 
-async def verify(found: Found) -> None:
-    """One core: tokens seen for the first time, tokens that are remembered, tokens signed."""
+async def run_refreshes(client: httpx.AsyncClient, tokens: list[str], seconds: float) -> float:
+    count = 0
+    end_at = time.perf_counter() + seconds
+
+    async def client_loop(token: str) -> None:
+        nonlocal count
+        while time.perf_counter() < end_at:
+            response = await client.post("/auth/refresh", json={"refresh_token": token})
+            assert response.status_code == 200
+            token = response.json()["refresh_token"]
+            count += 1
+
+    await asyncio.gather(*(client_loop(token) for token in tokens))
+    return count / seconds
+
+
+async def measure_tokens(results: Results) -> None:
+    """Measure on one core: tokens verified, verified again from the cache, and signed."""
     from uuid import UUID
 
     issuer = TokenIssuer()
     reader = issuer.verifier
     tokens = [issuer.issue(UUID(int=number)) for number in range(1500)]
-    for name in ("verified", "remembered"):
-        began = time.perf_counter()
+    for name in ("verified", "verified_cached"):
+        started_at = time.perf_counter()
         for token in tokens:
-            await reader.read(token)
-        setattr(found, name, len(tokens) / (time.perf_counter() - began))
+            await reader.verify(token)
+        setattr(results, name, len(tokens) / (time.perf_counter() - started_at))
     key, claims = KeyDerivation("s" * 32).new_signing_key(), issuer.claims(UUID(int=1))
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     for _ in range(500):
         key.sign(claims)
-    found.signed = 500 / (time.perf_counter() - began)
+    results.signed = 500 / (time.perf_counter() - started_at)
 
 
-async def until_status(line: Line, token: str, is_it: Callable[[int], bool], began: float) -> float:
-    while not is_it(await line.get("/sessions", token)):  # noqa: ASYNC110 - no event tells
+async def wait_for_status(
+    http: RawHttpClient, token: str, is_expected: Callable[[int], bool], started_at: float
+) -> float:
+    while not is_expected(await http.get("/sessions", token)):  # noqa: ASYNC110
         await asyncio.sleep(0.005)
-    return time.perf_counter() - began
+    return time.perf_counter() - started_at
 
 
 Logins = list[dict[str, Any]]
@@ -209,208 +213,225 @@ async def log_out(client: httpx.AsyncClient, login: dict[str, Any]) -> None:
     assert (await client.post("/auth/logout", headers=bearer)).status_code == 200
 
 
-async def propagate(
-    client: httpx.AsyncClient, lines: list[Line], logins: Logins, trials: int
+async def measure_revocation(
+    client: httpx.AsyncClient, http_clients: list[RawHttpClient], logins: Logins, trials: int
 ) -> list[float]:
-    """Seconds from the answer to a logout until each gateway refuses the token."""
-    seen: list[float] = []
+    """Return the seconds from the response to a logout until each gateway rejects the token."""
+    revocation_seconds: list[float] = []
     for _ in range(trials):
         login = logins.pop()
-        assert {await line.get("/sessions", login["token"]) for line in lines} == {200}
+        assert {await http.get("/sessions", login["token"]) for http in http_clients} == {200}
         await log_out(client, login)
-        began = time.perf_counter()
-        seen += await asyncio.gather(
-            *(until_status(line, login["token"], lambda s: s == 401, began) for line in lines)
+        started_at = time.perf_counter()
+        revocation_seconds += await asyncio.gather(
+            *(
+                wait_for_status(http, login["token"], lambda s: s == 401, started_at)
+                for http in http_clients
+            )
         )
-    return seen
+    return revocation_seconds
 
 
 @asynccontextmanager
-async def slow_door(port: int) -> AsyncIterator[tuple[Proxy, int]]:
-    proxy = Proxy(port)
+async def run_delay_proxy(port: int) -> AsyncIterator[tuple[DelayProxy, int]]:
+    proxy = DelayProxy(port)
     server = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
     yield proxy, server.sockets[0].getsockname()[1]
     server.close()
 
 
-async def measure(folder: Path) -> Found:
-    found = Found()
+async def measure(directory: Path) -> Results:
+    results = Results()
     port, upstream = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
-    auth_argv = [sys.executable, parts.__file__, "part", "auth", str(port), str(folder)]
+    auth_argv = [sys.executable, parts.__file__, "part", "auth", str(port), str(directory)]
     with ExitStack() as stack, ExitStack() as auth:
-        auth.enter_context(parts.process(auth_argv, folder / "auth.log"))
+        auth.enter_context(parts.process(auth_argv, directory / "auth.log"))
         await asyncio.to_thread(parts.until_answers, f"{url}/health/live")
         async with (
             httpx.AsyncClient(base_url=url, timeout=60) as client,
-            slow_door(port) as (proxy, door),
+            run_delay_proxy(port) as (proxy, proxy_port),
         ):
             accounts = [
                 {"email": f"bench{number}@example.com", "password": "a long bench password"}
-                for number in range(AT_ONCE)
+                for number in range(CONCURRENCY)
             ]
-            made = [await client.post("/auth/register", json=account) for account in accounts]
-            token = made[0].json()["token"]
-            logins = await compare(found, client, Line(port), token, accounts)
+            registered = [await client.post("/auth/register", json=account) for account in accounts]
+            token = registered[0].json()["token"]
+            logins = await measure_logins(results, client, RawHttpClient(port), token, accounts)
             for number in range(ROUNDS):
                 tokens = [logins.pop()["refresh_token"] for _ in accounts]
-                found.refreshes.append(await take_refreshes(client, tokens, 4))
-                print(f"refreshes {number + 1}/{ROUNDS} {found.refreshes[-1]:.0f}/s")
-            await verify(found)
+                results.refresh_rates.append(await run_refreshes(client, tokens, 4))
+                print(f"refreshes {number + 1}/{ROUNDS} {results.refresh_rates[-1]:.0f}/s")
+            await measure_tokens(results)
 
-            parts.part(stack, "upstream", upstream, folder)
+            parts.part(stack, "upstream", upstream, directory)
             gateways = [free_port(), free_port()]
-            for own in gateways:
+            for gateway_port in gateways:
                 parts.part(
-                    stack, "gateway", own, folder,
-                    f"http://127.0.0.1:{door}", f"http://127.0.0.1:{upstream}",
+                    stack, "gateway", gateway_port, directory,
+                    f"http://127.0.0.1:{proxy_port}", f"http://127.0.0.1:{upstream}",
                 )  # fmt: skip
             bearer = {"authorization": f"Bearer {token}"}
-            for own in gateways:
+            for gateway_port in gateways:
                 await asyncio.to_thread(
-                    parts.until_answers, f"http://127.0.0.1:{own}/sessions", bearer
+                    parts.until_answers, f"http://127.0.0.1:{gateway_port}/sessions", bearer
                 )
-            lines = [Line(own) for own in gateways]
+            http_clients = [RawHttpClient(gateway_port) for gateway_port in gateways]
             trials = min(TRIALS, (len(logins) - 6) // 2)
-            found.seen["as usual"] = await propagate(client, lines, logins, trials)
-            proxy.delay = SLOW_SECONDS
-            found.seen[f"{SLOW_SECONDS * 1e3:.0f} ms slower"] = await propagate(
-                client, lines, logins, trials
+            results.revocation_seconds["unchanged"] = await measure_revocation(
+                client, http_clients, logins, trials
             )
+            proxy.delay = DELAY_SECONDS
+            results.revocation_seconds[
+                f"{DELAY_SECONDS * 1e3:.0f} ms delayed"
+            ] = await measure_revocation(client, http_clients, logins, trials)
             proxy.delay = 0.0
-            await restart_and_go(found, client, lines, logins, token, auth, auth_argv, folder)
-    return found
+            await restart_then_stop(
+                results, client, http_clients, logins, token, auth, auth_argv, directory
+            )
+    return results
 
 
-async def compare(
-    found: Found, client: httpx.AsyncClient, line: Line, token: str, accounts: list[Account]
+async def measure_logins(
+    results: Results,
+    client: httpx.AsyncClient,
+    http: RawHttpClient,
+    token: str,
+    accounts: list[Account],
 ) -> Logins:
     logins: Logins = []
     for number in range(ROUNDS):
-        until = time.perf_counter() + 3
-        found.idle_ms.append(await probe(line, token, lambda: time.perf_counter() > until))  # noqa: B023
-        found.bare.append(await bare_bcrypt())
-        rate, answers = await take_logins(client, accounts)
-        found.logins.append(rate)
-        logins += answers
-        burst = asyncio.create_task(take_logins(client, accounts))
-        await line.get("/auth/me", token)
-        found.burst_ms.append(await probe(line, token, burst.done))
-        rate, answers = await burst
-        found.probed.append(rate)
-        logins += answers
+        end_at = time.perf_counter() + 3
+        results.idle_ms.append(await probe(http, token, lambda: time.perf_counter() > end_at))  # noqa: B023
+        results.bcrypt_rates.append(await measure_bcrypt())
+        rate, responses = await run_logins(client, accounts)
+        results.logins.append(rate)
+        logins += responses
+        burst = asyncio.create_task(run_logins(client, accounts))
+        await http.get("/auth/me", token)
+        results.burst_ms.append(await probe(http, token, burst.done))
+        rate, responses = await burst
+        results.probed_rates.append(rate)
+        logins += responses
         print(
-            f"logins {number + 1}/{ROUNDS} {found.logins[-1]:.2f}/s, probed {rate:.2f}/s,"
-            f" bare {found.bare[-1]:.2f}/s,"
-            f" p99 {percentile(found.burst_ms[-1], 0.99):.2f} ms"
-            f" (idle {percentile(found.idle_ms[-1], 0.99):.2f})"
+            f"logins {number + 1}/{ROUNDS} {results.logins[-1]:.2f}/s, probed {rate:.2f}/s,"
+            f" plain {results.bcrypt_rates[-1]:.2f}/s,"
+            f" p99 {percentile(results.burst_ms[-1], 0.99):.2f} ms"
+            f" (idle {percentile(results.idle_ms[-1], 0.99):.2f})"
         )
     return logins
 
 
-async def restart_and_go(
-    found: Found,
+async def restart_then_stop(
+    results: Results,
     client: httpx.AsyncClient,
-    lines: list[Line],
+    http_clients: list[RawHttpClient],
     logins: Logins,
     token: str,
     auth: ExitStack,
     argv: list[str],
-    folder: Path,
+    directory: Path,
 ) -> None:
-    """Auth stops right after a logout, and comes back; then it stops for good."""
-    refused: Callable[[int], bool] = lambda status: status != 200  # noqa: E731
-    passes: Callable[[int], bool] = lambda status: status == 200  # noqa: E731
-    seen: list[float] = []
+    """Stop auth right after a logout and restart it, three times. Then stop it."""
+    is_rejected: Callable[[int], bool] = lambda status: status != 200  # noqa: E731
+    is_accepted: Callable[[int], bool] = lambda status: status == 200  # noqa: E731
+    revocation_seconds: list[float] = []
 
-    async def both(about: str, is_it: Callable[[int], bool], began: float) -> list[float]:
-        waiting: list[Awaitable[float]] = [
-            until_status(line, about, is_it, began) for line in lines
+    async def wait_for_both(
+        probe_token: str, is_expected: Callable[[int], bool], started_at: float
+    ) -> list[float]:
+        waits: list[Awaitable[float]] = [
+            wait_for_status(http, probe_token, is_expected, started_at) for http in http_clients
         ]
-        return list(await asyncio.gather(*waiting))
+        return list(await asyncio.gather(*waits))
 
     for _ in range(3):
         login = logins.pop()
         await log_out(client, login)
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         stopping = asyncio.create_task(asyncio.to_thread(auth.close))
-        seen += await both(login["token"], refused, began)
+        revocation_seconds += await wait_for_both(login["token"], is_rejected, started_at)
         await stopping
-        running = auth.enter_context(parts.process(argv, folder / "auth.log"))
+        process = auth.enter_context(parts.process(argv, directory / "auth.log"))
         await asyncio.to_thread(parts.until_answers, f"{client.base_url}/health/live")
-        answering = time.perf_counter()
-        await both(token, passes, answering)
-        found.back.append(time.perf_counter() - answering)
-        await both(login["token"], lambda status: status == 401, answering)
-    found.seen["restarted"] = seen
-    running.kill()
-    found.closed = await both(token, lambda status: status == 503, time.perf_counter())
+        responding_at = time.perf_counter()
+        await wait_for_both(token, is_accepted, responding_at)
+        results.recovery_seconds.append(time.perf_counter() - responding_at)
+        await wait_for_both(login["token"], lambda status: status == 401, responding_at)
+    results.revocation_seconds["restarted"] = revocation_seconds
+    process.kill()
+    results.unavailable_seconds = await wait_for_both(
+        token, lambda status: status == 503, time.perf_counter()
+    )
 
 
-def report(found: Found) -> str:
+def report(results: Results) -> str:
     ratio = statistics.median(
-        ours / bare for ours, bare in zip(found.logins, found.bare, strict=True)
+        rate / plain for rate, plain in zip(results.logins, results.bcrypt_rates, strict=True)
     )
     probed = statistics.median(
-        ours / bare for ours, bare in zip(found.probed, found.bare, strict=True)
+        rate / plain for rate, plain in zip(results.probed_rates, results.bcrypt_rates, strict=True)
     )
     p99 = statistics.median(
         percentile(burst, 0.99) / percentile(idle, 0.99)
-        for burst, idle in zip(found.burst_ms, found.idle_ms, strict=True)
+        for burst, idle in zip(results.burst_ms, results.idle_ms, strict=True)
     )
 
-    def all_of(rounds: list[list[float]], share: float) -> float:
-        return percentile([one for taken in rounds for one in taken], share)
+    def overall(rounds: list[list[float]], share: float) -> float:
+        return percentile([value for durations_ms in rounds for value in durations_ms], share)
 
     lines = [
-        "# Identity beside what limits it",
+        "# Login throughput vs bcrypt",
         "",
-        f"Made by `make bench-auth` on {CORES} cores that the clients share: medians of {ROUNDS}"
-        f" interleaved rounds of {LOGINS_A_ROUND} logins, {AT_ONCE} at a time. Only ratios of one"
-        " run mean something.",
+        f"Written by `make bench-auth` on {CORES} cores that the clients share: medians of {ROUNDS}"
+        f" interleaved rounds of {LOGINS_PER_ROUND} logins, {CONCURRENCY} concurrent."
+        " Compare only numbers of one run.",
         "",
         "| | | |",
         "|---|---|---|",
-        f"| bare bcrypt, cost 12, {CORES} threads"
-        f" | {statistics.median(found.bare):.2f} checks/s | |",
-        f"| logins | {statistics.median(found.logins):.2f}/s | **{ratio:.2f}** × bare bcrypt"
+        f"| plain bcrypt, cost 12, {CORES} threads"
+        f" | {statistics.median(results.bcrypt_rates):.2f} checks/s | |",
+        f"| logins | {statistics.median(results.logins):.2f}/s | **{ratio:.2f}** × plain bcrypt"
         " (goal ≥ 0.9) |",
-        f"| logins, with {PROBES_A_SECOND} `GET /auth/me` a second on the same cores"
-        f" | {statistics.median(found.probed):.2f}/s | {probed:.2f} × bare bcrypt |",
-        f"| `GET /auth/me`, idle | p50 {all_of(found.idle_ms, 0.5):.2f} ms,"
-        f" p99 {all_of(found.idle_ms, 0.99):.2f} ms | |",
-        f"| `GET /auth/me` during the logins | p50 {all_of(found.burst_ms, 0.5):.2f} ms,"
-        f" p99 {all_of(found.burst_ms, 0.99):.2f} ms | **{p99:.2f}** × idle p99 (goal ≤ 3) |",
-        f"| refreshes, {AT_ONCE} at a time | {statistics.median(found.refreshes):.0f}/s | |",
-        f"| tokens signed, one core | {found.signed:.0f}/s | |",
-        f"| tokens verified for the first time, one core | {found.verified:.0f}/s | |",
-        f"| tokens verified before, one core | {found.remembered:.0f}/s | |",
+        f"| logins, with {PROBES_PER_SECOND} `GET /auth/me` per second on the same cores"
+        f" | {statistics.median(results.probed_rates):.2f}/s | {probed:.2f} × plain bcrypt |",
+        f"| `GET /auth/me`, idle | p50 {overall(results.idle_ms, 0.5):.2f} ms,"
+        f" p99 {overall(results.idle_ms, 0.99):.2f} ms | |",
+        f"| `GET /auth/me` during logins | p50 {overall(results.burst_ms, 0.5):.2f} ms,"
+        f" p99 {overall(results.burst_ms, 0.99):.2f} ms | **{p99:.2f}** × idle p99 (goal ≤ 3) |",
+        f"| refreshes, {CONCURRENCY} concurrent"
+        f" | {statistics.median(results.refresh_rates):.0f}/s | |",
+        f"| tokens signed, one core | {results.signed:.0f}/s | |",
+        f"| tokens verified for the first time, one core | {results.verified:.0f}/s | |",
+        f"| tokens verified from the cache, one core | {results.verified_cached:.0f}/s | |",
         "",
-        "## From the answer to a logout until two gateway replicas refuse the token",
+        "## Revocation latency at two gateway replicas",
         "",
-        "| auth is | trials | p50 s | p99 s | max s (goal ≤ 1) |",
+        "| auth | trials | p50 s | p99 s | max s (goal ≤ 1) |",
         "|---|---|---|---|---|",
     ]
-    for name, seen in found.seen.items():
+    for name, delays in results.revocation_seconds.items():
         lines.append(
-            f"| {name} | {len(seen)} | {percentile(seen, 0.5):.2f} | {percentile(seen, 0.99):.2f}"
-            f" | **{max(seen):.2f}** |"
+            f"| {name} | {len(delays)} | {percentile(delays, 0.5):.2f}"
+            f" | {percentile(delays, 0.99):.2f} | **{max(delays):.2f}** |"
         )
     lines += [
         "",
-        "Restarted: auth is stopped right after it answered; the gateways refuse the token, then"
-        " all tokens (503), and let the others pass again"
-        f" {max(found.back):.2f} s at most after auth answers.",
-        f"Gone: {max(found.closed):.2f} s after auth was killed, both answer 503 to everybody.",
+        "Restarted: auth stops right after the response. The gateways reject the token, then all"
+        " tokens (503). They accept tokens again at most"
+        f" {max(results.recovery_seconds):.2f} s after auth responds.",
+        f"Stopped: {max(results.unavailable_seconds):.2f} s after auth was killed, both gateways"
+        " return 503 to all requests.",
         "",
     ]
     return "\n".join(lines)
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="coach-bench-") as folder:
-        found = asyncio.run(measure(Path(folder)))
-    text = report(found)
+    with tempfile.TemporaryDirectory(prefix="coach-bench-") as directory:
+        results = asyncio.run(measure(Path(directory)))
+    text = report(results)
     parts.RESULTS.mkdir(exist_ok=True)
     (parts.RESULTS / "auth.md").write_text(text)
     print(text)

@@ -1,9 +1,9 @@
-"""The gateway beside what people put in front of services otherwise. `make bench-gateway`.
+"""Throughput and latency of the gateway compared with nginx. `make bench-gateway`.
 
-In one run and interleaved, on the same upstream: the upstream asked directly, nginx as a plain
-proxy, nginx with `auth_request` to a verifier that caches, and this gateway with real tokens, at 1,
-32 and 256 connections. Two upstreams: a bare FastAPI application, and this project's own sessions
-service on SQLite. Needs `wrk` and `nginx` from Debian's packages.
+Interleaves four variants on the same upstream at 1, 32 and 256 connections: direct, nginx as a
+plain proxy, nginx with `auth_request` to a caching verifier, and the gateway with real tokens. The
+upstreams are a bare FastAPI application and the sessions service on SQLite. Needs Debian's packages
+`wrk` and `nginx`.
 """
 
 import json
@@ -62,15 +62,15 @@ http {{
 
 @dataclass
 class Target:
-    """What wrk is pointed at, and the processes that stand between."""
+    """The URL that wrk requests, and the processes of the hop."""
 
     url: str
     hops: list[int]
 
 
 @dataclass
-class Seen:
-    """One measurement."""
+class Sample:
+    """Results of one wrk run."""
 
     rate: float
     p50_ms: float
@@ -79,7 +79,7 @@ class Seen:
     bad: int
 
 
-# --- the parts, each a process of its own: `python benchmarks/gateway.py part NAME PORT …`
+# --- components, one process each: `python benchmarks/gateway.py part NAME PORT …`
 
 
 async def serve(name: str, port: int, *rest: str) -> None:
@@ -100,7 +100,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
         built = build_auth(
             AuthSettings(
                 database_url=f"sqlite:///{folder}/auth.db",
-                secret_key=secret_of(Path(folder)),
+                secret_key=load_or_create_secret(Path(folder)),
                 service_token=SERVICE_TOKEN,
             ),
             SqliteTransport(broker),
@@ -129,6 +129,7 @@ async def serve(name: str, port: int, *rest: str) -> None:
                 media_url=rest[2],
                 ai_url=rest[2],
                 requests_per_minute=10**9,
+                max_in_flight_per_client=10**6,  # wrk is one user
             ),
             FakeTransport(),
         )
@@ -168,7 +169,7 @@ def application() -> Any:
 
 
 def verifier(auth_url: str) -> Any:
-    """The smallest thing that checks tokens for nginx: pure ASGI, remembers those that passed."""
+    """A minimal token verifier for nginx in pure ASGI, with a cache."""
     from coach_common.config import TokenSettings
     from coach_common.errors import Unauthenticated
     from coach_common.tokens import AccessTokenVerifier
@@ -202,20 +203,20 @@ def process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
         started.wait(20)
 
 
-def part(stack: ExitStack, name: str, port: int, folder: Path, *rest: str) -> int:
+def run_component(stack: ExitStack, name: str, port: int, folder: Path, *rest: str) -> int:
     argv = [sys.executable, __file__, "part", name, str(port), str(folder), *rest]
     return stack.enter_context(process(argv, folder / f"{name}.log")).pid
 
 
-def secret_of(folder: Path) -> str:
-    """A secret that is the folder's: auth started again must read the signing keys it wrote."""
+def load_or_create_secret(folder: Path) -> str:
+    """Return the secret of a folder, so that a restarted auth can read its signing keys."""
     kept = folder / "secret"
     if not kept.exists():
         kept.write_text(secrets.token_urlsafe(32))
     return kept.read_text()
 
 
-def until_answers(url: str, headers: dict[str, str] | None = None) -> None:
+def wait_until_ready(url: str, headers: dict[str, str] | None = None) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -224,7 +225,7 @@ def until_answers(url: str, headers: dict[str, str] | None = None) -> None:
         except httpx.HTTPError:
             pass
         time.sleep(0.1)
-    raise SystemExit(f"error: {url} does not answer")
+    raise SystemExit(f"error: {url} does not respond")
 
 
 def cpu_seconds(pids: list[int]) -> float:
@@ -240,11 +241,11 @@ def children(pid: int) -> list[int]:
     return [int(one) for one in listed]
 
 
-def load(target: Target, path: str, connections: int, token: str) -> Seen:
+def load(target: Target, path: str, connections: int, token: str) -> Sample:
     before = cpu_seconds(target.hops)
     out = subprocess.run(
         [
-            "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency",
+            "wrk", "-t1", "--timeout", "10s", f"-c{connections}", f"-d{SECONDS}s", "--latency",
             "-H", f"Authorization: Bearer {token}", f"{target.url}{path}",
         ],
         capture_output=True, text=True, check=True,
@@ -253,7 +254,7 @@ def load(target: Target, path: str, connections: int, token: str) -> Seen:
     count = int(re.search(r"(\d+) requests in", out)[1])  # type: ignore[index]
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
-    return Seen(
+    return Sample(
         rate=float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),  # type: ignore[index]
         p50_ms=_ms(re.search(r"\n\s+50%\s+(\S+)", out)[1]),  # type: ignore[index]
         p99_ms=_ms(re.search(r"\n\s+99%\s+(\S+)", out)[1]),  # type: ignore[index]
@@ -270,7 +271,7 @@ def _ms(text: str) -> float:
     return float(number) * {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}[unit]
 
 
-Results = dict[tuple[str, str, int], list[Seen]]
+Results = dict[tuple[str, str, int], list[Sample]]
 
 
 def measure(folder: Path) -> Results:
@@ -278,19 +279,19 @@ def measure(folder: Path) -> Results:
     with ExitStack() as stack:
         ports = {name: free_port() for name in ("auth", "upstream", "sessions", "verifier")}
         auth_url = f"http://127.0.0.1:{ports['auth']}"
-        part(stack, "auth", ports["auth"], folder)
-        until_answers(f"{auth_url}/health/live")
+        run_component(stack, "auth", ports["auth"], folder)
+        wait_until_ready(f"{auth_url}/health/live")
         account = {"email": "bench@example.com", "password": "a long bench password"}
         token = httpx.post(f"{auth_url}/auth/register", json=account, timeout=30).json()["token"]
         headers = {"authorization": f"Bearer {token}"}
-        part(stack, "upstream", ports["upstream"], folder)
-        part(stack, "sessions", ports["sessions"], folder, auth_url)
-        verifying = part(stack, "verifier", ports["verifier"], folder, auth_url)
+        run_component(stack, "upstream", ports["upstream"], folder)
+        run_component(stack, "sessions", ports["sessions"], folder, auth_url)
+        verifying = run_component(stack, "verifier", ports["verifier"], folder, auth_url)
         targets: dict[str, dict[str, Target]] = {}
         for upstream in ("upstream", "sessions"):
             url = f"http://127.0.0.1:{ports[upstream]}"
-            until_answers(f"{url}/sessions", headers)
-            plain, checked, door = free_port(), free_port(), free_port()
+            wait_until_ready(f"{url}/sessions", headers)
+            plain, checked, gateway_port = free_port(), free_port(), free_port()
             own = folder / f"nginx-{upstream}"
             own.mkdir()
             (own / "nginx.conf").write_text(
@@ -301,15 +302,15 @@ def measure(folder: Path) -> Results:
             )  # fmt: skip
             argv = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(own / "nginx.conf")]
             master = stack.enter_context(process(argv, own / "log")).pid
-            gateway = part(stack, "gateway", door, folder, auth_url, url)
-            until_answers(f"http://127.0.0.1:{checked}/sessions", headers)
-            until_answers(f"http://127.0.0.1:{door}/sessions", headers)
+            gateway = run_component(stack, "gateway", gateway_port, folder, auth_url, url)
+            wait_until_ready(f"http://127.0.0.1:{checked}/sessions", headers)
+            wait_until_ready(f"http://127.0.0.1:{gateway_port}/sessions", headers)
             workers = children(master)
             targets[upstream] = {
                 "direct": Target(url, []),
                 "nginx": Target(f"http://127.0.0.1:{plain}", workers),
                 "nginx auth_request": Target(f"http://127.0.0.1:{checked}", [*workers, verifying]),
-                "gateway": Target(f"http://127.0.0.1:{door}", [gateway]),
+                "gateway": Target(f"http://127.0.0.1:{gateway_port}", [gateway]),
             }
         if os.environ.get("ONLY_SERVE"):
             print(json.dumps({n: {v: t.url for v, t in ts.items()} for n, ts in targets.items()}))
@@ -319,35 +320,35 @@ def measure(folder: Path) -> Results:
             for connections in CONNECTIONS:
                 for number in range(ROUNDS):
                     for name, target in variants.items():
-                        seen = load(target, "/sessions", connections, token)
-                        found.setdefault((upstream, name, connections), []).append(seen)
+                        sample = load(target, "/sessions", connections, token)
+                        found.setdefault((upstream, name, connections), []).append(sample)
                         print(
                             f"{upstream:9} {connections:4} {name:18} {number + 1}/{ROUNDS}"
-                            f" {seen.rate:8.0f}/s p99 {seen.p99_ms:7.2f} ms"
-                            f" {seen.cpu_us:5.0f} us bad {seen.bad}",
+                            f" {sample.rate:8.0f}/s p99 {sample.p99_ms:7.2f} ms"
+                            f" {sample.cpu_us:5.0f} us bad {sample.bad}",
                             file=sys.stderr,
                         )
     return found
 
 
-def median(found: Results, key: tuple[str, str, int], of: Callable[[Seen], float]) -> float:
-    return statistics.median(of(seen) for seen in found[key])
+def median(found: Results, key: tuple[str, str, int], of: Callable[[Sample], float]) -> float:
+    return statistics.median(of(sample) for sample in found[key])
 
 
-def paired(found: Results, upstream: str, connections: int, other: str) -> float:
-    """The median of the rounds' own ratios: what disturbs a round disturbs both of it."""
+def paired_ratio(found: Results, upstream: str, connections: int, other: str) -> float:
+    """Return the median of the ratios per round, because a disturbance affects both."""
     ours, theirs = (found[upstream, name, connections] for name in ("gateway", other))
     return statistics.median(a.rate / b.rate for a, b in zip(ours, theirs, strict=True))
 
 
 def report(found: Results) -> str:
     lines = [
-        "# The gateway beside nginx",
+        "# Gateway vs nginx",
         "",
-        "Made by `make bench-gateway`: wrk, the hop and the upstream share two cores; medians of"
-        f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios of one run mean something."
+        "Written by `make bench-gateway`. wrk, the hop and the upstream share two cores. Medians of"
+        f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios within one run are comparable."
         " `CPU` is user and system time of the hop (nginx and, with auth_request, its verifier)"
-        " a request. The gateway does everything it does in production: token, ended logins,"
+        " per request. The gateway does all of its work: tokens, revocations,"
         " rate limits, rebuilt headers, metrics, a log line.",
     ]
     titles = {"upstream": "A bare FastAPI application", "sessions": "The sessions service"}
@@ -365,7 +366,7 @@ def report(found: Results) -> str:
                     f" | {median(found, key, lambda s: s.p50_ms):.2f}"
                     f" | {median(found, key, lambda s: s.p99_ms):.2f}"
                     f" | {median(found, key, lambda s: s.cpu_us):.0f}"
-                    f" | {sum(seen.bad for seen in found[key])} |"
+                    f" | {sum(sample.bad for sample in found[key])} |"
                 )
         lines += [
             "",
@@ -382,8 +383,8 @@ def report(found: Results) -> str:
                 )
             )
             lines.append(
-                f"| {connections} | {paired(found, upstream, connections, 'nginx'):.2f}"
-                f" | {paired(found, upstream, connections, 'nginx auth_request'):.2f}"
+                f"| {connections} | {paired_ratio(found, upstream, connections, 'nginx'):.2f}"
+                f" | {paired_ratio(found, upstream, connections, 'nginx auth_request'):.2f}"
                 f" | {p99:.2f} |"
             )
     return "\n".join([*lines, "", "![requests a second](gateway.svg)", ""])

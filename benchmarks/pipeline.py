@@ -1,7 +1,7 @@
-"""The pipeline's own overhead: from the confirm to the push of the transcript, less the
-transcription itself, on both profiles. `make bench`.
+"""Overhead of the feedback pipeline on both profiles: `make bench`.
 
-The time of the transcription is what ai's counter `coach_ai_transcribing_seconds_total` grew by.
+Measures the time from the confirmation of an upload to the push of its transcript, minus the time
+of the transcription (the increase of `coach_ai_transcribing_seconds_total`).
 """
 
 import asyncio
@@ -26,65 +26,69 @@ from coach_embedded.api_client import ApiClient  # noqa: E402
 
 ROUNDS = 30
 RECORDING = ROOT / "tests" / "recordings" / "austen-0880.wav"
-_SPENT = re.compile(r"^coach_ai_transcribing_seconds_total (\S+)$", re.MULTILINE)
+_TRANSCRIBING_SECONDS = re.compile(r"^coach_ai_transcribing_seconds_total (\S+)$", re.MULTILINE)
 
-Open = Callable[[Path], AbstractAsyncContextManager[RunningStack]]
+StartStack = Callable[[Path], AbstractAsyncContextManager[RunningStack]]
 
 
 async def measure(stack: RunningStack) -> list[float]:
-    """Return the overhead of each round in milliseconds; the first two rounds warm up."""
+    """Return the sorted overheads in milliseconds. The first two rounds are a warm-up."""
     ai = stack.processes.get("ai")
     metrics = f"http://127.0.0.1:{ai.env['PORT']}/metrics" if ai else f"{stack.url}/metrics"
-    found: list[float] = []
-    async with ApiClient(stack.url) as phone, httpx.AsyncClient() as client:
+    overheads_ms: list[float] = []
+    async with ApiClient(stack.url) as client, httpx.AsyncClient() as http:
 
-        async def spent() -> float:
-            match = _SPENT.search((await client.get(metrics)).text)
+        async def read_transcribing_seconds() -> float:
+            match = _TRANSCRIBING_SECONDS.search((await http.get(metrics)).text)
             return float(match[1]) if match else 0.0
 
-        await phone.register("bench@example.com", "a long bench password")
-        async with phone.socket() as socket:
+        await client.register("bench@example.com", "a long bench password")
+        async with client.socket() as socket:
             for number in range(ROUNDS + 2):
-                session_id = await phone.open_session(f"Round {number}", "Why?")
-                key = await phone.upload(RECORDING, "audio/wav", session_id=session_id)
-                before = await spent()
-                began = time.perf_counter()
-                await phone.confirm(key, session_id=session_id)
-                push = await socket.wait_for("transcript", seconds=60, session_id=session_id)
-                total = push.received_at - began
-                found.append((total - (await spent() - before)) * 1000)
+                session_id = await client.open_session(f"Round {number}", "Why?")
+                key = await client.upload(RECORDING, "audio/wav", session_id=session_id)
+                before = await read_transcribing_seconds()
+                started_at = time.perf_counter()
+                await client.confirm(key, session_id=session_id)
+                pushed = await socket.wait_for("transcript", seconds=60, session_id=session_id)
+                total = pushed.received_at - started_at
+                overheads_ms.append((total - (await read_transcribing_seconds() - before)) * 1000)
                 print(f"\r{stack.profile}: {number + 1}/{ROUNDS + 2}", end="", file=sys.stderr)
     print(file=sys.stderr)
-    return sorted(found[2:])
+    return sorted(overheads_ms[2:])
 
 
-async def run(name: str, start: Open) -> str:
-    """Return a line of the table."""
-    with tempfile.TemporaryDirectory(prefix="coach-bench-") as folder:
-        async with start(Path(folder)) as stack:
+async def measure_profile(name: str, start: StartStack) -> str:
+    """Return a row of the table."""
+    with tempfile.TemporaryDirectory(prefix="coach-bench-") as directory:
+        async with start(Path(directory)) as stack:
             times = await measure(stack)
     p50, p90 = statistics.median(times), times[int(len(times) * 0.9)]
     return f"| {name} | {p50:.1f} | {p90:.1f} | {times[0]:.1f} | {times[-1]:.1f} | {len(times)} |"
 
 
 def main() -> None:
-    """Print the table and keep it in benchmarks/results."""
+    """Print the table and write it to benchmarks/results."""
     lines = [
         "| profile | p50 ms | p90 ms | min ms | max ms | n |",
         "|---|---|---|---|---|---|",
-        asyncio.run(run("embedded", embedded)),
+        asyncio.run(measure_profile("embedded", embedded)),
     ]
     with PrivateMariaDB.run() as mariadb, PrivateRabbitMQ.run() as rabbitmq:
         lines.append(
-            asyncio.run(run("distributed", lambda folder: distributed(folder, mariadb, rabbitmq)))
+            asyncio.run(
+                measure_profile(
+                    "distributed", lambda directory: distributed(directory, mariadb, rabbitmq)
+                )
+            )
         )
     table = "\n".join(lines)
-    print(f"Confirm to the push of the transcript, less the transcription itself:\n\n{table}")
+    print(f"From confirmation to pushed transcript, minus transcription:\n\n{table}")
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     (results / "pipeline.md").write_text(
-        "# The pipeline's own overhead\n\nConfirm to the push of the transcript, less the"
-        f" transcription itself (`make bench`).\n\n{table}\n"
+        "# Feedback pipeline overhead\n\nTime from the confirmation of an upload to the push of its"
+        f" transcript, minus the transcription. Written by `make bench`.\n\n{table}\n"
     )
 
 

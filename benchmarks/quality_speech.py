@@ -1,7 +1,7 @@
-"""The card's word errors, and what measuring the same answer again changes. Needs the model.
+"""Word errors and robustness to audio changes, for the quality report. Needs the speech model.
 
-The recordings are in the tree: five sentences of a human reader, and the demo's answer, which a
-synthetic voice speaks. Each is heard again after every change that a way to the server may bring.
+The recordings are in the repository: five sentences of a human reader, and the demo's answer by a
+synthetic voice. Each is transcribed again after every audio change.
 """
 
 import asyncio
@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "services" / "ai" / "tests"))
-
-from sounds import RECORDINGS, WORDS, speech, write  # noqa: E402
-from voices import CHANGES, Samples  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests"))
 
 from coach_ai import delivery  # noqa: E402
-from coach_ai.adapters.audio import decode  # noqa: E402
-from coach_ai.adapters.local_judge import LocalJudge  # noqa: E402
-from coach_ai.adapters.local_speech import LocalTranscriber  # noqa: E402
-from coach_ai.adapters.speech_model import MODEL  # noqa: E402
 from coach_ai.domain import Answer, Transcript  # noqa: E402
+from coach_ai.scoring.local.scorer import LocalScorer  # noqa: E402
+from coach_ai.speech.audio import decode  # noqa: E402
+from coach_ai.speech.local_transcriber import LocalTranscriber  # noqa: E402
+from coach_ai.speech.whisper_model import MODEL  # noqa: E402
 from coach_embedded.demo import word_error_rate  # noqa: E402
+from support.sounds import RECORDINGS, WORDS, speech, write_recording  # noqa: E402
+from support.voices import AUDIO_CHANGES, Samples  # noqa: E402
 
 SPOKEN = Path(str(files("coach_embedded") / "recordings"))
 SPOKEN_WORDS = (SPOKEN / "answer.txt").read_text("utf-8")
@@ -33,20 +32,20 @@ QUESTION = "Tell me about a time you solved a difficult problem."
 
 
 def _as_opus(samples: Samples, folder: Path) -> Samples:
-    return decode(write(folder / "sent.webm", samples, "webm", "libopus"))
+    return decode(write_recording(folder / "sent.webm", samples, "webm", "libopus"))
 
 
-WAYS = {"the same again": CHANGES["nothing"], **CHANGES, "opus": _as_opus}
-WAYS.pop("nothing")
+CHANGES = {"the same again": AUDIO_CHANGES["nothing"], **AUDIO_CHANGES, "opus": _as_opus}
+CHANGES.pop("nothing")
 
 
 def measure() -> dict[str, Any]:
-    """Return the sections of the card."""
+    """Return this part of the report."""
     return asyncio.run(_measure())
 
 
 async def word_errors_now() -> dict[str, Any]:
-    """Return the wrong words by speaker, with a recogniser of its own."""
+    """Return the wrong words by speaker, with a new transcriber."""
     transcriber = LocalTranscriber(None)
     try:
         return await _word_errors(transcriber)
@@ -61,11 +60,11 @@ async def _measure() -> dict[str, Any]:
             return {
                 "speech_model": MODEL,
                 "word_errors": await _word_errors(transcriber),
-                "measured_again": {
-                    "spoken_answer": await _again(
+                "audio_robustness": {
+                    "spoken_answer": await _robustness(
                         transcriber, decode(SPOKEN / "answer.m4a"), Path(folder)
                     ),
-                    "read_sentences": await _again(transcriber, speech(), Path(folder)),
+                    "read_sentences": await _robustness(transcriber, speech(), Path(folder)),
                 },
             }
     finally:
@@ -73,56 +72,65 @@ async def _measure() -> dict[str, Any]:
 
 
 async def _word_errors(transcriber: LocalTranscriber) -> dict[str, Any]:
-    """Return the wrong words by speaker; a recording is heard by itself, as people send it."""
-    heard = [await transcriber.transcribe(RECORDINGS / name) for name in WORDS]
+    """Return the wrong words by speaker. Each recording is transcribed separately."""
+    transcripts = [await transcriber.transcribe(RECORDINGS / name) for name in WORDS]
     spoken = await transcriber.transcribe(SPOKEN / "answer.m4a")
     return {
-        "human_reader": _wrong(" ".join(WORDS.values()), " ".join(one.text for one in heard)),
-        "synthetic_voice": _wrong(SPOKEN_WORDS, spoken.text),
+        "human_reader": _wrong_words(
+            " ".join(WORDS.values()), " ".join(one.text for one in transcripts)
+        ),
+        "synthetic_voice": _wrong_words(SPOKEN_WORDS, spoken.text),
     }
 
 
-async def _again(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> dict[str, Any]:
-    """Return what each change does to the words, the scores and the figures of one recording."""
-    first = await _heard(transcriber, samples, folder)
+async def _robustness(
+    transcriber: LocalTranscriber, samples: Samples, folder: Path
+) -> dict[str, Any]:
+    """Return the words, score and metrics of one recording after each change."""
+    first = await _transcribe(transcriber, samples, folder)
     before = delivery.measure(first)
     score = _score(first)
-    found: dict[str, Any] = {"score": score, "changes": {}, "figures": {}}
+    found: dict[str, Any] = {"score": score, "changes": {}, "metrics": {}}
     values: dict[str, list[float]] = {}
     verdicts: dict[str, set[str]] = {}
-    for way, change in WAYS.items():
-        again = await _heard(transcriber, change(samples, folder), folder)
-        found["changes"][way] = {"words": _wrong(first.text, again.text), "score": _score(again)}
-        for name, one in delivery.measure(again).items():
+    for change_name, change in CHANGES.items():
+        changed = await _transcribe(transcriber, change(samples, folder), folder)
+        found["changes"][change_name] = {
+            "words": _wrong_words(first.text, changed.text),
+            "score": _score(changed),
+        }
+        for name, one in delivery.measure(changed).items():
             verdicts.setdefault(name, {before[name]["verdict"]}).add(one["verdict"])
             if one["value"] is not None and before[name]["value"] is not None:
                 values.setdefault(name, [before[name]["value"]]).append(one["value"])
     for name, all_values in values.items():
-        found["figures"][name] = {
+        found["metrics"][name] = {
             "unit": before[name]["unit"],
             "first": all_values[0],
-            "least": min(all_values),
-            "most": max(all_values),
+            "minimum": min(all_values),
+            "maximum": max(all_values),
             "verdicts": len(verdicts[name]),
         }
     return found
 
 
-async def _heard(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> Transcript:
+async def _transcribe(transcriber: LocalTranscriber, samples: Samples, folder: Path) -> Transcript:
     limited = np.clip(samples, -1, 1)
-    return await transcriber.transcribe(write(folder / "heard.wav", limited, "wav", "pcm_s16le"))
+    return await transcriber.transcribe(
+        write_recording(folder / "transcript.wav", limited, "wav", "pcm_s16le")
+    )
 
 
-def _score(heard: Transcript) -> int | None:
+def _score(transcript: Transcript) -> int | None:
     answer = Answer(
-        "Practice", QUESTION, heard.text, heard.language, heard.duration_seconds, heard.words,
-        heard.silences, heard.sound,
+        "Practice", QUESTION, transcript.text, transcript.language, transcript.duration_seconds,
+        transcript.words, transcript.silences, transcript.acoustic_features,
     )  # fmt: skip
-    return LocalJudge().judge(answer).overall_score
+    return LocalScorer().score_answer(answer).overall_score
 
 
-def _wrong(known: str, heard: str) -> dict[str, int]:
-    """Return the wrong words of all; `ill-disposed` is two words, a stammer in the text counts."""
-    known, heard = known.replace("-", " "), heard.replace("-", " ")
-    of = len(known.split())
-    return {"count": round(word_error_rate(known, heard) * of), "of": of}
+def _wrong_words(known: str, transcript: str) -> dict[str, int]:
+    """Return the wrong words out of all. `ill-disposed` counts as two words."""
+    known, transcript = known.replace("-", " "), transcript.replace("-", " ")
+    total = len(known.split())
+    return {"count": round(word_error_rate(known, transcript) * total), "total": total}

@@ -1,82 +1,96 @@
-"""The page's tables on hearing and measuring, from the card."""
+"""The tables of the quality report about transcription, delivery metrics and repeatability."""
 
 from collections.abc import Iterator
 from typing import Any
 
 
-def lines(card: dict[str, Any]) -> list[str]:
-    """Return what the card says of speech, of the figures of delivery, and of doing it again."""
-    return [*_word_errors(card), *_metric_errors(card), *_again(card)]
+def lines(report: dict[str, Any]) -> list[str]:
+    """Return the sections about transcription, delivery metrics, repeatability and robustness."""
+    return [
+        *_word_errors(report),
+        *_metric_errors(report),
+        *_repeatability(report),
+        *_robustness(report),
+    ]
 
 
-def _word_errors(card: dict[str, Any]) -> Iterator[str]:
+def _word_errors(report: dict[str, Any]) -> Iterator[str]:
     yield "## Word errors\n"
     yield (
-        "Wrong words of those that were said, by `{speech_model}`, on recordings that are in the"
-        " tree: a human\nreader of five sentences of a novel, and the demo's answer by a synthetic"
-        " voice. No accent, no room, no\nphone's microphone is among them: an indication.\n"
-    ).format(**card)
+        "Wrong words of `{speech_model}` on recordings in the repository: a human reader of five"
+        " sentences of a\nnovel, and the demo's answer by a synthetic voice. There are no accents,"
+        " rooms or phone microphones among\nthem, so this is an indication only.\n"
+    ).format(**report)
     yield "| speaker | wrong | of | share |\n|---|---|---|---|"
-    for speaker, n in card["word_errors"].items():
-        yield f"| {_named(speaker)} | {n['count']} | {n['of']} | {n['count'] / n['of']:.1%} |"
+    for speaker, n in report["word_errors"].items():
+        share = n["count"] / n["total"]
+        yield f"| {_label(speaker)} | {n['count']} | {n['total']} | {share:.1%} |"
     yield ""
 
 
-def _metric_errors(card: dict[str, Any]) -> Iterator[str]:
-    yield "## Errors of the figures of delivery\n"
+def _metric_errors(report: dict[str, Any]) -> Iterator[str]:
+    yield "## Synthetic ground truth\n"
     yield (
-        "The worst error against a truth that was planted: in streams of words, pauses and fillers"
-        " made by\narithmetic (what is left is rounding); in voices of known pitch and pauses,"
-        " louder, softer, resampled and\nin noise; and for syllables, which articulation is made"
-        " of, in sentences whose syllables were counted by\nhand.\n"
+        "Largest error of each delivery metric against a known value: in generated streams of"
+        " words, pauses and\nfillers (the rest is rounding), in synthetic voices with known pitch"
+        " and pauses, also louder, softer, resampled\nand in noise, and for syllables in sentences"
+        " whose syllables were counted by hand.\n"
     )
-    yield "| planted in | figure | worst error | unit | goal | n |\n|---|---|---|---|---|---|"
-    for where, figures in card["metric_errors"].items():
-        for name, one in figures.items():
+    yield "| input | metric | worst error | unit | goal | n |\n|---|---|---|---|---|---|"
+    for where, metrics in report["metric_errors"].items():
+        for name, one in metrics.items():
             goal = "" if one["goal"] is None else f"{one['goal']:g}"
             yield (
-                f"| {_named(where)} | `{name}` | {one['worst']:g} | {one['unit']} | {goal} |"
+                f"| {_label(where)} | `{name}` | {one['worst']:g} | {one['unit']} | {goal} |"
                 f" {one['n']} |"
             )
-    found, false = card["held_vowels_found"], card["held_vowels_false"]
+    found, false = report["filled_pauses_detected"], report["filled_pauses_false"]
     yield (
-        f'\nOf {found["of"]} "uh" and "um" made by arithmetic and spliced into read speech'
-        f" {found['count']} are found by their\nsound; of {false['of']} found"
-        f" {false['count']} are none.\n"
+        f"\nSynthetic filled pauses inserted into read speech: {found['count']} of"
+        f" {found['total']} are detected. Of {false['total']}\ndetections {false['count']} are"
+        " false.\n"
     )
 
 
-def _again(card: dict[str, Any]) -> Iterator[str]:
-    judged = card["judged_again"]
-    yield "## The same answer again\n"
+def _repeatability(report: dict[str, Any]) -> Iterator[str]:
+    result = report["repeatability"]
+    yield "## Repeatability\n"
     yield (
-        f"Judged {judged['times']} times each, {judged['answers']} answers keep their scores within"
-        f" {judged['widest_spread']} points. Heard again after what may\nhappen to a sound on its"
-        " way, a recording's words, score and figures change so far. The score is of the\nwords"
-        " heard; the read sentences are no answer to the question, and have none.\n"
+        f"Scored {result['repetitions']} times each, the scores of {result['answers']} answers"
+        f" differ by at most {result['max_spread']} points.\n"
     )
-    yield "| recording | change | other words | of | score | score at first |"
+
+
+def _robustness(report: dict[str, Any]) -> Iterator[str]:
+    yield "## Robustness to audio changes\n"
+    yield (
+        "A recording is transcribed, scored and measured again after each change that may happen"
+        " on its way to the\nserver. The score is that of the transcript. The read sentences do"
+        " not answer the question and have no score.\n"
+    )
+    yield "| recording | change | different words | of | score | original score |"
     yield "|---|---|---|---|---|---|"
-    for recording, found in card["measured_again"].items():
-        for way, one in found["changes"].items():
+    for recording, found in report["audio_robustness"].items():
+        for change, one in found["changes"].items():
+            words = one["words"]
             yield (
-                f"| {_named(recording)} | {way} | {one['words']['count']} | {one['words']['of']} |"
-                f" {_shown(one['score'])} | {_shown(found['score'])} |"
+                f"| {_label(recording)} | {change} | {words['count']} | {words['total']} |"
+                f" {_score(one['score'])} | {_score(found['score'])} |"
             )
-    yield "\n| recording | figure | at first | least | most | unit | verdicts |"
+    yield "\n| recording | metric | original | minimum | maximum | unit | different verdicts |"
     yield "|---|---|---|---|---|---|---|"
-    for recording, found in card["measured_again"].items():
-        for name, one in found["figures"].items():
+    for recording, found in report["audio_robustness"].items():
+        for name, one in found["metrics"].items():
             yield (
-                f"| {_named(recording)} | `{name}` | {one['first']:g} | {one['least']:g} |"
-                f" {one['most']:g} | {one['unit']} | {one['verdicts']} |"
+                f"| {_label(recording)} | `{name}` | {one['first']:g} | {one['minimum']:g} |"
+                f" {one['maximum']:g} | {one['unit']} | {one['verdicts']} |"
             )
     yield ""
 
 
-def _named(name: str) -> str:
+def _label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _shown(score: int | None) -> str:
+def _score(score: int | None) -> str:
     return "none" if score is None else str(score)

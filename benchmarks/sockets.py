@@ -125,9 +125,9 @@ def relay(_: Path, behind: str) -> Any:
 class Client(asyncio.Protocol):
     """A socket that answers pings and tells when a frame came."""
 
-    def __init__(self, request: bytes, heard: Callable[[bytes, float], None]) -> None:
+    def __init__(self, request: bytes, on_frame: Callable[[bytes, float], None]) -> None:
         self._request = request
-        self._heard = heard
+        self._on_frame = on_frame
         self._buffer = b""
         self._is_open = False
         self.greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -158,7 +158,7 @@ class Client(asyncio.Protocol):
             elif kind == 1 and not self.greeted.done():
                 self.greeted.set_result(payload)
             elif kind == 1:
-                self._heard(payload, at)
+                self._on_frame(payload, at)
 
     def _frame(self) -> tuple[int, bytes] | None:
         if len(self._buffer) < 2:
@@ -179,7 +179,7 @@ async def hold(port: int, count: int, tokens: list[str]) -> list[tuple[bytes, fl
     """Open `count` sockets, say "open", hold them until stdin ends; return what came, and when."""
     came: list[tuple[bytes, float]] = []
 
-    def heard(payload: bytes, at: float) -> None:
+    def on_frame(payload: bytes, at: float) -> None:
         came.append((payload[:120], at))
 
     loop = asyncio.get_running_loop()
@@ -194,7 +194,7 @@ async def hold(port: int, count: int, tokens: list[str]) -> list[tuple[bytes, fl
         ).encode()
         async with limit:
             _, client = await loop.create_connection(
-                lambda: Client(request, heard), "127.0.0.1", port
+                lambda: Client(request, on_frame), "127.0.0.1", port
             )
             await client.greeted
         return client
@@ -258,7 +258,7 @@ class Processes:
             with suppress(OSError), create_connection(("127.0.0.1", port), 1):
                 return started, port
             time.sleep(0.05)
-        raise SystemExit(f"error: {name} does not listen\n{self.said()}")
+        raise SystemExit(f"error: {name} does not listen\n{self.log_tail()}")
 
     def clients(
         self, port: int, count: int, tokens: str, seen: str = "unread"
@@ -268,7 +268,7 @@ class Processes:
         holding = self._start("hold", str(port), str(count), *names)
         assert holding.stdin is not None and holding.stdout is not None
         if holding.stdout.readline() != b"open\n":
-            raise SystemExit(f"error: the sockets do not open\n{self.said()}")
+            raise SystemExit(f"error: the sockets do not open\n{self.log_tail()}")
 
         def close() -> None:
             assert holding.stdin is not None
@@ -277,7 +277,7 @@ class Processes:
 
         return close
 
-    def said(self) -> str:
+    def log_tail(self) -> str:
         """Return the end of what the processes logged."""
         return (self._folder / "log").read_text(errors="replace")[-3000:]
 
@@ -424,7 +424,7 @@ async def _is_ready(port: int) -> bool:
 def report(idle: list[Memory], pushed: list[Pushed]) -> str:
     plain = idle[0].each
     lines = [
-        "# Sockets of the gateway",
+        "# WebSocket benchmark",
         "",
         "Made by `make bench-ws`. One process each for the gateway, RabbitMQ, the publisher and the"
         " clients, on two shared cores; only what one run says belongs together.",

@@ -35,17 +35,25 @@ class Rule:
 
     phrase: tuple[str, ...]
     instead: str
-    kinds: frozenset[str]
+    kinds: frozenset[str] = frozenset(("name", "sentence"))
+    paths: tuple[str, ...] = ("",)
+    """Prefixes of the paths in which the word is retired. The empty prefix matches all."""
+
+    def applies_to(self, text: "Text") -> bool:
+        """Return True if the word is retired in texts of this kind and path."""
+        return text.kind in self.kinds and text.path.startswith(self.paths)
 
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """A use of a retired word that is right. `path` and `text` are exact; empty matches all."""
+    """A use of a retired word that is right, inside the longer phrase `within`."""
 
     phrase: tuple[str, ...]
-    path: str
-    text: str
     reason: str
+    path: str = ""
+    """Prefix of the path. Empty matches all."""
+    within: tuple[str, ...] = ()
+    """Words of the text that contain the retired word. Empty matches all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ def parse_rules(document: Mapping[str, Any]) -> list[Rule]:
             tuple(form.split()),
             entry["instead"],
             frozenset(entry.get("kinds", ("name", "sentence"))),
+            tuple(entry.get("paths", ("",))),
         )
         for entry in document.get("retired", ())
         for form in entry["words"]
@@ -96,9 +105,9 @@ def parse_exemptions(document: Mapping[str, Any]) -> list[Exemption]:
     return [
         Exemption(
             tuple(entry["word"].split()),
-            entry.get("path", ""),
-            entry.get("text", ""),
             entry["reason"],
+            entry.get("path", ""),
+            tuple(split_words(entry.get("within", ""))),
         )
         for entry in document.get("exception", ())
     ]
@@ -140,16 +149,21 @@ def find_words(texts: Iterator[Text], rules: Sequence[Rule]) -> Iterator[Finding
         for position, word in enumerate(words):
             for rule in first_words.get(word, ()):
                 end = position + len(rule.phrase)
-                if text.kind in rule.kinds and tuple(words[position:end]) == rule.phrase:
+                if rule.applies_to(text) and tuple(words[position:end]) == rule.phrase:
                     yield Finding(text, rule)
 
 
 def is_exempt(finding: Finding, exemption: Exemption) -> bool:
     """Return True if the exception covers the finding."""
+    words = split_words(finding.where.text)
+    length = len(exemption.within)
     return (
         finding.rule.phrase == exemption.phrase
-        and exemption.path in ("", finding.where.path)
-        and exemption.text in ("", finding.where.text)
+        and finding.where.path.startswith(exemption.path)
+        and any(
+            tuple(words[start : start + length]) == exemption.within
+            for start in range(len(words) - length + 1)
+        )
     )
 
 
@@ -165,7 +179,7 @@ def check(
     ]
     lines += [
         f"words.toml: the exception for {' '.join(exemption.phrase)!r} in "
-        f"{exemption.path or exemption.text!r} matches nothing"
+        f"{exemption.path or ' '.join(exemption.within)!r} matches nothing"
         for exemption in exemptions
         if not any(is_exempt(finding, exemption) for finding in findings)
     ]

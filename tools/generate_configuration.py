@@ -73,6 +73,7 @@ class Setting:
     default: str
     unit: str
     meaning: str
+    deprecated_names: tuple[str, ...] = ()
 
 
 def meanings(settings_class: type[Settings]) -> dict[str, str]:
@@ -103,7 +104,8 @@ def describe(settings_class: type[Settings]) -> list[Setting]:
             name.upper(),
             format_default(field),
             next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), ""),
-            " ".join([texts.get(name, ""), *_deprecated_names(name, field)]).strip(),
+            texts.get(name, ""),
+            _deprecated_names(name, field),
         )
         for name, field in settings_class.model_fields.items()
     ]
@@ -136,19 +138,22 @@ def render(classes: Mapping[str, type[Settings]]) -> str:
         raise SystemExit(f"settings without a string literal below them: {', '.join(undescribed)}")
     rows = [
         f"| `{setting.name}` | {_join(services, len(classes))} | {setting.default} "
-        f"| {setting.unit} | {setting.meaning} |\n"
+        f"| {setting.unit} | {_format_meaning(setting)} |\n"
         for setting, services in sorted(readers.items(), key=lambda item: item[0].name)
     ]
     return _HEAD + "".join(rows)
 
 
-def _deprecated_names(name: str, field: FieldInfo) -> list[str]:
+def _deprecated_names(name: str, field: FieldInfo) -> tuple[str, ...]:
     if not isinstance(field.validation_alias, AliasChoices):
-        return []
-    others = [str(alias) for alias in field.validation_alias.choices]
-    return [
-        f"Deprecated name: `{alias.upper()}`." for alias in others if alias.lower() != name.lower()
-    ]
+        return ()
+    aliases = [str(alias).upper() for alias in field.validation_alias.choices]
+    return tuple(alias for alias in aliases if alias != name.upper())
+
+
+def _format_meaning(setting: Setting) -> str:
+    deprecated = [f"Deprecated name: `{name}`." for name in setting.deprecated_names]
+    return " ".join([setting.meaning, *deprecated]).replace("|", "\\|")
 
 
 def _join(services: list[str], total: int) -> str:

@@ -24,7 +24,13 @@ _SERVICE_ORDER = ("all", "gateway", "auth", "sessions", "media", "ai")
 
 _EXTRA: Mapping[str, tuple[str, str]] = {
     "refused": ("400, 403", "The WebSocket handshake was rejected."),
-    "token_invalid": ("401", "The access token, refresh token or service token is not valid."),
+    "ambiguous_request": ("400", "A header that must appear once is missing or repeated."),
+    "method_not_allowed": ("405", "The path does not support the method. `Allow` lists methods."),
+    "token_invalid": (
+        "400, 401",
+        "401: the access token or service token is not valid. 400: a token from a mail is unknown,"
+        " expired or used.",
+    ),
     "token_missing": ("401", "The request has no access token."),
     "internal": ("500", "An unexpected error. The log has the details under the `request_id`."),
     "not_ready": ("503", "`/health/ready`: a dependency is unavailable; `missing` names it."),
@@ -122,8 +128,8 @@ def find_codes(
                 for key, value in zip(keys, values, strict=True):
                     match key, value:
                         case (
-                            ast.Constant(value=int(status)),
-                            ast.Tuple(elts=[ast.Constant(value=str(code)), sentence]),
+                            ast.Constant(value=str(code)),
+                            ast.Tuple(elts=[ast.Constant(value=int(status)), sentence]),
                         ):
                             yield ErrorCode(code, str(status), True, _sentence(sentence), service)
             case _:
@@ -161,7 +167,9 @@ def _from_class(
     service: str, node: ast.ClassDef, error_class: type[errors.CoachError]
 ) -> Iterator[ErrorCode]:
     status = http_status_of_class(error_class)
-    if status is not None and "code" in error_class.__dict__:
+    if error_class.code in _EXTRA:
+        yield ErrorCode(error_class.code, *_extra(error_class.code), service)
+    elif status is not None and "code" in error_class.__dict__:
         meaning = (ast.get_docstring(node) or "").partition("\n\n")[0].replace("\n", " ")
         yield ErrorCode(error_class.code, str(status), False, meaning, service)
 

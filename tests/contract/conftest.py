@@ -1,4 +1,4 @@
-"""Each contract test runs over both transports."""
+"""Fixtures: each contract test runs with both transports."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

@@ -1,4 +1,4 @@
-"""A small service that dies where COACH_CRASH_AT says: one event from an outbox to a counter.
+"""A small service with an outbox and a counter. COACH_CRASH_AT selects where it is killed.
 
 `crash_process.py BROKER DATABASE [emit]`: BROKER and DATABASE are URLs. With `emit` it commits one
 event first. It ends by itself, status 0, once the event was applied and nothing is left to do.

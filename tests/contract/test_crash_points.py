@@ -1,4 +1,4 @@
-"""Killed between any two steps, nothing is lost and nothing is applied twice."""
+"""A process that is killed at any step loses no event and applies none twice."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ POINTS = (
 
 @dataclass
 class CrashTestProcess:
-    """The small service, with a broker and a database that outlive it."""
+    """The small service, with a broker and a database that outlive its process."""
 
     broker_url: str
     database_url: str
@@ -50,7 +50,7 @@ class CrashTestProcess:
                 await process.wait()
 
     async def applied(self) -> tuple[int, int]:
-        """Return the counter, and how many outbox rows are left."""
+        """Return the counter and the number of outbox rows."""
         from crash_process import APPLIED, OUTBOX
 
         database = Database(self.database_url, source="test")

@@ -1,4 +1,4 @@
-"""What every database means: no lost update, one winner, one application of an event."""
+"""Guarantees of both databases: no lost update, one winner, each event applied once."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What every transport means: at least once, in no order, retried with pauses, never lost."""
+"""Guarantees of both transports: at least once, unordered, retried with backoff, never lost."""
 
 import asyncio
 import time
@@ -51,15 +51,15 @@ def _completed() -> OutboxMessage:
 
 
 class RecordingConsumer:
-    """A consumer that keeps what it is handed, and raises what it is told to."""
+    """A consumer that records messages and raises the given errors."""
 
     def __init__(self, *failures: Exception) -> None:
         self.deliveries: list[MessageContext] = []
         self.times: list[float] = []
         self.failures = list(failures)
 
-    async def __call__(self, event: Event, delivery: MessageContext) -> None:
-        self.deliveries.append(delivery)
+    async def __call__(self, event: Event, message: MessageContext) -> None:
+        self.deliveries.append(message)
         self.times.append(time.monotonic())
         if self.failures:
             raise self.failures.pop(0)
@@ -108,7 +108,7 @@ async def test_event_is_kept_for_a_consumer_that_starts_later(bus: TransportHarn
 async def test_unavailable_is_retried_with_backoff_then_dead_lettered(
     bus: TransportHarness,
 ) -> None:
-    consumer = RecordingConsumer(*[Unavailable("away")] * 9)
+    consumer = RecordingConsumer(*[Unavailable("unavailable")] * 9)
     transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 
     await transport.publish([_completed()])
@@ -118,13 +118,13 @@ async def test_unavailable_is_retried_with_backoff_then_dead_lettered(
 
     await wait_until(is_dead, description="the dead letter")
     assert [one.attempt for one in consumer.deliveries] == [1, 2, 3]
-    pauses = [later - earlier for earlier, later in pairwise(consumer.times)]
-    assert pauses[0] >= DELAYS[0]
-    assert pauses[1] >= DELAYS[1]
+    delays = [later - earlier for earlier, later in pairwise(consumer.times)]
+    assert delays[0] >= DELAYS[0]
+    assert delays[1] >= DELAYS[1]
 
 
 async def test_retry_succeeds_after_transient_failure(bus: TransportHarness) -> None:
-    consumer = RecordingConsumer(Unavailable("away"), RuntimeError("a bug"))
+    consumer = RecordingConsumer(Unavailable("unavailable"), RuntimeError("a bug"))
     transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 
     await transport.publish([_completed()])
@@ -204,7 +204,7 @@ async def test_messages_about_deleted_user_are_deleted_everywhere(bus: Transport
 async def test_slow_consumer_does_not_block_other_event_types(bus: TransportHarness) -> None:
     release = asyncio.Event()
 
-    async def slow(event: Event, delivery: MessageContext) -> None:
+    async def slow(event: Event, message: MessageContext) -> None:
         await release.wait()
 
     quick = RecordingConsumer()
@@ -269,19 +269,19 @@ async def test_batch_publish_confirms_and_delivers_all(bus: TransportHarness) ->
 
 
 async def test_stop_waits_for_running_handlers(bus: TransportHarness) -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
+    started, finished = asyncio.Event(), asyncio.Event()
 
-    async def handle(event: Event, delivery: MessageContext) -> None:
-        begun.set()
+    async def handle(event: Event, message: MessageContext) -> None:
+        started.set()
         await asyncio.sleep(0.3)
-        ended.set()
+        finished.set()
 
     transport = await bus.start_transport(Subscription("ai", SessionCompleted, handle))
     await transport.publish([_completed()])
-    await begun.wait()
+    await started.wait()
     await bus.stop(transport)
 
-    assert ended.is_set()
+    assert finished.is_set()
 
 
 async def test_published_events_survive_broker_restart(bus: TransportHarness) -> None:
@@ -303,7 +303,7 @@ async def test_consumers_reconnect_after_rabbitmq_restart(
     bus: TransportHarness, request: pytest.FixtureRequest
 ) -> None:
     if "in process" in request.node.name:
-        pytest.skip("the in-process broker does not go away on its own")
+        pytest.skip("the in-process broker cannot be unavailable by itself")
     consumer = RecordingConsumer()
     transport = await bus.start_transport(Subscription("ai", SessionCompleted, consumer))
 

@@ -1,4 +1,4 @@
-"""Both transports behind one handle, so that one suite holds them to one meaning."""
+"""Both transports behind one interface, so that one suite tests them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ DELAYS = (0.1, 0.3)
 
 @dataclass
 class TransportHarness:
-    """A broker of the test's own."""
+    """A private broker of a test."""
 
     open_transport: Callable[[], Transport]
     dead_letter_counts: Callable[[], Awaitable[dict[str, int]]]
@@ -27,7 +27,7 @@ class TransportHarness:
     running: list[Transport] = field(default_factory=list)
 
     async def start_transport(self, *subscriptions: Subscription) -> Transport:
-        """Start a transport, and wait until events flow."""
+        """Start a transport and wait until it is connected."""
         transport = self.open_transport()
         self.running.append(transport)
         await transport.start(subscriptions)

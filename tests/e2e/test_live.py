@@ -9,17 +9,17 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from sounds import speech
 
-from coach_ai.adapters.audio import RATE, decode
+from coach_ai.speech.audio import SAMPLE_RATE, decode
 from coach_embedded.api_client import ApiClient, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
+from support.sounds import speech
 
 pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
 RECORDINGS = Path(str(files("coach_embedded") / "recordings"))
 ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").read_text()
-_FRAME_BYTES = RATE // 4 * 2
+_FRAME_BYTES = SAMPLE_RATE // 4 * 2
 """A quarter of a second of 16-bit samples."""
 
 
@@ -28,7 +28,7 @@ def _raw(samples: np.ndarray) -> bytes:
 
 
 async def _start_audio(socket: ClientSocket, **fields: Any) -> dict[str, Any]:
-    await socket.send("audio_start", format="pcm16", sample_rate=RATE, **fields)
+    await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE, **fields)
     return (await socket.wait_for("audio_started", seconds=20)).frame
 
 
@@ -43,7 +43,7 @@ async def test_live_audio_yields_partials_and_same_result_as_upload(client: ApiC
     content = _raw(decode(ANSWER))
     async with client.socket() as socket:
         await socket.send("session_start", question=QUESTION)
-        await socket.send("audio_start", format="pcm16", sample_rate=RATE)
+        await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE)
         await _send_audio(socket, content)
         await socket.wait_for("partial", seconds=60)
         await socket.send("audio_end")
@@ -82,5 +82,5 @@ async def test_live_audio_resumes_after_disconnect_without_loss(client: ApiClien
         stored = (await store.get(playback["url"])).content
 
     # Audio in flight when the connection broke is sent again, so nothing is missing.
-    assert 300_000 - RATE * 2 <= started["received"] <= 300_000
+    assert 300_000 - SAMPLE_RATE * 2 <= started["received"] <= 300_000
     assert stored[44:] == content

@@ -21,6 +21,7 @@ _RELAXED_LIMITS = {
     "BODY_CHUNK_TIMEOUT_SECONDS": "3",
     "MAX_AUDIO_BYTES": str(4 * 2**20),
     "MAX_PENDING_UPLOADS": "40",
+    "MAX_IN_FLIGHT_PER_CLIENT": "1000",
 }
 """Relaxed limits, so that the load of one attack does not affect the next."""
 
@@ -64,10 +65,10 @@ async def alice(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def nobody(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
+async def anonymous(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
     """A client without an account, with an IP address of its own."""
-    async with ApiUser(target) as nobody:
-        yield nobody
+    async with ApiUser(target) as anonymous:
+        yield anonymous
 
 
 @pytest_asyncio.fixture(loop_scope="session", autouse=True)

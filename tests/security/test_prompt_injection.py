@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from attacker import VICTIM_TRANSCRIPT, ApiUser, SystemUnderTest, authenticate_socket, next_frame
-from openai_server import OpenAIServer, judged, streamed
-from openai_server import said as completion
 from stacks import embedded
 from starlette.responses import Response
 
 from coach_common.testing.harness import wait_until
+from support.openai_server import OpenAIServer, completion, scoring_completion, streamed_completion
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -34,8 +33,8 @@ async def _chat(
         "POST", "/ai/chat", json={"message": message, "conversation_id": conversation_id}
     )
     assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
+    response_body: dict[str, Any] = answer.json()
+    return response_body
 
 
 def _runs(text: str, length: int = 8) -> set[str]:
@@ -59,23 +58,23 @@ async def test_a72_chat_stays_in_role_and_does_not_leak_its_prompt(
     alice: ApiUser, lure: str
 ) -> None:
     prompts = "".join(
-        (files("coach_ai") / "prompts" / name).read_text() for name in ("chat.md", "judge.md")
+        (files("coach_ai") / "prompts" / name).read_text() for name in ("chat.md", "score.md")
     )
-    told = await _chat(alice, lure)
+    response_body = await _chat(alice, lure)
 
-    assert "interview coach" in told["reply"]
-    assert not _runs(told["reply"]) & _runs(prompts)
+    assert "interview coach" in response_body["reply"]
+    assert not _runs(response_body["reply"]) & _runs(prompts)
     for strange in ("def ", "blueberr", "flour", "OPENAI", "SECRET_KEY", "Traceback"):
-        assert strange not in told["reply"]
+        assert strange not in response_body["reply"]
 
 
 async def test_a72_chat_stays_in_role_over_many_turns(alice: ApiUser) -> None:
     conversation = None
     for turn in range(20):
-        told = await _chat(alice, f"Pancakes are round, part {turn}: flour?", conversation)
-        conversation = told["conversation_id"]
+        response_body = await _chat(alice, f"Pancakes are round, part {turn}: flour?", conversation)
+        conversation = response_body["conversation_id"]
 
-    assert "interview coach" in told["reply"]
+    assert "interview coach" in response_body["reply"]
 
 
 async def test_a75_message_length_limits(alice: ApiUser) -> None:
@@ -120,7 +119,7 @@ async def test_a77_message_cannot_inject_sse_events(alice: ApiUser) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def model() -> AsyncIterator[OpenAIServer]:
     """A model that says what it is told to say."""
-    async with OpenAIServer.started() as server:
+    async with OpenAIServer.start() as server:
         yield server
 
 
@@ -138,12 +137,12 @@ async def hosted(
         assert hosted.leaked_secrets() == set()
 
 
-async def _judge(person: ApiUser) -> tuple[str, dict[str, Any]]:
+async def _score(person: ApiUser) -> tuple[str, dict[str, Any]]:
     session_id = await person.session()
     spoken = f"{_ANSWER} They call me {person.name}."
     await person.call("POST", f"/sessions/{session_id}/complete", json={"transcript": spoken})
 
-    async def told() -> dict[str, Any] | None:
+    async def response_body() -> dict[str, Any] | None:
         answer = await person.call("GET", f"/sessions/{session_id}/feedback")
         feedback: dict[str, Any] = answer.json()
         is_final = feedback["status"] in ("ready", "failed")
@@ -151,7 +150,7 @@ async def _judge(person: ApiUser) -> tuple[str, dict[str, Any]]:
         return feedback if is_final or has_reason else None
 
     found = await wait_until(
-        told, description="an end or a reason", timeout_seconds=45, interval_seconds=0.2
+        response_body, description="an end or a reason", timeout_seconds=45, interval_seconds=0.2
     )
     return session_id, found
 
@@ -167,14 +166,14 @@ async def test_a73_model_output_is_sanitized(hosted: SystemUnderTest, model: Ope
         "kind": "strength", "dimension": "specificity", "text": _HOSTILE,
         "quote": "it took two days",
     }  # fmt: skip
-    model.answers[:] = [judged(claims=[claim], summary=_HOSTILE)]
+    model.answers[:] = [scoring_completion(claims=[claim], summary=_HOSTILE)]
     async with ApiUser(hosted) as carol:
         await carol.register()
         async with carol.socket() as socket:
             await authenticate_socket(socket, carol)
-            _, feedback = await _judge(carol)
+            _, feedback = await _score(carol)
             pushed = await next_frame(socket, "feedback")
-        model.answers[:] = [streamed(*_HOSTILE)]
+        model.answers[:] = [streamed_completion(*_HOSTILE)]
         reply = (await _chat(carol, "How did my interview go?"))["reply"]
 
     assert feedback["status"] == "ready"
@@ -191,9 +190,11 @@ _LEVELS = {"relevance": 4, "structure": 4, "specificity": 3, "clarity": 5, "tech
 @pytest.mark.parametrize(
     "answer",
     [
-        judged(levels=_LEVELS | {"clarity": 101}), judged(levels=_LEVELS | {"clarity": -1}),
-        judged(levels=_LEVELS | {"clarity": "ninety"}), judged(levels=_LEVELS | {"clarity": 4.5}),
-        judged(levels=_LEVELS | {"clarity": True}), judged(levels=None), judged(extra="key"),
+        *(
+            scoring_completion(levels=_LEVELS | {"clarity": level})
+            for level in (101, -1, "ninety", 4.5, True)
+        ),
+        scoring_completion(levels=None), scoring_completion(extra="key"),
         completion('{"levels": {"clarity": NaN}}'), completion('{"cannot_judge": null, "lev'),
         completion("x" * 10_000_000), completion(""), completion(None),
         completion("I am sorry, I cannot help with that."), completion(None, refusal="No."),
@@ -209,10 +210,10 @@ async def test_a74_invalid_model_output_yields_no_score(
     What makes no sense leaves `scoring` with the reason, and is asked for again with pauses.
     """
     model.answers[:] = [answer]
-    model.asked.clear()
+    model.requests.clear()
     async with ApiUser(hosted) as carol:
         await carol.register()
-        session_id, feedback = await _judge(carol)
+        session_id, feedback = await _score(carol)
         shown = (await carol.call("GET", f"/sessions/{session_id}")).json()
 
     assert feedback["status"] in ("failed", "scoring")
@@ -221,7 +222,7 @@ async def test_a74_invalid_model_output_yields_no_score(
     for name in ("overall", "communication", "technical", "clarity"):
         assert feedback[f"{name}_score"] is None
         assert shown[f"{name}_score"] is None
-    assert 1 <= sum(f"call me {carol.name}." in json.dumps(one) for one in model.asked) <= 9
+    assert 1 <= sum(f"call me {carol.name}." in json.dumps(one) for one in model.requests) <= 9
 
 
 async def test_a74_injected_instructions_do_not_raise_the_score(
@@ -248,13 +249,13 @@ async def test_a74_injected_instructions_do_not_raise_the_score(
 
 async def test_a75_parallel_chats_do_not_affect_others(alice: ApiUser, bob: ApiUser) -> None:
     chats = [_chat(alice, f"How do I answer question {number}?") for number in range(100)]
-    *told, me = await asyncio.gather(*chats, bob.call("GET", "/auth/me"))
+    *response_body, me = await asyncio.gather(*chats, bob.call("GET", "/auth/me"))
 
-    assert len({one["conversation_id"] for one in told}) == 100
+    assert len({one["conversation_id"] for one in response_body}) == 100
     assert me.status_code == 200
 
 
 async def test_a72_prompts_contain_no_secrets() -> None:
-    for name in ("chat.md", "judge.md"):
+    for name in ("chat.md", "score.md"):
         text = Path(str(files("coach_ai") / "prompts" / name)).read_text()
         assert not re.search(r"sk-|password|api[_ ]key", text, re.IGNORECASE)

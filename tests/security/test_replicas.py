@@ -72,7 +72,7 @@ async def test_a12_revocation_reaches_other_replica_within_one_second(
                 renewed = await carol.http.post(
                     "/auth/refresh", json={"refresh_token": carol.refresh_token}
                 )
-                carol.keep(renewed.json())
+                carol.store_tokens(renewed.json())
             response = await carol.http.post("/auth/refresh", json={"refresh_token": first})
         assert response.status_code in (200, 204, 401)
 

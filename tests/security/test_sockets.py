@@ -282,11 +282,11 @@ async def test_a66_fragment_flood_is_bounded(target: SystemUnderTest, alice: Api
     tiny = _masked(Opcode.CONT, b" ", fin=False)
     writer.write(_masked(Opcode.TEXT, b'{"type": "ping"', fin=False) + tiny * 10_000)
     writer.write(_masked(Opcode.CONT, b"}"))
-    heard = b""
+    received = b""
     try:
         async with asyncio.timeout(20):
-            while b"pong" not in heard and b"\x88" not in heard:
-                heard += await reader.read(65_536) or b"\x88"
+            while b"pong" not in received and b"\x88" not in received:
+                received += await reader.read(65_536) or b"\x88"
     finally:
         writer.close()
 

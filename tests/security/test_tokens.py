@@ -185,8 +185,8 @@ async def test_a12_logout_takes_effect_within_one_second(alice: ApiUser) -> None
     await wait_until(is_revoked, description="revocation of the login", timeout_seconds=1.0)
 
 
-async def test_a29_jwks_contains_only_public_keys(nobody: ApiUser) -> None:
-    keys = (await nobody.http.get("/.well-known/jwks.json")).json()["keys"]
+async def test_a29_jwks_contains_only_public_keys(anonymous: ApiUser) -> None:
+    keys = (await anonymous.http.get("/.well-known/jwks.json")).json()["keys"]
 
     assert keys
     for key in keys:

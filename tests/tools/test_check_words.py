@@ -7,7 +7,7 @@ import pytest
 from check_words import Exemption, Rule, Text
 
 RULES = [
-    Rule(("away",), "unavailable", frozenset({"name", "sentence"})),
+    Rule(("away",), "unavailable"),
     Rule(("long", "way"), "slow path", frozenset({"name"})),
 ]
 SOURCE = '''
@@ -83,17 +83,34 @@ def test_rule_applies_to_its_kinds_only() -> None:
     assert [finding.where.kind for finding in check_words.find_words(texts, RULES)] == ["name"]
 
 
-def test_exception_covers_its_path_and_text_only() -> None:
-    here = Exemption(("away",), "a/b.py", "is_away", "why")
-    elsewhere = Exemption(("away",), "a/c.py", "is_away", "why")
+def test_rule_applies_to_its_paths_only() -> None:
+    rule = Rule(("pause",), "backoff", paths=("libs/", "services/gateway/"))
+    texts = [Text(path, 1, "name", "pause") for path in ("libs/a.py", "services/ai/a.py")]
 
-    assert _lines("is_away = 1", here) == []
-    assert len(_lines("was_away = 1", here)) == 2
-    assert len(_lines("is_away = 1", elsewhere)) == 2
+    found = check_words.find_words(iter(texts), [rule])
+
+    assert [finding.where.path for finding in found] == ["libs/a.py"]
+
+
+@pytest.mark.parametrize(
+    ("exemption", "is_covered"),
+    [
+        (Exemption(("away",), "why"), True),
+        (Exemption(("away",), "why", path="a/"), True),
+        (Exemption(("away",), "why", path="a/c.py"), False),
+        (Exemption(("away",), "why", within=("far", "away", "day")), True),
+        (Exemption(("away",), "why", within=("far", "day")), False),
+        (Exemption(("long", "way"), "why"), False),
+    ],
+)
+def test_exception_covers_its_word_path_and_context(exemption: Exemption, is_covered: bool) -> None:
+    lines = _lines("one_far_away_day = 1", exemption)
+
+    assert (lines == []) is is_covered
 
 
 def test_unused_exception_is_reported() -> None:
-    (line,) = _lines("fine = 1", Exemption(("away",), "a/b.py", "", "why"))
+    (line,) = _lines("fine = 1", Exemption(("away",), "why", path="a/b.py"))
 
     assert line == "words.toml: the exception for 'away' in 'a/b.py' matches nothing"
 
@@ -121,13 +138,15 @@ def test_openapi_ids_schema_names_and_descriptions_are_checked() -> None:
 def test_words_file_is_read() -> None:
     document = {
         "retired": [{"words": ["away", "long way"], "instead": "x", "kinds": ["name"]}],
-        "exception": [{"word": "long way", "path": "p", "reason": "r"}],
+        "exception": [{"word": "long way", "within": "a_long way", "path": "p", "reason": "r"}],
     }
 
     assert [rule.phrase for rule in check_words.parse_rules(document)] == [
         ("away",), ("long", "way"),
     ]  # fmt: skip
-    assert check_words.parse_exemptions(document) == [Exemption(("long", "way"), "p", "", "r")]
+    assert check_words.parse_exemptions(document) == [
+        Exemption(("long", "way"), "r", "p", ("a", "long", "way"))
+    ]
 
 
 def test_every_exception_needs_a_reason() -> None:

@@ -1,19 +1,23 @@
 """The embedded object storage over HTTP, as clients and services use it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from coach_common.config import Settings, StorageSettings
 from coach_common.errors import Conflict, NotFound
+from coach_common.http.protocol import HttpOptions
 from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
 from coach_common.testing.fakes import FakeTransport
 from coach_common.testing.harness import wait_until
 from coach_embedded.store import create_store_app
+from coach_embedded.topology import STORE_LIMITS
 
 KEY = "uploads/u/1764000000000_00000000.m4a"
 
@@ -35,10 +39,12 @@ async def _store(directory: Path) -> AsyncIterator[ObjectStore]:
         s3_bucket_name="coach",
         s3_endpoint_url=endpoint,
     )
-    async with running(Service("store", app, Settings(), FakeTransport(), deps=None), listener):
-        store = ObjectStore(settings)
-        yield store
-        await store.close()
+    http = HttpOptions(service="store", limits=STORE_LIMITS)
+    service = Service("store", app, Settings(), FakeTransport(), deps=None, http=http)
+    async with running(service, listener):
+        objects = ObjectStore(settings)
+        yield objects
+        await objects.close()
 
 
 @pytest.fixture
@@ -154,3 +160,52 @@ async def test_objects_survive_restart(tmp_path: Path) -> None:
         await store.delete(KEY)
         with pytest.raises(NotFound):
             await store.head(KEY)
+
+
+async def _put_raw(url: str, *lines: str, body: bytes) -> bytes:
+    """PUT with exact header lines; return the response."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    head = [
+        f"PUT {parts.path}?{parts.query} HTTP/1.1", f"host: {parts.netloc}",
+        "content-type: audio/m4a", *lines,
+    ]  # fmt: skip
+    writer.write("\r\n".join([*head, "", ""]).encode() + body)
+    async with asyncio.timeout(10):
+        response = await reader.read(65_536)
+    writer.close()
+    return response
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "TLS/1.0", "websocket"])
+async def test_put_that_offers_an_upgrade_stores_the_whole_body(
+    store: ObjectStore, upgrade: str
+) -> None:
+    response = await _put_raw(
+        await _presign(store),
+        "content-length: 5",
+        "connection: Upgrade, HTTP2-Settings",
+        f"upgrade: {upgrade}",
+        body=b"hello",
+    )
+
+    assert response.startswith(b"HTTP/1.1 200 ")
+    content, _ = await store.read_prefix(KEY, length=10)
+    assert content == b"hello"
+
+
+async def test_rejected_put_whose_body_is_incomplete_closes_the_connection(
+    store: ObjectStore,
+) -> None:
+    url = (await _presign(store, size=None)).replace("00000000.m4a", "00000001.m4a")
+
+    response = await _put_raw(url, "content-length: 1000000", body=b"x" * 1000)
+
+    assert response.startswith(b"HTTP/1.1 403 ")
+    assert b"connection: close" in response
+
+
+async def test_oversized_headers_are_rejected(store: ObjectStore) -> None:
+    response = await _put_raw(await _presign(store), "x-large: " + "x" * 40_000, body=b"")
+
+    assert response.startswith(b"HTTP/1.1 431 ")

@@ -1,4 +1,4 @@
-"""Counts in memory and in Redis mean the same; without Redis nothing fails."""
+"""Counts in memory and in Redis are equal; without Redis nothing fails."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from coach_common.testing.servers import PrivateRedis
 
 
 class ManualTime:
-    """Seconds that are set."""
+    """A clock in seconds that tests set."""
 
     def __init__(self) -> None:
         self.at = 1_800_000_000.0

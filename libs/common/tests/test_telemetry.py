@@ -1,4 +1,4 @@
-"""What is counted of answered requests."""
+"""Request metrics."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 

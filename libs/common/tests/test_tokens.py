@@ -1,4 +1,4 @@
-"""Where a verifier has its keys from, and what happens to remembered tokens when they go."""
+"""Keys of a token verifier, and cached tokens after a key was removed."""
 
 import asyncio
 from typing import Any
@@ -14,21 +14,21 @@ from coach_common.tokens import AccessTokenVerifier, JwksCache
 
 
 class FakeJwksEndpoint:
-    """A JWKS that changes, and may be away."""
+    """A JWKS that changes and can be unavailable."""
 
     def __init__(self, issuer: TokenIssuer) -> None:
         jwk = RSAAlgorithm.to_jwk(issuer.private_key.public_key(), as_dict=True)
         self.keys = [jwk | {"kid": issuer.kid, "alg": "RS256"}]
         self.is_down = False
         self.fetch_count = 0
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
 
     async def fetch(self) -> Any:
         self.fetch_count += 1
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         if self.is_down:
-            raise Unavailable("away")
+            raise Unavailable("unavailable")
         return {"keys": self.keys}
 
 
@@ -40,16 +40,16 @@ def auth(issuer: TokenIssuer) -> FakeJwksEndpoint:
 def _reader(
     auth: FakeJwksEndpoint,
     *,
-    fresh_seconds: float = 0.0,
-    pause_seconds: float = 0.0,
-    remembered_seconds: float = 0.0,
+    max_age_seconds: float = 0.0,
+    min_refresh_interval_seconds: float = 0.0,
+    cache_seconds: float = 0.0,
 ) -> AccessTokenVerifier:
     keys = JwksCache(
-        auth.fetch, max_age_seconds=fresh_seconds, min_refresh_interval_seconds=pause_seconds
+        auth.fetch,
+        max_age_seconds=max_age_seconds,
+        min_refresh_interval_seconds=min_refresh_interval_seconds,
     )
-    return AccessTokenVerifier(
-        keys, issuer=ISSUER, audience=AUDIENCE, cache_seconds=remembered_seconds
-    )
+    return AccessTokenVerifier(keys, issuer=ISSUER, audience=AUDIENCE, cache_seconds=cache_seconds)
 
 
 async def test_cached_token_is_rejected_after_its_key_is_removed(
@@ -68,7 +68,7 @@ async def test_cached_token_is_rejected_after_its_key_is_removed(
 async def test_verified_token_is_served_from_cache_until_it_expires(
     auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
-    remembering, forgetting = _reader(auth, remembered_seconds=600), _reader(auth)
+    remembering, forgetting = _reader(auth, cache_seconds=600), _reader(auth)
     token = issuer.issue(new_id())
 
     assert remembering.get_cached(token_digest(token)) is None
@@ -101,11 +101,11 @@ async def test_no_keys_raises_unavailable_not_unauthenticated(
 async def test_concurrent_verifications_fetch_jwks_once(
     auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
-    reader = _reader(auth, fresh_seconds=600, pause_seconds=600)
-    auth.may_answer.clear()
+    reader = _reader(auth, max_age_seconds=600, min_refresh_interval_seconds=600)
+    auth.may_respond.clear()
     reading = [asyncio.create_task(reader.verify(issuer.issue(new_id()))) for _ in range(20)]
     await asyncio.sleep(0)
-    auth.may_answer.set()
+    auth.may_respond.set()
     await asyncio.gather(*reading)
 
     assert auth.fetch_count == 1
@@ -114,7 +114,7 @@ async def test_concurrent_verifications_fetch_jwks_once(
 async def test_unknown_kid_refetches_jwks_at_most_once_per_interval(
     auth: FakeJwksEndpoint, issuer: TokenIssuer
 ) -> None:
-    reader = _reader(auth, fresh_seconds=600, pause_seconds=600)
+    reader = _reader(auth, max_age_seconds=600, min_refresh_interval_seconds=600)
     await reader.verify(issuer.issue(new_id()))
     for number in range(5):
         with pytest.raises(Unauthenticated):

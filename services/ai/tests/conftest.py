@@ -10,30 +10,30 @@ from uuid import UUID
 
 import httpx
 import pytest
-from openai_server import OpenAIServer
 
-from coach_ai.adapters.embeddings import Embeddings, default_keep, installed
 from coach_ai.app import build
 from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
 from coach_ai.domain import (
     Answer,
-    Judgement,
+    AudioAnalysis,
+    ChatContext,
+    Feedback,
     Message,
     Progress,
     Silence,
-    SoundTrack,
-    Talk,
     Transcript,
     Word,
 )
-from coach_ai.ports import Tell, nobody
-from coach_ai.spending import Spent
+from coach_ai.embeddings import Embeddings, default_cache_dir, find_installed
+from coach_ai.ports import ProgressCallback, ignore_progress
+from coach_ai.token_usage import TokenUsage
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_common.testing.harness import client_for, migrated_service
+from support.openai_server import OpenAIServer
 
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
 
@@ -42,10 +42,10 @@ TEXT = "Last year I fixed a broken build. I measured every step. It took two day
 def embeddings() -> Embeddings:
     """The real model, from EMBEDDINGS_MODEL_DIR or its package."""
     named = os.environ.get("EMBEDDINGS_MODEL_DIR")
-    folder = Path(named) if named else installed()
+    folder = Path(named) if named else find_installed()
     if folder is None:
         pytest.skip("the package of the sentence embeddings is not installed: make setup")
-    return Embeddings(folder, default_keep())
+    return Embeddings(folder, default_cache_dir())
 
 
 @dataclass
@@ -53,14 +53,16 @@ class ScriptedTranscriber:
     """Hears TEXT, or raises what it is told to."""
 
     failures: list[Exception] = field(default_factory=list)
-    heard: list[bytes] = field(default_factory=list)
-    news: list[SoundTrack | Progress] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
+    progress: list[AudioAnalysis | Progress] = field(default_factory=list)
     """What is told ahead of the words."""
 
-    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
-        self.heard.append(recording.read_bytes())
-        for one in self.news:
-            await tell(one)
+    async def transcribe(
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+    ) -> Transcript:
+        self.received.append(recording.read_bytes())
+        for one in self.progress:
+            await on_progress(one)
         if self.failures:
             raise self.failures.pop(0)
         words = tuple(
@@ -80,33 +82,33 @@ class ScriptedTranscriber:
 
 @dataclass
 class ScriptedCoach:
-    """Judges everything alike, or raises what it is told to."""
+    """A Scorer and a Chat. Scores every answer alike, or raises the scripted failures."""
 
     failures: list[Exception] = field(default_factory=list)
-    most: int = 0
+    max_tokens: int = 0
     """What anything is said to take at most, and `tokens` what it takes; of model `s1`."""
     tokens: int = 0
-    judged: list[Answer] = field(default_factory=list)
-    asked: list[Talk] = field(default_factory=list)
+    scored_answers: list[Answer] = field(default_factory=list)
+    contexts: list[ChatContext] = field(default_factory=list)
     pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
     """What a reply is made of, where it shall not be an echo: words, a wait, a failure."""
     finished: int = 0
 
-    def most_tokens(self, work: Answer | Talk) -> int:
-        return self.most
+    def max_tokens_needed(self, work: Answer | ChatContext) -> int:
+        return self.max_tokens
 
-    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
-        self.judged.append(answer)
-        spent.add("s1", self.tokens, 0)
+    async def score(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        self.scored_answers.append(answer)
+        usage.add("s1", self.tokens, 0)
         if self.failures:
             raise self.failures.pop(0)
-        return Judgement(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
+        return Feedback(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
 
-    async def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
-        self.asked.append(talk)
-        spent.add("s1", self.tokens, 0)
+    async def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:
+        self.contexts.append(context)
+        usage.add("s1", self.tokens, 0)
         try:
-            for piece in self.pieces or ("You said: ", talk.asked):
+            for piece in self.pieces or ("You said: ", context.last_user_message):
                 if isinstance(piece, Exception):
                     raise piece
                 if isinstance(piece, asyncio.Event):
@@ -117,7 +119,7 @@ class ScriptedCoach:
             self.finished += 1
 
     async def summarise(
-        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+        self, summary: str, messages: Sequence[Message], usage: TokenUsage, *, budget: int
     ) -> str:
         if self.failures:
             raise self.failures.pop(0)
@@ -138,7 +140,7 @@ class DiskStore:
 
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         if key in self.missing:
-            raise NotFound("gone")
+            raise NotFound("Recording not found")
         file = directory / f"{new_id()}"
         file.write_bytes(key.encode())
         return file
@@ -169,7 +171,7 @@ def coach() -> ScriptedCoach:
 @pytest.fixture
 async def server() -> AsyncIterator[OpenAIServer]:
     """A small server that speaks OpenAI's API."""
-    async with OpenAIServer.started() as server:
+    async with OpenAIServer.start() as server:
         yield server
 
 
@@ -207,7 +209,8 @@ async def service(
         tokens=issuer.verifier,
         objects=objects,  # type: ignore[arg-type]
         transcriber=transcriber,
-        coach=coach,
+        scorer=coach,
+        chat=coach,
     )
     async with migrated_service(built):
         yield built

@@ -1,9 +1,11 @@
 """A built auth service on an empty, migrated database."""
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
+from coach_auth.mail import Mail
+from coach_auth.use_cases import mails
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, FakeTransport
 from coach_common.testing.harness import client_for, migrated_service
@@ -18,6 +22,36 @@ from coach_common.testing.harness import client_for, migrated_service
 SECRET = "a secret key of more than thirty-two characters"
 SERVICE_TOKEN = "a token between services"
 PASSWORD = "correct horse"
+
+
+class FakeMailer:
+    """A mailer that keeps what it sends, and raises `error` if it is set."""
+
+    prints_tokens = False
+
+    def __init__(self) -> None:
+        self.sent: list[Mail] = []
+        self.error: Exception | None = None
+
+    async def send(self, mail: Mail) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sent.append(mail)
+
+    async def erase(self, user_id: UUID) -> None:
+        self.sent = [mail for mail in self.sent if mail.user_id != user_id]
+
+    def token(self, template: str, recipient: str) -> str:
+        """Return the token in the last mail of a kind to a recipient."""
+        (*_, mail) = (
+            mail for mail in self.sent if mail.template == template and mail.recipient == recipient
+        )
+        return re.findall(r"app:\s+(\S+)", mail.text)[0]
+
+
+@pytest.fixture
+def mailer() -> FakeMailer:
+    return FakeMailer()
 
 
 @pytest.fixture
@@ -35,9 +69,9 @@ def settings(database_url: str) -> AuthSettings:
 
 @pytest.fixture
 async def service(
-    settings: AuthSettings, transport: FakeTransport, clock: FakeClock
+    settings: AuthSettings, transport: FakeTransport, clock: FakeClock, mailer: FakeMailer
 ) -> AsyncIterator[Service]:
-    async with migrated_service(build(settings, transport, clock=clock)) as built:
+    async with migrated_service(build(settings, transport, clock=clock, mailer=mailer)) as built:
         yield built
 
 
@@ -52,9 +86,20 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.fixture
+def deliver_mails(deps: Deps) -> Callable[[], Awaitable[None]]:
+    """Return a function that attempts each mail that is due, as the worker does."""
+
+    async def deliver() -> None:
+        while await mails.deliver_due_mails(deps):
+            pass
+
+    return deliver
+
+
 @dataclass
 class SignedInClient:
-    """Somebody signed in."""
+    """A signed-in user."""
 
     client: httpx.AsyncClient
     token: str

@@ -16,6 +16,7 @@ from coach_ai.config import AiSettings
 from coach_auth.config import AuthSettings
 from coach_common import logs
 from coach_common.config import SettingsError
+from coach_common.http.protocol import HttpLimits, HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import Service, listen, running, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
@@ -27,7 +28,12 @@ from coach_sessions.config import SessionsSettings
 log = logs.get_logger(__name__)
 
 _LOOPBACK = "127.0.0.1"
+_LOOPBACK_IPV6 = "::1"
 _BUCKET = "genai-coach"
+STORE_LIMITS = HttpLimits(
+    max_connections_per_address=1_000, body_timeout_seconds=3_600.0, closes_early_responses=True
+)
+"""A recording of 500 MiB may take an hour on a slow network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                 settings=settings,
                 transport=SqliteTransport(broker),
                 deps=None,
+                http=HttpOptions(service="store", limits=STORE_LIMITS),
             ),
             store_listener,
         ),
@@ -91,6 +98,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                     **shared,
                     database_url=sqlite_url(data_dir, "auth"),
                     secret_key=secrets.secret_key,
+                    mail_dir=data_dir / "mail",
                 ),
                 SqliteTransport(broker),
             ),
@@ -132,13 +140,15 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
         ),
     ]
 
+    public = (gateway_listener, store_listener)
     await broker.open()
     for service, _ in services:
         await upgrade(service)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(broker.close)
         for service, listener in services:
-            await stack.enter_async_context(running(service, listener))
+            more = _listen_on_ipv6_loopback(listener) if listener in public else []
+            await stack.enter_async_context(running(service, listener, *more))
         yield RunningSystem(_url(gateway_listener), _url(store_listener), broker)
 
 
@@ -167,9 +177,23 @@ def _bind_store(settings: EmbeddedSettings, gateway_listener: socket.socket) -> 
         return listener
 
 
+def _listen_on_ipv6_loopback(listener: socket.socket) -> list[socket.socket]:
+    """Listen on ::1 beside 127.0.0.1, because `localhost` is either. Empty without IPv6."""
+    host, port = listener.getsockname()[:2]
+    if host != _LOOPBACK:
+        return []
+    try:
+        return [listen(_LOOPBACK_IPV6, port)]
+    except OSError as error:
+        log.warning("ipv6_loopback.not_listening", port=port, reason=error.strerror)
+        return []
+
+
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{_LOOPBACK if ip_address(host).is_unspecified else host}:{port}"
+    if ip_address(host).is_unspecified:
+        host = _LOOPBACK
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def sqlite_url(data_dir: Path, name: str) -> str:

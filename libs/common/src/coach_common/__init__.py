@@ -1,1 +1,1 @@
-"""What every service stands on. Knows no service."""
+"""The library of all services. It imports none of them."""

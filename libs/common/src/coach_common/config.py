@@ -22,12 +22,12 @@ class SettingsError(SystemExit):
 
 
 _PLACEHOLDER_PATTERN = re.compile(
-    r"change.?(me|it|this)|your.?secret|placeholder|(.)\2*\Z", re.IGNORECASE
+    r"change.?(me|it|this)|your.?secret|placeholder|change.in.production|\A(.)\2*\Z", re.IGNORECASE
 )
 
 
 def _reject_placeholder(value: str) -> str:
-    if _PLACEHOLDER_PATTERN.match(value) or "change-in-production" in value.lower():
+    if _PLACEHOLDER_PATTERN.search(value):
         raise ValueError("is a placeholder; generate a value of your own")
     return value
 
@@ -44,12 +44,18 @@ class Settings(BaseSettings):
     )
 
     environment: str = "production"
+    """`production` forbids debug mode and fault injection, and turns the API documentation off."""
     debug: bool = False
+    """Debug mode. Must be off in production."""
     log_level: str = "INFO"
+    """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     # All interfaces of the container; the embedded profile binds loopback.
     host: str = "0.0.0.0"  # noqa: S104 # nosec B104
+    """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on. 0 chooses a free port."""
     shutdown_seconds: float = Field(default=4.0, gt=0)
+    """Time for running requests to finish at shutdown."""
 
     @field_validator("debug")
     @classmethod
@@ -84,37 +90,52 @@ class DatabaseSettings(Settings):
     """Settings of a service with a database."""
 
     database_url: str
+    """URL of the database: `mysql://user:password@host:port/name` or `sqlite:///path`."""
     database_pool_size: int = Field(default=10, ge=1)
+    """Database connections that stay open."""
     database_pool_overflow: int = Field(default=20, ge=0)
+    """Additional database connections under load."""
 
 
 class TokenSettings(Settings):
     """Settings of a service that verifies access tokens."""
 
     auth_url: str = "http://localhost:8001"
+    """Base URL of the auth service."""
     token_issuer: str = "genai-coach"  # noqa: S105 - a name
+    """Issuer (`iss`) of access tokens."""
     token_audience: str = "genai-coach-api"  # noqa: S105 - a name
+    """Audience (`aud`) of access tokens."""
 
 
 class RabbitMQSettings(Settings):
     """Settings of a service with RabbitMQ."""
 
     rabbitmq_url: str
+    """URL of RabbitMQ: `amqp://user:password@host:port/vhost`."""
     rabbitmq_prefetch: int = Field(default=16, ge=1, le=1000)
+    """Unacknowledged messages per consumer."""
 
 
 class RedisSettings(Settings):
     """Settings of a service that counts. Without `redis_url` each replica counts for itself."""
 
     redis_url: str | None = Field(default=None, pattern=r"^(rediss?://.*)?$")
+    """URL of Redis, which shares counters between replicas."""
 
 
 class StorageSettings(Settings):
     """Settings of a service that uses object storage."""
 
     aws_access_key_id: str
+    """Access key of the object storage."""
     aws_secret_access_key: str
+    """Secret key of the object storage."""
     aws_region: str = "us-east-1"
+    """Region of the bucket."""
     s3_bucket_name: str
+    """Bucket for recordings."""
     s3_endpoint_url: str | None = None
+    """URL of an S3-compatible storage. Default: AWS."""
     s3_public_endpoint_url: str | None = None
+    """Storage URL for clients, used in presigned URLs. Default: S3_ENDPOINT_URL."""

@@ -1,5 +1,6 @@
 """Identifiers: UUIDv7 (RFC 9562), created by the application, sortable by time."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -12,19 +13,28 @@ def new_id() -> UUID:
     return uuid_utils.uuid7()
 
 
-def parse_id(text: str, *, resource: str) -> UUID:
+def parse_id(
+    text: str, *, resource: str = "Resource", not_found: Callable[[], NotFound] | None = None
+) -> UUID:
     """Return the id in `text`.
 
     Only the canonical form is accepted, so that a resource has one URL.
 
+    Args:
+        text: The id as the client sent it.
+        resource: The noun of the error, if there is no `not_found`.
+        not_found: The error class of a missing resource, so that an id that does not parse gets
+            the same error as an unknown one.
+
     Raises:
-        NotFound: If `text` is not such an id, with the code `<resource>_not_found`.
+        NotFound: If `text` is not an id.
     """
-    not_found = NotFound(f"{resource} not found", code=f"{resource.lower()}_not_found")
     try:
         parsed = UUID(text)
     except ValueError:
-        raise not_found from None
-    if str(parsed) != text:
-        raise not_found
+        parsed = None
+    if parsed is None or str(parsed) != text:
+        if not_found is not None:
+            raise not_found()
+        raise NotFound(f"{resource} not found", code=f"{resource.lower()}_not_found")
     return parsed

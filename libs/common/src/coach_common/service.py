@@ -20,6 +20,7 @@ from coach_common.config import Settings
 from coach_common.db import migrate
 from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.errors import Unavailable
+from coach_common.http.protocol import HttpOptions
 from coach_common.messaging.relay import OutboxRelay
 from coach_common.messaging.subscriptions import Subscription, Transport
 
@@ -54,20 +55,27 @@ class Service(Generic[D_co]):
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
     """Called before requests are served. Unavailable is logged and does not stop the start."""
     on_close: Sequence[Callable[[], Awaitable[None]]] = ()
+    http: HttpOptions | None = None
+    """Bounds of client connections, or None for the defaults."""
     server_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Port 0 selects a free port."""
+    """Return a listening socket. Port 0 selects a free port; host `::` listens on IPv4 as well."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=1024)
+    is_dual = host == "::" and socket.has_dualstack_ipv6()
+    listener = socket.create_server(
+        (host, port), family=family, backlog=1024, dualstack_ipv6=is_dual
+    )
     # Accepted sockets inherit it. Without it, the second part of a response waits 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 @asynccontextmanager
-async def running(service: Service[object], listener: socket.socket) -> AsyncIterator[None]:
+async def running(
+    service: Service[object], listener: socket.socket, *more_listeners: socket.socket
+) -> AsyncIterator[None]:
     """Run a migrated service until the block ends.
 
     Shutdown order: no new requests, workers stop, event handlers finish, the relay stops,
@@ -95,7 +103,7 @@ async def running(service: Service[object], listener: socket.socket) -> AsyncIte
                     "service.dependency_unavailable", service=service.name, reason=str(error)
                 )
         await stack.enter_async_context(_background_tasks(service.name, service.workers))
-        await stack.enter_async_context(_http_server(service, listener))
+        await stack.enter_async_context(_http_server(service, [listener, *more_listeners]))
         log.info("service.started", service=service.name, port=listener.getsockname()[1])
         yield
         log.info("service.stopping", service=service.name)
@@ -131,8 +139,12 @@ async def close(service: Service[object]) -> None:
 
 
 @asynccontextmanager
-async def _http_server(service: Service[object], listener: socket.socket) -> AsyncIterator[None]:
+async def _http_server(
+    service: Service[object], listeners: list[socket.socket]
+) -> AsyncIterator[None]:
+    http = service.http or HttpOptions(service=service.name)
     options: dict[str, Any] = {
+        "http": http.create_factory(),
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -144,7 +156,7 @@ async def _http_server(service: Service[object], listener: socket.socket) -> Asy
     }
     config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)
-    task = asyncio.create_task(server.serve([listener]), name=f"{service.name}.http")
+    task = asyncio.create_task(server.serve(listeners), name=f"{service.name}.http")
     try:
         while not server.started:
             if task.done():

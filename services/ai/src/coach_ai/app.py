@@ -4,19 +4,21 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from coach_ai import live, routes, tables, workers
-from coach_ai.adapters import embeddings
-from coach_ai.adapters.fallback_speech import FallbackTranscriber
-from coach_ai.adapters.live_speech import LocalLiveSpeech
-from coach_ai.adapters.local_coach import LocalCoach
-from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.adapters.openai_coach import OpenAICoach
-from coach_ai.adapters.openai_speech import OpenAITranscriber
+from coach_ai import embeddings, routes, tables, workers
+from coach_ai.chat.local_chat import LocalChat
 from coach_ai.config import AiSettings
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
-from coach_ai.ports import Coach, Transcriber
-from coach_ai.use_cases.jobs import Turns
+from coach_ai.openai.chat import OpenAIChat
+from coach_ai.openai.scorer import OpenAIScorer
+from coach_ai.openai.transcriber import OpenAITranscriber
+from coach_ai.ports import Chat, Scorer, Transcriber
+from coach_ai.scoring.local.scorer import LocalScorer
+from coach_ai.speech import live_service
+from coach_ai.speech.fallback_transcriber import FallbackTranscriber
+from coach_ai.speech.live_transcriber import LocalLiveTranscriber
+from coach_ai.speech.local_transcriber import LocalTranscriber
+from coach_ai.use_cases.jobs import FairScheduler
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
@@ -35,40 +37,49 @@ def build(
     tokens: AccessTokenVerifier | None = None,
     objects: ObjectStore | None = None,
     transcriber: Transcriber | None = None,
-    coach: Coach | None = None,
-    live_speech: LocalLiveSpeech | None = None,
+    scorer: Scorer | None = None,
+    chat: Chat | None = None,
+    live_transcriber: LocalLiveTranscriber | None = None,
 ) -> Service[Deps]:
-    """Put the service together; nothing runs yet."""
+    """Assemble the service without starting it. Tests replace parts by keyword."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
-    store = objects or ObjectStore(settings)
-    listener, judge = transcriber or _transcriber(settings), coach or _coach(settings)
+    embedder = _embedder(settings)
     deps = Deps(
         database,
         clock,
-        store,
-        listener,
-        judge,
+        objects or ObjectStore(settings),
+        transcriber or _transcriber(settings),
+        scorer or _scorer(settings, embedder),
+        chat or _chat(settings, embedder),
         Path(tempfile.gettempdir()),
+        provider="openai" if settings.uses_openai else "local",
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
     )
-    checks = {"database": database.check, "broker": transport.check, "store": store.check}
     state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app(
-        "ai", checks=checks | {"speech": listener.check, "coach": judge.check}, state=state
+        "ai",
+        checks={
+            "database": database.check,
+            "broker": transport.check,
+            "store": deps.objects.check,
+            "speech": deps.transcriber.check,
+            "scorer": deps.scorer.check,
+            "coach": deps.chat.check,
+        },
+        state=state,
     )
-    app.state.provider = "openai" if settings.uses_openai else "local"
-    app.include_router(routes.router)
-    speaking = live_speech or LocalLiveSpeech(settings.speech_model_dir)
-    app.state.live = live.Live(
+    live = live_transcriber or LocalLiveTranscriber(settings.speech_model_dir)
+    app.state.live = live_service.LiveRecordingService(
         deps=deps,
-        speech=speaking,
-        tokens=state.tokens,
+        transcriber=live,
+        token_verifier=state.tokens,
         service_token=settings.service_token,
-        folder=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
+        directory=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
     )
-    app.include_router(live.router)
+    app.include_router(routes.router)
+    app.include_router(live_service.router)
     return Service(
         name="ai",
         app=app,
@@ -78,23 +89,30 @@ def build(
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
-        workers=_workers(settings, deps) | {"live": app.state.live.sweep},
+        workers=_workers(settings, deps) | {"abandoned_recordings": app.state.live.store_abandoned},
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(speaking.close, listener.close, judge.close, store.close),
+        on_close=(
+            live.close,
+            deps.transcriber.close,
+            deps.scorer.close,
+            deps.chat.close,
+            deps.objects.close,
+        ),
     )
 
 
 def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
-    turns = Turns()
-    found: dict[str, Worker] = {"warm up": partial(workers.warm_up, deps)}
+    scheduler = FairScheduler()
+    by_name: dict[str, Worker] = {"warm_up": partial(workers.warm_up, deps)}
     for number in range(settings.transcription_workers):
-        found[f"transcribe {number}"] = partial(workers.transcribe, deps, turns)
+        by_name[f"transcription_{number}"] = partial(workers.transcribe_recordings, deps, scheduler)
     for number in range(settings.feedback_workers):
-        found[f"judge {number}"] = partial(workers.judge, deps, turns)
-    return found
+        by_name[f"scoring_{number}"] = partial(workers.score_sessions, deps, scheduler)
+    return by_name
 
 
 def _transcriber(settings: AiSettings) -> Transcriber:
+    """Return the configured transcriber, with its fallback if one is set."""
     local = LocalTranscriber(settings.speech_model_dir, settings.transcription_workers)
 
     def openai() -> Transcriber:
@@ -105,23 +123,38 @@ def _transcriber(settings: AiSettings) -> Transcriber:
             aligner=local,
         )
 
-    first = openai() if settings.uses_openai else local
+    primary = openai() if settings.uses_openai else local
     if settings.speech_fallback is None or settings.uses_openai == (
         settings.speech_fallback == "openai"
     ):
-        return first
-    return FallbackTranscriber(first, local if settings.uses_openai else openai())
+        return primary
+    return FallbackTranscriber(primary, local if settings.uses_openai else openai())
 
 
-def _coach(settings: AiSettings) -> Coach:
+def _embedder(settings: AiSettings) -> embeddings.Embeddings | None:
+    """Return the embeddings that the local scorer and the local chat share, if they are used."""
+    if settings.uses_openai or not settings.local_embeddings:
+        return None
+    model_dir = settings.embeddings_model_dir or embeddings.find_installed()
+    if model_dir is None:
+        return None
+    return embeddings.Embeddings(model_dir, embeddings.default_cache_dir())
+
+
+def _scorer(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Scorer:
     if not settings.uses_openai:
-        folder = settings.embeddings_model_dir or embeddings.installed()
-        if folder is None or not settings.local_embeddings:
-            return LocalCoach()
-        return LocalCoach(embeddings.Embeddings(folder, embeddings.default_keep()))
-    return OpenAICoach(
+        return LocalScorer(embedder)
+    return OpenAIScorer(
         settings.openai_api_key or "",
         settings.openai_base_url,
         settings.openai_chat_model,
-        scorings=settings.openai_scorings,
+        samples=settings.openai_scorings,
+    )
+
+
+def _chat(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Chat:
+    if not settings.uses_openai:
+        return LocalChat(embedder)
+    return OpenAIChat(
+        settings.openai_api_key or "", settings.openai_base_url, settings.openai_chat_model
     )

@@ -9,52 +9,53 @@ from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSetti
 
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
-    """What ai reads."""
+    """Settings of ai, read from the environment."""
 
     ai_provider: Literal["openai", "local"] | None = None
-    """None: openai where a key is set, else local."""
+    """Provider of transcription, feedback and chat. None: OpenAI if a key is set, else local."""
     openai_api_key: str | None = None
     openai_base_url: str | None = None
     openai_transcribe_model: str = "gpt-transcribe"
     openai_chat_model: str = "gpt-5-mini"
     openai_daily_tokens: int = Field(default=200_000, ge=1)
-    """What a person's judgements and chat may take in a day (UTC); then they wait for the next."""
+    """Most tokens per user and UTC day, for feedback and chat together."""
     openai_prices: dict[str, tuple[float, float]] = Field(default={"gpt-5-mini": (0.25, 2.00)})
-    """US dollars for a million tokens in and out, by model; what is not named has no known cost.
+    """US dollars per million input and output tokens, by model. Other models have no known cost.
 
-    gpt-5-mini's: developers.openai.com/api/docs/models/gpt-5-mini, read 25 November 2026."""
+    Source: developers.openai.com/api/docs/models/gpt-5-mini, read on 25 November 2026."""
     openai_scorings: int = Field(default=1, ge=1, le=9)
-    """How often an answer is scored; the scoring in the middle counts, and the spread is told."""
+    """How many times an answer is scored. The median counts, and the feedback states the range."""
     chat_history_tokens: int = Field(default=4000, ge=200)
-    """How much of a conversation a coach is given word for word; what is older is summarised."""
+    """Tokens of a conversation that the coach receives verbatim. Older messages are summarised."""
     speech_fallback: Literal["openai", "local"] | None = None
-    """Who transcribes while the first provider cannot; None: nobody, the recording waits."""
+    """Provider that transcribes while the first one is unavailable. None: recordings wait."""
     speech_model_dir: Path | None = None
+    """Directory of the Whisper model. None: the installed model."""
     local_embeddings: bool = True
-    """Whether the local coach uses sentence embeddings where their package is installed."""
+    """Whether the local scorer and chat use sentence embeddings if their package is installed."""
     embeddings_model_dir: Path | None = None
-    """Where they are; None: in the package."""
+    """Directory of the embedding model. None: the installed package."""
     service_token: str = ""
-    """What the gateway shows for `/internal/live`; without it there is no live audio."""
+    """Token that the gateway presents on `/internal/live`. Empty: live recordings are disabled."""
     live_dir: Path | None = None
-    """Where live recordings are kept while they are spoken; None: among the temporary files."""
+    """Directory of live recordings in progress. None: a directory for temporary files."""
     transcription_workers: int = Field(default=1, ge=0)
     feedback_workers: int = Field(default=2, ge=0)
 
     @field_validator("embeddings_model_dir")
     @classmethod
-    def _with_a_model(cls, folder: Path | None) -> Path | None:
-        if folder is not None and not (folder / "model.safetensors").is_file():
+    def _require_model(cls, directory: Path | None) -> Path | None:
+        if directory is not None and not (directory / "model.safetensors").is_file():
             raise ValueError("has no model.safetensors in it")
-        return folder
+        return directory
 
     @property
     def uses_openai(self) -> bool:
-        """Which provider works."""
+        """Whether OpenAI is the provider."""
         if self.ai_provider is None:
             return bool(self.openai_api_key)
         return self.ai_provider == "openai"
 
 
 class DistributedAiSettings(AiSettings, RabbitMQSettings):
-    """The same, over RabbitMQ."""
+    """Settings of ai in the distributed profile."""

@@ -1,8 +1,8 @@
-"""What ai does when something happens elsewhere."""
+"""The events that ai consumes."""
 
 from coach_ai.deps import Deps
 from coach_ai.domain import CompletedSession, Recording
-from coach_ai.use_cases import facts
+from coach_ai.use_cases import events
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionCompleted,
@@ -14,8 +14,8 @@ from coach_common.events.catalog import (
 from coach_common.messaging.subscriptions import Handlers
 
 
-async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, delivery: MessageContext) -> None:
-    """Queue the recording."""
+async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
+    """Queue the recording for transcription."""
     recording = Recording(
         upload_id=event.upload_id,
         user_id=event.user_id,
@@ -24,18 +24,18 @@ async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, delivery: Mess
         etag=event.etag,
         size_bytes=event.size,
     )
-    await facts.take_recording(deps, recording, delivery)
+    await events.register_recording(deps, recording, message)
 
 
-async def on_upload_linked(deps: Deps, event: UploadLinked, delivery: MessageContext) -> None:
-    """Note the session."""
-    await facts.link_recording(deps, event.upload_id, event.session_id, delivery)
+async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
+    """Store the recording's session."""
+    await events.link_recording(deps, event.upload_id, event.session_id, message)
 
 
 async def on_session_completed(
-    deps: Deps, event: SessionCompleted, delivery: MessageContext
+    deps: Deps, event: SessionCompleted, message: MessageContext
 ) -> None:
-    """Have it judged as soon as its words are known."""
+    """Store the session. It is scored as soon as its transcript is available."""
     session = CompletedSession(
         session_id=event.session_id,
         user_id=event.user_id,
@@ -45,17 +45,17 @@ async def on_session_completed(
         audio_s3_key=event.audio_s3_key,
         client_transcript=event.transcript,
     )
-    await facts.take_session(deps, session, delivery)
+    await events.register_completed_session(deps, session, message)
 
 
-async def on_session_deleted(deps: Deps, event: SessionDeleted, delivery: MessageContext) -> None:
-    """Erase it."""
-    await facts.erase_session(deps, event.session_id, event.user_id, event.keys, delivery)
+async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
+    """Delete the session's data."""
+    await events.erase_session(deps, event.session_id, event.user_id, event.keys, message)
 
 
-async def on_user_deleted(deps: Deps, event: UserDeleted, delivery: MessageContext) -> None:
-    """Erase everything the person had here."""
-    await facts.erase_user(deps, event.user_id, delivery)
+async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
+    """Delete all data of the user."""
+    await events.erase_user(deps, event.user_id, message)
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {

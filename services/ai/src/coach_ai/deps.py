@@ -1,4 +1,4 @@
-"""What a use case of ai may reach."""
+"""The dependencies that use cases of ai may use."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coach_ai.domain import JobKind
-from coach_ai.ports import Coach, Transcriber
-from coach_ai.spending import Price
+from coach_ai.ports import Chat, Scorer, Transcriber
+from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
 from coach_common.storage import ObjectStore
@@ -15,24 +15,27 @@ from coach_common.storage import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database, the clock, the object store, the two providers, and the workers' bells."""
+    """Database, clock, object store, AI providers, and the events that wake the workers."""
 
     db: Database
     clock: Clock
     objects: ObjectStore
     transcriber: Transcriber
-    coach: Coach
-    folder: Path
-    """Where recordings lie while they are transcribed."""
+    scorer: Scorer
+    chat: Chat
+    temp_dir: Path
+    """Directory of recordings that are being transcribed."""
+    provider: str
+    """Name of the provider of feedback and chat: `local` or `openai`."""
     chat_history_tokens: int = 4000
     daily_tokens: int = 200_000
-    """What is asked of a language model for a person may take so much from midnight, UTC, on."""
+    """Most language model tokens per user and UTC day."""
     prices: Mapping[str, Price] = field(default_factory=dict)
-    bells: dict[JobKind, asyncio.Event] = field(
+    job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )
 
-    def ring(self, *kinds: JobKind) -> None:
-        """Wake the workers: there may be something to do."""
+    def notify_workers(self, *kinds: JobKind) -> None:
+        """Wake the workers of these job kinds, or of all kinds if none is given."""
         for kind in kinds or JobKind:
-            self.bells[kind].set()
+            self.job_events[kind].set()

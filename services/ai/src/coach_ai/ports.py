@@ -1,72 +1,104 @@
-"""What the use cases ask of a provider. Two real implementations each: local and openai."""
+"""The interfaces of the AI providers. Each has a local and an OpenAI implementation."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from coach_ai.domain import Answer, Judgement, Message, Progress, SoundTrack, Talk, Transcript
-from coach_ai.spending import Spent
+from coach_ai.domain import (
+    Answer,
+    AudioAnalysis,
+    ChatContext,
+    Feedback,
+    Message,
+    Progress,
+    Transcript,
+)
+from coach_ai.token_usage import TokenUsage
 
-Tell = Callable[[SoundTrack | Progress], Awaitable[None]]
-"""Is told what is known of a recording while its words are still being found."""
+ProgressCallback = Callable[[AudioAnalysis | Progress], Awaitable[None]]
+"""Receives the audio analysis and the progress of a recording that is being transcribed."""
 
 
-async def nobody(news: SoundTrack | Progress) -> None:
-    """A Tell for those who only want the words."""
+async def ignore_progress(update: AudioAnalysis | Progress) -> None:
+    """A progress callback that does nothing."""
 
 
 class Transcriber(Protocol):
-    """Speech to words."""
+    """Speech to text."""
 
-    async def transcribe(self, recording: Path, tell: Tell = nobody) -> Transcript:
-        """Return the words of an audio or video file of up to 30 minutes.
+    async def transcribe(
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+    ) -> Transcript:
+        """Return the transcript of an audio or video file of up to 30 minutes.
 
-        `tell` hears of the sound once it was measured, and of a long recording's progress; where
-        the work is begun again, it hears it again.
-        Raises CannotTranscribe with a sentence for the person where it never will work
-        (no speech found, unreadable), Unavailable where it may work later.
+        `on_progress` is called with the audio analysis, then with the progress of a long recording.
+        A restarted transcription calls it again from the beginning.
+
+        Raises:
+            CannotTranscribe: If it can never succeed (no speech, unreadable). The message is
+                meant for the user.
+            Unavailable: If it may succeed later.
         """
 
     async def warm_up(self) -> None:
-        """Get ready ahead of the first recording."""
+        """Load models before the first recording arrives."""
 
     async def check(self) -> None:
-        """Return where the provider could work now; else raise Unavailable."""
+        """Raise Unavailable if the provider cannot work now."""
 
     async def close(self) -> None:
-        """Give back processes and connections."""
+        """Stop child processes and close connections."""
 
 
-class Coach(Protocol):
-    """Judgement and conversation. What they take is counted in `spent` as it is spent."""
+class Scorer(Protocol):
+    """Scores answers. Adds the tokens it uses to `usage` as they are used."""
 
-    def most_tokens(self, work: Answer | Talk) -> int:
-        """Return how many tokens this may take, tried once; 0 where none are counted."""
+    def max_tokens_needed(self, answer: Answer) -> int:
+        """Return the most tokens one call of `score` can use, or 0 if tokens are not metered."""
 
-    async def judge(self, answer: Answer, spent: Spent) -> Judgement:
-        """Return a judgement whose every claim quotes the answer.
+    async def score(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        """Return the feedback. Every remark quotes the answer.
 
-        Raises CannotJudge where the provider refuses for good, Unavailable where it may work
-        later. Never a number that was not judged.
+        A score that cannot be determined is None, with the reason in `detailed_feedback`.
+
+        Raises:
+            CannotScore: If the provider refuses for good.
+            Unavailable: If it may succeed later.
         """
 
-    def reply(self, talk: Talk, spent: Spent) -> AsyncGenerator[str, None]:
-        """Return the coach's next turn, piece by piece as it is said.
+    async def check(self) -> None:
+        """Raise Unavailable if the provider cannot work now."""
 
-        Raises Unavailable where it may work later, before the first piece or in the middle.
-        Closing the iterator ends the work.
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Chat(Protocol):
+    """The interview coach that users talk to. Adds the tokens it uses to `usage`."""
+
+    def max_tokens_needed(self, context: ChatContext) -> int:
+        """Return the most tokens one reply or summary can use, or 0 if tokens are not metered."""
+
+    def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:
+        """Yield the reply in pieces, as they are generated.
+
+        Closing the generator stops the provider's work.
+
+        Raises:
+            Unavailable: If it may succeed later; before the first piece or after any piece.
         """
 
     async def summarise(
-        self, summary: str, messages: Sequence[Message], spent: Spent, *, budget: int
+        self, summary: str, messages: Sequence[Message], usage: TokenUsage, *, budget: int
     ) -> str:
-        """Return what was said so far in at most `budget` tokens: a summary and what followed it.
+        """Return a summary of `summary` and `messages` of at most `budget` tokens.
 
-        Raises Unavailable where it may work later.
+        Raises:
+            Unavailable: If it may succeed later.
         """
 
     async def check(self) -> None:
-        """Return where the provider could work now; else raise Unavailable."""
+        """Raise Unavailable if the provider cannot work now."""
 
     async def close(self) -> None:
-        """Give back processes and connections."""
+        """Close connections."""

@@ -4,16 +4,16 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from coach_ai.domain import Conversation, ConversationPage, MessagePage
+from coach_ai import domain
 from coach_common.http.cursor import encode_cursor
 
-CURSOR = "conversations"
+CONVERSATION_LIST_NAME = "conversations"
 
 
-class ChatMessage(BaseModel):
-    """Something to say to the coach."""
+class ChatRequest(BaseModel):
+    """A message to the coach."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -21,16 +21,16 @@ class ChatMessage(BaseModel):
     conversation_id: Annotated[str, StringConstraints(max_length=64)] | None = None
 
 
-class ChatReply(BaseModel):
-    """What the coach says."""
+class ChatResponse(BaseModel):
+    """The coach's reply."""
 
     reply: str
     conversation_id: str
     provider: str
 
 
-class ConversationListed(BaseModel):
-    """A conversation in the list; the title is how it began."""
+class ConversationSummary(BaseModel):
+    """A conversation in the list. The title is the beginning of its first message."""
 
     id: str
     title: str
@@ -38,79 +38,85 @@ class ConversationListed(BaseModel):
     updated_at: datetime
 
     @classmethod
-    def of(cls, one: Conversation) -> "ConversationListed":
-        """Shape a conversation."""
+    def from_domain(cls, conversation: domain.Conversation) -> "ConversationSummary":
+        """Convert a conversation."""
         return cls(
-            id=str(one.id), title=one.title, created_at=one.created_at, updated_at=one.updated_at
+            id=str(conversation.id),
+            title=conversation.title,
+            created_at=conversation.created_at,
+            updated_at=conversation.updated_at,
         )
 
 
-class ConversationsOut(BaseModel):
-    """A page of conversations, the one used last first."""
+class ConversationPage(BaseModel):
+    """A page of conversations, most recently used first."""
 
-    conversations: list[ConversationListed]
+    conversations: list[ConversationSummary]
     next_cursor: str | None
 
     @classmethod
-    def of(cls, page: ConversationPage, user_id: UUID) -> "ConversationsOut":
-        """Shape a page."""
+    def from_domain(cls, page: domain.ConversationPage, user_id: UUID) -> "ConversationPage":
+        """Convert a page. The cursor is valid for this user only."""
         return cls(
-            conversations=[ConversationListed.of(one) for one in page.conversations],
+            conversations=[ConversationSummary.from_domain(one) for one in page.conversations],
             next_cursor=None
             if page.next_before is None
-            else encode_cursor(page.next_before, user_id, list_name=CURSOR),
+            else encode_cursor(page.next_before, user_id, list_name=CONVERSATION_LIST_NAME),
         )
 
 
-class MessageOut(BaseModel):
-    """One turn."""
+class Message(BaseModel):
+    """One message of a conversation."""
 
     role: Literal["user", "assistant"]
     text: str
     created_at: datetime
 
 
-class ConversationOut(ConversationListed):
-    """A conversation with a page of its messages, oldest first; the cursor leads to older ones."""
+class Conversation(ConversationSummary):
+    """A conversation with a page of its messages, oldest first.
 
-    messages: list[MessageOut]
+    The cursor leads to older messages.
+    """
+
+    messages: list[Message]
     next_cursor: str | None
 
     @classmethod
-    def with_messages(cls, said: MessagePage) -> "ConversationOut":
-        """Shape a conversation and its messages."""
+    def from_page(cls, page: domain.MessagePage) -> "Conversation":
+        """Convert a conversation and its messages."""
         return cls(
-            **ConversationListed.of(said.conversation).model_dump(),
+            **ConversationSummary.from_domain(page.conversation).model_dump(),
             messages=[
-                MessageOut.model_validate(
-                    {"role": one.role, "text": one.text, "created_at": one.said_at}
+                Message.model_validate(
+                    {"role": one.role, "text": one.text, "created_at": one.created_at}
                 )
-                for one in said.messages
+                for one in page.messages
             ],
-            next_cursor=None if said.next_before is None else str(said.next_before),
+            next_cursor=None if page.next_before is None else str(page.next_before),
         )
 
 
-class Count(BaseModel):
-    """How many of how many."""
+class Ratio(BaseModel):
+    """A count out of a total."""
 
     count: int
-    of: int
+    total: int
 
 
-BySplit = dict[str, dict[str, Count]]
+RatiosBySplit = dict[str, dict[str, Ratio]]
 
 
-class JudgedAgain(BaseModel):
-    """How far the scores of one and the same answer lie apart, at most."""
+class RepeatabilityResult(BaseModel):
+    """Largest difference between the scores of the same answer."""
 
     answers: int
-    times: int
-    widest_spread: int
+    repetitions: int
+    max_spread: int
 
 
 class MetricError(BaseModel):
-    """The worst error of a figure against a truth that was planted."""
+    """Largest error of a metric against a known value."""
 
     unit: str
     worst: float
@@ -118,61 +124,62 @@ class MetricError(BaseModel):
     goal: float | None
 
 
-class HeardAgain(BaseModel):
-    """What a change of its sound did to an answer: its words that differ, and its score."""
+class TranscriptStability(BaseModel):
+    """Effect of a change of the audio on an answer: words that differ, and the new score."""
 
-    words: Count
+    words: Ratio
     score: int | None
 
 
-class FigureAgain(BaseModel):
-    """A figure over all changes of one sound; `verdicts` is how many different ones it had."""
+class MetricRange(BaseModel):
+    """Range of a metric over all changes of one recording."""
 
     unit: str
     first: float
-    least: float
-    most: float
-    verdicts: int
+    minimum: float
+    maximum: float
+    verdicts: int = Field(description="number of different verdicts")
 
 
-class MeasuredAgain(BaseModel):
-    """A recording that was heard, judged and measured again after each change of its sound."""
+class AudioRobustness(BaseModel):
+    """Transcript, score and metrics of one recording after each change of its audio."""
 
     score: int | None
-    changes: dict[str, HeardAgain]
-    figures: dict[str, FigureAgain]
+    changes: dict[str, TranscriptStability]
+    metrics: dict[str, MetricRange]
 
 
-class OrdersThatRaise(BaseModel):
-    """How many orders to the judge raise any score, and how many scores of answers they raise."""
+class InjectionResult(BaseModel):
+    """Prompt injections that raise any score, and scores that they raise."""
 
-    orders: Count
-    answers: Count
+    injections: Ratio
+    answers: Ratio
 
 
-class QualityCard(BaseModel):
-    """What the judge does with graded answers, and how well it hears and measures.
+class QualityReport(BaseModel):
+    """How well this version scores graded answers, transcribes speech and measures delivery.
 
-    `held_out` is only counted, never tuned on.
+    The split `held_out` is counted only and never used for tuning.
     """
 
     provider: str
     model: str
     rubric_version: str
-    prompt_versions: dict[str, str]
-    """A digest each of what a language model is told; the local judge has no prompt."""
+    prompt_versions: dict[str, str] = Field(
+        description="digest of each language model prompt; the local scorer uses none"
+    )
     speech_model: str
     human_agreement: str
-    ordering: BySplit
-    not_scored: BySplit
-    off_topic: BySplit
-    changes: BySplit
-    no_answers_not_scored: Count
-    orders_left_out: dict[str, Count]
-    orders_that_raise: dict[str, OrdersThatRaise]
-    judged_again: JudgedAgain
-    word_errors: dict[str, Count]
-    measured_again: dict[str, MeasuredAgain]
+    ordering: RatiosBySplit
+    not_scored: RatiosBySplit
+    off_topic: RatiosBySplit
+    changes: RatiosBySplit
+    non_answers_rejected: Ratio
+    injections_removed: dict[str, Ratio]
+    injections_that_raise_score: dict[str, InjectionResult]
+    repeatability: RepeatabilityResult
+    word_errors: dict[str, Ratio]
+    audio_robustness: dict[str, AudioRobustness]
     metric_errors: dict[str, dict[str, MetricError]]
-    held_vowels_found: Count
-    held_vowels_false: Count
+    filled_pauses_detected: Ratio
+    filled_pauses_false: Ratio

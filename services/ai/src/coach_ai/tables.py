@@ -34,7 +34,7 @@ RECORDINGS = Table(
     Column("session_id", Id, nullable=True),
     Column("etag", String(128), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    # A whole Transcript as JSON, with its words and silences.
+    # A Transcript as JSON, with its words and silences.
     Column("transcript", LongText, nullable=True),
     Column("has_failed", Boolean, nullable=False),
     UniqueConstraint("key"),
@@ -52,32 +52,33 @@ ANSWERS = Table(
     Column("duration_seconds", Integer, nullable=True),
     Column("audio_s3_key", String(160), nullable=True),
     Column("client_transcript", LongText, nullable=True),
-    # A whole Judgement as JSON; there is one at most, ever.
-    Column("judgement", LongText, nullable=True),
-    Column("judged_at", UtcDateTime, nullable=True),
-    Index("ix_answers_user_id_judged_at", "user_id", "judged_at"),
+    # A Feedback as JSON. It is written once.
+    Column("feedback", LongText, nullable=True),
+    Column("scored_at", UtcDateTime, nullable=True),
+    Index("ix_answers_user_id_scored_at", "user_id", "scored_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
 
-# What each judgement took: a session's deletion leaves it, or deleting would give budget back.
-USAGE = Table(
-    "judge_usage",
+# Tokens and cost of each scored session. Rows outlive their session, so that deleting a session
+# does not restore budget.
+SCORING_USAGE = Table(
+    "scoring_usage",
     METADATA,
     Column("session_id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
-    Column("judged_at", UtcDateTime, nullable=False),
+    Column("scored_at", UtcDateTime, nullable=False),
     Column("tokens", Integer, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("model", String(80), nullable=True),
     Column("prompt_version", String(16), nullable=True),
     Column("tokens_in", Integer, nullable=True),
     Column("tokens_out", Integer, nullable=True),
-    # In millionths of a US dollar; null where the model's price is not known.
+    # In millionths of a US dollar. Null if the model has no configured price.
     Column("cost_microdollars", BigInteger, nullable=True),
-    Index("ix_judge_usage_user_id_judged_at", "user_id", "judged_at"),
+    Index("ix_scoring_usage_user_id_scored_at", "user_id", "scored_at"),
 )
 
-# What a person spent and holds back on the last day on which anything was asked for them.
+# Tokens that a user has spent and reserved on the latest day with a request.
 BUDGETS = Table(
     "budgets",
     METADATA,
@@ -97,7 +98,7 @@ JOBS = Table(
     Column("run_after", UtcDateTime, nullable=False),
     Column("lease_token", Id, nullable=True),
     Column("lease_until", UtcDateTime, nullable=True),
-    # Claims since the last outcome, and tries that a provider turned down.
+    # Claims since the last outcome, and tries that ended because a provider was unavailable.
     Column("claims", Integer, nullable=False),
     Column("tries", Integer, nullable=False),
     Column("reason", LongText, nullable=True),
@@ -114,9 +115,9 @@ CONVERSATIONS = Table(
     Column("title", String(80), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
-    # What older turns came to, and the last message that it stands for.
+    # Summary of the older messages, and the id of the last message it covers.
     Column("summary", LongText, nullable=True),
-    Column("summarised_to", Id, nullable=True),
+    Column("summarised_up_to_id", Id, nullable=True),
     Index("ix_conversations_user_id_updated_at_id", "user_id", "updated_at", "id"),
 )
 

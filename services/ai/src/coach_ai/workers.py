@@ -1,11 +1,11 @@
-"""The workers: each takes a job, does it, takes the next; woken by the commit that queued it."""
+"""The worker loops: claim a job, run it, claim the next."""
 
 import asyncio
 
 from coach_ai.deps import Deps
 from coach_ai.domain import JobKind
 from coach_ai.use_cases import jobs
-from coach_ai.use_cases.feedback import fail_feedback, judge_session
+from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
 from coach_common import logs
 from coach_common.errors import Unavailable
@@ -13,43 +13,52 @@ from coach_common.errors import Unavailable
 log = logs.get_logger(__name__)
 
 _POLL_SECONDS = 1.0
-_COLD_SECONDS = 30.0
+_WARM_UP_RETRY_SECONDS = 30.0
 
 
 async def warm_up(deps: Deps) -> None:
-    """Have the first recording wait for no model to load."""
+    """Load the speech model, so that the first recording does not wait for it."""
     try:
         await deps.transcriber.warm_up()
     except Unavailable as error:
-        log.warning("speech.away", reason=str(error))
-        await asyncio.sleep(_COLD_SECONDS)
+        log.warning("speech.unavailable", reason=str(error))
+        await asyncio.sleep(_WARM_UP_RETRY_SECONDS)
     else:
         await asyncio.Event().wait()
 
 
-async def transcribe(deps: Deps, turns: jobs.Turns) -> None:
-    """Transcribe, one recording at a time."""
-    await _work(deps, turns, JobKind.TRANSCRIPTION, transcribe_recording, fail_transcription)
+async def transcribe_recordings(deps: Deps, scheduler: jobs.FairScheduler) -> None:
+    """Transcribe recordings, one at a time. Runs until cancelled."""
+    await _run_jobs(
+        deps, scheduler, JobKind.TRANSCRIPTION, transcribe_recording, fail_transcription
+    )
 
 
-async def judge(deps: Deps, turns: jobs.Turns) -> None:
-    """Judge, one session at a time."""
-    await _work(deps, turns, JobKind.FEEDBACK, judge_session, fail_feedback)
+async def score_sessions(deps: Deps, scheduler: jobs.FairScheduler) -> None:
+    """Score sessions, one at a time. Runs until cancelled."""
+    await _run_jobs(deps, scheduler, JobKind.FEEDBACK, score_session, fail_feedback)
 
 
-async def _work(deps: Deps, turns: jobs.Turns, kind: JobKind, do: jobs.Do, fail: jobs.Fail) -> None:
-    bell = deps.bells[kind]
+async def _run_jobs(
+    deps: Deps,
+    scheduler: jobs.FairScheduler,
+    kind: JobKind,
+    handle: jobs.JobHandler,
+    handle_failure: jobs.FailureHandler,
+) -> None:
+    """Run jobs of one kind. The commit that queues a job sets the job event."""
+    job_event = deps.job_events[kind]
     while True:
-        bell.clear()
+        job_event.clear()
         try:
-            job = await turns.claim(deps, kind)
+            job = await scheduler.claim(deps, kind)
             if job is not None:
-                await jobs.run(deps, job, do, fail)
+                await jobs.run_job(deps, job, handle, handle_failure)
                 continue
         except Unavailable as error:
-            log.warning("worker.paused", kind=kind, reason=str(error))
+            log.warning("worker.dependency_unavailable", kind=kind, reason=str(error))
         try:
             async with asyncio.timeout(_POLL_SECONDS):
-                await bell.wait()
+                await job_event.wait()
         except TimeoutError:
             pass

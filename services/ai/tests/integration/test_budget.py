@@ -12,12 +12,11 @@ from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Answer
-from coach_ai.spending import Spent
-from coach_ai.store import usage
-from coach_ai.tables import USAGE
+from coach_ai.store import token_budgets
+from coach_ai.tables import BUDGETS, SCORING_USAGE
+from coach_ai.token_usage import TokenUsage
 from coach_ai.use_cases import budget, jobs
-from coach_ai.use_cases.feedback import fail_feedback, judge_session
+from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_common.errors import CoachError, TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackGenerated, SessionCompleted
 from coach_common.http.dependencies import get_app_state
@@ -26,13 +25,13 @@ from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import deliver_event, emitted_events, wait_until
 
-WORK = Answer("T", "Q", "Words.")
+MAX_TOKENS = 30
 
 
 @pytest.fixture
 def deps(deps: Deps, coach: Any) -> Deps:
     """A day of 100 tokens; whatever is asked takes 30 at most, and 12 in the end."""
-    coach.most, coach.tokens = 30, 12
+    coach.max_tokens, coach.tokens = 30, 12
     return replace(deps, daily_tokens=100, prices={"s1": (0.25, 2.0)})
 
 
@@ -43,12 +42,17 @@ def served(service: Service, deps: Deps) -> Service:
     return service
 
 
-async def _counted(deps: Deps, user_id: UUID) -> int:
+async def _budget_tokens(deps: Deps, user_id: UUID) -> int:
     async with deps.db.read_only() as tx:
-        return await usage.tokens_on(tx, user_id, deps.clock().date())
+        row = await tx.fetch_one(
+            select(BUDGETS.c.tokens).where(
+                BUDGETS.c.user_id == user_id, BUDGETS.c.day == deps.clock().date()
+            )
+        )
+    return 0 if row is None else int(row["tokens"])
 
 
-async def _judge(service: Service, deps: Deps, user_id: UUID) -> UUID:
+async def _score_session(service: Service, deps: Deps, user_id: UUID) -> UUID:
     session_id = new_id()
     await deliver_event(
         service,
@@ -57,23 +61,23 @@ async def _judge(service: Service, deps: Deps, user_id: UUID) -> UUID:
             duration_seconds=6, audio_s3_key=None, transcript="Words.",
         ),
     )  # fmt: skip
-    job = await jobs.Turns().claim(deps, jobs.JobKind.FEEDBACK)
+    job = await jobs.FairScheduler().claim(deps, jobs.JobKind.FEEDBACK)
     assert job is not None
-    await jobs.run(deps, job, judge_session, fail_feedback)
+    await jobs.run_job(deps, job, score_session, fail_feedback)
     return session_id
 
 
-async def test_of_many_at_once_only_as_many_pass_as_the_day_has_room_for(
+async def test_parallel_reservations_stay_within_the_daily_budget(
     deps: Deps, user_id: UUID
 ) -> None:
-    everybody_asked = asyncio.Event()
+    all_reserved = asyncio.Event()
     outcomes: list[str] = []
 
     async def ask() -> None:
         try:
-            async with budget.held(deps, user_id, "judge", WORK) as spent:
+            async with budget.reserve_budget(deps, user_id, "score", MAX_TOKENS) as spent:
                 outcomes.append("passed")
-                await everybody_asked.wait()
+                await all_reserved.wait()
                 spent.add("s1", 10, 2)
         except TooManyRequests:
             outcomes.append("refused")
@@ -83,85 +87,83 @@ async def test_of_many_at_once_only_as_many_pass_as_the_day_has_room_for(
             group.create_task(ask())
         while len(outcomes) < 20:
             await asyncio.sleep(0.01)
-        everybody_asked.set()
+        all_reserved.set()
 
     assert sorted(outcomes) == ["passed"] * 3 + ["refused"] * 17
-    assert await _counted(deps, user_id) == 36
+    assert await _budget_tokens(deps, user_id) == 36
 
 
-async def test_what_was_held_and_not_spent_is_given_back(deps: Deps, user_id: UUID) -> None:
+async def test_unused_reservation_is_returned(deps: Deps, user_id: UUID) -> None:
     for _ in range(6):
-        async with budget.held(deps, user_id, "judge", WORK) as spent:
+        async with budget.reserve_budget(deps, user_id, "score", MAX_TOKENS) as spent:
             spent.add("s1", 10, 2)
 
     # 72 are spent: no room for 30 more, though there would be for 12.
     with pytest.raises(TooManyRequests) as refused:
-        async with budget.held(deps, user_id, "judge", WORK):
+        async with budget.reserve_budget(deps, user_id, "score", MAX_TOKENS):
             raise AssertionError("it was let through")
 
-    assert await _counted(deps, user_id) == 72
+    assert await _budget_tokens(deps, user_id) == 72
     assert 0 < refused.value.retry_after_seconds <= 24 * 3600 + 1
-    async with budget.held(deps, new_id(), "judge", WORK):
+    async with budget.reserve_budget(deps, new_id(), "score", MAX_TOKENS):
         pass
 
 
-async def test_what_failed_counts_by_what_it_had_taken(deps: Deps, user_id: UUID) -> None:
+async def test_failed_request_counts_the_tokens_it_used(deps: Deps, user_id: UUID) -> None:
     with pytest.raises(Unavailable):
-        async with budget.held(deps, user_id, "judge", WORK) as spent:
+        async with budget.reserve_budget(deps, user_id, "score", MAX_TOKENS) as spent:
             spent.add("s1", 7, 0)
-            raise Unavailable("Away.")
+            raise Unavailable("Unavailable.")
 
-    assert await _counted(deps, user_id) == 7
+    assert await _budget_tokens(deps, user_id) == 7
 
 
-async def test_whoever_dies_in_the_middle_leaves_counted_what_was_held(
-    deps: Deps, user_id: UUID
-) -> None:
+async def test_crash_keeps_budget_reserved(deps: Deps, user_id: UUID) -> None:
     async with deps.db.transaction() as tx:
         day = deps.clock().date()
-        assert await usage.hold_tokens(tx, user_id, day=day, tokens=30, limit=100)
+        assert await token_budgets.reserve_tokens(tx, user_id, day=day, tokens=30, limit=100)
 
-    assert await _counted(deps, user_id) == 30
+    assert await _budget_tokens(deps, user_id) == 30
 
 
-async def test_at_midnight_the_day_is_whole_again_and_the_old_one_takes_nothing_from_it(
+async def test_midnight_resets_budget_despite_open_reservations(
     deps: Deps, user_id: UUID, clock: FakeClock
 ) -> None:
     yesterday = deps.clock().date()
-    async with budget.held(deps, user_id, "judge", WORK):
+    async with budget.reserve_budget(deps, user_id, "score", MAX_TOKENS):
         clock.advance(24 * 3600)
-        async with budget.held(deps, user_id, "judge", WORK) as spent:
+        async with budget.reserve_budget(deps, user_id, "score", MAX_TOKENS) as spent:
             spent.add("s1", 5, 0)
 
-    assert await _counted(deps, user_id) == 5
+    assert await _budget_tokens(deps, user_id) == 5
     assert deps.clock().date() == yesterday + timedelta(days=1)
 
 
-async def test_more_than_a_whole_day_is_never_asked_for(deps: Deps, user_id: UUID) -> None:
+async def test_reservation_above_daily_budget_is_rejected(deps: Deps, user_id: UUID) -> None:
     with pytest.raises(TooManyRequests):
-        async with budget.held(replace(deps, daily_tokens=29), user_id, "judge", WORK):
+        async with budget.reserve_budget(
+            replace(deps, daily_tokens=29), user_id, "score", MAX_TOKENS
+        ):
             raise AssertionError("it was let through")
 
 
-async def test_each_judgement_keeps_its_tokens_its_seconds_and_its_cost(
+async def test_scoring_stores_tokens_seconds_and_cost(
     served: Service, deps: Deps, user_id: UUID
 ) -> None:
-    session_id = await _judge(served, deps, user_id)
+    session_id = await _score_session(served, deps, user_id)
 
     async with deps.db.read_only() as tx:
-        (row,) = await tx.fetch_all(select(USAGE))
+        (row,) = await tx.fetch_all(select(SCORING_USAGE))
     assert (row["session_id"], row["model"], row["tokens"]) == (session_id, "s1", 12)
     assert (row["tokens_in"], row["tokens_out"], row["cost_microdollars"]) == (12, 0, 3)
     assert row["seconds"] > 0
 
 
-async def test_a_model_without_a_known_price_costs_nobody_knows_what(
-    served: Service, deps: Deps, user_id: UUID
-) -> None:
-    await _judge(served, replace(deps, prices={"s2": (1.0, 1.0)}), user_id)
+async def test_unpriced_model_stores_null_cost(served: Service, deps: Deps, user_id: UUID) -> None:
+    await _score_session(served, replace(deps, prices={"s2": (1.0, 1.0)}), user_id)
 
     async with deps.db.read_only() as tx:
-        (row,) = await tx.fetch_all(select(USAGE))
+        (row,) = await tx.fetch_all(select(SCORING_USAGE))
     assert (row["tokens"], row["cost_microdollars"]) == (12, None)
 
 
@@ -169,30 +171,28 @@ async def test_a_model_without_a_known_price_costs_nobody_knows_what(
     ("tokens", "cost"),
     [((0, 0), 0), ((1, 0), 1), ((4, 0), 1), ((1_000_000, 1_000_000), 2_250_000), ((3, 1), 3)],
 )
-def test_a_cost_is_in_millionths_of_a_dollar_and_rounded_up(
-    tokens: tuple[int, int], cost: int
-) -> None:
-    assert Spent("s1", *tokens).microdollars({"s1": (0.25, 2.0)}) == cost
+def test_cost_is_in_microdollars_rounded_up(tokens: tuple[int, int], cost: int) -> None:
+    assert TokenUsage("s1", *tokens).cost_microdollars({"s1": (0.25, 2.0)}) == cost
 
 
-async def test_chat_and_judgements_spend_the_same_day(
+async def test_chat_and_scoring_share_the_daily_budget(
     served: Service, deps: Deps, user_id: UUID, client: httpx.AsyncClient
 ) -> None:
     labels = {"use": "chat", "direction": "in"}
     before = REGISTRY.get_sample_value("coach_ai_model_tokens_total", labels) or 0.0
-    said = [await client.post("/ai/chat", json={"message": "Hello"}) for _ in range(6)]
+    history = [await client.post("/ai/chat", json={"message": "Hello"}) for _ in range(6)]
     refused = await client.post("/ai/chat", json={"message": "Hello"})
-    await _judge(served, deps, user_id)
+    await _score_session(served, deps, user_id)
 
-    assert [answer.status_code for answer in said] == [200] * 6
+    assert [answer.status_code for answer in history] == [200] * 6
     assert (refused.status_code, refused.json()["code"]) == (429, "budget_spent")
     assert int(refused.headers["retry-after"]) > 0
-    assert await _counted(deps, user_id) == 72
+    assert await _budget_tokens(deps, user_id) == 72
     assert REGISTRY.get_sample_value("coach_ai_model_tokens_total", labels) == before + 72
     assert await emitted_events(served.database, FeedbackGenerated) == []
 
 
-async def test_whoever_leaves_a_reply_has_spent_what_it_took(
+async def test_abandoned_reply_counts_against_the_budget(
     served: Service, deps: Deps, user_id: UUID, coach: Any, issuer: TokenIssuer
 ) -> None:
     coach.pieces = ["Breathe. ", asyncio.Event()]
@@ -205,40 +205,36 @@ async def test_whoever_leaves_a_reply_has_spent_what_it_took(
     ):
         async with client.stream("POST", "/ai/chat", json={"message": "x"}) as answer:
             await anext(answer.aiter_lines())
-            held = await _counted(deps, user_id)
+            held = await _budget_tokens(deps, user_id)
 
         async def is_settled() -> bool:
-            return await _counted(deps, user_id) == 12
+            return await _budget_tokens(deps, user_id) == 12
 
         await wait_until(is_settled, description="the tokens that were given back")
     assert held == 30
 
 
-async def test_a_summary_that_the_day_has_no_room_for_is_made_without_a_model(
+async def test_summary_over_budget_is_extractive(
     served: Service, deps: Deps, user_id: UUID, coach: Any, client: httpx.AsyncClient
 ) -> None:
     # What is replied to was not stored yet; what is summed up was.
-    coach.most_tokens = lambda work: 30 if work.messages[-1].id is None else 101
+    coach.max_tokens_needed = lambda work: 30 if work.messages[-1].id is None else 101
     get_app_state(served.app).deps = replace(deps, chat_history_tokens=200)
     first = (await client.post("/ai/chat", json={"message": "How do I begin?"})).json()
-    said = {"message": "And then? " * 20, "conversation_id": first["conversation_id"]}
+    history = {"message": "And then? " * 20, "conversation_id": first["conversation_id"]}
 
-    answers = [await client.post("/ai/chat", json=said) for _ in range(3)]
+    answers = [await client.post("/ai/chat", json=history) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [200] * 3
-    assert coach.asked[-1].summary.startswith("Asked: And then?")
-    assert await _counted(deps, user_id) == 48
+    assert coach.contexts[-1].summary.startswith("User: And then?")
+    assert await _budget_tokens(deps, user_id) == 48
 
 
-async def test_a_provider_that_counts_nothing_is_never_refused(
-    deps: Deps, user_id: UUID, coach: Any
-) -> None:
-    coach.most = 0
-
+async def test_unmetered_provider_ignores_the_budget(deps: Deps, user_id: UUID) -> None:
     try:
-        async with budget.held(replace(deps, daily_tokens=1), user_id, "judge", WORK):
+        async with budget.reserve_budget(replace(deps, daily_tokens=1), user_id, "score", 0):
             pass
     except CoachError:
         pytest.fail("it was refused")
 
-    assert await _counted(deps, user_id) == 0
+    assert await _budget_tokens(deps, user_id) == 0

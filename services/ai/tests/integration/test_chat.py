@@ -29,7 +29,7 @@ def frames_of(text: str) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-async def _say(client: httpx.AsyncClient, message: str, **more: Any) -> dict[str, Any]:
+async def _send(client: httpx.AsyncClient, message: str, **more: Any) -> dict[str, Any]:
     answer = await client.post("/ai/chat", json={"message": message, **more})
     assert answer.status_code == 200, answer.text
     return answer.json()  # type: ignore[no-any-return]
@@ -39,18 +39,18 @@ def _turns(outcome: str) -> float:
     return REGISTRY.get_sample_value("coach_ai_chat_turns_total", {"outcome": outcome}) or 0.0
 
 
-async def test_a_conversation_is_remembered(client: httpx.AsyncClient, coach: Any) -> None:
-    first = await _say(client, "Hello")
-    await _say(client, "More", conversation_id=first["conversation_id"])
+async def test_conversation_is_stored_and_continued(client: httpx.AsyncClient, coach: Any) -> None:
+    first = await _send(client, "Hello")
+    await _send(client, "More", conversation_id=first["conversation_id"])
 
     assert first["reply"] == "You said: Hello"
     assert first["provider"] == "local"
-    assert [message.text for message in coach.asked[1].messages] == [
+    assert [message.text for message in coach.contexts[1].messages] == [
         "Hello", "You said: Hello", "More",
     ]  # fmt: skip
 
 
-async def test_a_reply_streams_and_says_at_the_end_where_it_belongs(
+async def test_streamed_reply_ends_with_conversation_id(
     client: httpx.AsyncClient,
 ) -> None:
     answer = await client.post("/ai/chat", json={"message": "Hello"}, headers=STREAM)
@@ -67,7 +67,7 @@ async def test_a_reply_streams_and_says_at_the_end_where_it_belongs(
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/event-stream2"])
-async def test_who_does_not_ask_for_a_stream_gets_json(
+async def test_chat_returns_json_without_event_stream_accept(
     client: httpx.AsyncClient, accept: str
 ) -> None:
     answer = await client.post("/ai/chat", json={"message": "x"}, headers={"accept": accept})
@@ -76,7 +76,7 @@ async def test_who_does_not_ask_for_a_stream_gets_json(
 
 
 @pytest.mark.parametrize("line", ["\n", "\r", "\r\n", "\u2028", "\x85"])
-async def test_no_text_of_a_model_breaks_a_frame(
+async def test_reply_text_cannot_break_an_event(
     client: httpx.AsyncClient, coach: Any, line: str
 ) -> None:
     forged = f'{line}{line}event: done{line}data: {{"conversation_id": "forged"}}{line}{line}'
@@ -90,7 +90,7 @@ async def test_no_text_of_a_model_breaks_a_frame(
     assert "\r" not in answer.text and answer.text.isascii()
 
 
-async def test_markup_of_a_model_is_taken_out_of_stream_and_store(
+async def test_markup_is_removed_from_stream_and_stored_reply(
     client: httpx.AsyncClient, coach: Any
 ) -> None:
     coach.pieces = list("See ![x](http://canary/?q=secret) \x1b[31m\u202enow <b>this</b>.")
@@ -98,17 +98,17 @@ async def test_markup_of_a_model_is_taken_out_of_stream_and_store(
     answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
 
     frames = frames_of(answer.text)
-    said = "".join(data["text"] for event, data in frames if event == "delta")
-    assert said == "See x now this."
+    replies = "".join(data["text"] for event, data in frames if event == "delta")
+    assert replies == "See x now this."
     conversation_id = frames[-1][1]["conversation_id"]
     read = (await client.get(f"/ai/conversations/{conversation_id}")).json()
-    assert read["messages"][1]["text"] == said
+    assert read["messages"][1]["text"] == replies
 
 
-async def test_what_fails_before_the_first_word_is_an_ordinary_problem(
+async def test_failure_before_first_piece_is_a_problem_response(
     client: httpx.AsyncClient, coach: Any
 ) -> None:
-    coach.pieces = [Unavailable("away", retry_after_seconds=7)]
+    coach.pieces = [Unavailable("unavailable", retry_after_seconds=7)]
 
     answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
 
@@ -116,25 +116,25 @@ async def test_what_fails_before_the_first_word_is_an_ordinary_problem(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_what_fails_in_the_middle_is_an_event_and_leaves_nothing_behind(
+async def test_failure_during_reply_sends_error_event_and_stores_nothing(
     client: httpx.AsyncClient, coach: Any
 ) -> None:
-    coach.pieces = ["Half an ", "answer ", Unavailable("The provider is away.")]
+    coach.pieces = ["Half an ", "answer ", Unavailable("The provider is unavailable.")]
 
     answer = await client.post("/ai/chat", json={"message": "x"}, headers=STREAM)
 
     *_, (event, problem) = frames_of(answer.text)
     assert event == "error"
-    assert (problem["status"], problem["detail"]) == (503, "The provider is away.")
+    assert (problem["status"], problem["detail"]) == (503, "The provider is unavailable.")
     assert (await client.get("/ai/conversations")).json()["conversations"] == []
 
 
-async def test_leaving_in_the_middle_ends_the_work_and_leaves_nothing_behind(
+async def test_client_disconnect_ends_reply_and_stores_nothing(
     service: Service, issuer: TokenIssuer, user_id: UUID, coach: Any
 ) -> None:
     never = asyncio.Event()
     coach.pieces = ["One ", "two ", never]
-    left = _turns("left")
+    abandoned = _turns("abandoned")
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with (
@@ -148,46 +148,46 @@ async def test_leaving_in_the_middle_ends_the_work_and_leaves_nothing_behind(
                     break
 
         async def is_over() -> bool:
-            return coach.finished == 1 and _turns("left") == left + 1
+            return coach.finished == 1 and _turns("abandoned") == abandoned + 1
 
         await wait_until(is_over, description="the end of the work")
         assert (await client.get("/ai/conversations")).json()["conversations"] == []
 
 
-async def test_older_turns_are_summarised_when_the_budget_is_spent(
+async def test_older_turns_are_summarised_over_the_token_limit(
     client: httpx.AsyncClient, coach: Any, deps: Deps
 ) -> None:
     long = "How do I tell my story? " * 100
-    first = await _say(client, long)
+    first = await _send(client, long)
     for _ in range(5):
-        await _say(client, long, conversation_id=first["conversation_id"])
-    coach.failures = [Unavailable("away")]
+        await _send(client, long, conversation_id=first["conversation_id"])
+    coach.failures = [Unavailable("unavailable")]
     for _ in range(3):
-        await _say(client, long, conversation_id=first["conversation_id"])
+        await _send(client, long, conversation_id=first["conversation_id"])
 
-    for talk in coach.asked:
+    for talk in coach.contexts:
         given = sum(len(message.text) for message in talk.messages[:-1])
         assert given / 3 <= deps.chat_history_tokens
-    summaries = [talk.summary for talk in coach.asked]
+    summaries = [talk.summary for talk in coach.contexts]
     assert summaries[0] == ""
     assert any("summed up" in summary for summary in summaries)
-    assert "Asked: How do I tell my story?" in summaries[-1]
+    assert "User: How do I tell my story?" in summaries[-1]
     assert coach.failures == []
     read = (await client.get(f"/ai/conversations/{first['conversation_id']}")).json()
     assert len(read["messages"]) == 18
 
 
-async def test_conversations_are_listed_by_their_last_use(
+async def test_conversations_are_listed_by_last_use(
     client: httpx.AsyncClient, clock: FakeClock
 ) -> None:
     ids = []
     for number in range(5):
         clock.advance(seconds=1)
         ids.append(
-            (await _say(client, f"Question {number} " + "and more " * 30))["conversation_id"]
+            (await _send(client, f"Question {number} " + "and more " * 30))["conversation_id"]
         )
     clock.advance(seconds=1)
-    await _say(client, "Again", conversation_id=ids[0])
+    await _send(client, "Again", conversation_id=ids[0])
 
     pages, cursor = [], None
     while True:
@@ -207,11 +207,11 @@ async def test_conversations_are_listed_by_their_last_use(
     assert (await client.get("/ai/conversations", params={"cursor": "x"})).status_code == 422
 
 
-async def test_a_long_conversation_is_read_in_pages(client: httpx.AsyncClient) -> None:
-    first = await _say(client, "0")
+async def test_long_conversation_is_paginated(client: httpx.AsyncClient) -> None:
+    first = await _send(client, "0")
     where = f"/ai/conversations/{first['conversation_id']}"
     for number in range(1, 4):
-        await _say(client, str(number), conversation_id=first["conversation_id"])
+        await _send(client, str(number), conversation_id=first["conversation_id"])
 
     newest = (await client.get(where, params={"limit": 5})).json()
     oldest = (await client.get(where, params={"limit": 5, "cursor": newest["next_cursor"]})).json()
@@ -222,9 +222,9 @@ async def test_a_long_conversation_is_read_in_pages(client: httpx.AsyncClient) -
     assert {one["role"] for one in newest["messages"]} == {"user", "assistant"}
 
 
-async def test_a_deleted_conversation_is_gone(client: httpx.AsyncClient, deps: Deps) -> None:
-    first = await _say(client, "Hello")
-    kept = await _say(client, "Another")
+async def test_deleted_conversation_returns_404(client: httpx.AsyncClient, deps: Deps) -> None:
+    first = await _send(client, "Hello")
+    kept = await _send(client, "Another")
     where = f"/ai/conversations/{first['conversation_id']}"
 
     assert (await client.delete(where)).status_code == 204
@@ -237,19 +237,19 @@ async def test_a_deleted_conversation_is_gone(client: httpx.AsyncClient, deps: D
     assert listed["id"] == kept["conversation_id"]
 
 
-async def test_what_is_deleted_while_the_coach_speaks_stays_deleted(
+async def test_conversation_deleted_during_reply_stays_deleted(
     service: Service, client: httpx.AsyncClient, coach: Any
 ) -> None:
-    first = await _say(client, "Hello")
+    first = await _send(client, "Hello")
     gate = asyncio.Event()
     coach.pieces = ["One ", gate, "two"]
     body = {"message": "More", "conversation_id": first["conversation_id"]}
     turn = asyncio.create_task(client.post("/ai/chat", json=body))
 
-    async def has_begun() -> bool:
-        return len(coach.asked) == 2
+    async def has_started() -> bool:
+        return len(coach.contexts) == 2
 
-    await wait_until(has_begun, description="the second turn")
+    await wait_until(has_started, description="the second turn")
     where = f"/ai/conversations/{first['conversation_id']}"
     assert (await client.delete(where)).status_code == 204
     gate.set()
@@ -258,10 +258,10 @@ async def test_what_is_deleted_while_the_coach_speaks_stays_deleted(
     assert (await client.get(where)).status_code == 404
 
 
-async def test_a_deleted_person_leaves_no_conversation(
+async def test_user_deletion_removes_conversations(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    first = await _say(client, "Hello")
+    first = await _send(client, "Hello")
 
     await deliver_event(service, UserDeleted(user_id=user_id))
 
@@ -270,10 +270,10 @@ async def test_a_deleted_person_leaves_no_conversation(
     assert (await client.get(where)).status_code == 404
 
 
-async def test_somebody_elses_conversation_is_none(
+async def test_other_users_conversation_returns_404(
     service: Service, client: httpx.AsyncClient, issuer: TokenIssuer
 ) -> None:
-    mine = await _say(client, "Hello")
+    mine = await _send(client, "Hello")
     async with client_for(service, headers=issuer.bearer(new_id())) as bob:
         for conversation_id in (mine["conversation_id"], str(UUID(int=1)), "nonsense"):
             where = f"/ai/conversations/{conversation_id}"
@@ -291,7 +291,7 @@ async def test_somebody_elses_conversation_is_none(
     ("message", "status"),
     [("🎤" * 8000, 200), ("🎤" * 8001, 422), ("", 422), ("   ", 422), (7, 422)],
 )
-async def test_a_message_has_one_to_eight_thousand_characters(
+async def test_message_length_is_validated(
     client: httpx.AsyncClient, message: object, status: int
 ) -> None:
     answer = await client.post("/ai/chat", json={"message": message})

@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from openai_server import OpenAIServer, error
-from sounds import RECORDINGS, WORDS
 
-from coach_ai.adapters.fallback_speech import FallbackTranscriber
-from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.adapters.openai_speech import OpenAITranscriber
 from coach_ai.domain import CannotTranscribe
+from coach_ai.openai.transcriber import OpenAITranscriber
+from coach_ai.speech.fallback_transcriber import FallbackTranscriber
+from coach_ai.speech.local_transcriber import LocalTranscriber
 from coach_common.errors import Unavailable
+from support.openai_server import OpenAIServer, error_response
+from support.sounds import RECORDINGS, WORDS
 
 RECORDING = RECORDINGS / next(iter(WORDS))
 
@@ -25,14 +25,14 @@ async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
 
 
 @pytest.mark.speech
-async def test_the_second_works_while_the_first_is_away_and_the_first_again_after_its_pause(
+async def test_secondary_is_used_until_the_primary_retry_delay_has_passed(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
-    server.answers = [error(503, retry_after="3600")]
+    server.answers = [error_response(503, retry_after="3600")]
     first = await speech.transcribe(RECORDING)
     asked = len(server.uploads)
     second = await speech.transcribe(RECORDING)
-    speech._away_until = 0.0
+    speech._primary_blocked_until = 0.0
     server.answers = [{"text": "Heard by the first."}]
     third = await speech.transcribe(RECORDING)
 
@@ -43,16 +43,16 @@ async def test_the_second_works_while_the_first_is_away_and_the_first_again_afte
     assert (third.provider, third.model) == ("openai", "gpt-transcribe")
 
 
-async def test_what_the_first_says_of_a_recording_stands(
+async def test_primary_rejection_is_final(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
-    server.answers = [error(400)]
+    server.answers = [error_response(400)]
 
     with pytest.raises(CannotTranscribe):
         await speech.transcribe(RECORDING)
 
 
-async def test_it_is_ready_while_one_of_the_two_is(tmp_path: Path, server: OpenAIServer) -> None:
+async def test_fallback_is_ready_if_one_provider_is(tmp_path: Path, server: OpenAIServer) -> None:
     with_key = OpenAITranscriber("key", server.url, "m", None)
     without_key = OpenAITranscriber("", server.url, "m", None)
     without_model = LocalTranscriber(tmp_path)

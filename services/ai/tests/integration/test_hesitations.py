@@ -5,19 +5,19 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from voices import hesitating, is_on
 
-from coach_ai.adapters.audio import RATE, decode
-from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.delivery.fillers import FILLED_PAUSES, hums_between
-from coach_ai.delivery.words import token_of
+from coach_ai.delivery.fillers import FILLED_PAUSES, held_vowels_between
+from coach_ai.delivery.words import normalise_word
+from coach_ai.speech.audio import SAMPLE_RATE, decode
+from coach_ai.speech.local_transcriber import LocalTranscriber
+from support.voices import overlaps, with_hesitations
 
 pytestmark = pytest.mark.speech
 
 RECORDINGS = sorted((Path(__file__).parents[4] / "tests" / "recordings").glob("*.wav"))
 
 
-async def test_hesitations_are_found_by_their_sound_where_the_recogniser_leaves_them_out(
+async def test_filled_pauses_missing_from_the_transcript_are_detected(
     tmp_path: Path,
 ) -> None:
     rng = np.random.default_rng(11)
@@ -25,15 +25,20 @@ async def test_hesitations_are_found_by_their_sound_where_the_recogniser_leaves_
     planted = found = false = unwritten = 0
     try:
         for recording in RECORDINGS:
-            spliced, spans = hesitating(decode(recording), rng)
-            heard = await transcriber.transcribe(_written(tmp_path / recording.name, spliced))
-            assert heard.sound is not None
-            written = [word for word in heard.words if token_of(word.text) in FILLED_PAUSES]
-            hums = [*hums_between(heard.sound.hums, heard.words), *written]
+            spliced, spans = with_hesitations(decode(recording), rng)
+            transcript = await transcriber.transcribe(_written(tmp_path / recording.name, spliced))
+            assert transcript.acoustic_features is not None
+            written = [
+                word for word in transcript.words if normalise_word(word.text) in FILLED_PAUSES
+            ]
+            vowels = [
+                *held_vowels_between(transcript.acoustic_features.held_vowels, transcript.words),
+                *written,
+            ]
             planted += len(spans)
             unwritten += len(spans) - len(written)
-            found += sum(any(is_on(hum, span) for hum in hums) for span in spans)
-            false += sum(not any(is_on(hum, span) for span in spans) for hum in hums)
+            found += sum(any(overlaps(vowel, span) for vowel in vowels) for span in spans)
+            false += sum(not any(overlaps(vowel, span) for span in spans) for vowel in vowels)
     finally:
         await transcriber.close()
 
@@ -45,11 +50,11 @@ async def test_hesitations_are_found_by_their_sound_where_the_recogniser_leaves_
 
 def _written(file: Path, samples: np.ndarray) -> Path:
     with av.open(str(file), mode="w", format="wav") as container:
-        stream = container.add_stream("pcm_s16le", rate=RATE)
+        stream = container.add_stream("pcm_s16le", rate=SAMPLE_RATE)
         frame = av.AudioFrame.from_ndarray(
             (samples * 32767).astype(np.int16).reshape(1, -1), format="s16", layout="mono"
         )
-        frame.sample_rate = RATE
+        frame.sample_rate = SAMPLE_RATE
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return file

@@ -9,24 +9,23 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from coach_ai.delivery import measure, measure_sound
+from coach_ai.delivery import measure, measure_audio
 from coach_ai.deps import Deps
 from coach_ai.domain import (
-    CannotJudge,
+    AcousticFeatures,
+    AudioAnalysis,
+    CannotScore,
     CannotTranscribe,
     Job,
     JobKind,
     PitchWindow,
     Progress,
     Silence,
-    Sound,
-    SoundTrack,
 )
-from coach_ai.store import usage
 from coach_ai.store.jobs import renew_lease
-from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, USAGE
+from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, SCORING_USAGE
 from coach_ai.use_cases import jobs
-from coach_ai.use_cases.feedback import fail_feedback, judge_session
+from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
 from coach_common.db.migrate import schema_differences
 from coach_common.errors import Unavailable
@@ -51,11 +50,11 @@ from coach_common.testing.harness import deliver_event, emitted_events
 
 WORK = {
     JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
-    JobKind.FEEDBACK: (judge_session, fail_feedback),
+    JobKind.FEEDBACK: (score_session, fail_feedback),
 }
 
 
-class Told:
+class Case:
     """The events about one recording and one session."""
 
     def __init__(self, user_id: UUID) -> None:
@@ -82,19 +81,19 @@ class Told:
         )  # fmt: skip
 
 
-async def _work(deps: Deps, turns: jobs.Turns | None = None) -> int:
+async def _work(deps: Deps, turns: jobs.FairScheduler | None = None) -> int:
     """Do all jobs that may be done now; return how many."""
-    turns = turns or jobs.Turns()
+    turns = turns or jobs.FairScheduler()
     done = 0
     for kind in (*JobKind, *JobKind):
         while (job := await turns.claim(deps, kind)) is not None:
-            await jobs.run(deps, job, *WORK[kind])
+            await jobs.run_job(deps, job, *WORK[kind])
             done += 1
     return done
 
 
 async def _claim(deps: Deps, kind: JobKind = JobKind.TRANSCRIPTION) -> Job:
-    job = await jobs.Turns().claim(deps, kind)
+    job = await jobs.FairScheduler().claim(deps, kind)
     assert job is not None
     return job
 
@@ -111,21 +110,21 @@ async def _later(deps: Deps) -> None:
         )
 
 
-async def test_the_migrations_make_the_tables_the_code_declares(service: Service) -> None:
+async def test_migrations_match_the_declared_tables(service: Service) -> None:
     assert service.database is not None
     assert await schema_differences(service.database, "coach_ai", METADATA) == []
 
 
 @pytest.mark.parametrize("is_linked", [True, False])
-async def test_every_order_ends_in_one_transcript_and_one_feedback(
+async def test_any_event_order_yields_one_transcript_and_one_feedback(
     service: Service, deps: Deps, user_id: UUID, is_linked: bool
 ) -> None:
     for order in itertools.permutations(("confirmed", "completed", "linked", "work")):
-        told = Told(user_id)
+        case = Case(user_id)
         events = {
-            "confirmed": told.confirmed(is_linked=is_linked),
-            "completed": told.completed(),
-            "linked": told.linked(),
+            "confirmed": case.confirmed(is_linked=is_linked),
+            "completed": case.completed(),
+            "linked": case.linked(),
         }
         for name in order:
             if name == "work":
@@ -139,73 +138,73 @@ async def test_every_order_ends_in_one_transcript_and_one_feedback(
         await _work(deps)
 
         transcribed = await emitted_events(service.database, TranscriptionCompleted)
-        judged = await emitted_events(service.database, FeedbackGenerated)
-        assert [one.key for one in transcribed].count(told.key) == 1, order
-        assert [one.session_id for one in judged].count(told.session_id) == 1, order
+        scored = await emitted_events(service.database, FeedbackGenerated)
+        assert [one.key for one in transcribed].count(case.key) == 1, order
+        assert [one.session_id for one in scored].count(case.session_id) == 1, order
 
 
-async def test_a_clients_words_are_judged_where_no_recording_is_named(
+async def test_client_transcript_is_scored_without_a_recording(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    told = Told(user_id)
-    await deliver_event(service, told.completed(key=False, transcript="My own words."))
+    case = Case(user_id)
+    await deliver_event(service, case.completed(key=False, transcript="My own words."))
 
     await _work(deps)
 
-    assert [answer.text for answer in coach.judged] == ["My own words."]
-    assert coach.judged[0].words == ()
+    assert [answer.text for answer in coach.scored_answers] == ["My own words."]
+    assert coach.scored_answers[0].words == ()
 
 
-async def test_what_is_heard_reaches_the_judge_with_its_times(
+async def test_scorer_gets_transcript_with_word_times(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    told = Told(user_id)
-    await deliver_event(service, told.confirmed())
-    await deliver_event(service, told.completed())
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
 
     await _work(deps)
 
-    (answer,) = coach.judged
+    (answer,) = coach.scored_answers
     assert answer.question == "Q?"
     assert (answer.words[1].text, answer.words[1].start) == ("year", 0.4)
     assert answer.silences[0].end == 2.5
 
 
-async def test_delivery_is_told_with_the_words_and_the_judge_finds_the_same(
+async def test_delivery_metrics_are_emitted_with_the_transcript(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    told = Told(user_id)
-    await deliver_event(service, told.confirmed())
-    await deliver_event(service, told.completed())
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
 
     await _work(deps)
 
     (measured,) = await emitted_events(service.database, DeliveryMeasured)
-    assert (measured.key, measured.session_id) == (told.key, told.session_id)
+    assert (measured.key, measured.session_id) == (case.key, case.session_id)
     assert measured.delivery.status == "not_measurable"
-    assert measure(coach.judged[0]) == measured.delivery.model_dump(mode="json")
+    assert measure(coach.scored_answers[0]) == measured.delivery.model_dump(mode="json")
 
 
-SOUND = Sound(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
-TRACK = SoundTrack(61.0, (Silence(10.0, 11.0),), SOUND)
+SOUND = AcousticFeatures(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
+TRACK = AudioAnalysis(61.0, (Silence(10.0, 11.0),), SOUND)
 
 
-async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
+async def test_acoustic_metrics_and_progress_precede_the_transcript(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    transcriber.news = [TRACK, Progress(40.0, 61.0)]
-    transcriber.failures = [Unavailable("Away.")]
-    told = Told(user_id)
-    await deliver_event(service, told.confirmed())
+    transcriber.progress = [TRACK, Progress(40.0, 61.0)]
+    transcriber.failures = [Unavailable("Unavailable.")]
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
 
     await _work(deps)
 
     (early,) = await emitted_events(service.database, DeliveryMeasured)
-    assert (early.key, early.session_id, early.is_complete) == (told.key, told.session_id, False)
-    assert early.delivery.model_dump(mode="json") == measure_sound(TRACK)
+    assert (early.key, early.session_id, early.is_complete) == (case.key, case.session_id, False)
+    assert early.delivery.model_dump(mode="json") == measure_audio(TRACK)
     (progress,) = await emitted_events(service.database, TranscriptionProgressed)
     assert (progress.key, progress.done_seconds, progress.duration_seconds) == (
-        told.key, 40.0, 61.0,
+        case.key, 40.0, 61.0,
     )  # fmt: skip
     assert await emitted_events(service.database, TranscriptionCompleted) == []
 
@@ -216,16 +215,16 @@ async def test_what_the_sound_tells_is_told_before_the_words_and_so_is_progress(
     assert whole.is_complete
 
 
-async def test_a_late_worker_tells_nothing_of_what_it_hears(
+async def test_worker_without_lease_emits_no_progress(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    await deliver_event(service, Told(user_id).confirmed())
+    await deliver_event(service, Case(user_id).confirmed())
     late = await _claim(deps)
     await _later(deps)
     await _work(deps)
-    transcriber.news = [TRACK, Progress(40.0, 61.0)]
+    transcriber.progress = [TRACK, Progress(40.0, 61.0)]
 
-    await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
     assert [
         one.is_complete for one in await emitted_events(service.database, DeliveryMeasured)
@@ -233,47 +232,47 @@ async def test_a_late_worker_tells_nothing_of_what_it_hears(
     assert await emitted_events(service.database, TranscriptionProgressed) == []
 
 
-async def test_a_recording_that_was_heard_before_its_sound_was_measured_is_still_judged(
+async def test_transcript_without_acoustic_features_is_scored(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    told = Told(user_id)
-    await deliver_event(service, told.confirmed())
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
     await _work(deps)
     async with deps.db.transaction() as tx:
         kept = json.loads(await tx.scalar(select(RECORDINGS.c.transcript)))
-        del kept["sound"]
+        del kept["acoustic_features"]
         await tx.execute(update(RECORDINGS).values(transcript=json.dumps(kept)))
-    await deliver_event(service, told.completed())
+    await deliver_event(service, case.completed())
 
     await _work(deps)
 
-    (answer,) = coach.judged
-    assert answer.sound is None
+    (answer,) = coach.scored_answers
+    assert answer.acoustic_features is None
     assert answer.silences[0].end == 2.5
 
 
-async def test_a_provider_that_is_down_is_told_once_and_tried_until_it_is_up(
+async def test_unavailable_provider_is_reported_once_and_retried(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    told = Told(user_id)
-    transcriber.failures = [Unavailable("The AI provider is away.")] * 3
-    await deliver_event(service, told.confirmed())
+    case = Case(user_id)
+    transcriber.failures = [Unavailable("The AI provider is unavailable.")] * 3
+    await deliver_event(service, case.confirmed())
 
     for _ in range(4):
         await _work(deps)
         await _later(deps)
 
     (failed,) = await emitted_events(service.database, TranscriptionFailed)
-    assert (failed.reason, failed.retryable) == ("The AI provider is away.", True)
+    assert (failed.reason, failed.retryable) == ("The AI provider is unavailable.", True)
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
-async def test_pauses_grow_and_end_after_a_day(
+async def test_backoff_grows_and_retries_end_after_a_day(
     service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
 ) -> None:
-    told = Told(user_id)
-    coach.failures = [Unavailable("Away.")] * 3
-    await deliver_event(service, told.completed(key=False, transcript="Words."))
+    case = Case(user_id)
+    coach.failures = [Unavailable("Unavailable.")] * 3
+    await deliver_event(service, case.completed(key=False, transcript="Words."))
     pauses = []
     for hours in (0, 0, 24):
         clock.advance(hours * 3600)
@@ -289,11 +288,11 @@ async def test_pauses_grow_and_end_after_a_day(
     assert await _work(deps) == 0
 
 
-async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
+async def test_spent_budget_is_reported_and_answer_scored_next_day(
     service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
 ) -> None:
-    coach.tokens = coach.most = deps.daily_tokens
-    first, second, anothers = Told(user_id), Told(user_id), Told(new_id())
+    coach.tokens = coach.max_tokens = deps.daily_tokens
+    first, second, anothers = Case(user_id), Case(user_id), Case(new_id())
     await deliver_event(service, first.completed(key=False, transcript="Words."))
     await _work(deps)
     await deliver_event(service, second.completed(key=False, transcript="More words."))
@@ -306,74 +305,76 @@ async def test_a_spent_budget_is_told_and_the_answer_judged_the_next_day(
     await _work(deps)
 
     assert today == [first.session_id, anothers.session_id]
-    (told,) = await emitted_events(service.database, FeedbackFailed)
-    assert (told.session_id, told.retryable) == (second.session_id, True)
-    assert "budget" in told.reason
+    (case,) = await emitted_events(service.database, FeedbackFailed)
+    assert (case.session_id, case.retryable) == (second.session_id, True)
+    assert "budget" in case.reason
     generated = await emitted_events(service.database, FeedbackGenerated)
     assert [one.session_id for one in generated] == [*today, second.session_id]
 
 
-async def test_deleting_a_session_gives_no_budget_back_and_deleting_the_person_leaves_nothing(
+async def test_session_deletion_keeps_budget_and_user_deletion_clears_it(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    coach.tokens = coach.most = 7
-    told = Told(user_id)
-    await deliver_event(service, told.completed(key=False, transcript="Words."))
+    coach.tokens = coach.max_tokens = 7
+    case = Case(user_id)
+    await deliver_event(service, case.completed(key=False, transcript="Words."))
     await _work(deps)
 
-    await deliver_event(service, SessionDeleted(session_id=told.session_id, user_id=user_id))
+    await deliver_event(service, SessionDeleted(session_id=case.session_id, user_id=user_id))
     async with deps.db.read_only() as tx:
-        kept = await usage.tokens_on(tx, user_id, deps.clock().date())
+        row = await tx.fetch_one(select(BUDGETS.c.tokens).where(BUDGETS.c.user_id == user_id))
     await deliver_event(service, UserDeleted(user_id=user_id))
 
-    assert kept == 7
+    assert row is not None and row["tokens"] == 7
     async with deps.db.read_only() as tx:
-        assert await tx.fetch_all(select(USAGE)) == await tx.fetch_all(select(BUDGETS)) == []
+        assert (
+            await tx.fetch_all(select(SCORING_USAGE)) == await tx.fetch_all(select(BUDGETS)) == []
+        )
 
 
-async def test_completing_again_tries_at_once(
+async def test_repeated_completion_retries_at_once(
     service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
-    told = Told(user_id)
-    coach.failures = [Unavailable("Away.")]
-    await deliver_event(service, told.completed(key=False, transcript="Words."))
+    case = Case(user_id)
+    coach.failures = [Unavailable("Unavailable.")]
+    await deliver_event(service, case.completed(key=False, transcript="Words."))
     await _work(deps)
     assert await _work(deps) == 0
 
-    await deliver_event(service, told.completed(key=False, transcript="Words."))
+    await deliver_event(service, case.completed(key=False, transcript="Words."))
 
     assert await _work(deps) == 1
     assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
 
 
 @pytest.mark.parametrize("kind", ["transcription", "feedback"])
-async def test_what_can_never_work_fails_at_once_with_its_reason(
+async def test_permanent_failure_fails_at_once_with_reason(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any, coach: Any, kind: str
 ) -> None:
-    told = Told(user_id)
+    case = Case(user_id)
     transcriber.failures = [CannotTranscribe("No speech.")] if kind == "transcription" else []
-    coach.failures = [CannotJudge("Declined.")]
-    await deliver_event(service, told.confirmed())
-    await deliver_event(service, told.completed())
+    coach.failures = [CannotScore("Declined.")]
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
 
     await _work(deps)
 
     if kind == "transcription":
         (failed,) = await emitted_events(service.database, TranscriptionFailed)
         assert (failed.reason, failed.retryable) == ("No speech.", False)
-        assert coach.judged == []
+        assert coach.scored_answers == []
     else:
         (refused,) = await emitted_events(service.database, FeedbackFailed)
         assert (refused.reason, refused.retryable) == ("Declined.", False)
     assert await emitted_events(service.database, FeedbackGenerated) == []
 
 
-async def test_a_missing_object_fails_with_its_reason(
+async def test_missing_object_fails_with_reason(
     service: Service, deps: Deps, user_id: UUID, objects: Any
 ) -> None:
-    told = Told(user_id)
-    objects.missing.add(told.key)
-    await deliver_event(service, told.confirmed())
+    case = Case(user_id)
+    objects.missing.add(case.key)
+    await deliver_event(service, case.confirmed())
 
     await _work(deps)
 
@@ -381,23 +382,23 @@ async def test_a_missing_object_fails_with_its_reason(
     assert not failed.retryable
 
 
-async def test_a_recording_without_speech_leaves_the_clients_words(
+async def test_client_transcript_is_scored_if_recording_has_no_speech(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any, coach: Any
 ) -> None:
-    told = Told(user_id)
+    case = Case(user_id)
     transcriber.failures = [CannotTranscribe("No speech.")]
-    await deliver_event(service, told.completed(transcript="My own words."))
-    await deliver_event(service, told.confirmed())
+    await deliver_event(service, case.completed(transcript="My own words."))
+    await deliver_event(service, case.confirmed())
 
     await _work(deps)
 
-    assert [answer.text for answer in coach.judged] == ["My own words."]
+    assert [answer.text for answer in coach.scored_answers] == ["My own words."]
 
 
-async def test_a_worker_that_died_is_replaced_after_its_lease(
+async def test_expired_lease_is_claimed_by_another_worker(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
-    await deliver_event(service, Told(user_id).confirmed())
+    await deliver_event(service, Case(user_id).confirmed())
     await _claim(deps)
 
     assert await _work(deps) == 0
@@ -407,25 +408,23 @@ async def test_a_worker_that_died_is_replaced_after_its_lease(
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
-async def test_a_late_workers_result_is_dropped(
-    service: Service, deps: Deps, user_id: UUID
-) -> None:
-    await deliver_event(service, Told(user_id).confirmed())
+async def test_result_of_lost_lease_is_dropped(service: Service, deps: Deps, user_id: UUID) -> None:
+    await deliver_event(service, Case(user_id).confirmed())
     late = await _claim(deps)
     await _later(deps)
     await _work(deps)
 
-    await jobs.run(deps, late, *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
     async with deps.db.transaction() as tx:
         assert not await renew_lease(tx, late)
 
 
-async def test_three_claims_without_an_outcome_are_given_up(
+async def test_job_fails_after_three_claims_without_outcome(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
-    await deliver_event(service, Told(user_id).confirmed())
+    await deliver_event(service, Case(user_id).confirmed())
     for _ in range(3):
         await _claim(deps)
         await _later(deps)
@@ -433,21 +432,21 @@ async def test_three_claims_without_an_outcome_are_given_up(
     await _work(deps)
 
     (failed,) = await emitted_events(service.database, TranscriptionFailed)
-    assert (failed.reason, failed.retryable) == (jobs.GIVEN_UP, False)
+    assert (failed.reason, failed.retryable) == (jobs.GAVE_UP_MESSAGE, False)
 
 
-async def test_a_stop_gives_the_job_back_at_once(
+async def test_shutdown_releases_the_job(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
-    begun, never = asyncio.Event(), asyncio.Event()
+    begin_event, never = asyncio.Event(), asyncio.Event()
 
     async def hang(deps: Deps, job: Job) -> None:
-        begun.set()
+        begin_event.set()
         await never.wait()
 
-    await deliver_event(service, Told(user_id).confirmed())
-    running = asyncio.create_task(jobs.run(deps, await _claim(deps), hang, fail_transcription))
-    await begun.wait()
+    await deliver_event(service, Case(user_id).confirmed())
+    running = asyncio.create_task(jobs.run_job(deps, await _claim(deps), hang, fail_transcription))
+    await begin_event.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
@@ -457,74 +456,74 @@ async def test_a_stop_gives_the_job_back_at_once(
 
 async def test_twenty_workers_claim_each_job_once(service: Service, deps: Deps) -> None:
     for _ in range(5):
-        await deliver_event(service, Told(new_id()).confirmed())
+        await deliver_event(service, Case(new_id()).confirmed())
 
     claimed = await asyncio.gather(
-        *(jobs.Turns().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
+        *(jobs.FairScheduler().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
     )
 
     ids = [job.id for job in claimed if job is not None]
     assert len(ids) == len(set(ids)) == 5
 
 
-async def test_ten_uploads_of_one_do_not_stand_before_anothers_first(
+async def test_scheduler_serves_second_user_before_ten_uploads_of_first(
     service: Service, deps: Deps
 ) -> None:
     busy, patient = new_id(), new_id()
     for _ in range(10):
-        await deliver_event(service, Told(busy).confirmed())
-    await deliver_event(service, Told(patient).confirmed())
-    turns = jobs.Turns()
+        await deliver_event(service, Case(busy).confirmed())
+    await deliver_event(service, Case(patient).confirmed())
+    turns = jobs.FairScheduler()
     order = []
     for _ in range(4):
         job = await turns.claim(deps, JobKind.TRANSCRIPTION)
         assert job is not None
         order.append(job.user_id)
-        await jobs.run(deps, job, *WORK[JobKind.TRANSCRIPTION])
+        await jobs.run_job(deps, job, *WORK[JobKind.TRANSCRIPTION])
 
     assert order == [busy, patient, busy, busy]
 
 
-async def test_replicas_together_let_nobody_wait_for_anothers_ten(
+async def test_schedulers_of_replicas_share_workers_between_users(
     service: Service, deps: Deps
 ) -> None:
     busy, patient = new_id(), new_id()
     for _ in range(10):
-        await deliver_event(service, Told(busy).confirmed())
-    replicas = [jobs.Turns() for _ in range(3)]
+        await deliver_event(service, Case(busy).confirmed())
+    replicas = [jobs.FairScheduler() for _ in range(3)]
     first = [await turns.claim(deps, JobKind.TRANSCRIPTION) for turns in replicas]
-    await deliver_event(service, Told(patient).confirmed())
+    await deliver_event(service, Case(patient).confirmed())
 
     # The first replica that is free takes the newcomer, and so would one that has just started.
     assert first[2] is not None
-    await jobs.run(deps, first[2], *WORK[JobKind.TRANSCRIPTION])
+    await jobs.run_job(deps, first[2], *WORK[JobKind.TRANSCRIPTION])
     job = await replicas[2].claim(deps, JobKind.TRANSCRIPTION)
 
     assert job is not None and job.user_id == patient
     assert {one.user_id for one in first if one} == {busy}
-    newcomer = Told(new_id())
+    newcomer = Case(new_id())
     await deliver_event(service, newcomer.confirmed())
-    started = await jobs.Turns().claim(deps, JobKind.TRANSCRIPTION)
+    started = await jobs.FairScheduler().claim(deps, JobKind.TRANSCRIPTION)
     assert started is not None and started.user_id == newcomer.user_id
 
 
 @pytest.mark.parametrize("by", ["session", "key", "person"])
-async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
+async def test_deletion_removes_all_rows_and_ignores_late_events(
     service: Service, deps: Deps, user_id: UUID, by: str
 ) -> None:
-    told = Told(user_id)
-    await deliver_event(service, told.confirmed(is_linked=by != "key"))
-    await deliver_event(service, told.completed())
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed(is_linked=by != "key"))
+    await deliver_event(service, case.completed())
     gone = {
-        "session": SessionDeleted(session_id=told.session_id, user_id=user_id),
-        "key": SessionDeleted(session_id=told.session_id, user_id=user_id, keys=[told.key]),
+        "session": SessionDeleted(session_id=case.session_id, user_id=user_id),
+        "key": SessionDeleted(session_id=case.session_id, user_id=user_id, keys=[case.key]),
         "person": UserDeleted(user_id=user_id),
     }[by]
     running = await _claim(deps)
 
     await deliver_event(service, gone)
-    await jobs.run(deps, running, *WORK[JobKind.TRANSCRIPTION])
-    await deliver_event(service, told.completed())
+    await jobs.run_job(deps, running, *WORK[JobKind.TRANSCRIPTION])
+    await deliver_event(service, case.completed())
 
     assert await emitted_events(service.database, TranscriptionCompleted) == []
     async with deps.db.read_only() as tx:
@@ -532,16 +531,16 @@ async def test_what_is_deleted_leaves_nothing_and_changes_nothing_later(
             assert await tx.fetch_all(select(table)) == []
 
 
-async def test_the_temporary_file_is_removed_whatever_happens(
+async def test_temporary_file_is_removed_after_any_outcome(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
     transcriber.failures = [CannotTranscribe("No.")]
-    told = Told(user_id)
-    await deliver_event(service, told.confirmed())
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
     await _work(deps)
 
-    assert transcriber.heard == [told.key.encode()]
-    assert not [file for file in deps.folder.iterdir() if _holds(file, told.key)]
+    assert transcriber.received == [case.key.encode()]
+    assert not [file for file in deps.temp_dir.iterdir() if _holds(file, case.key)]
 
 
 def _holds(file: Any, key: str) -> bool:

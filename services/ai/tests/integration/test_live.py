@@ -12,20 +12,20 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from sounds import WORDS, speech, write
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from coach_ai.adapters.audio import RATE, decode
 from coach_ai.app import build
 from coach_ai.config import AiSettings
-from coach_ai.live import Live
-from coach_ai.ports import Coach, Transcriber
+from coach_ai.ports import Transcriber
+from coach_ai.speech.audio import SAMPLE_RATE, decode
+from coach_ai.speech.live_service import LiveRecordingService
 from coach_common.config import Settings
 from coach_common.errors import Unavailable
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_embedded.demo import word_error_rate
+from support.sounds import WORDS, speech, write_recording
 
 SERVICE_TOKEN = "a token that only the gateway knows"
 
@@ -59,7 +59,7 @@ async def live(
     clock: FakeClock,
     issuer: TokenIssuer,
     transcriber: Transcriber,
-    coach: Coach,
+    coach: Any,
     store: Objects,
     tmp_path: Path,
 ) -> AsyncIterator["Line"]:
@@ -68,14 +68,14 @@ async def live(
     )
     built = build(
         chosen, transport, clock=clock, tokens=issuer.verifier, objects=store,  # type: ignore[arg-type]
-        transcriber=transcriber, coach=coach,
+        transcriber=transcriber, scorer=coach, chat=coach,
     )  # fmt: skip
     listener = listen("127.0.0.1", 0)
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}/internal/live"
     bare = Service("live", built.app, Settings(shutdown_seconds=1), FakeTransport(), deps=None)
     async with running(bare, listener):
         yield Line(url, built.app.state.live, issuer)  # type: ignore[attr-defined]
-    await built.app.state.live.speech.close()  # type: ignore[attr-defined]
+    await built.app.state.live.transcriber.close()  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Line:
     """The gateway's end."""
 
     url: str
-    live: Live
+    live: LiveRecordingService
     issuer: TokenIssuer
 
     @asynccontextmanager
@@ -93,20 +93,20 @@ class Line:
         *,
         key: str | None = None,
         service_token: str = SERVICE_TOKEN,
-        **said: Any,
+        **fields: Any,
     ) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
         headers = {"authorization": f"Bearer {service_token}"}
         token = self.issuer.bearer(user_id)["authorization"].removeprefix("Bearer ")
         start = {
             "type": "start", "token": token, "key": key or f"uploads/{user_id}/1.wav",
-            "format": "pcm16", "sample_rate": RATE,
+            "format": "pcm16", "sample_rate": SAMPLE_RATE,
         }  # fmt: skip
         async with connect(self.url, additional_headers=headers, proxy=None) as socket:
-            await socket.send(json.dumps(start | said))
+            await socket.send(json.dumps(start | fields))
             yield socket, json.loads(await socket.recv())
 
 
-def _raw(samples: np.ndarray, rate: int = RATE) -> bytes:
+def _raw(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
     return (samples * 32767).astype("<i2").tobytes()
 
 
@@ -133,15 +133,15 @@ async def _end(socket: ClientConnection) -> dict[str, Any]:
 
 
 @pytest.mark.speech
-async def test_words_come_while_they_are_spoken_and_are_never_taken_back(
+async def test_partials_arrive_during_speech_and_never_shrink(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
-    pause = np.zeros(RATE, np.float32)
+    pause = np.zeros(SAMPLE_RATE, np.float32)
     sentences = [_raw(np.concatenate([speech(name), pause])) for name in WORDS]
     partials: list[str] = []
     async with live.opened(user_id) as (socket, started):
         for sentence, words in zip(sentences, WORDS.values(), strict=True):
-            await _speak(socket, sentence, size=RATE // 2, pause=0.01)
+            await _speak(socket, sentence, size=SAMPLE_RATE // 2, pause=0.01)
             await _until(socket, words.split()[-1], partials)
         ended = await _end(socket)
 
@@ -155,11 +155,11 @@ async def test_words_come_while_they_are_spoken_and_are_never_taken_back(
 
 
 @pytest.mark.speech
-async def test_what_a_browser_records_is_heard_while_it_grows(
+async def test_growing_webm_recording_yields_partials(
     live: Line, store: Objects, user_id: UUID, tmp_path: Path
 ) -> None:
-    samples = np.concatenate([speech("austen-0880.wav"), np.zeros(RATE, np.float32)])
-    file = write(tmp_path / "a.webm", samples, "webm", "libopus", options={"live": "1"})
+    samples = np.concatenate([speech("austen-0880.wav"), np.zeros(SAMPLE_RATE, np.float32)])
+    file = write_recording(tmp_path / "a.webm", samples, "webm", "libopus", options={"live": "1"})
     content, key = file.read_bytes(), f"uploads/{user_id}/1.webm"
     partials: list[str] = []
     async with live.opened(user_id, key=key, format="webm") as (socket, _):
@@ -170,7 +170,7 @@ async def test_what_a_browser_records_is_heard_while_it_grows(
     assert store.stored[key] == (content, "audio/webm")
 
 
-async def test_a_broken_connection_goes_on_where_it_broke(
+async def test_live_recording_resumes_at_received_bytes(
     live: Line, store: Objects, user_id: UUID, tmp_path: Path
 ) -> None:
     content = _raw(speech("austen-0930.wav"))
@@ -187,10 +187,10 @@ async def test_a_broken_connection_goes_on_where_it_broke(
     assert stored[44:] == content
     (tmp_path / "a.wav").write_bytes(stored)
     assert len(decode(tmp_path / "a.wav")) == len(content) // 2
-    assert not [*live.live.folder.iterdir()]
+    assert not [*live.live.directory.iterdir()]
 
 
-async def test_all_that_came_before_a_break_is_kept(live: Line, user_id: UUID) -> None:
+async def test_received_audio_survives_a_disconnect(live: Line, user_id: UUID) -> None:
     content = _raw(speech("austen-0930.wav"))
     async with live.opened(user_id) as (socket, _):
         await socket.send(content[:64_000])
@@ -201,17 +201,17 @@ async def test_all_that_came_before_a_break_is_kept(live: Line, user_id: UUID) -
         assert started["received"] == 64_000
 
 
-async def test_a_recording_that_nobody_resumes_is_stored_even_if_the_store_is_away_at_first(
+async def test_abandoned_recording_is_uploaded_after_store_outage(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
     content = _raw(speech("austen-0930.wav"))
-    store.failures = [Unavailable("Away.")]
+    store.failures = [Unavailable("Unavailable.")]
     async with live.opened(user_id) as (socket, _):
         await socket.send(content)
         await (await socket.ping())
         socket.transport.abort()
     live.live.abandoned_seconds = 0.2
-    sweeping = asyncio.create_task(live.live.sweep())
+    sweeping = asyncio.create_task(live.live.store_abandoned())
     async with asyncio.timeout(30):
         while not store.stored:
             await asyncio.sleep(0.05)
@@ -219,10 +219,10 @@ async def test_a_recording_that_nobody_resumes_is_stored_even_if_the_store_is_aw
 
     stored, _ = store.stored[f"uploads/{user_id}/1.wav"]
     assert stored[44:] == content
-    assert not [*live.live.folder.iterdir()]
+    assert not [*live.live.directory.iterdir()]
 
 
-async def test_a_second_connection_takes_the_place_of_the_first(live: Line, user_id: UUID) -> None:
+async def test_second_connection_replaces_the_first(live: Line, user_id: UUID) -> None:
     async with live.opened(user_id) as (first, _):
         await first.send(b"\0\1" * 100)
         await (await first.ping())
@@ -234,14 +234,14 @@ async def test_a_second_connection_takes_the_place_of_the_first(live: Line, user
     assert started == {"type": "started", "received": 200}
 
 
-async def test_a_recording_is_not_swept_while_somebody_speaks(
+async def test_active_recording_is_not_treated_as_abandoned(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
     live.live.abandoned_seconds = 0.05
     async with live.opened(user_id) as (socket, _):
         await socket.send(b"\0\1" * 100)
         await (await socket.ping())
-        sweeping = asyncio.create_task(live.live.sweep())
+        sweeping = asyncio.create_task(live.live.store_abandoned())
         await asyncio.sleep(0.5)
         assert store.stored == {}
         await _end(socket)
@@ -255,32 +255,30 @@ async def test_a_recording_is_not_swept_while_somebody_speaks(
     [
         ({"key": "uploads/0190c8f4-0000-7000-8000-000000000000/1.wav"}, "not found"),
         ({"format": "mp3"}, "one of"),
-        ({"sample_rate": 1}, "sample rate"),
-        ({"sample_rate": None}, "sample rate"),
+        ({"sample_rate": 1}, "sample_rate must be"),
+        ({"sample_rate": None}, "sample_rate must be"),
         ({"token": "nonsense"}, ""),
-        ({"type": "end"}, "begins with a start"),
+        ({"type": "end"}, "first frame must be `start`"),
     ],
 )
-async def test_what_is_announced_wrongly_is_refused(
-    live: Line, store: Objects, user_id: UUID, said: dict[str, Any], words: str
+async def test_invalid_start_frame_is_rejected(
+    live: Line, store: Objects, user_id: UUID, fields: dict[str, Any], words: str
 ) -> None:
-    async with live.opened(user_id, **said) as (_, answer):
+    async with live.opened(user_id, **fields) as (_, answer):
         assert answer["type"] == "error"
         assert words in answer["message"]
 
     assert store.stored == {}
 
 
-async def test_only_the_gateway_may_come(live: Line, user_id: UUID) -> None:
+async def test_live_socket_requires_service_token(live: Line, user_id: UUID) -> None:
     for token in ("", "wrong", live.issuer.bearer(user_id)["authorization"][7:]):
         with pytest.raises(InvalidStatus):
             async with live.opened(user_id, service_token=token):
                 pass
 
 
-async def test_an_empty_recording_is_said_to_be_empty(
-    live: Line, store: Objects, user_id: UUID
-) -> None:
+async def test_empty_live_recording_is_rejected(live: Line, store: Objects, user_id: UUID) -> None:
     async with live.opened(user_id) as (socket, _):
         assert (await _end(socket))["message"] == "This recording is empty."
 

@@ -14,15 +14,15 @@ import av
 import numpy as np
 import pytest
 import pytest_asyncio
-from sounds import RECORDINGS, WORDS, music, speech, wav, write
 
-from coach_ai.adapters import speech_model
-from coach_ai.adapters.audio import RATE
-from coach_ai.adapters.local_coach import LocalCoach
-from coach_ai.adapters.local_speech import LocalTranscriber
-from coach_ai.domain import Answer, CannotTranscribe, Judgement, Progress, SoundTrack, Transcript
-from coach_ai.spending import Spent
+from coach_ai.domain import Answer, AudioAnalysis, CannotTranscribe, Feedback, Progress, Transcript
+from coach_ai.scoring.local.scorer import LocalScorer
+from coach_ai.speech import whisper_model
+from coach_ai.speech.audio import SAMPLE_RATE
+from coach_ai.speech.local_transcriber import LocalTranscriber
+from coach_ai.token_usage import TokenUsage
 from coach_embedded.demo import word_error_rate
+from support.sounds import RECORDINGS, WORDS, music, speech, wav, write_recording
 
 pytestmark = pytest.mark.speech
 
@@ -35,12 +35,16 @@ async def transcriber() -> AsyncIterator[LocalTranscriber]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_read_speech_is_understood_within_five_percent(transcriber: LocalTranscriber) -> None:
-    heard = {name: await transcriber.transcribe(RECORDINGS / name) for name in WORDS}
+async def test_local_transcriber_has_at_most_5_percent_word_errors_for_read_speech(
+    transcriber: LocalTranscriber,
+) -> None:
+    transcript = {name: await transcriber.transcribe(RECORDINGS / name) for name in WORDS}
 
-    errors = word_error_rate(" ".join(WORDS.values()), " ".join(h.text for h in heard.values()))
+    errors = word_error_rate(
+        " ".join(WORDS.values()), " ".join(h.text for h in transcript.values())
+    )
     assert errors <= 0.05
-    for one in heard.values():
+    for one in transcript.values():
         assert one.language == "en"
         times = [time for word in one.words for time in (word.start, word.end)]
         assert times == sorted(times)
@@ -53,7 +57,7 @@ async def test_read_speech_is_understood_within_five_percent(transcriber: LocalT
     [("a.m4a", "ipod", "aac", None), ("a.webm", "webm", "libopus", None),
      ("a.mp3", "mp3", "libmp3lame", None), ("a.mov", "mov", "aac", "mpeg4")],
 )  # fmt: skip
-async def test_what_phones_and_browsers_record_is_understood(
+async def test_local_transcriber_accepts_formats_of_phones_and_browsers(
     transcriber: LocalTranscriber,
     tmp_path: Path,
     name: str,
@@ -62,97 +66,104 @@ async def test_what_phones_and_browsers_record_is_understood(
     film: str | None,
 ) -> None:
     source = next(iter(WORDS))
-    file = write(tmp_path / name, speech(source), format, codec, film=film)
+    file = write_recording(tmp_path / name, speech(source), format, codec, video_codec=film)
 
-    heard = await transcriber.transcribe(file)
+    transcript = await transcriber.transcribe(file)
 
-    assert word_error_rate(WORDS[source], heard.text) <= 0.1
+    assert word_error_rate(WORDS[source], transcript.text) <= 0.1
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_long_recording_is_understood_as_well_and_its_words_keep_their_times(
+async def test_long_recording_keeps_word_accuracy_and_word_times(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    samples = np.concatenate([speech(), np.zeros(20 * RATE, np.float32), speech()])
-    file = write(tmp_path / "a.webm", samples, "webm", "libopus")
+    samples = np.concatenate([speech(), np.zeros(20 * SAMPLE_RATE, np.float32), speech()])
+    file = write_recording(tmp_path / "a.webm", samples, "webm", "libopus")
 
-    heard = await transcriber.transcribe(file)
+    transcript = await transcriber.transcribe(file)
 
-    assert word_error_rate(" ".join([*WORDS.values()] * 2), heard.text) <= 0.05
-    firsts = [word.start for word in heard.words if word.text.lower() == "dashwood"]
-    assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / RATE + 20, abs=0.3)
+    assert word_error_rate(" ".join([*WORDS.values()] * 2), transcript.text) <= 0.05
+    firsts = [word.start for word in transcript.words if word.text.lower() == "dashwood"]
+    assert firsts[1] - firsts[0] == pytest.approx(len(speech()) / SAMPLE_RATE + 20, abs=0.3)
 
 
-async def _judged(heard: Transcript) -> Judgement:
-    answer = Answer("T", "Why?", heard.text, heard.language, heard.duration_seconds, heard.words)
-    return await LocalCoach().judge(answer, Spent())
+async def _score(transcript: Transcript) -> Feedback:
+    answer = Answer(
+        "T",
+        "Why?",
+        transcript.text,
+        transcript.language,
+        transcript.duration_seconds,
+        transcript.words,
+    )
+    return await LocalScorer().score(answer, TokenUsage())
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_another_language_is_recognised_and_its_answer_not_scored(
+async def test_answer_in_another_language_is_detected_and_not_scored(
     transcriber: LocalTranscriber,
 ) -> None:
-    heard = await transcriber.transcribe(RECORDINGS / "german.ogg")
+    transcript = await transcriber.transcribe(RECORDINGS / "german.ogg")
 
-    judged = await _judged(heard)
-    assert heard.language == "de"
-    assert judged.overall_score is None
-    assert "not in English" in judged.detailed_feedback
+    feedback = await _score(transcript)
+    assert transcript.language == "de"
+    assert feedback.overall_score is None
+    assert "not in English" in feedback.detailed_feedback
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_noise_louder_than_the_voice_leaves_a_transcript_that_is_not_judged(
+async def test_transcript_of_noisy_recording_is_not_scored(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
     samples = speech()
     noise = np.random.default_rng(1).standard_normal(len(samples))
     noisy = samples + 1.25 * noise * np.sqrt(np.mean(samples**2))
-    file = write(tmp_path / "a.m4a", noisy / np.abs(noisy).max(), "ipod", "aac")
+    file = write_recording(tmp_path / "a.m4a", noisy / np.abs(noisy).max(), "ipod", "aac")
 
-    heard = await transcriber.transcribe(file)
+    transcript = await transcriber.transcribe(file)
 
-    judged = await _judged(heard)
-    assert heard.text
-    assert judged.overall_score is None
-    assert "audio is unclear" in judged.detailed_feedback
+    feedback = await _score(transcript)
+    assert transcript.text
+    assert feedback.overall_score is None
+    assert "audio is too unclear" in feedback.detailed_feedback
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_sound_is_told_first_and_then_how_far_a_long_recording_has_come(
+async def test_progress_callback_gets_analysis_then_progress(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    samples = np.resize(speech(), 125 * RATE)
-    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
-    news: list[SoundTrack | Progress] = []
+    samples = np.resize(speech(), 125 * SAMPLE_RATE)
+    file = write_recording(tmp_path / "a.m4a", samples, "ipod", "aac")
+    news: list[AudioAnalysis | Progress] = []
 
-    async def tell(one: SoundTrack | Progress) -> None:
+    async def on_progress(one: AudioAnalysis | Progress) -> None:
         news.append(one)
 
-    heard = await transcriber.transcribe(file, tell)
+    transcript = await transcriber.transcribe(file, on_progress)
 
     first, *progress = news
-    assert isinstance(first, SoundTrack)
-    assert (first.silences, first.sound) == (heard.silences, heard.sound)
+    assert isinstance(first, AudioAnalysis)
+    assert (first.silences, first.sound) == (transcript.silences, transcript.acoustic_features)
     done = [one.done_seconds for one in progress if isinstance(one, Progress)]
     assert len(done) == len(progress) >= 2
     assert sorted(done) == done
-    assert 0 < done[0] < done[-1] <= heard.duration_seconds
+    assert 0 < done[0] < done[-1] <= transcript.duration_seconds
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seconds", [10, 60])
 @pytest.mark.parametrize("kind", ["silence", "noise", "tone", "music"])
-async def test_what_has_no_speech_has_no_words(
+async def test_recording_without_speech_is_rejected(
     transcriber: LocalTranscriber, tmp_path: Path, kind: str, seconds: int
 ) -> None:
-    time = np.arange(seconds * RATE) / RATE
+    time = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     samples = {
         "silence": np.zeros(len(time)),
         "noise": 0.05 * np.random.default_rng(3).standard_normal(len(time)),
         "tone": 0.2 * np.sin(2 * np.pi * 440 * time),
         "music": music(seconds),
     }[kind]
-    file = write(tmp_path / "a.m4a", samples, "ipod", "aac")
+    file = write_recording(tmp_path / "a.m4a", samples, "ipod", "aac")
 
     with pytest.raises(CannotTranscribe, match="no speech"):
         await transcriber.transcribe(file)
@@ -160,18 +171,18 @@ async def test_what_has_no_speech_has_no_words(
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seconds", [7, 46])
-async def test_voices_that_say_nothing_are_not_understood(
+async def test_unintelligible_voices_are_rejected(
     transcriber: LocalTranscriber, tmp_path: Path, seconds: int
 ) -> None:
-    backwards = np.resize(speech()[::-1], seconds * RATE)
-    file = write(tmp_path / "a.m4a", backwards, "ipod", "aac")
+    backwards = np.resize(speech()[::-1], seconds * SAMPLE_RATE)
+    file = write_recording(tmp_path / "a.m4a", backwards, "ipod", "aac")
 
     with pytest.raises(CannotTranscribe, match="could not understand"):
         await transcriber.transcribe(file)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_bombs_are_refused_in_bounded_memory(
+async def test_decompression_bomb_is_rejected_in_bounded_memory(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
     await transcriber.warm_up()
@@ -179,7 +190,7 @@ async def test_bombs_are_refused_in_bounded_memory(
         "silent_hours.ogg": _silent_hours(tmp_path / "silent_hours.ogg"),
         "channels.wav": wav(b"\0\1" * 192 * 1600, channels=192),
         "slow.wav": wav(b"\0\1" * 1_000_000, rate=1),
-        "claim.wav": wav(b"\0\0" * RATE, claimed=0xFFFFFFFF - 36),
+        "claim.wav": wav(b"\0\0" * SAMPLE_RATE, claimed_bytes=0xFFFFFFFF - 36),
         "atoms.mp4": b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + b"\0\0\0\x08free" * 1_000_000,
     }
     for name, content in bombs.items():
@@ -191,10 +202,10 @@ async def test_bombs_are_refused_in_bounded_memory(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_what_a_recording_took_of_memory_is_given_back_once_it_was_heard(
+async def test_speech_process_releases_memory_after_a_recording(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
-    file = write(tmp_path / "a.m4a", np.resize(speech(), 60 * RATE), "ipod", "aac")
+    file = write_recording(tmp_path / "a.m4a", np.resize(speech(), 60 * SAMPLE_RATE), "ipod", "aac")
 
     await transcriber.transcribe(file)
 
@@ -233,7 +244,7 @@ def _silent_hours(file: Path) -> bytes:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_child_that_dies_may_work_later_and_is_replaced(
+async def test_killed_speech_process_is_replaced(
     transcriber: LocalTranscriber,
 ) -> None:
     source = next(iter(WORDS))
@@ -242,14 +253,14 @@ async def test_a_child_that_dies_may_work_later_and_is_replaced(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
 
-    heard = await transcriber.transcribe(RECORDINGS / source)
+    transcript = await transcriber.transcribe(RECORDINGS / source)
 
-    assert heard.text
+    assert transcript.text
     assert transcriber.processes[0].pid != pid
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_recording_that_two_processes_died_over_is_refused(
+async def test_recording_that_crashes_two_processes_is_rejected(
     transcriber: LocalTranscriber, tmp_path: Path
 ) -> None:
     # A process that reads from a pipe stands still until it is written to; it is killed there.
@@ -277,31 +288,31 @@ async def _opened_by_a_reader(pipe: Path) -> int:
             await asyncio.sleep(0.01)
 
 
-async def test_two_processes_work_at_the_same_time() -> None:
+async def test_two_speech_processes_work_in_parallel() -> None:
     transcriber = LocalTranscriber(None, processes=2)
     try:
         await transcriber.warm_up()
         pids = {process.pid for process in transcriber.processes}
-        heard = await asyncio.gather(
+        transcript = await asyncio.gather(
             *(transcriber.transcribe(RECORDINGS / name) for name in [*WORDS][:2])
         )
     finally:
         await transcriber.close()
 
     assert len(pids) == 2
-    assert [one.model for one in heard] == ["whisper-base"] * 2
-    for name, one in zip(WORDS, heard, strict=False):
+    assert [one.model for one in transcript] == ["whisper-base"] * 2
+    for name, one in zip(WORDS, transcript, strict=False):
         assert word_error_rate(WORDS[name], one.text) <= 0.15
 
 
-async def test_a_model_of_ones_own_is_named_by_its_folder(tmp_path: Path) -> None:
+async def test_custom_model_has_name_of_its_directory(tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
-    for file in speech_model.resolve(None).iterdir():
+    for file in whisper_model.resolve(None).iterdir():
         (tmp_path / "copy" / file.name).symlink_to(file)
     transcriber = LocalTranscriber(tmp_path / "copy")
     try:
-        heard = await transcriber.transcribe(RECORDINGS / next(iter(WORDS)))
+        transcript = await transcriber.transcribe(RECORDINGS / next(iter(WORDS)))
     finally:
         await transcriber.close()
 
-    assert (heard.provider, heard.model) == ("local", "copy")
+    assert (transcript.provider, transcript.model) == ("local", "copy")

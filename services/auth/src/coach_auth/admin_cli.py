@@ -7,9 +7,9 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from coach_auth.deps import Deps
-from coach_auth.domain import User
+from coach_auth.domain import ClientInfo, User
 from coach_auth.schemas import RegisterRequest
-from coach_auth.use_cases import accounts, signing_keys
+from coach_auth.use_cases import accounts, recovery, signing_keys
 from coach_common.cli import Subcommand
 from coach_common.clock import rfc3339
 from coach_common.errors import InvalidInput
@@ -49,6 +49,7 @@ async def create_user(deps: Deps, email: str, name: str | None) -> str:
         raise InvalidInput(f"{field}: {message}") from None
     user = await accounts.create_user(
         deps,
+        ClientInfo("operator"),
         email=registration.email,
         password=registration.password,
         name=registration.name,
@@ -72,6 +73,14 @@ async def enable_user(deps: Deps, email: str) -> str:
     return _format_user(await accounts.set_user_active(deps, email, is_active=True))
 
 
+async def reset_password(deps: Deps, email: str) -> str:
+    """Send a password reset mail, or print the token if SMTP is not configured."""
+    token = await recovery.start_password_reset(deps, email)
+    if token is None:
+        return "A password reset mail is queued; the running service sends it."
+    return f"Token for POST /auth/password/reset, valid for 30 minutes, usable once:\n{token}"
+
+
 def _format_user(user: User) -> str:
     state = "active" if user.is_active else "disabled"
     return f"{user.id}  {user.email}  {state}  since {_format_time(user.created_at)}"
@@ -91,4 +100,5 @@ USER_SUBCOMMANDS = {
     "show": Subcommand(show_user, ("email",)),
     "disable": Subcommand(disable_user, ("email",)),
     "enable": Subcommand(enable_user, ("email",)),
+    "reset-password": Subcommand(reset_password, ("email",)),
 }

@@ -8,6 +8,8 @@ from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps, KeyRotationPolicy, SigningKeyCache, TokenPolicy
 from coach_auth.keys import KeyDerivation
 from coach_auth.login_throttle import LoginThrottle
+from coach_auth.mail_throttle import MailThrottle
+from coach_auth.mailer import Mailer, create_mailer
 from coach_auth.passwords import PasswordHasher
 from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
@@ -20,7 +22,13 @@ from coach_common.sliding_window import SlidingWindowCounter
 from coach_common.tokens import AccessTokenVerifier
 
 
-def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_now) -> Service[Deps]:
+def build(
+    settings: AuthSettings,
+    transport: Transport,
+    *,
+    clock: Clock = utc_now,
+    mailer: Mailer | None = None,
+) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "auth", tables.OUTBOX, tables.INBOX, clock)
     passwords = PasswordHasher(settings.bcrypt_cost)
@@ -29,6 +37,7 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         settings.token_audience,
         timedelta(minutes=settings.access_token_expire_minutes),
         timedelta(days=settings.refresh_token_expire_days),
+        timedelta(seconds=settings.refresh_grace_seconds),
     )
     key_policy = KeyRotationPolicy(
         timedelta(days=settings.signing_key_days),
@@ -46,6 +55,9 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         LoginThrottle(counts),
         key_policy,
         key_cache,
+        MailThrottle(counts),
+        mailer or create_mailer(settings),
+        settings.app_url,
     )
     tokens = AccessTokenVerifier.from_settings(
         settings,
@@ -68,6 +80,7 @@ def build(settings: AuthSettings, transport: Transport, *, clock: Clock = utc_no
         package="coach_auth",
         workers={
             "login_purge": partial(workers.purge_expired_logins, deps),
+            "mail_delivery": partial(workers.deliver_mails, deps),
             "signing_key_rotation": partial(workers.rotate_keys, deps),
         },
         retention_tables=(tables.INBOX,),

@@ -1,10 +1,13 @@
 """Dependencies of the use cases of auth."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from coach_auth.keys import KeyDerivation, SigningKey
 from coach_auth.login_throttle import LoginThrottle
+from coach_auth.mail_throttle import MailThrottle
+from coach_auth.mailer import Mailer
 from coach_auth.passwords import PasswordHasher
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -19,6 +22,7 @@ class TokenPolicy:
     audience: str
     access_lifetime: timedelta
     refresh_lifetime: timedelta
+    refresh_grace: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +62,9 @@ class Deps:
     login_throttle: LoginThrottle
     key_policy: KeyRotationPolicy
     key_cache: SigningKeyCache
+    mail_throttle: MailThrottle
+    mailer: Mailer | None
+    """None: mails wait in the queue until they expire."""
+    app_url: str | None
+    mail_queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after a transaction queued a mail."""

@@ -1,21 +1,30 @@
 """Accounts, logins and refresh token rotation. Plain Python: no I/O, no clock, no framework."""
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from coach_common.errors import BadRequest, NotFound, Unauthenticated
+from coach_common.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+)
 
-REUSE_GRACE_PERIOD = timedelta(seconds=10)
-"""How long a rotated refresh token may be sent again while its successor is unused: a client whose
-parallel requests all received 401 refreshes several times with the same token."""
 LOGIN_MAX_AGE = timedelta(days=90)
 """A login expires this long after it was created, however often it was refreshed."""
 
+MAX_LIVE_LOGINS = 100
+"""Live logins per account. A further login revokes the one that was used least recently."""
 MAX_USER_AGENT_LENGTH = 200
+UNUSABLE_PASSWORD_HASH = "!"  # noqa: S105 - no password has this hash
+"""Stored instead of a hash if only a password reset gives access to the account again."""
 
 
 class EmailAlreadyRegistered(BadRequest):
@@ -32,8 +41,35 @@ class InvalidCredentials(Unauthenticated):
 
     code = "wrong_credentials"
 
-    def __init__(self, message: str = "Incorrect email or password") -> None:
-        super().__init__(message)
+    def __init__(self) -> None:
+        super().__init__("Incorrect email or password")
+
+
+class WrongPassword(Forbidden):
+    """The current password of a signed-in user is wrong."""
+
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("Current password is incorrect")
+
+
+class TokenInvalid(BadRequest):
+    """A token from an e-mail is unknown, expired or used."""
+
+    code = "token_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("This link or code is invalid or has expired. Please request a new one.")
+
+
+class AccountDisabled(Conflict):
+    """An operator disabled the account."""
+
+    code = "account_disabled"
+
+    def __init__(self) -> None:
+        super().__init__("The account is disabled. Enable it first.")
 
 
 class LoginEnded(Unauthenticated):
@@ -90,6 +126,8 @@ class User:
     password_hash: str
     is_active: bool
     created_at: datetime
+    is_verified: bool = False
+    """True if the user has proved to receive mail at `email`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +148,46 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationCursor:
+    """A position in the list of revocations, ordered by batch and login."""
+
+    batch_id: UUID
+    login_id: UUID
+
+    @classmethod
+    def parse(cls, text: str) -> "RevocationCursor":
+        """Return the cursor in `text`. Raises InvalidInput if it is none."""
+        try:
+            batch_id, login_id = text.split(".")
+            return cls(UUID(batch_id), UUID(login_id))
+        except ValueError:
+            raise InvalidInput("after: invalid cursor") from None
+
+    def __str__(self) -> str:
+        return f"{self.batch_id}.{self.login_id}"
+
+
+@dataclass(frozen=True, slots=True)
 class Revocation:
     """A revoked login. After `expires_at` none of its access tokens can be valid."""
 
-    id: UUID
     login_id: UUID
+    batch_id: UUID
     expires_at: datetime
+
+    @property
+    def cursor(self) -> RevocationCursor:
+        """The position of this revocation in the list."""
+        return RevocationCursor(self.batch_id, self.login_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationPage:
+    """Revocations after a cursor. If `has_more`, the next page is ready at `cursor`."""
+
+    revocations: Sequence[Revocation]
+    cursor: RevocationCursor | None
+    has_more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +220,26 @@ class RefreshDecision(StrEnum):
 
 
 def decide_refresh(
-    login: Login, token: RefreshToken, successor: RefreshToken | None, now: datetime
+    login: Login,
+    token: RefreshToken,
+    successor: RefreshToken | None,
+    now: datetime,
+    *,
+    grace_period: timedelta,
 ) -> RefreshDecision:
     """Decide how to handle a presented refresh token (RFC 9700 §4.14.2).
 
     `rotate`: first use, issue the successor. `repeat`: used within the grace period and the
-    successor is unused (parallel requests of one client), return the same successor. `reuse`:
-    used before, so the token was copied; revoke the login. `refuse`: expired, or the login is
-    revoked.
+    successor is unused (parallel requests of one client, or a lost response), return the same
+    successor. `reuse`: used before, so the token was copied; revoke the login. `refuse`: expired,
+    or the login is revoked.
     """
     if not login.is_live(now):
         return RefreshDecision.REFUSE
     if token.used_at is None:
         return RefreshDecision.ROTATE if now < token.expires_at else RefreshDecision.REFUSE
     is_successor_unused = successor is not None and successor.used_at is None
-    if is_successor_unused and now - token.used_at <= REUSE_GRACE_PERIOD:
+    if is_successor_unused and now - token.used_at <= grace_period:
         return RefreshDecision.REPLAY_IN_GRACE
     return RefreshDecision.REUSE
 
@@ -231,9 +308,85 @@ def next_rotation_step(
     return RotationStep.NONE
 
 
+class MailTemplate(StrEnum):
+    """A mail that auth sends. The value names its files in `templates/`."""
+
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - a name
+    EMAIL_VERIFICATION = "email_verification"
+    EMAIL_CHANGED = "email_changed"
+
+    @property
+    def token_lifetime(self) -> timedelta:
+        """How long the token in this mail is valid."""
+        return _TOKEN_LIFETIMES[self]
+
+    @property
+    def delivery_period(self) -> timedelta:
+        """How long delivery is attempted."""
+        return _DELIVERY_PERIODS[self]
+
+
+_TOKEN_LIFETIMES = {
+    MailTemplate.PASSWORD_RESET: timedelta(minutes=30),
+    MailTemplate.EMAIL_VERIFICATION: timedelta(days=7),
+    MailTemplate.EMAIL_CHANGED: timedelta(days=7),
+}
+_DELIVERY_PERIODS = {
+    MailTemplate.PASSWORD_RESET: timedelta(hours=1),
+    MailTemplate.EMAIL_VERIFICATION: timedelta(days=1),
+    MailTemplate.EMAIL_CHANGED: timedelta(days=3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountToken:
+    """A one-time token that a mail carries, stored as its SHA-256 digest.
+
+    `purpose` is the mail it belongs to. `email` is the address the mail goes to.
+    """
+
+    id: UUID
+    digest: bytes
+    purpose: MailTemplate
+    user_id: UUID
+    email: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMail:
+    """A mail that waits for delivery. Its token has the same id."""
+
+    id: UUID
+    template: MailTemplate
+    user_id: UUID | None
+    recipient: str
+    attempts: int
+    next_attempt_at: datetime
+    expires_at: datetime
+
+    def next_retry_at(self, now: datetime) -> datetime:
+        """Return when to try again: after 30 s, then twice as long each time, at most an hour.
+
+        30 s are longer than one attempt takes, so no other replica sends the mail meanwhile.
+        """
+        return now + min(timedelta(hours=1), timedelta(seconds=30 * 2 ** min(self.attempts, 10)))
+
+
 def email_digest(email: str) -> str:
     """Return the key that makes an e-mail address unique, regardless of case and collation."""
-    return hashlib.sha256(email.casefold().encode()).hexdigest()
+    return hashlib.sha256(unicodedata.normalize("NFKC", email).lower().encode()).hexdigest()
+
+
+def is_same_password(one: str, other: str) -> bool:
+    """Return True if both passwords have the same hash input."""
+    return normalize_password(one) == normalize_password(other)
+
+
+def normalize_password(password: str) -> str:
+    """Return the form in which passwords are compared."""
+    return unicodedata.normalize("NFC", password)
 
 
 def sanitize_user_agent(user_agent: str | None) -> str | None:

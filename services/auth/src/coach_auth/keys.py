@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import jwt
 from cryptography.exceptions import InvalidTag
@@ -53,6 +54,7 @@ class KeyDerivation:
         self._secret = secret_key.encode()
         self._wrapping_cipher = AESGCM(self._derive("signing keys at rest"))
         self._successor_key = self._derive("refresh token successors")
+        self._account_token_key = self._derive("account tokens")
 
     def new_signing_key(self) -> SigningKey:
         """Generate a key. Blocks for 100 ms or more."""
@@ -95,6 +97,11 @@ class KeyDerivation:
         digest = hmac.digest(
             self._successor_key, refresh_token.encode("utf-8", "surrogatepass"), hashlib.sha256
         )
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+    def derive_account_token(self, token_id: UUID) -> str:
+        """Return the one-time token with this id. It is derived, so no table holds it."""
+        digest = hmac.digest(self._account_token_key, token_id.bytes, hashlib.sha256)
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def _derive(self, label: str) -> bytes:

@@ -5,37 +5,26 @@ characters count (OWASP Password Storage Cheat Sheet). The HMAC key is a domain 
 secret.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import os
 import sys
 import threading
-import unicodedata
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
-from typing import TypeVar
 
 import bcrypt
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
-from coach_common.errors import Unavailable
+from coach_auth.domain import UNUSABLE_PASSWORD_HASH, normalize_password
+from coach_auth.hash_queue import HashOwner, HashQueue
 
-T = TypeVar("T")
-
-HASHES_IN_FLIGHT = Gauge(
-    "coach_auth_password_hashes_in_flight", "Password hashes running or queued."
-)
-HASHES_REJECTED = Counter(
-    "coach_auth_password_hashes_rejected", "Password hashes rejected because the queue was full."
-)
+HASHES = Counter("coach_auth_password_hashes", "Password hashes computed.", ["operation"])
 
 _HMAC_KEY = b"genai-coach password v1"
-_MAX_QUEUED_PER_THREAD = 16
-_RETRY_AFTER_SECONDS = 5
+_MAX_WAITING_PER_THREAD = 17
 _THREAD_NICENESS = 10
 
 
@@ -48,24 +37,28 @@ class PasswordHasher:
         self._executor = ThreadPoolExecutor(
             threads, thread_name_prefix="bcrypt", initializer=_lower_thread_priority
         )
-        self.max_in_flight = threads * (1 + _MAX_QUEUED_PER_THREAD)
-        self._in_flight = 0
+        self.threads = threads
+        self.queue = HashQueue(
+            self._executor, threads=threads, max_waiting=threads * _MAX_WAITING_PER_THREAD
+        )
         self._dummy_hash = bcrypt.hashpw(_prehash("dummy"), bcrypt.gensalt(cost))
-        self.check_count = 0
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, owner: HashOwner) -> str:
         """Return the hash to store."""
-        return await self._run(lambda: self._hash(password))
+        hashed = await self.queue.run(owner, lambda: self._hash(password))
+        HASHES.labels("hash").inc()
+        return hashed
 
-    async def check(self, password: str, password_hash: str | None) -> bool:
+    async def check(self, password: str, password_hash: str | None, owner: HashOwner) -> bool:
         """Return True if the password is right.
 
         `password_hash` None (no such account) returns False after the same work.
         """
-        stored = self._dummy_hash if password_hash is None else password_hash.encode()
-        is_right = await self._run(lambda: bcrypt.checkpw(_prehash(password), stored))
-        self.check_count += 1
-        return is_right and password_hash is not None
+        has_hash = password_hash not in (None, UNUSABLE_PASSWORD_HASH)
+        stored = (password_hash or "").encode() if has_hash else self._dummy_hash
+        is_right = await self.queue.run(owner, lambda: bcrypt.checkpw(_prehash(password), stored))
+        HASHES.labels("check").inc()
+        return is_right and has_hash
 
     async def close(self) -> None:
         """Stop the threads."""
@@ -74,25 +67,10 @@ class PasswordHasher:
     def _hash(self, password: str) -> str:
         return bcrypt.hashpw(_prehash(password), bcrypt.gensalt(self._cost)).decode()
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._in_flight >= self.max_in_flight:
-            HASHES_REJECTED.inc()
-            raise Unavailable(
-                "Too many people are signing in. Please try again.",
-                retry_after_seconds=_RETRY_AFTER_SECONDS,
-            )
-        self._in_flight += 1
-        HASHES_IN_FLIGHT.inc()
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        finally:
-            self._in_flight -= 1
-            HASHES_IN_FLIGHT.dec()
-
 
 def is_common_password(password: str) -> bool:
     """Return True if the password is among the most common ones, ignoring case (ASVS 6.2.4)."""
-    return unicodedata.normalize("NFC", password).casefold() in _common_passwords()
+    return normalize_password(password).casefold() in _common_passwords()
 
 
 @cache
@@ -107,5 +85,5 @@ def _lower_thread_priority() -> None:
 
 
 def _prehash(password: str) -> bytes:
-    text = unicodedata.normalize("NFC", password).encode()
+    text = normalize_password(password).encode()
     return base64.b64encode(hmac.digest(_HMAC_KEY, text, hashlib.sha384))

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 
 from coach_auth.deps import Deps
-from coach_auth.domain import ClientInfo
+from coach_auth.domain import ClientInfo, LoginNotFound, RevocationCursor
 from coach_auth.schemas import (
     AuthResponse,
     DeleteAccountRequest,
     DeviceList,
+    ForgotPasswordRequest,
     JsonWebKey,
     JsonWebKeySet,
     LoginRequest,
@@ -17,12 +18,15 @@ from coach_auth.schemas import (
     MessageResponse,
     RefreshRequest,
     RegisterRequest,
+    ResetPasswordRequest,
     RevocationsResponse,
+    TokenRequest,
     TokenResponse,
     UpdateAccountRequest,
     User,
 )
-from coach_auth.use_cases import accounts, logins, signing_keys
+from coach_auth.use_cases import accounts, logins, recovery, signing_keys
+from coach_common.addresses import rate_limit_key
 from coach_common.credentials import is_service_token
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import (
@@ -40,7 +44,7 @@ async def _get_client_info(
     request: Request,
     user_agent: Annotated[str | None, Header(alias="user-agent", include_in_schema=False)] = None,
 ) -> ClientInfo:
-    """Return the client's IP address and User-Agent.
+    """Return the client's IP address (IPv6: its /64 network) and User-Agent.
 
     `X-Forwarded-For` is trusted only with the gateway's token; otherwise the peer's address counts.
     """
@@ -49,7 +53,7 @@ async def _get_client_info(
         ip = request.headers.get("x-forwarded-for", "")
     else:
         ip = request.client.host if request.client else ""
-    return ClientInfo(ip, user_agent)
+    return ClientInfo(rate_limit_key(ip), user_agent)
 
 
 AuthDeps = Annotated[Deps, inject_deps(Deps)]
@@ -76,8 +80,8 @@ async def login(body: LoginRequest, deps: AuthDeps, client: Client) -> AuthRespo
 async def refresh(body: RefreshRequest, deps: AuthDeps) -> TokenResponse:
     """Exchange a refresh token for a new token pair.
 
-    The old refresh token becomes invalid. Parallel calls with the same token within 10 s return
-    the same new refresh token.
+    The old refresh token becomes invalid. Within 60 s it returns the same new refresh token again,
+    as long as that one has not been used (parallel calls, or a lost response).
     """
     return TokenResponse.from_domain(await logins.refresh(deps, body.refresh_token))
 
@@ -97,11 +101,15 @@ async def get_current_user(caller: CurrentUser, deps: AuthDeps) -> User:
     return User.from_domain(await accounts.get_me(deps, caller))
 
 
-@router.put("/auth/me")
+@router.put("/auth/me", responses={403: {}})
 async def update_current_user(
     body: UpdateAccountRequest, caller: CurrentUser, deps: AuthDeps, client: Client
 ) -> User:
-    """Update name, e-mail or password. Changing the password signs out all other devices."""
+    """Update name, e-mail or password.
+
+    Changing the password signs out all other devices. If the e-mail address changes, the
+    former address gets a mail that can undo the change for 7 days.
+    """
     user = await accounts.update_me(
         deps,
         caller,
@@ -114,12 +122,52 @@ async def update_current_user(
     return User.from_domain(user)
 
 
-@router.delete("/auth/me", status_code=204)
+@router.delete("/auth/me", status_code=204, responses={403: {}})
 async def delete_current_user(
     body: DeleteAccountRequest, caller: CurrentUser, deps: AuthDeps, client: Client
 ) -> None:
     """Delete the account and all its data. Cannot be undone."""
     await accounts.delete_me(deps, caller, client, password=body.password)
+
+
+@router.post("/auth/password/forgot", status_code=202)
+async def forgot_password(
+    body: ForgotPasswordRequest, deps: AuthDeps, client: Client
+) -> MessageResponse:
+    """Send a password reset mail.
+
+    The response is the same, after the same time, whether or not the account exists.
+    """
+    await recovery.request_password_reset(deps, client, email=body.email)
+    return MessageResponse(message="If the account exists, a mail is on its way.")
+
+
+@router.post("/auth/password/reset", status_code=204)
+async def reset_password(body: ResetPasswordRequest, deps: AuthDeps, client: Client) -> None:
+    """Set a new password with the token from a mail. Signs out all devices."""
+    await recovery.reset_password(deps, client, token=body.token, new_password=body.new_password)
+
+
+@router.post("/auth/verify", status_code=204)
+async def verify_email(body: TokenRequest, deps: AuthDeps, client: Client) -> None:
+    """Confirm the e-mail address with the token from a mail."""
+    await recovery.verify_email(deps, client, token=body.token)
+
+
+@router.post("/auth/verify/resend", status_code=202)
+async def resend_verification(caller: CurrentUser, deps: AuthDeps) -> MessageResponse:
+    """Send the verification mail again, unless the e-mail address is confirmed."""
+    await recovery.request_verification(deps, caller)
+    return MessageResponse(message="If the address is not confirmed, a mail is on its way.")
+
+
+@router.post("/auth/email/undo", status_code=204)
+async def undo_email_change(body: TokenRequest, deps: AuthDeps, client: Client) -> None:
+    """Restore the former e-mail address with the token from a mail.
+
+    Signs out all devices and invalidates the password. A password reset mail follows.
+    """
+    await recovery.undo_email_change(deps, client, token=body.token)
 
 
 @router.get("/auth/logins")
@@ -133,7 +181,7 @@ async def list_logins(caller: CurrentUser, deps: AuthDeps) -> DeviceList:
 @router.delete("/auth/logins/{login_id}", status_code=204)
 async def revoke_login(login_id: str, caller: CurrentUser, deps: AuthDeps) -> None:
     """Sign out one device. Takes effect within one second."""
-    await logins.revoke_login(deps, caller, parse_id(login_id, resource="Device"))
+    await logins.revoke_login(deps, caller, parse_id(login_id, not_found=LoginNotFound))
 
 
 @router.get("/.well-known/jwks.json")
@@ -145,8 +193,8 @@ async def get_jwks(deps: AuthDeps) -> JsonWebKeySet:
 
 @router.get("/internal/revocations", dependencies=[RequireServiceToken], include_in_schema=False)
 async def list_revocations(
-    deps: AuthDeps, after: Annotated[str | None, Query(max_length=36)] = None
+    deps: AuthDeps, after: Annotated[str | None, Query(max_length=80)] = None
 ) -> RevocationsResponse:
     """Return revocations after the cursor, each until no access token of the login can be valid."""
-    after_id = parse_id(after, resource="Cursor") if after else None
-    return RevocationsResponse.from_domain(*await logins.list_revocations(deps, after_id))
+    cursor = RevocationCursor.parse(after) if after else None
+    return RevocationsResponse.from_domain(await logins.list_revocations(deps, cursor))

@@ -20,6 +20,7 @@ from pydantic import (
 
 from coach_auth import domain
 from coach_auth.passwords import is_common_password
+from coach_common.text import EmptyToNone, UnicodeText
 
 _DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
 """Marks a field in OpenAPI. Pydantic's own flag would also warn at each access."""
@@ -30,6 +31,7 @@ _EXAMPLE_USER: dict[str, JsonValue] = {
     "email": "alice@example.com",
     "name": "Alice",
     "is_active": True,
+    "is_verified": True,
     "created_at": "2026-11-24T12:00:00Z",
 }
 
@@ -58,17 +60,20 @@ def _reject_common_password(password: str) -> str:
 
 
 Email = Annotated[
-    str,
+    UnicodeText,
     BeforeValidator(_strip),
     StringConstraints(min_length=3, max_length=254),
     AfterValidator(_normalize_email),
 ]
 NewPassword = Annotated[
-    str, StringConstraints(min_length=6, max_length=128), AfterValidator(_reject_common_password)
+    UnicodeText,
+    StringConstraints(min_length=6, max_length=128),
+    AfterValidator(_reject_common_password),
 ]
-Password = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Password = Annotated[UnicodeText, StringConstraints(min_length=1, max_length=128)]
+Token = Annotated[UnicodeText, StringConstraints(min_length=1, max_length=4096)]
 Name = Annotated[
-    str,
+    UnicodeText,
     StringConstraints(strip_whitespace=True, max_length=100),
     AfterValidator(_reject_control_characters),
 ]
@@ -97,8 +102,8 @@ class LoginRequest(BaseModel):
 
     model_config = _config({"email": "alice@example.com", "password": "correct horse"})
 
-    email: Annotated[str, BeforeValidator(_strip), StringConstraints(max_length=254)]
-    password: Annotated[str, StringConstraints(max_length=128)]
+    email: Email
+    password: Annotated[UnicodeText, StringConstraints(max_length=128)]
 
 
 class RefreshRequest(BaseModel):
@@ -106,7 +111,7 @@ class RefreshRequest(BaseModel):
 
     model_config = _config({"refresh_token": _EXAMPLE_REFRESH_TOKEN})
 
-    refresh_token: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    refresh_token: Token
 
 
 class LogoutRequest(BaseModel):
@@ -124,8 +129,8 @@ class UpdateAccountRequest(BaseModel):
         {"name": "Alice", "newPassword": "a much better horse", "currentPassword": "correct horse"}
     )
 
-    name: Name | None = None
-    email: Email | None = None
+    name: Name | None = Field(default=None, description="An empty string removes the name.")
+    email: Annotated[Email | None, EmptyToNone] = None
     newPassword: NewPassword | None = Field(default=None, json_schema_extra=_DEPRECATED)  # noqa: N815 - on the wire
     new_password: NewPassword | None = None
     currentPassword: Password | None = Field(default=None, json_schema_extra=_DEPRECATED)  # noqa: N815 - on the wire
@@ -141,6 +146,10 @@ class UpdateAccountRequest(BaseModel):
                 raise ValueError(f"{name} was sent twice with different values")
         if self.new_password_value is not None and self.current_password_value is None:
             raise ValueError("currentPassword is required to change the password")
+        if self.new_password_value is not None and domain.is_same_password(
+            self.new_password_value, self.current_password_value or ""
+        ):
+            raise ValueError("newPassword must differ from currentPassword")
         return self
 
     @property
@@ -162,6 +171,31 @@ class DeleteAccountRequest(BaseModel):
     password: Password
 
 
+class ForgotPasswordRequest(BaseModel):
+    """E-mail address of the account whose password is to be reset."""
+
+    model_config = _config({"email": "alice@example.com"})
+
+    email: Email
+
+
+class ResetPasswordRequest(BaseModel):
+    """The token from the mail and the new password."""
+
+    model_config = _config({"token": _EXAMPLE_REFRESH_TOKEN, "new_password": "a much better horse"})
+
+    token: Token
+    new_password: NewPassword
+
+
+class TokenRequest(BaseModel):
+    """The token from a mail."""
+
+    model_config = _config({"token": _EXAMPLE_REFRESH_TOKEN})
+
+    token: Token
+
+
 class User(BaseModel):
     """An account."""
 
@@ -171,6 +205,7 @@ class User(BaseModel):
     email: str
     name: str | None
     is_active: bool
+    is_verified: bool = Field(description="True if the user confirmed the e-mail address.")
     created_at: datetime
 
     @classmethod
@@ -181,6 +216,7 @@ class User(BaseModel):
             email=user.email,
             name=user.name,
             is_active=user.is_active,
+            is_verified=user.is_verified,
             created_at=user.created_at,
         )
 
@@ -337,20 +373,23 @@ class RevokedLogin(BaseModel):
 
 
 class RevocationsResponse(BaseModel):
-    """Revocations after a cursor. Pass `cursor` as `after` in the next request."""
+    """Revocations after a cursor. Pass `cursor` as `after` in the next request.
+
+    If `has_more`, more revocations are ready: a client must read them before it trusts a token.
+    """
 
     cursor: str
+    has_more: bool
     revoked: list[RevokedLogin]
 
     @classmethod
-    def from_domain(
-        cls, cursor: UUID | None, revocations: Sequence[domain.Revocation]
-    ) -> "RevocationsResponse":
+    def from_domain(cls, page: domain.RevocationPage) -> "RevocationsResponse":
         """Convert a page of revocations."""
         return cls(
-            cursor="" if cursor is None else str(cursor),
+            cursor="" if page.cursor is None else str(page.cursor),
+            has_more=page.has_more,
             revoked=[
                 RevokedLogin(login_id=str(one.login_id), expires_at=one.expires_at)
-                for one in revocations
+                for one in page.revocations
             ],
         )

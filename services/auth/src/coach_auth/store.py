@@ -4,7 +4,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    and_,
+    delete,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from coach_auth.domain import (
     EmailAlreadyRegistered,
@@ -13,24 +24,29 @@ from coach_auth.domain import (
     LoginEnded,
     RefreshToken,
     Revocation,
+    RevocationCursor,
     SigningKeyInfo,
     User,
     WrappedKey,
     email_digest,
 )
 from coach_auth.tables import (
+    ACCOUNT_TOKENS,
     AUDIT_LOG,
     LOGINS,
+    MAILS,
     OUTBOX,
     REFRESH_TOKENS,
     REVOCATIONS,
     SIGNING_KEYS,
     USERS,
 )
+from coach_common.db.tables import Id, UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id
 
 _VISIBILITY_OVERLAP = timedelta(seconds=5)
+_MAX_EXCESS_LOGINS = 500
 _UNIQUE_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
 
 
@@ -44,6 +60,7 @@ async def add_user(tx: Transaction, user: User) -> None:
             name=user.name,
             password_hash=user.password_hash,
             is_active=user.is_active,
+            is_verified=user.is_verified,
             created_at=user.created_at,
         )
     )
@@ -54,6 +71,12 @@ async def add_user(tx: Transaction, user: User) -> None:
 async def find_user_by_email(tx: Transaction, email: str) -> User | None:
     """Return the account with this e-mail address (case-insensitive), or None."""
     row = await tx.fetch_one(select(USERS).where(USERS.c.email_digest == email_digest(email)))
+    return None if row is None else _user(row)
+
+
+async def find_user(tx: Transaction, user_id: UUID) -> User | None:
+    """Return an account, active or not, or None."""
+    row = await tx.fetch_one(select(USERS).where(USERS.c.id == user_id))
     return None if row is None else _user(row)
 
 
@@ -84,28 +107,29 @@ async def mark_user_active(tx: Transaction, user_id: UUID, *, is_active: bool) -
     return changed.rowcount == 1
 
 
-async def update_user(tx: Transaction, user: User) -> None:
-    """Update the account."""
-    await tx.execute(
-        update(USERS)
-        .where(USERS.c.id == user.id)
-        .values(
-            email=user.email,
-            email_digest=email_digest(user.email),
-            name=user.name,
-            password_hash=user.password_hash,
-        )
-    )
+async def update_user(
+    tx: Transaction, user_id: UUID, *, expected_password_hash: str | None = None, **values: object
+) -> bool:
+    """Update only the given columns of an account.
+
+    Returns False if `expected_password_hash` is given and is no longer the stored one. Raises
+    IntegrityError if another account has the new e-mail address.
+    """
+    condition = [USERS.c.id == user_id]
+    if expected_password_hash is not None:
+        condition.append(USERS.c.password_hash == expected_password_hash)
+    updated = await tx.execute(update(USERS).where(*condition).values(**values))
+    return updated.rowcount == 1
 
 
 async def delete_user(tx: Transaction, user_id: UUID) -> bool:
-    """Delete an account with its logins, audit entries and unpublished events.
+    """Delete an account with its logins, tokens, mails, audit entries and unpublished events.
 
     Returns False if it did not exist.
     """
     login_ids = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
     await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(login_ids)))
-    for table in (LOGINS, AUDIT_LOG, OUTBOX):
+    for table in (LOGINS, ACCOUNT_TOKENS, MAILS, AUDIT_LOG, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
     deleted = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
     return deleted.rowcount == 1
@@ -156,46 +180,75 @@ async def mark_login_used(tx: Transaction, login_id: UUID, *, at: datetime) -> N
     await tx.execute(update(LOGINS).where(LOGINS.c.id == login_id).values(last_used_at=at))
 
 
+async def list_excess_login_ids(
+    tx: Transaction, user_id: UUID, *, now: datetime, keep: int
+) -> list[UUID]:
+    """Return the ids of a user's live logins beyond the `keep` most recently used ones."""
+    rows = await tx.fetch_all(
+        select(LOGINS.c.id)
+        .where(
+            LOGINS.c.user_id == user_id, LOGINS.c.revoked_at.is_(None), LOGINS.c.expires_at > now
+        )
+        .order_by(LOGINS.c.last_used_at.desc(), LOGINS.c.id.desc())
+        .limit(_MAX_EXCESS_LOGINS)
+        .offset(keep)
+    )
+    return [row["id"] for row in rows]
+
+
 async def revoke_logins(
     tx: Transaction,
     *,
     user_id: UUID,
     now: datetime,
     expires_at: datetime,
-    only_login_id: UUID | None = None,
+    login_ids: Sequence[UUID] | None = None,
     except_login_id: UUID | None = None,
 ) -> int:
-    """Revoke a user's logins: all, only one, or all but one. Returns how many were revoked."""
-    which = [LOGINS.c.user_id == user_id, LOGINS.c.revoked_at.is_(None)]
-    if only_login_id is not None:
-        which.append(LOGINS.c.id == only_login_id)
+    """Revoke a user's logins: all, some, or all but one. Returns how many were revoked."""
+    which = [LOGINS.c.user_id == user_id]
+    if login_ids is not None:
+        which.append(LOGINS.c.id.in_(login_ids))
     if except_login_id is not None:
         which.append(LOGINS.c.id != except_login_id)
-    rows = await tx.fetch_all(select(LOGINS.c.id).where(*which).with_for_update())
-    for row in rows:
-        await tx.execute(update(LOGINS).where(LOGINS.c.id == row["id"]).values(revoked_at=now))
-        await tx.execute(
-            insert(REVOCATIONS).values(
-                id=new_id(), login_id=row["id"], revoked_at=now, expires_at=expires_at
-            )
-        )
-    return len(rows)
+    revoked = await tx.execute(
+        update(LOGINS).where(*which, LOGINS.c.revoked_at.is_(None)).values(revoked_at=now)
+    )
+    if revoked.rowcount:
+        # Logins that were revoked at the same microsecond before have their row already.
+        columns = {
+            "login_id": LOGINS.c.id,
+            "batch_id": literal(new_id(), Id()),
+            "revoked_at": LOGINS.c.revoked_at,
+            "expires_at": literal(expires_at, UtcDateTime()),
+        }
+        rows = select(*columns.values()).where(*which, LOGINS.c.revoked_at == now)
+        await tx.execute(tx.dialect.insert_ignore(REVOCATIONS).from_select(list(columns), rows))
+    return revoked.rowcount
 
 
 async def list_revocations(
-    tx: Transaction, *, after: UUID | None, now: datetime, limit: int
+    tx: Transaction, *, after: RevocationCursor | None, now: datetime, limit: int
 ) -> list[Revocation]:
-    """Return revocations after the cursor, oldest first.
-
-    Rows of the last 5 s are included again, because transactions may commit out of id order.
-    """
+    """Return at most `limit` unexpired revocations after the cursor, oldest first."""
     query = select(REVOCATIONS).where(REVOCATIONS.c.expires_at > now)
     if after is not None:
-        query = query.where(
-            or_(REVOCATIONS.c.id > after, REVOCATIONS.c.revoked_at > now - _VISIBILITY_OVERLAP)
-        )
-    rows = await tx.fetch_all(query.order_by(REVOCATIONS.c.id).limit(limit))
-    return [Revocation(row["id"], row["login_id"], row["expires_at"]) for row in rows]
+        query = query.where(_is_after(after))
+    query = query.order_by(REVOCATIONS.c.batch_id, REVOCATIONS.c.login_id).limit(limit)
+    return [_revocation(row) for row in await tx.fetch_all(query)]
+
+
+async def list_recent_revocations(
+    tx: Transaction, *, until: RevocationCursor, now: datetime
+) -> list[Revocation]:
+    """Return the revocations of the last 5 s up to the cursor.
+
+    Transactions may commit out of order, so a reader may have missed some of them.
+    """
+    query = select(REVOCATIONS).where(
+        REVOCATIONS.c.revoked_at > now - _VISIBILITY_OVERLAP, not_(_is_after(until))
+    )
+    return [_revocation(row) for row in await tx.fetch_all(query)]
 
 
 async def add_refresh_token(tx: Transaction, token: RefreshToken) -> None:
@@ -319,7 +372,7 @@ async def delete_expired_keys(tx: Transaction, *, now: datetime) -> int:
 
 
 async def delete_expired(tx: Transaction, *, now: datetime) -> None:
-    """Delete up to 500 expired logins, and revocations whose access tokens have expired."""
+    """Delete up to 500 expired logins, and expired revocations, account tokens and mails."""
     expired: Sequence[UUID] = [
         row["id"]
         for row in await tx.fetch_all(
@@ -328,7 +381,19 @@ async def delete_expired(tx: Transaction, *, now: datetime) -> None:
     ]
     await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(expired)))
     await tx.execute(delete(LOGINS).where(LOGINS.c.id.in_(expired)))
-    await tx.execute(delete(REVOCATIONS).where(REVOCATIONS.c.expires_at < now))
+    for table in (REVOCATIONS, ACCOUNT_TOKENS, MAILS):
+        await tx.execute(delete(table).where(table.c.expires_at < now))
+
+
+def _is_after(cursor: RevocationCursor) -> ColumnElement[bool]:
+    return or_(
+        REVOCATIONS.c.batch_id > cursor.batch_id,
+        and_(REVOCATIONS.c.batch_id == cursor.batch_id, REVOCATIONS.c.login_id > cursor.login_id),
+    )
+
+
+def _revocation(row: RowMapping) -> Revocation:
+    return Revocation(row["login_id"], row["batch_id"], row["expires_at"])
 
 
 def _user(row: RowMapping) -> User:

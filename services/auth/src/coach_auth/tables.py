@@ -31,6 +31,7 @@ USERS = Table(
     Column("name", String(100), nullable=True),
     Column("password_hash", String(100), nullable=False),
     Column("is_active", Boolean, nullable=False),
+    Column("is_verified", Boolean, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("email_digest"),
 )
@@ -62,10 +63,12 @@ REFRESH_TOKENS = Table(
 REVOCATIONS = Table(
     "revocations",
     METADATA,
-    Column("id", Id, primary_key=True),
-    Column("login_id", Id, nullable=False),
+    Column("login_id", Id, primary_key=True),
+    # Logins that one statement revoked share a batch id, so that it can be one INSERT … SELECT.
+    Column("batch_id", Id, nullable=False),
     Column("revoked_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_revocations_batch_id_login_id", "batch_id", "login_id"),
     Index("ix_revocations_revoked_at", "revoked_at"),
     Index("ix_revocations_expires_at", "expires_at"),
 )
@@ -93,6 +96,38 @@ AUDIT_LOG = Table(
     Column("action", String(64), nullable=False),
     Column("occurred_at", UtcDateTime, nullable=False),
     Index("ix_audit_log_user_id", "user_id"),
+)
+
+ACCOUNT_TOKENS = Table(
+    "account_tokens",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("digest", BINARY(32), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("user_id", Id, nullable=False),
+    Column("email", String(254), nullable=False),
+    Column("email_digest", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    UniqueConstraint("digest"),
+    Index("ix_account_tokens_user_id", "user_id"),
+    Index("ix_account_tokens_email_digest", "email_digest"),
+    Index("ix_account_tokens_expires_at", "expires_at"),
+)
+
+MAILS = Table(
+    "mails",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("template", String(32), nullable=False),
+    # NULL for a password reset request: whether the account exists is looked up when it is sent.
+    Column("user_id", Id, nullable=True),
+    Column("recipient", String(254), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_mails_user_id", "user_id"),
+    Index("ix_mails_next_attempt_at", "next_attempt_at"),
 )
 
 OUTBOX = outbox_table(METADATA)

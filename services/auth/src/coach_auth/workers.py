@@ -1,13 +1,14 @@
-"""Background workers of auth: key rotation and the purge of expired rows."""
+"""Background workers of auth: mail delivery, key rotation and the purge of expired rows."""
 
 import asyncio
 from contextlib import suppress
 
 from coach_auth.deps import Deps
-from coach_auth.use_cases import logins, signing_keys
+from coach_auth.use_cases import logins, mails, signing_keys
 from coach_common.errors import Unavailable
 
 _PURGE_INTERVAL_SECONDS = 600.0
+_MAIL_POLL_SECONDS = 5.0
 
 
 async def purge_expired_logins(deps: Deps) -> None:
@@ -16,6 +17,18 @@ async def purge_expired_logins(deps: Deps) -> None:
         with suppress(Unavailable):
             await logins.purge(deps)
         await asyncio.sleep(_PURGE_INTERVAL_SECONDS)
+
+
+async def deliver_mails(deps: Deps) -> None:
+    """Deliver due mails when one is queued, and poll for retries and mails of other replicas."""
+    while True:
+        deps.mail_queued.clear()
+        with suppress(Unavailable):
+            while await mails.deliver_due_mails(deps):
+                pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MAIL_POLL_SECONDS):
+                await deps.mail_queued.wait()
 
 
 async def rotate_keys(deps: Deps) -> None:

@@ -1,10 +1,11 @@
-"""Accounts and logins, as the phone meets them."""
+"""Accounts and logins through the HTTP API."""
 
 import asyncio
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from coach_auth.app import build
@@ -20,10 +21,17 @@ from coach_common.testing.fakes import FakeClock, FakeTransport
 from coach_common.testing.harness import client_for, emitted_events, migrated_service
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse"
+SECRET = "a secret key of more than thirty-two characters"
+SERVICE_TOKEN = "a token between services"
 
 
 async def _login(client: httpx.AsyncClient, password: str = PASSWORD, email: str = EMAIL) -> Any:
     return await client.post("/auth/login", json={"email": email, "password": password})
+
+
+def _check_count() -> float:
+    labels = {"operation": "check"}
+    return REGISTRY.get_sample_value("coach_auth_password_hashes_total", labels) or 0.0
 
 
 async def _revoked(client: httpx.AsyncClient, after: str = "") -> dict[str, Any]:
@@ -47,7 +55,9 @@ async def test_register_signs_in_and_emits_user_registered(service: Service, pho
 
     assert me.status_code == 200
     assert me.json() == phone.user
-    assert set(phone.user) == {"id", "email", "name", "is_active", "created_at"}
+    assert set(phone.user) == {
+        "id", "email", "name", "is_active", "is_verified", "created_at",
+    }  # fmt: skip
     (event,) = await emitted_events(service.database, UserRegistered)
     assert str(event.user_id) == phone.user["id"]
 
@@ -111,16 +121,16 @@ async def test_long_passwords_are_not_truncated(client: httpx.AsyncClient) -> No
 
 
 async def test_unknown_account_gets_same_error_and_hash_cost(
-    client: httpx.AsyncClient, phone: Any, deps: Deps
+    client: httpx.AsyncClient, phone: Any
 ) -> None:
-    before = deps.password_hasher.check_count
+    before = _check_count()
     wrong = await _login(client, "wrong password")
     unknown = await _login(client, "wrong password", "nobody@example.com")
 
     assert (wrong.status_code, unknown.status_code) == (401, 401)
     assert wrong.json()["detail"] == unknown.json()["detail"] == "Incorrect email or password"
-    assert deps.password_hasher.check_count == before + 2
-    assert wrong.headers["www-authenticate"]
+    assert _check_count() == before + 2
+    assert wrong.headers["www-authenticate"] == "Bearer"
 
 
 async def test_email_is_case_insensitive(client: httpx.AsyncClient, phone: Any) -> None:
@@ -192,7 +202,7 @@ async def test_reuse_after_successor_was_used_revokes_login(
 
 async def test_reuse_after_grace_period_revokes_login(phone: Any, clock: FakeClock) -> None:
     second = (await phone.refresh()).json()["refresh_token"]
-    clock.advance(11)
+    clock.advance(61)
 
     assert (await phone.refresh()).status_code == 401
     assert (await phone.refresh(second)).status_code == 401
@@ -253,7 +263,8 @@ async def test_password_change_revokes_other_logins(client: httpx.AsyncClient, p
     ("body", "status"),
     [
         ({"newPassword": "better horse"}, 422),
-        ({"newPassword": "better horse", "currentPassword": "wrong"}, 401),
+        ({"newPassword": "better horse", "currentPassword": "wrong"}, 403),
+        ({"newPassword": PASSWORD, "currentPassword": PASSWORD}, 422),
         ({"newPassword": "a" * 8, "new_password": "b" * 8, "current_password": PASSWORD}, 422),
         ({"email": "bob@example.com"}, 400),
         ({"email": "nonsense"}, 422),
@@ -277,9 +288,10 @@ async def test_account_deletion_requires_password_and_removes_data(
     service: Service, client: httpx.AsyncClient, phone: Any, deps: Deps
 ) -> None:
     wrong = await phone.call("DELETE", "/auth/me", password="wrong")
-    gone = await phone.call("DELETE", "/auth/me", password=PASSWORD)
+    deleted = await phone.call("DELETE", "/auth/me", password=PASSWORD)
 
-    assert (wrong.status_code, gone.status_code) == (401, 204)
+    assert (wrong.status_code, deleted.status_code) == (403, 204)
+    assert wrong.json()["code"] == "wrong_password"
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await phone.refresh()).status_code == 401
     assert (await _login(client)).status_code == 401
@@ -307,7 +319,7 @@ async def test_revocations_require_service_token_and_support_cursor(
 
     assert (refused.status_code, forged.status_code) == (401, 401)
     assert first["revoked"] == overlap["revoked"] != []
-    assert later == {"cursor": first["cursor"], "revoked": []}
+    assert later == {"cursor": first["cursor"], "revoked": [], "has_more": False}
     assert (await _revoked(client))["revoked"] == []
 
 
@@ -354,3 +366,14 @@ def test_short_secret_key_fails_startup_without_leaking_it() -> None:
     assert "SECRET_KEY" in str(refused.value)
     assert "hush" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["secret_key", "service_token"])
+def test_placeholder_secrets_fail_startup(name: str) -> None:
+    values = {
+        "secret_key": "s3cret of thirty-two characters!",
+        "service_token": "t0ken of services",
+    }
+    placeholder = {name: "please-change-me-please-change-me"}
+    with pytest.raises(SettingsError, match=name.upper()):
+        AuthSettings.load(database_url="sqlite://", **values | placeholder)

@@ -1,8 +1,8 @@
-"""What operators type, against the tables of a running service."""
+"""Operator commands on the database of a running service."""
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from coach_auth import __main__ as commands
 from coach_auth import admin_cli
+from coach_auth.app import build
 from coach_auth.config import AuthSettings
 from coach_auth.deps import Deps
 from coach_auth.tables import AUDIT_LOG
@@ -18,7 +19,8 @@ from coach_auth.use_cases import signing_keys
 from coach_common.errors import CoachError, InvalidInput
 from coach_common.events.catalog import UserRegistered
 from coach_common.service import Service
-from coach_common.testing.harness import emitted_events
+from coach_common.testing.fakes import FakeTransport
+from coach_common.testing.harness import emitted_events, migrated_service
 
 EMAIL, PASSWORD = "alice@example.com", "correct horse"
 SERVICE_TOKEN = {"authorization": "Bearer a token between services"}
@@ -26,7 +28,7 @@ SERVICE_TOKEN = {"authorization": "Bearer a token between services"}
 
 @pytest.fixture
 def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Give standard input a line."""
+    """Return a function that puts a line on standard input."""
     return lambda line: monkeypatch.setattr("sys.stdin", io.StringIO(line + "\n"))
 
 
@@ -38,11 +40,11 @@ async def test_account_created_by_cli_can_log_in(
     service: Service, client: httpx.AsyncClient, typed: Callable[[str], None]
 ) -> None:
     typed("a fine password")
-    said = await admin_cli.create_user(service.deps, EMAIL, "Alice")
+    printed = await admin_cli.create_user(service.deps, EMAIL, "Alice")
 
     user = (await _login(client, "a fine password")).json()["user"]
     assert user["name"] == "Alice"
-    assert user["id"] in said and "fine" not in said
+    assert user["id"] in printed and "fine" not in printed
     assert len(await emitted_events(service.database, UserRegistered)) == 1
 
 
@@ -74,8 +76,8 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
     assert (await phone.call("GET", "/auth/me")).status_code == 401
     assert (await phone.refresh()).status_code == 401
     assert (await _login(client)).status_code == 401
-    told = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
-    assert len(told.json()["revoked"]) == 2
+    revocations = await client.get("/internal/revocations", headers=SERVICE_TOKEN)
+    assert len(revocations.json()["revoked"]) == 2
     shown = await admin_cli.show_user(service.deps, EMAIL)
     assert "disabled" in shown and "0 logins" in shown
     await admin_cli.enable_user(service.deps, EMAIL)
@@ -89,22 +91,65 @@ async def test_disable_revokes_logins_and_is_audited_enable_restores_access(
 
 
 async def test_unknown_user_is_reported(service: Service) -> None:
-    for operation in (admin_cli.show_user, admin_cli.disable_user, admin_cli.enable_user):
+    for operation in (
+        admin_cli.show_user,
+        admin_cli.disable_user,
+        admin_cli.enable_user,
+        admin_cli.reset_password,
+    ):
         with pytest.raises(CoachError, match="no account"):
             await operation(service.deps, "nobody@example.com")
 
 
 async def test_keys_can_be_listed_rotated_and_revoked(service: Service, deps: Deps) -> None:
     active = (await signing_keys.get_signing_key(deps)).kid
-    said = await admin_cli.rotate_keys(service.deps)
+    printed = await admin_cli.rotate_keys(service.deps)
     (new,) = (key.kid for key in await signing_keys.list_keys(deps) if key.kid != active)
     listed = (await admin_cli.list_keys(service.deps)).splitlines()
     await admin_cli.revoke_key(service.deps, active)
     (left,) = (await admin_cli.list_keys(service.deps)).splitlines()
 
-    assert new in said
+    assert new in printed
     assert {tuple(line.split()[:2]) for line in listed} == {(active, "active"), (new, "published")}
     assert left.split()[:2] == [new, "active"]
+
+
+async def test_reset_password_queues_a_mail_and_is_audited(
+    service: Service,
+    client: httpx.AsyncClient,
+    phone: Any,
+    deps: Deps,
+    mailer: Any,
+    deliver_mails: Callable[[], Awaitable[None]],
+) -> None:
+    printed = await admin_cli.reset_password(deps, EMAIL.upper())
+    await deliver_mails()
+    token = mailer.token("password_reset", EMAIL)
+
+    body = {"token": token, "new_password": "better horse"}
+    assert token not in printed
+    assert (await client.post("/auth/password/reset", json=body)).status_code == 204
+    assert (await _login(client, "better horse")).status_code == 200
+    async with deps.db.read_only() as tx:
+        actions = {row["action"] for row in await tx.fetch_all(select(AUDIT_LOG))}
+    assert actions == {"password reset started by an operator", "password reset"}
+
+
+async def test_reset_password_prints_the_token_without_smtp(
+    settings: AuthSettings, service: Service, client: httpx.AsyncClient, phone: Any
+) -> None:
+    async with migrated_service(build(settings, FakeTransport())) as without_smtp:
+        printed = await admin_cli.reset_password(without_smtp.deps, EMAIL)
+
+    body = {"token": printed.splitlines()[-1], "new_password": "better horse"}
+    assert (await client.post("/auth/password/reset", json=body)).status_code == 204
+
+
+async def test_reset_password_of_disabled_account_is_refused(deps: Deps, phone: Any) -> None:
+    await admin_cli.disable_user(deps, EMAIL)
+
+    with pytest.raises(CoachError, match="disabled"):
+        await admin_cli.reset_password(deps, EMAIL)
 
 
 def _environment(monkeypatch: pytest.MonkeyPatch, settings: AuthSettings) -> None:

@@ -1,4 +1,4 @@
-"""The devices that are signed in, as their owner sees and ends them."""
+"""Listing and revoking signed-in devices."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -80,7 +80,8 @@ async def test_other_users_devices_return_404(client: httpx.AsyncClient, phone: 
     phone.token = answer["token"]
 
     for login_id in (mine["id"], str(new_id()), "nonsense", mine["id"].upper()):
-        assert (await phone.call("DELETE", f"/auth/logins/{login_id}")).status_code == 404
+        refused = await phone.call("DELETE", f"/auth/logins/{login_id}")
+        assert (refused.status_code, refused.json()["code"]) == (404, "login_not_found")
     assert mine["id"] not in {device["id"] for device in await _devices(phone)}
     assert (await client.get("/auth/logins")).status_code == 401
 

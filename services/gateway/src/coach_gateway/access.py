@@ -1,9 +1,8 @@
 """Authentication: access tokens, revoked logins and client addresses."""
 
 import asyncio
-import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +21,8 @@ REVOKED_LOGINS = Gauge("coach_gateway_revoked_logins", "Revoked logins in memory
 
 _POLL_INTERVAL_SECONDS = 0.5
 _MAX_STALENESS_SECONDS = 3.0
+_PAGE_SIZE = 1000
+"""A page of an auth without `has_more` that is this long may be followed by another."""
 
 
 FetchAuthJson = Callable[[str], Awaitable[Any]]
@@ -49,9 +50,9 @@ class RevocationList:
         while True:
             started_at = time.monotonic()
             try:
-                async with asyncio.timeout(_POLL_INTERVAL_SECONDS * 2):
-                    await self.poll_once()
-            except (CoachError, TimeoutError):
+                await self.poll_once()
+                self._failures = 0
+            except CoachError:
                 self._failures += 1
                 if self._failures == 2:
                     log.error("revocations.unavailable")
@@ -60,25 +61,38 @@ class RevocationList:
             await asyncio.sleep(max(0.0, interval - (time.monotonic() - started_at)))
 
     async def poll_once(self) -> None:
-        """Fetch the revocations since the last poll."""
-        response = await self._fetch_auth_json(f"/internal/revocations?after={self._cursor}")
-        expires_at_by_login = {
-            UUID(row["login_id"]): datetime.fromisoformat(row["expires_at"])
-            for row in response["revoked"]
+        """Fetch all pages of revocations since the last poll.
+
+        The list counts as current only after the last page, so a replica that starts is not ready
+        before it knows every revocation.
+        """
+        has_more = True
+        while has_more:
+            started_at = time.monotonic()
+            page = await self._fetch_auth_json(f"/internal/revocations?after={self._cursor}")
+            is_new = self._apply(page["revoked"]) or page["cursor"] != self._cursor
+            self._cursor = page["cursor"]
+            is_full = len(page["revoked"]) >= _PAGE_SIZE
+            # A full page without news cannot be followed by another: the next poll asks again.
+            has_more = page.get("has_more", is_full) and is_new
+        self._polled_at = started_at
+
+    def _apply(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Add revocations and drop expired ones. Returns whether any was new."""
+        received = {
+            UUID(row["login_id"]): datetime.fromisoformat(row["expires_at"]) for row in rows
         }
-        newly_revoked = expires_at_by_login.keys() - self._expires_at_by_login.keys()
+        newly_revoked = received.keys() - self._expires_at_by_login.keys()
         now = self._clock()
         self._expires_at_by_login = {
             login_id: at
-            for login_id, at in (self._expires_at_by_login | expires_at_by_login).items()
+            for login_id, at in (self._expires_at_by_login | received).items()
             if at > now
         }
-        self._cursor = response["cursor"]
-        self._failures = 0
-        self._polled_at = time.monotonic()
         REVOKED_LOGINS.set(len(self._expires_at_by_login))
         if newly_revoked:
             self.on_revoked(set(newly_revoked))
+        return bool(newly_revoked)
 
     def ensure_active(self, login_id: UUID) -> None:
         """Raise Unauthenticated if the login is revoked, Unavailable if that is unknown."""
@@ -128,35 +142,3 @@ def parse_bearer(header: bytes | None) -> str:
     if scheme.lower() != b"bearer" or not token:
         raise Unauthenticated("Please sign in.", code="token_missing")
     return token.decode("latin-1").strip()
-
-
-class TrustedProxies:
-    """Networks whose X-Forwarded-For is used."""
-
-    def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = [ipaddress.ip_network(network) for network in networks]
-
-    def client_address(self, peer: str, forwarded_for: str | None) -> str:
-        """Return the right-most address that is not a trusted proxy."""
-        if not self._networks or not self._is_trusted_proxy(peer):
-            return peer
-        for part in reversed((forwarded_for or "").split(",")):
-            address = part.strip()
-            if address and not self._is_trusted_proxy(address):
-                return address if _is_ip_address(address) else peer
-        return peer
-
-    def _is_trusted_proxy(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
-
-
-def _is_ip_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -3,21 +3,22 @@
 from collections import Counter
 from functools import partial
 
-from starlette.middleware.cors import CORSMiddleware
-
 from coach_common import logs
+from coach_common.client_address import TrustedProxies
 from coach_common.clock import Clock, utc_now
+from coach_common.event_loop_watchdog import watch_event_loop
+from coach_common.http.protocol import HttpLimits, HttpOptions
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
-from coach_gateway import http_protocol, sockets
 from coach_gateway.access import Authenticator, RevocationList
 from coach_gateway.config import GatewaySettings, find_deprecated_settings
-from coach_gateway.handler import GatewayApp
+from coach_gateway.handler import GatewayApp, accepts_websocket, default_headers
 from coach_gateway.limits import RateLimits
 from coach_gateway.local_routes import create_local_app
 from coach_gateway.push_hub import SUBSCRIPTIONS, PushHub
 from coach_gateway.sockets.connection import SocketConnection, SocketLimits
+from coach_gateway.sockets.context import SocketContext
 from coach_gateway.sockets.frames import MAX_FRAME_BYTES
 from coach_gateway.upstream_client import UpstreamClient
 
@@ -50,7 +51,7 @@ def build(
         "auth_revocations": revocations.check_health,
         "upstreams": upstream_client.check_health,
     }
-    socket_context = sockets.SocketContext(
+    socket_context = SocketContext(
         settings, authenticator, upstream_client, push_hub, limits, clock, Counter()
     )
     socket_limits = SocketLimits(
@@ -66,17 +67,7 @@ def build(
     )
     return Service(
         name="gateway",
-        app=CORSMiddleware(
-            gateway,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["authorization", "content-type", "x-request-id", "traceparent"],
-            expose_headers=[
-                "x-request-id", "retry-after",
-                "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
-            ],
-            max_age=600,
-        ),
+        app=gateway,
         settings=settings,
         transport=transport,
         deps=None,
@@ -84,14 +75,37 @@ def build(
         workers={
             "revocations": revocations.poll_forever,
             "rate_limit_sync": limits.sync_forever,
+            "upstreams": upstream_client.maintain,
             "broker": lambda: push_hub.watch_broker(transport.check),
+            "event_loop": watch_event_loop,
         },
         on_close=(upstream_client.close, limits.close),
+        http=HttpOptions(
+            service="gateway",
+            limits=_http_limits(settings),
+            error_headers=default_headers(settings),
+            accepts_websocket=accepts_websocket,
+            is_proxy=TrustedProxies(settings.trusted_proxies).is_trusted,
+        ),
         server_options={
-            "http": http_protocol.create_protocol_factory(gateway, settings),
             "ws": partial(SocketConnection, limits=socket_limits),
             "ws_max_size": MAX_FRAME_BYTES,
             "ws_ping_interval": settings.socket_ping_interval_seconds,
             "ws_ping_timeout": settings.socket_ping_interval_seconds,
         },
-    )  # fmt: skip
+    )
+
+
+def _http_limits(settings: GatewaySettings) -> HttpLimits:
+    return HttpLimits(
+        max_url_bytes=settings.max_url_bytes,
+        max_header_bytes=settings.max_header_bytes,
+        max_headers=settings.max_headers,
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+        header_timeout_seconds=settings.header_timeout_seconds,
+        body_chunk_timeout_seconds=settings.body_chunk_timeout_seconds,
+        body_timeout_seconds=settings.body_timeout_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        write_stall_timeout_seconds=settings.write_stall_timeout_seconds,
+    )

@@ -1,22 +1,22 @@
-"""One request at the door: matched, let in, counted, forwarded. Pure ASGI."""
+"""The ASGI app: match, authenticate, limit, read the body, forward, stream the response."""
 
-import asyncio
 import json
 import time
-from collections.abc import Hashable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coach_common import logs, telemetry
-from coach_common.errors import CoachError, PayloadTooLarge
+from coach_common.client_address import TrustedProxies, group_address
+from coach_common.errors import CoachError
 from coach_common.http import problems
-from coach_gateway import sockets
-from coach_gateway.access import Authenticator, TrustedProxies, parse_bearer
+from coach_common.http.exchange import Exchange
+from coach_gateway.access import Authenticator, parse_bearer
 from coach_gateway.config import GatewaySettings
-from coach_gateway.limits import RateLimitExceeded, RateLimits
-from coach_gateway.request_head import Headers, RequestHead
+from coach_gateway.json_depth import JsonDepthCounter
+from coach_gateway.limits import RateLimitExceeded, RateLimits, Shares
+from coach_gateway.request_head import Headers, RequestHead, payload_too_large
 from coach_gateway.routing import (
     SOCKET_PATH,
     Match,
@@ -25,37 +25,53 @@ from coach_gateway.routing import (
     Router,
     canonical_path,
 )
-from coach_gateway.upstream_client import UpstreamClient, UpstreamRequest
+from coach_gateway.sockets import handshake
+from coach_gateway.sockets.context import SocketContext
+from coach_gateway.upstream_client import (
+    UpstreamClient,
+    UpstreamRequest,
+    filter_response_headers,
+    report_failure,
+)
+from coach_gateway.upstream_connection import ClientDisconnected, UpstreamError
 
 log = logs.get_logger(__name__)
 
+CLIENT_CLOSED_REQUEST = 499
+"""Status in logs and metrics for a request whose client disconnected, as in nginx."""
+BODY_BYTES_SHARE = 16
+"""One client may use a sixteenth of the memory for request bodies."""
 _LOCAL_PATHS = frozenset(
     ("/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json")
 )
-_SECURITY_HEADERS = [
+_SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
-]
+)
 _HSTS = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-_DRAIN_LIMIT_FACTOR = 4
-_DRAIN_TIMEOUT_SECONDS = 2.0
 _NO_STORE = (b"cache-control", b"no-store")
+
+
+def default_headers(settings: GatewaySettings) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of every response."""
+    is_production = settings.environment == "production"
+    return (*_SECURITY_HEADERS, _HSTS) if is_production else _SECURITY_HEADERS
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What became of a request, for its log line and its metrics."""
+    """What is logged and counted about a request."""
 
     method: str
     request_id: bytes
     route: str = "unmatched"
-    status: int = 500
+    status: int = CLIENT_CLOSED_REQUEST
     has_started: bool = False
     started_at: float = field(default_factory=time.perf_counter)
 
     def record(self) -> None:
-        """Count and log it, now that it is answered."""
+        """Log and count the request."""
         seconds = time.perf_counter() - self.started_at
         telemetry.record_request("gateway", self.method, self.route, self.status, seconds)
         if not self.route.startswith(("/health", "/metrics")):
@@ -70,7 +86,7 @@ class RequestRecord:
 
 
 class GatewayApp:
-    """The ASGI app at the door."""
+    """The gateway as an ASGI app. It needs the exchange of coach_common.http.protocol."""
 
     def __init__(
         self,
@@ -78,147 +94,204 @@ class GatewayApp:
         authenticator: Authenticator,
         upstream_client: UpstreamClient,
         limits: RateLimits,
-        socket_context: sockets.SocketContext,
+        socket_context: SocketContext,
         local_app: ASGIApp,
     ) -> None:
         self._settings = settings
         self._authenticator = authenticator
         self._upstream_client = upstream_client
         self._limits = limits
+        self._requests = Shares(settings.max_in_flight, settings.max_in_flight_per_client)
+        self._body_bytes = Shares(
+            settings.max_buffered_body_bytes,
+            max(settings.max_body_bytes, settings.max_buffered_body_bytes // BODY_BYTES_SHARE),
+        )
         self._socket_context = socket_context
         self._local_app = local_app
         self._router = Router()
         self._trusted_proxies = TrustedProxies(settings.trusted_proxies)
-        self.default_headers: Headers = list(_SECURITY_HEADERS)
-        if settings.environment == "production":
-            self.default_headers.append(_HSTS)
+        self._default_headers = default_headers(settings)
+        self._cors = CORSMiddleware(
+            self._serve,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=[
+                "authorization", "content-type", "idempotency-key", "traceparent", "x-request-id",
+            ],
+            expose_headers=[
+                "x-request-id", "retry-after",
+                "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
+            ],
+            max_age=600,
+        )  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await self._handle_websocket(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._handle_http(scope, receive, send)
+        head = scope["coach.head"] = RequestHead.from_headers(scope["headers"])
+        if head.get(b"origin") is not None and scope["type"] == "http":
+            await self._cors(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
 
-    async def _handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head = RequestHead.from_headers(scope["headers"])
-        record = RequestRecord(scope["method"], head.request_id())
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or handshake, with errors as problems, and record it."""
+        head: RequestHead = scope["coach.head"]
+        is_socket = scope["type"] == "websocket"
+        record = RequestRecord(scope.get("method", "GET"), head.request_id())
         telemetry.current_request_id.set(record.request_id.decode())
-        default_headers = [*self.default_headers, (b"x-request-id", record.request_id)]
+        response_headers = [*self._default_headers, (b"x-request-id", record.request_id)]
 
         async def send_with_defaults(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 record.status, record.has_started = message["status"], True
-                message["headers"] = [*message["headers"], *default_headers]
+                message["headers"] = [*message["headers"], *response_headers]
             await send(message)
 
         try:
-            if scope["path"] in _LOCAL_PATHS:
+            head.ensure_unambiguous(scope["http_version"])
+            if is_socket:
+                record.route = SOCKET_PATH
+                address = self._client_address(scope, head)
+                await handshake.serve(
+                    self._socket_context, scope, receive, send_with_defaults, address
+                )
+            elif scope["path"] in _LOCAL_PATHS:
                 record.route = scope["path"]
                 await self._local_app(scope, receive, send_with_defaults)
             else:
                 await self._handle(scope, receive, send_with_defaults, head, record)
-        except PayloadTooLarge as error:
-            # A client that is still sending would not read the answer before a closed connection.
-            await _drain_body(receive, self._settings.max_body_bytes * _DRAIN_LIMIT_FACTOR)
-            await _send_problem(send_with_defaults, error, record)
+        except ClientDisconnected:
+            pass
         except CoachError as error:
             await _send_problem(send_with_defaults, error, record)
         except Exception:
             log.exception("request.unhandled_exception", request_id=record.request_id.decode())
-            await _send_problem(
-                send_with_defaults, CoachError("Something went wrong on our side."), record
-            )
+            failure = CoachError("Something went wrong on our side.")
+            await _send_problem(send_with_defaults, failure, record)
         finally:
-            record.record()
+            if record.has_started or not is_socket:
+                record.record()
 
     async def _handle(
         self, scope: Scope, receive: Receive, send: Send, head: RequestHead, record: RequestRecord
     ) -> None:
-        """Match, authenticate, count, forward: the walk of every public call."""
+        """Match, authenticate, limit, read and forward one public request."""
         match = self._router.match(scope["raw_path"], scope["method"])
-        record.route = match.route.path
-        has_body, length = head.body_length(self._settings.max_body_bytes)
-        address = self._client_address(_peer_address(scope), head)
-        limit_key: Hashable = address
-        if not match.route.is_open:
-            limit_key = (
-                await self._authenticator.authenticate(parse_bearer(head.get(b"authorization")))
-            ).user_id
-        allowance = self._limits.hit(match.route.limit, limit_key)
+        route = match.route
+        record.route = route.path
+        has_body, content_length = head.body_length(self._settings.max_body_bytes)
+        address = self._client_address(scope, head)
+        if route.is_open:
+            client = group_address(address)
+        else:
+            token = parse_bearer(head.get(b"authorization"))
+            client = str((await self._authenticator.authenticate(token)).user_id)
+        allowance = self._limits.hit(route.limit, client)
         request = self._build_upstream_request(
             match, scope["query_string"], head, address, record.request_id
         )
-        request.has_body, request.length = has_body, length
-        request.is_json = b"json" in (head.get(b"content-type") or b"")
-        response_headers = [*allowance.headers(), _NO_STORE]
-        await self._upstream_client.forward(request, receive, send, response_headers)
+        exchange: Exchange = scope["coach.exchange"]
+        headers = allowance.headers()
+        self._requests.take(client)
+        try:
+            if has_body:
+                size_bytes = content_length or self._settings.max_body_bytes
+                self._body_bytes.take(client, size_bytes)
+                try:
+                    request.body = await self._read_body(receive)
+                    await self._forward(request, exchange, send, headers)
+                finally:
+                    self._body_bytes.free(client, size_bytes)
+            else:
+                await self._forward(request, exchange, send, headers)
+        finally:
+            self._requests.free(client)
+
+    async def _read_body(self, receive: Receive) -> bytes:
+        """Read the whole body, so that a slow client holds no slot of an upstream."""
+        chunks: list[bytes] = []
+        size_bytes = 0
+        depth = JsonDepthCounter(self._settings.max_json_depth)
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            chunk = message["body"]
+            size_bytes += len(chunk)
+            if size_bytes > self._settings.max_body_bytes:
+                raise payload_too_large(self._settings.max_body_bytes)
+            depth.feed(chunk)
+            chunks.append(chunk)
+            if not message["more_body"]:
+                return b"".join(chunks)
+
+    async def _forward(
+        self, request: UpstreamRequest, exchange: Exchange, send: Send, extra_headers: Headers
+    ) -> None:
+        """Send a request to its upstream and stream the response as it arrives."""
+        try:
+            async with self._upstream_client.stream(request, exchange) as call:
+                headers = [*filter_response_headers(call.headers), *extra_headers, _NO_STORE]
+                await send(
+                    {"type": "http.response.start", "status": call.status, "headers": headers}
+                )
+                is_last = False
+                while not is_last:
+                    chunk = await call.read_chunk()
+                    is_last = not chunk or call.is_drained()
+                    await send(
+                        {"type": "http.response.body", "body": chunk, "more_body": not is_last}
+                    )
+        except UpstreamError as error:
+            raise report_failure(request.upstream, error) from None
 
     def _build_upstream_request(
         self, match: Match, query: bytes, head: RequestHead, address: str, request_id: bytes
     ) -> UpstreamRequest:
         route = match.route
-        lines = b"%bx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n%b" % (
+        encoded = b"%bx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n%b" % (
             head.encoded, request_id, head.traceparent().encode(), address.encode(),
             self._upstream_specific_headers(route, head),
         )  # fmt: skip
-        return UpstreamRequest(route.upstream, route.method, match.path, query, lines)
+        return UpstreamRequest(route.upstream, route.method, match.path, query, encoded)
 
     def _upstream_specific_headers(self, route: Route, head: RequestHead) -> bytes:
-        """Return the headers that one upstream alone is told."""
+        """Return the headers that only one upstream gets."""
         if route.upstream == "auth":
             return b"x-gateway-token: %b\r\n" % self._settings.service_token.encode()
         if route.upstream == "media":
             return b"x-coach-public-host: %b\r\n" % (head.get(b"host") or b"")
         return b""
 
-    async def _handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            path = canonical_path(scope["raw_path"])
-        except CoachError:
-            path = ""
-        if path != SOCKET_PATH:
-            await receive()
-            await send({"type": "websocket.close"})
-            return
-        address = self._client_address(
-            _peer_address(scope), RequestHead.from_headers(scope["headers"])
-        )
-        await sockets.serve(self._socket_context, scope, receive, send, address)
-
-    def _client_address(self, peer: str, head: RequestHead) -> str:
+    def _client_address(self, scope: Scope, head: RequestHead) -> str:
+        peer: str = scope["client"][0] if scope.get("client") else ""
         forwarded = head.get(b"x-forwarded-for")
         return self._trusted_proxies.client_address(
             peer, None if forwarded is None else forwarded.decode("latin-1")
         )
 
 
-def _peer_address(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else ""
-
-
-async def _drain_body(receive: Receive, limit: int) -> None:
-    """Read what is left of a body, to a bound in bytes and time."""
-    total = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_TIMEOUT_SECONDS):
-            while total < limit:
-                message = await receive()
-                total += len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
-                    return
+def accepts_websocket(path: bytes) -> bool:
+    """Return whether a path is the WebSocket's."""
+    try:
+        return canonical_path(path) == SOCKET_PATH
+    except CoachError:
+        return False
 
 
 async def _send_problem(send: Send, error: CoachError, record: RequestRecord) -> None:
     if record.has_started:
         return
     status = 405 if isinstance(error, MethodNotAllowed) else problems.http_status(error)
-    extra_headers = [
+    extra = [
         (name.encode(), value.encode()) for name, value in problems.http_headers(error).items()
     ]
     if isinstance(error, MethodNotAllowed):
-        extra_headers.append((b"allow", ", ".join(error.allowed).encode()))
+        extra.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, RateLimitExceeded):
-        extra_headers += error.allowance.headers()
+        extra += error.allowance.headers()
+    # After a request of doubtful length or identity nothing else is read.
+    if status == 413 or error.code in ("ambiguous_framing", "ambiguous_request"):
+        extra.append((b"connection", b"close"))
     code = "internal" if status == 500 else error.code
     body = json.dumps(
         problems.problem_body(status, str(error), code=code), ensure_ascii=False
@@ -227,9 +300,7 @@ async def _send_problem(send: Send, error: CoachError, record: RequestRecord) ->
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
         _NO_STORE,
-        *extra_headers,
+        *extra,
     ]
-    if status == 413:
-        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

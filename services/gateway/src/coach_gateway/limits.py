@@ -7,8 +7,8 @@ and a limit is exact to what arrives within 250 ms. Without Redis each replica c
 import asyncio
 import hashlib
 import time
+from collections import Counter as Amounts
 from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from coach_common import logs
-from coach_common.errors import TooManyRequests
+from coach_common.errors import TooManyRequests, Unavailable
 from coach_gateway.request_head import Headers, decode_headers
 
 log = logs.get_logger(__name__)
@@ -83,8 +83,8 @@ class RateLimits:
 
     def __init__(self, limits: dict[str, int], redis_url: str | None = None) -> None:
         self._limits = limits
-        self._windows: OrderedDict[tuple[str, Hashable], Window] = OrderedDict()
-        self._unpublished: set[tuple[str, Hashable]] = set()
+        self._windows: OrderedDict[tuple[str, str], Window] = OrderedDict()
+        self._unpublished: set[tuple[str, str]] = set()
         self._redis: Any = None
         if redis_url:
             self._redis = Redis.from_url(
@@ -93,13 +93,14 @@ class RateLimits:
                 socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
             )
 
-    def hit(self, kind: str, key: Hashable) -> Allowance:
+    def hit(self, kind: str, key: str) -> Allowance:
         """Count one request. Raises RateLimitExceeded if its window is exhausted."""
         now = time.monotonic()
         slot = (kind, key)
         window = self._windows.get(slot)
         if window is None or now >= window.ends_at:
             window = self._windows[slot] = Window(now + _WINDOW_SECONDS)
+            self._windows.move_to_end(slot)
             if len(self._windows) > _MAX_KEYS:
                 self._windows.popitem(last=False)
         window.count += 1
@@ -134,25 +135,25 @@ class RateLimits:
         self._unpublished.clear()
         if not slots:
             return
-        counts = [self._windows[slot].count for slot in slots]
+        windows = [self._windows[slot] for slot in slots]
+        counts = [window.count for window in windows]
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
-                for slot, count in zip(slots, counts, strict=True):
+                for slot, window, count in zip(slots, windows, counts, strict=True):
                     name = _redis_key(slot)
                     pipe.set(name, 0, px=_WINDOW_SECONDS * 1000, nx=True)
-                    pipe.incrby(name, count - self._windows[slot].published_count)
+                    pipe.incrby(name, count - window.published_count)
                     pipe.pttl(name)
                 replies = await pipe.execute()
         except BaseException:
             self._unpublished.update(slots)
             raise
         now = time.monotonic()
-        for index, (slot, count) in enumerate(zip(slots, counts, strict=True)):
-            window = self._windows.get(slot)
-            if window is not None:
-                window.published_count = count
-                window.remote_count = replies[index * 3 + 1] - count
-                window.ends_at = now + max(0, replies[index * 3 + 2]) / 1000
+        # A window that was replaced meanwhile keeps the old one's reply to itself.
+        for index, (window, count) in enumerate(zip(windows, counts, strict=True)):
+            window.published_count = count
+            window.remote_count = replies[index * 3 + 1] - count
+            window.ends_at = now + max(0, replies[index * 3 + 2]) / 1000
 
     async def close(self) -> None:
         """Close the Redis connections."""
@@ -160,6 +161,36 @@ class RateLimits:
             await self._redis.aclose()
 
 
-def _redis_key(slot: tuple[str, Hashable]) -> str:
+class Shares:
+    """Bounds an amount in use, in total and per client."""
+
+    def __init__(self, total: int, per_client: int) -> None:
+        self._total = total
+        self._per_client = per_client
+        self._used: Amounts[str] = Amounts()
+        self._used_total = 0
+
+    def take(self, client: str, amount: int = 1) -> None:
+        """Take an amount. Raises TooManyRequests over the share, Unavailable over the total."""
+        if self._used[client] + amount > self._per_client:
+            raise TooManyRequests(
+                "Too many requests at the same time. Please wait for earlier ones.",
+                code="too_many_in_flight",
+                retry_after_seconds=1,
+            )
+        if self._used_total + amount > self._total:
+            raise Unavailable("The service is busy. Please try again in a moment.")
+        self._used[client] += amount
+        self._used_total += amount
+
+    def free(self, client: str, amount: int = 1) -> None:
+        """Return what was taken."""
+        self._used_total -= amount
+        self._used[client] -= amount
+        if self._used[client] <= 0:
+            del self._used[client]
+
+
+def _redis_key(slot: tuple[str, str]) -> str:
     kind, key = slot
-    return f"coach:rate:{kind}:{hashlib.sha256(str(key).encode()).hexdigest()[:32]}"
+    return f"coach:rate:{kind}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"

@@ -18,17 +18,27 @@ from coach_common import logs
 from coach_common.clock import Clock
 from coach_common.errors import CoachError, Conflict, InvalidInput, Unavailable
 from coach_gateway.config import GatewaySettings
+from coach_gateway.sockets.frames import (
+    AudioFormat,
+    AudioStartedFrame,
+    AudioStartFrame,
+    BinaryFrame,
+    ErrorFrame,
+    LiveAudioFrame,
+    PartialFrame,
+    ServerFrame,
+)
 
 log = logs.get_logger(__name__)
 
 CallService = Callable[..., Awaitable[dict[str, Any]]]
 """Calls a service with the user's token: (upstream, method, path, **body). Raises CoachError."""
-SendFrame = Callable[..., None]
-"""Sends a frame to the client: (type, **fields)."""
-ResolveSession = Callable[[dict[str, Any]], Awaitable[str]]
+SendFrame = Callable[[ServerFrame], None]
+"""Sends a frame to the client."""
+ResolveSession = Callable[[AudioStartFrame], Awaitable[str]]
 """Returns the session id of a frame."""
 
-_FORMATS = {
+_FORMATS: dict[AudioFormat, tuple[str, str]] = {
     "pcm16": ("audio/wav", "wav"),
     "webm": ("audio/webm", "webm"),
     "ogg": ("audio/ogg", "ogg"),
@@ -65,9 +75,9 @@ class LiveAudioRelay:
         self._resolve_session = resolve_session
         self._recording: asyncio.Task[None] | None = None
 
-    def handle_frame(self, frame: dict[str, Any], *, token: str) -> None:
-        """Process `audio_start`, `audio` (with `bytes`) or `audio_end`. Raises CoachError."""
-        if frame["type"] == "audio_start":
+    def handle_frame(self, frame: LiveAudioFrame, *, token: str) -> None:
+        """Process `audio_start`, a binary frame or `audio_end`. Raises CoachError."""
+        if isinstance(frame, AudioStartFrame):
             if self._recording is not None:
                 raise Conflict("A recording is already in progress.", code="live_busy")
             self._frames: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_QUEUED_FRAMES)
@@ -76,7 +86,7 @@ class LiveAudioRelay:
         if self._recording is None:
             raise Conflict("Send audio_start first.", code="live_not_started")
         try:
-            self._frames.put_nowait(frame["bytes"] if frame["type"] == "audio" else None)
+            self._frames.put_nowait(frame.content if isinstance(frame, BinaryFrame) else None)
         except asyncio.QueueFull:
             raise Unavailable("Audio is arriving faster than it can be processed.") from None
 
@@ -86,7 +96,7 @@ class LiveAudioRelay:
             self._recording.cancel()
             await asyncio.wait({self._recording})
 
-    async def _run_recording(self, frame: dict[str, Any], token: str) -> None:
+    async def _run_recording(self, frame: AudioStartFrame, token: str) -> None:
         """Relay one recording until it is stored and confirmed."""
         try:
             session_id = await self._resolve_session(frame)
@@ -94,7 +104,9 @@ class LiveAudioRelay:
             connection, received = await self._open(start_request)
             self._replay_buffer = ReplayBuffer(received)
             self._send_frame(
-                "audio_started", session_id=session_id, key=start_request["key"], received=received
+                AudioStartedFrame(
+                    session_id=session_id, key=start_request["key"], received=received
+                )
             )
             while not await self._relay(connection):
                 connection = await self._reconnect(start_request)
@@ -103,26 +115,24 @@ class LiveAudioRelay:
                 uploaded_at=int(self._clock().timestamp() * 1000), session_id=session_id,
             )  # fmt: skip
         except CoachError as error:
-            self._send_frame("error", message=str(error), code=error.code)
+            self._send_frame(ErrorFrame(message=str(error), code=error.code))
         finally:
             self._recording = None
 
     async def _build_start_request(
-        self, frame: dict[str, Any], token: str, session_id: str
+        self, frame: AudioStartFrame, token: str, session_id: str
     ) -> dict[str, Any]:
-        audio_format, key = frame.get("format"), frame.get("key")
-        if not isinstance(audio_format, str) or audio_format not in _FORMATS:
-            raise InvalidInput(f"format must be one of {', '.join(_FORMATS)}")
-        if not isinstance(key, str):
-            content_type, extension = _FORMATS[audio_format]
+        key = frame.key
+        if key is None:
+            content_type, extension = _FORMATS[frame.format]
             presigned = await self._call_service(
                 "media", "POST", "/upload/s3-presign",
                 content_type=content_type, extension=extension, session_id=session_id,
             )  # fmt: skip
             key = presigned["key"]
         return {
-            "type": "start", "token": token, "key": key, "format": audio_format,
-            "sample_rate": frame.get("sample_rate"),
+            "type": "start", "token": token, "key": key, "format": frame.format,
+            "sample_rate": frame.sample_rate,
         }  # fmt: skip
 
     async def _open(self, start_request: dict[str, Any]) -> tuple[ClientConnection, int]:
@@ -160,7 +170,7 @@ class LiveAudioRelay:
             async for text in connection:
                 message = json.loads(text)
                 if message["type"] == "partial":
-                    self._send_frame("partial", text=message["text"])
+                    self._send_frame(PartialFrame(text=message["text"]))
                 elif message["type"] == "stored":
                     return True
                 else:

@@ -13,6 +13,13 @@ frame `{"type": "auth", "token": …}` within 10 s. Clients send `session_start`
 `complete` and `ping`. The server sends `transcript`, `feedback`, `session_started`, `pong` and
 `error`. With `last_event_id` in `auth`, missed messages are replayed."""
 
+_TAGS = {
+    "auth": "Accounts, tokens and signed-in devices.",
+    "sessions": "Practice sessions and their feedback.",
+    "upload": "Upload and playback of recordings.",
+    "ai": "The interview coach, and the quality of its scores.",
+}
+
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "title": "Problem",
@@ -47,6 +54,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 _STATUS_DESCRIPTIONS = {
     "400": "Bad request.",
     "401": "Missing, invalid or expired access token.",
+    "403": "Not allowed, such as a wrong current password.",
     "404": "Not found, or not owned by the current user.",
     "409": "Conflicts with the current state.",
     "413": "Payload too large.",
@@ -82,6 +90,7 @@ def merge(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             {"url": "/v1"},
             {"url": "/", "description": "Unversioned alias, for older app versions"},
         ],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": dict(sorted(schemas.items())),

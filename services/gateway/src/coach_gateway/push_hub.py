@@ -22,6 +22,7 @@ from coach_common.events.catalog import (
     TranscriptionProgressed,
 )
 from coach_common.messaging.subscriptions import Handlers
+from coach_gateway.sockets.frames import FeedbackFrame, ProgressFrame, TranscriptFrame
 
 log = logs.get_logger(__name__)
 
@@ -236,8 +237,14 @@ async def on_transcription_progressed(
 ) -> None:
     """Push the progress of a long recording, unless its transcript was pushed."""
     if not hub.find_pushes(event.user_id, "transcript", "key", event.key):
-        frame = event.model_dump(mode="json", exclude={"user_id", "upload_id"})
-        hub.push(event.user_id, {"type": "progress", "event_id": str(delivery.event_id)} | frame)
+        frame = ProgressFrame(
+            event_id=str(delivery.event_id),
+            session_id=None if event.session_id is None else str(event.session_id),
+            key=event.key,
+            done_seconds=event.done_seconds,
+            duration_seconds=event.duration_seconds,
+        )
+        hub.push(event.user_id, frame.model_dump(mode="json"))
 
 
 async def on_session_measured(
@@ -254,8 +261,8 @@ async def on_session_judged(
     hub: PushHub, event: SessionJudged | SessionMeasured, delivery: MessageContext
 ) -> None:
     """Push the feedback."""
-    feedback = event.feedback.model_dump(mode="json")
-    hub.push(event.user_id, {"type": "feedback", "event_id": str(delivery.event_id)} | feedback)
+    frame = FeedbackFrame.from_view(event.feedback, event_id=str(delivery.event_id))
+    hub.push(event.user_id, frame.model_dump(mode="json"))
 
 
 def _progress_rank(status: str) -> int:
@@ -271,17 +278,10 @@ def _push_transcript(
     key: str,
     text: str,
 ) -> None:
-    hub.push(
-        user_id,
-        {
-            "type": "transcript",
-            "event_id": str(delivery.event_id),
-            "session_id": session_id,
-            "key": key,
-            "text": text,
-            "final": True,
-        },
+    frame = TranscriptFrame(
+        event_id=str(delivery.event_id), session_id=session_id, key=key, text=text
     )
+    hub.push(user_id, frame.model_dump(mode="json"))
 
 
 SUBSCRIPTIONS: Handlers[PushHub] = {

@@ -79,6 +79,14 @@ class RequestHead:
         incoming = self.interpreted.get(b"traceparent")
         return telemetry.continue_trace(None if incoming is None else incoming.decode("latin-1"))
 
+    def ensure_unambiguous(self, http_version: str) -> None:
+        """Raise BadRequest if a header appears twice that may appear once, or host is missing."""
+        if self.duplicate is not None:
+            name = self.duplicate.decode()
+            raise BadRequest(f"The header {name} may appear only once.", code="ambiguous_request")
+        if http_version == "1.1" and not self.interpreted.get(b"host"):
+            raise BadRequest("The header host is missing.", code="ambiguous_request")
+
     def body_length(self, limit: int) -> tuple[bool, int | None]:
         """Return whether there is a body, and its Content-Length in bytes or None.
 
@@ -88,9 +96,6 @@ class RequestHead:
             PayloadTooLarge: If Content-Length exceeds `limit`.
         """
         interpreted = self.interpreted
-        if self.duplicate is not None:
-            name = self.duplicate.decode()
-            raise BadRequest(f"The header {name} may appear only once.", code="ambiguous_request")
         if interpreted.get(b"content-encoding", b"identity") != b"identity":
             raise UnsupportedMediaType(
                 "Compressed request bodies are not supported.", code="content_encoding"

@@ -52,6 +52,11 @@ ROUTES = (
     Route("DELETE", "/auth/me", "auth"),
     Route("GET", "/auth/logins", "auth"),
     Route("DELETE", "/auth/logins/{id}", "auth"),
+    Route("POST", "/auth/password/forgot", "auth", is_open=True, limit="open"),
+    Route("POST", "/auth/password/reset", "auth", is_open=True, limit="open"),
+    Route("POST", "/auth/verify", "auth", is_open=True, limit="open"),
+    Route("POST", "/auth/verify/resend", "auth"),
+    Route("POST", "/auth/email/undo", "auth", is_open=True, limit="open"),
     Route("GET", "/.well-known/jwks.json", "auth", is_open=True, limit="open"),
     Route("POST", "/sessions", "sessions"),
     Route("GET", "/sessions", "sessions"),
@@ -95,6 +100,11 @@ class Router:
         """
         path = canonical_path(raw_path)
         methods = self._fixed.get(path) or self._find(tuple(path.split("/")))
+        if methods is None and path == SOCKET_PATH:
+            raise BadRequest(
+                "Open this path with a WebSocket upgrade: GET without a body.",
+                code="upgrade_required",
+            )
         if methods is None:
             raise NotFound("Not found.", code="no_such_route")
         route = methods.get(method)

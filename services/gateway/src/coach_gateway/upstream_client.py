@@ -1,56 +1,176 @@
-"""Forwarding: headers are rebuilt, bodies stream both ways and are never held."""
+"""Requests to the services: retries, slots, streaming of responses, the gateway's own calls."""
 
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from prometheus_client import Counter
-from starlette.types import Message, Receive, Send
 
 from coach_common import logs
-from coach_common.errors import BadRequest, Unavailable
+from coach_common.errors import Unavailable
+from coach_common.http.exchange import Exchange
 from coach_gateway.config import GatewaySettings
-from coach_gateway.json_depth import JsonDepthCounter
-from coach_gateway.request_head import (
-    HOP_BY_HOP,
-    Headers,
-    connection_options,
-    encode_headers,
-    payload_too_large,
+from coach_gateway.request_head import HOP_BY_HOP, Headers, connection_options, encode_headers
+from coach_gateway.upstream_connection import (
+    ClientDisconnected,
+    ConnectionClosed,
+    State,
+    UpstreamConnection,
+    UpstreamError,
+    UpstreamTimeout,
 )
-from coach_gateway.upstream_connection import UpstreamConnection, UpstreamDisconnected
 from coach_gateway.upstreams import Replica, Upstream
 
 log = logs.get_logger(__name__)
 
 UPSTREAM_ERRORS = Counter("coach_gateway_upstream_errors", "Failed calls.", ["upstream", "why"])
-RETRIES = Counter("coach_gateway_upstream_retries", "Calls that were made again.", ["upstream"])
+RETRIES = Counter("coach_gateway_upstream_retries", "Retried calls.", ["upstream"])
 
+OWN_TIMEOUT_SECONDS = 0.5
+"""For the start of a response to the gateway itself, so that another replica can be asked."""
+MAX_OWN_RESPONSE_BYTES = 4 * 1024 * 1024
 _STRIPPED_RESPONSE_HEADERS = HOP_BY_HOP | {b"server", b"date", b"x-request-id", b"cache-control",
-                                 b"x-content-type-options"}  # fmt: skip
-_LAST_CHUNK = b"0\r\n\r\n"
+                                           b"x-content-type-options"}  # fmt: skip
 
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """What to ask an upstream for. `has_body` without `length`: it comes in chunks."""
+    """A request to an upstream, with its whole body."""
 
     upstream: str
     method: str
     path: str
     query: bytes
     encoded_headers: bytes
-    """Its headers, as they are sent."""
-    has_body: bool = False
-    length: int | None = None
-    is_json: bool = False
+    body: bytes | None = None
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the request may be sent again."""
+        return self.method == "GET" and not self.body
+
+    def encode(self, host: bytes) -> bytes:
+        """Return the request as it is sent."""
+        separator = b"?" if self.query else b""
+        length = b"" if self.body is None else b"content-length: %d\r\n" % len(self.body)
+        return b"%b %b%b%b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n%b" % (
+            self.method.encode(), self.path.encode(), separator, self.query, host,
+            self.encoded_headers, length, self.body or b"",
+        )  # fmt: skip
+
+
+class Call:
+    """One request while `async with` lasts. It holds a slot and a connection of the upstream.
+
+    Entering waits for the status and headers. It tries another replica if nothing was sent, or if
+    a safe request got no response because the connection closed. A client's request is never
+    sent again after a timeout.
+    """
+
+    __slots__ = ("_client", "_connection", "_is_own", "_replica", "_request", "_timeout_seconds",
+                 "_upstream", "headers", "status")  # fmt: skip
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        request: UpstreamRequest,
+        *,
+        timeout_seconds: float,
+        client: Exchange | None = None,
+        is_own: bool = False,
+    ) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self._upstream = upstream
+        self._request = request
+        self._timeout_seconds = timeout_seconds
+        self._client = client
+        self._is_own = is_own
+        self._replica: Replica | None = None
+        self._connection: UpstreamConnection | None = None
+
+    async def __aenter__(self) -> Self:
+        self._upstream.take_slot(is_own=self._is_own)
+        try:
+            if self._client is not None:
+                self._client.on_disconnect = self._abandon
+            await self._exchange()
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end(error)
+
+    async def read_chunk(self) -> bytes:
+        """Return the next bytes of the body, b"" after the last. Raises UpstreamError."""
+        if self._connection is None:
+            raise RuntimeError("the call is not open")
+        return await self._connection.read_chunk(self._timeout_seconds)
+
+    def is_drained(self) -> bool:
+        """Return whether the whole body has been read."""
+        return self._connection is not None and self._connection.is_drained()
+
+    async def _exchange(self) -> None:
+        upstream, request = self._upstream, self._request
+        data = request.encode(upstream.host_header)
+        excluded: set[Replica] = set()
+        may_retry = request.is_safe
+        while True:
+            self._raise_if_disconnected()
+            self._replica, connection = await upstream.connect(excluded)
+            self._connection = connection
+            try:
+                self._raise_if_disconnected()
+                await connection.send(data, is_safe=request.is_safe)
+                await connection.read_head(self._timeout_seconds)
+            except (ConnectionClosed, UpstreamTimeout) as error:
+                is_retryable = isinstance(error, ConnectionClosed) or (
+                    self._is_own and upstream.has_other(excluded | {self._replica})
+                )
+                if not (may_retry and is_retryable):
+                    raise
+                excluded.add(self._replica)
+                self._release(error)
+                RETRIES.labels(upstream.name).inc()
+                may_retry = False
+                continue
+            self.status, self.headers = connection.status, connection.headers
+            upstream.record_success(self._replica)
+            return
+
+    def _raise_if_disconnected(self) -> None:
+        if self._client is not None and self._client.is_disconnected:
+            raise ClientDisconnected
+
+    def _abandon(self) -> None:
+        if self._connection is not None and self._connection.state is not State.IDLE:
+            self._connection.abort(ClientDisconnected())
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._client is not None:
+            self._client.on_disconnect = None
+        self._release(error)
+        self._upstream.free_slot(is_own=self._is_own)
+
+    def _release(self, error: BaseException | None) -> None:
+        if self._replica is None or self._connection is None:
+            return
+        if isinstance(error, UpstreamError):
+            self._upstream.record_failure(self._replica)
+        self._upstream.release(self._replica, self._connection)
+        self._replica = self._connection = None
 
 
 class UpstreamClient:
-    """Asks the services behind the gateway."""
+    """The upstreams, by name."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -60,7 +180,6 @@ class UpstreamClient:
                 urls,
                 max_in_flight=settings.upstream_max_in_flight,
                 connect_timeout_seconds=settings.upstream_connect_timeout_seconds,
-                read_timeout_seconds=settings.upstream_read_timeout_seconds,
             )
             for name, urls in (
                 ("auth", settings.auth_url),
@@ -70,51 +189,14 @@ class UpstreamClient:
             )
         }
 
-    async def check_health(self) -> None:
-        """Raise Unavailable naming the upstreams that do not answer."""
-        names = list(self._upstreams)
-        are_alive = await asyncio.gather(*(self._is_alive(name) for name in names))
-        unavailable = [
-            name for name, is_alive in zip(names, are_alive, strict=True) if not is_alive
-        ]
-        if unavailable:
-            raise Unavailable(f"away: {', '.join(unavailable)}")
-
-    async def forward(
-        self,
-        request: UpstreamRequest,
-        receive: Receive,
-        send: Send,
-        response_headers: Headers,
-    ) -> None:
-        """Ask the upstream and stream its answer; Unavailable where it gives none.
-
-        What is safe is asked once more where no answer began; anything else only where it
-        could not be sent at all.
-        """
-        upstream = self._upstreams[request.upstream]
-        may_retry = request.method == "GET" and not request.has_body
-        excluded: Replica | None = None
-        while True:
-            try:
-                replica, connection = await upstream.acquire(excluded)
-            except UpstreamDisconnected as error:
-                raise _unavailable(request.upstream, error) from None
-            try:
-                await self._exchange(upstream, connection, request, receive)
-                replica.record_success()
-                await stream_response(connection, receive, send, response_headers)
-                return
-            except UpstreamDisconnected as error:
-                if connection.has_response_head:
-                    raise _unavailable(request.upstream, error) from None
-                upstream.record_failure(replica)
-                if not may_retry:
-                    raise _unavailable(request.upstream, error) from None
-                RETRIES.labels(request.upstream).inc()
-                may_retry, excluded = False, replica
-            finally:
-                upstream.release(replica, connection)
+    def stream(self, request: UpstreamRequest, client: Exchange) -> Call:
+        """Return a request of a client, which is aborted when the client disconnects."""
+        return Call(
+            self._upstreams[request.upstream],
+            request,
+            timeout_seconds=self._settings.upstream_read_timeout_seconds,
+            client=client,
+        )
 
     async def request(
         self,
@@ -124,168 +206,76 @@ class UpstreamClient:
         *,
         headers: Mapping[str, str],
         body: bytes = b"",
+        is_own: bool = False,
     ) -> tuple[int, bytes]:
-        """Make a small call of the gateway's own; return status and body."""
+        """Send a small request and return the status and body. Raises Unavailable.
+
+        `is_own`: the gateway itself asks, not a user. Such requests have slots of their own, a
+        short timeout, and move to another replica after it.
+        """
         target, _, query = path.partition("?")
-        request = UpstreamRequest(
-            upstream=upstream,
-            method=method,
-            path=target,
-            query=query.encode(),
-            encoded_headers=encode_headers(
-                [(name.encode(), value.encode()) for name, value in headers.items()]
-            ),
-            has_body=bool(body),
-            length=len(body),
+        encoded = encode_headers(
+            [(name.encode(), value.encode()) for name, value in headers.items()]
         )
+        request = UpstreamRequest(
+            upstream, method, target, query.encode(), encoded, body if method != "GET" else None
+        )
+        timeout = OWN_TIMEOUT_SECONDS if is_own else self._settings.upstream_read_timeout_seconds
         chunks: list[bytes] = []
-        status = 0
-
-        async def receive() -> Message:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            else:
-                chunks.append(message["body"])
-
-        await self.forward(request, receive, send, [])
-        return status, b"".join(chunks)
+        size_bytes = 0
+        try:
+            async with Call(
+                self._upstreams[upstream], request, timeout_seconds=timeout, is_own=is_own
+            ) as call:
+                while chunk := await call.read_chunk():
+                    chunks.append(chunk)
+                    size_bytes += len(chunk)
+                    if size_bytes > MAX_OWN_RESPONSE_BYTES:
+                        raise Unavailable(f"the response of {upstream} is too large")
+                return call.status, b"".join(chunks)
+        except UpstreamError as error:
+            raise report_failure(upstream, error) from None
 
     async def get_auth_json(self, path: str) -> Any:
-        """Return the JSON that auth answers the gateway itself; Unavailable without a 200."""
+        """Return JSON that auth serves to the gateway. Raises Unavailable without a 200."""
         headers = {"authorization": f"Bearer {self._settings.service_token}"}
-        status, body = await self.request("auth", "GET", path, headers=headers)
+        status, body = await self.request("auth", "GET", path, headers=headers, is_own=True)
         if status != 200:
             raise Unavailable("Sign-in is temporarily unavailable. Please try again.")
         return json.loads(body)
+
+    async def check_health(self) -> None:
+        """Raise Unavailable with the names of the upstreams that do not respond."""
+        failed = [name for name in self._upstreams if not await self._is_live(name)]
+        if failed:
+            raise Unavailable(f"unavailable: {', '.join(failed)}")
+
+    async def maintain(self) -> None:
+        """Resolve names and probe replicas until cancelled."""
+        await asyncio.gather(*(upstream.maintain() for upstream in self._upstreams.values()))
 
     async def close(self) -> None:
         """Close every connection."""
         for upstream in self._upstreams.values():
             upstream.close()
 
-    async def _is_alive(self, upstream: str) -> bool:
+    async def _is_live(self, upstream: str) -> bool:
         try:
-            status, _ = await self.request(upstream, "GET", "/health/live", headers={})
+            status, _ = await self.request(upstream, "GET", "/health/live", headers={}, is_own=True)
         except Unavailable:
             return False
         return status == 200
 
-    async def _exchange(
-        self,
-        upstream: Upstream,
-        connection: UpstreamConnection,
-        request: UpstreamRequest,
-        receive: Receive,
-    ) -> None:
-        """Send the request and wait for the head of its answer."""
-        head = _encode_head(request, upstream)
-        if not request.has_body:
-            connection.begin_request(head + b"\r\n")
-        elif request.length is None:
-            head += b"transfer-encoding: chunked\r\n\r\n"
-            await self._stream_body(connection, [head], request, receive)
-        else:
-            head += b"content-length: %d\r\n\r\n" % request.length
-            await self._stream_body(connection, [head], request, receive)
-        await connection.read_head()
-
-    async def _stream_body(
-        self,
-        connection: UpstreamConnection,
-        pieces: list[bytes],
-        request: UpstreamRequest,
-        receive: Receive,
-    ) -> None:
-        """Pass the body on as it comes, as long as the upstream has not answered already."""
-        deadline = asyncio.get_running_loop().time() + self._settings.body_timeout_seconds
-        limit = self._settings.max_body_bytes
-        nesting = JsonDepthCounter(self._settings.max_json_depth) if request.is_json else None
-        total, is_last = 0, False
-        while not is_last:
-            chunk, is_last = await self._receive_chunk(receive, deadline)
-            total += len(chunk)
-            if total > limit:
-                raise payload_too_large(limit)
-            if nesting is not None:
-                nesting.feed(chunk)
-            if request.length is None:
-                if chunk:
-                    pieces += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
-                if is_last:
-                    pieces.append(_LAST_CHUNK)
-            else:
-                pieces.append(chunk)
-            data = b"".join(pieces)
-            if total == len(chunk):
-                connection.begin_request(data)
-            elif connection.has_response_head:
-                connection.mark_unreusable()
-                return
-            else:
-                await connection.send(data)
-            pieces = []
-
-    async def _receive_chunk(self, receive: Receive, deadline: float) -> tuple[bytes, bool]:
-        soon = asyncio.get_running_loop().time() + self._settings.body_chunk_timeout_seconds
-        try:
-            async with asyncio.timeout_at(min(soon, deadline)):
-                message = await receive()
-        except TimeoutError:
-            raise BadRequest("The request body did not arrive in time.", code="slow_body") from None
-        if message["type"] == "http.disconnect":
-            raise BadRequest("The connection closed before the whole body arrived.", code="cut_off")
-        return message.get("body", b""), not message.get("more_body")
-
-
-def _encode_head(request: UpstreamRequest, upstream: Upstream) -> bytes:
-    return b"%b %b%b%b HTTP/1.1\r\nhost: %b\r\n%b" % (
-        request.method.encode(), request.path.encode(), b"?" if request.query else b"",
-        request.query, upstream.host_header, request.encoded_headers,
-    )  # fmt: skip
-
 
 def filter_response_headers(headers: Headers) -> Headers:
-    """Return what of an upstream's headers a client may see."""
-    hop = b",".join([value for name, value in headers if name == b"connection"])
-    stripped = (
-        _STRIPPED_RESPONSE_HEADERS | connection_options(hop) if hop else _STRIPPED_RESPONSE_HEADERS
-    )
+    """Return the headers of an upstream that a client may see."""
+    options = b",".join([value for name, value in headers if name == b"connection"])
+    stripped = _STRIPPED_RESPONSE_HEADERS | connection_options(options)
     return [pair for pair in headers if pair[0] not in stripped]
 
 
-async def stream_response(
-    connection: UpstreamConnection, receive: Receive, send: Send, response_headers: Headers
-) -> None:
-    """Pass an answer on as it comes; where the client goes, the upstream may stop."""
-    headers = filter_response_headers(connection.headers) + response_headers
-    await send({"type": "http.response.start", "status": connection.status, "headers": headers})
-    chunk = await connection.read_chunk()
-    if connection.is_drained():
-        await send({"type": "http.response.body", "body": chunk})
-        return
-    disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
-    disconnected.add_done_callback(lambda one: None if one.cancelled() else connection.abort())
-    try:
-        while chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            chunk = await connection.read_chunk()
-        await send({"type": "http.response.body", "body": b""})
-    finally:
-        disconnected.cancel()
-        with suppress(asyncio.CancelledError):
-            await disconnected
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _unavailable(upstream: str, error: UpstreamDisconnected) -> Unavailable:
+def report_failure(upstream: str, error: UpstreamError) -> Unavailable:
+    """Count and log a failed request. Returns the error for the client."""
     UPSTREAM_ERRORS.labels(upstream, type(error).__name__).inc()
-    log.warning("upstream.failed", upstream=upstream, why=str(error))
+    log.warning("upstream.failed", upstream=upstream, reason=str(error))
     return Unavailable("The service is temporarily unavailable. Please try again.")

@@ -1,13 +1,12 @@
-"""The services behind the gateway: their replicas, which of them works, and how much each gets.
+"""The replicas of an upstream: names, selection, connection pools, ejection and bounds.
 
-Every upstream has its own connections and its own bound, so a slow one never slows another's
-routes. A replica that fails is left out for a while, longer each time, and then tried again; where
-all of them fail, the one that has been left out longest is tried, so a return is never missed.
+Each upstream has its own connections and bounds, so a slow one does not slow the others. Replicas
+are probed twice per second if there are several. A replica that fails is ejected until a probe
+succeeds; the requests it holds fail with ReplicaEjected, so that safe ones move to another.
 """
 
 import asyncio
 import ipaddress
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -17,190 +16,230 @@ from prometheus_client import Counter, Gauge
 from coach_common import logs
 from coach_common.config import SettingsError
 from coach_common.errors import Unavailable
-from coach_gateway.upstream_connection import UpstreamConnection, UpstreamDisconnected
+from coach_gateway.upstream_connection import (
+    ConnectFailed,
+    ConnectionClosed,
+    NotResolved,
+    UpstreamConnection,
+    UpstreamError,
+)
 
 log = logs.get_logger(__name__)
 
-IN_FLIGHT = Gauge("coach_gateway_upstream_in_flight", "Requests under way.", ["upstream"])
-EJECTIONS = Counter("coach_gateway_upstream_ejections", "Replicas left out.", ["upstream"])
+IN_FLIGHT = Gauge("coach_gateway_upstream_in_flight", "Requests in flight.", ["upstream"])
+EJECTIONS = Counter("coach_gateway_upstream_ejections", "Ejected replicas.", ["upstream"])
 
-_KEEPALIVE_EXPIRY_SECONDS = 4.0
-"""Below the 5 s after which uvicorn closes an idle connection, so as not to meet its closing."""
+OWN_SLOTS = 16
+"""Requests of the gateway itself, beside those of clients."""
+_KEEPALIVE_EXPIRY_SECONDS = 60.0
+"""Below the 75 s after which the services close an idle connection."""
 _EJECT_AFTER_FAILURES = 3
-_MIN_EJECTION_SECONDS = 1.0
-_MAX_EJECTION_SECONDS = 30.0
+_PROBE_INTERVAL_SECONDS = 0.5
+_PROBE_TIMEOUT_SECONDS = 1.0
 _DNS_TTL_SECONDS = 5.0
+_PROBE = b"GET /health/live HTTP/1.1\r\nhost: %b\r\n\r\n"
+
+
+class ReplicaEjected(ConnectionClosed):
+    """The replica was ejected while it held the request."""
 
 
 @dataclass(eq=False)
 class Replica:
-    """One address of an upstream, with its idle connections, the last used last."""
+    """One address of an upstream and its connections. The last used idle one is last."""
 
     host: str
     port: int
     idle: list[UpstreamConnection] = field(default_factory=list)
+    active: set[UpstreamConnection] = field(default_factory=set)
     in_flight: int = 0
+    """Requests that wait for a connection or have one."""
     failures: int = 0
-    ejected_until: float = 0.0
+    is_ejected: bool = False
 
-    def is_ejected(self, now: float) -> bool:
-        """Tell whether it is left out at present."""
-        return now < self.ejected_until
+    def pop_idle(self) -> UpstreamConnection | None:
+        """Return an idle connection that may be used, or None."""
+        while self.idle:
+            connection = self.idle.pop()
+            oldest = asyncio.get_running_loop().time() - _KEEPALIVE_EXPIRY_SECONDS
+            if connection.idle_since > oldest and connection.is_usable():
+                return connection
+            connection.abort(ConnectionClosed("the idle connection expired"))
+        return None
 
-    def record_success(self) -> None:
-        """It answered: whatever was held against it is forgotten."""
-        self.failures = 0
+    def put_back(self, connection: UpstreamConnection) -> None:
+        """End a request. Keeps its connection if the response is complete."""
+        if connection.release():
+            self.idle.append(connection)
 
-    def record_failure(self, *, at_once: bool) -> float:
-        """Count a failure; return for how long it is left out, 0 where it stays."""
-        self.failures = max(self.failures + 1, _EJECT_AFTER_FAILURES if at_once else 0)
-        over = self.failures - _EJECT_AFTER_FAILURES
-        if over < 0:
-            return 0.0
-        duration = min(_MAX_EJECTION_SECONDS, _MIN_EJECTION_SECONDS * (1 << min(over, 8)))
-        self.ejected_until = time.monotonic() + duration
-        return duration
+    def close(self) -> None:
+        """Close the idle connections."""
+        for connection in self.idle:
+            connection.abort(ConnectionClosed("the pool was closed"))
+        self.idle.clear()
 
 
 class Upstream:
-    """A service by its URLs: several, or one whose name has several addresses."""
+    """A service: several URLs, or one whose name has several addresses."""
 
     def __init__(
-        self,
-        name: str,
-        urls: str,
-        *,
-        max_in_flight: int,
-        connect_timeout_seconds: float,
-        read_timeout_seconds: float,
+        self, name: str, urls: str, *, max_in_flight: int, connect_timeout_seconds: float
     ) -> None:
         self.name = name
         self.host_header = b""
+        self.replicas: list[Replica] = []
         self._endpoints = [self._parse_endpoint(url) for url in urls.split(",")]
         self._max_in_flight = max_in_flight
         self._connect_timeout_seconds = connect_timeout_seconds
-        self._read_timeout_seconds = read_timeout_seconds
-        self._replicas: list[Replica] = []
-        self._resolved_at = float("-inf")
+        self._in_flight = {False: 0, True: 0}
+        """By whether the request is the gateway's own."""
+        self._turn = 0
         self._resolving: asyncio.Task[None] | None = None
-        self._in_flight = 0
-        self._gauge = IN_FLIGHT.labels(name)
-        self._gauge.set_function(lambda: self._in_flight)
+        IN_FLIGHT.labels(name).set_function(lambda: sum(self._in_flight.values()))
+        if all(_is_ip_address(host) for host, _ in self._endpoints):
+            self.replicas = [Replica(host, port) for host, port in self._endpoints]
 
-    async def acquire(self, exclude: Replica | None = None) -> tuple[Replica, UpstreamConnection]:
-        """Return a replica and a connection to it; `refused` only where there is no other.
+    # --- slots and connections
 
-        A replica that cannot be connected to is passed over: nothing was sent to it yet.
-        Raises Unavailable beyond the bound, Lost where nothing could be connected to.
-        """
-        if self._in_flight >= self._max_in_flight:
+    def take_slot(self, *, is_own: bool) -> None:
+        """Count a request. Raises Unavailable if the upstream has no free slot."""
+        if self._in_flight[is_own] >= (OWN_SLOTS if is_own else self._max_in_flight):
             raise Unavailable("The service is busy. Please try again in a moment.")
-        self._in_flight += 1
-        try:
-            replica = await self._select_after_refresh(exclude)
+        self._in_flight[is_own] += 1
+
+    def free_slot(self, *, is_own: bool) -> None:
+        """End what `take_slot` counted."""
+        self._in_flight[is_own] -= 1
+
+    async def connect(self, excluded: set[Replica]) -> tuple[Replica, UpstreamConnection]:
+        """Return a replica and a connection to it, avoiding `excluded` if possible.
+
+        A replica that cannot be connected to is ejected and added to `excluded`.
+
+        Raises:
+            NotResolved: If the name has no address.
+            ConnectFailed: If no replica could be connected to.
+        """
+        if not self.replicas:
+            await self._resolve_now()
+        while True:
+            replica = self._select(excluded)
+            replica.in_flight += 1
             try:
-                connection = self._pop_idle(replica) or await self._connect(replica)
-            except UpstreamDisconnected:
-                replica = await self._select_after_refresh(replica)
-                connection = self._pop_idle(replica) or await self._connect(replica)
-        except BaseException:
-            self._in_flight -= 1
-            raise
-        replica.in_flight += 1
-        return replica, connection
+                connection = replica.pop_idle() or await self._open(replica)
+            except BaseException as error:
+                replica.in_flight -= 1
+                if not isinstance(error, ConnectFailed):
+                    raise
+                self.record_failure(replica, at_once=True)
+                excluded.add(replica)
+                if not self.has_other(excluded):
+                    raise
+            else:
+                replica.active.add(connection)
+                return replica, connection
 
     def release(self, replica: Replica, connection: UpstreamConnection) -> None:
-        """End what `take` began; a connection whose answer is not whole is dropped."""
-        self._in_flight -= 1
+        """Return a connection to the pool, or close it if its response is incomplete."""
         replica.in_flight -= 1
-        if connection.is_reusable():
-            connection.idle_since = time.monotonic()
-            replica.idle.append(connection)
-        else:
-            connection.abort()
+        replica.active.discard(connection)
+        replica.put_back(connection)
 
-    def record_failure(self, replica: Replica, *, at_once: bool = False) -> None:
-        """Count a failure against a replica."""
-        duration = replica.record_failure(at_once=at_once)
-        if duration:
-            EJECTIONS.labels(self.name).inc()
-            log.warning(
-                "upstream.ejected", upstream=self.name, port=replica.port, seconds=round(duration)
-            )
+    def has_other(self, excluded: set[Replica]) -> bool:
+        """Return whether there is a replica outside `excluded`."""
+        return any(replica not in excluded for replica in self.replicas)
 
-    def close(self) -> None:
-        """Close every idle connection."""
-        if self._resolving is not None:
-            self._resolving.cancel()
-        for replica in self._replicas:
-            for connection in replica.idle:
-                connection.abort()
-
-    async def _select_after_refresh(self, exclude: Replica | None) -> Replica:
-        now = time.monotonic()
-        if now - self._resolved_at > _DNS_TTL_SECONDS:
-            await self._refresh(now)
-        return self._select(exclude, now)
-
-    def _select(self, exclude: Replica | None, now: float) -> Replica:
-        replicas = self._replicas
+    def _select(self, excluded: set[Replica]) -> Replica:
+        """Return the usable replica with the fewest requests. Ties rotate."""
+        replicas = self.replicas
         if len(replicas) == 1:
             return replicas[0]
-        usable = [one for one in replicas if one is not exclude and not one.is_ejected(now)]
-        if not usable:
-            others = [one for one in replicas if one is not exclude] or replicas
-            return min(others, key=lambda one: one.ejected_until)
+        self._turn = (self._turn + 1) % len(replicas)
+        rotated = replicas[self._turn :] + replicas[: self._turn]
+        others = [one for one in rotated if one not in excluded] or rotated
+        usable = [one for one in others if not one.is_ejected] or others
         return min(usable, key=lambda one: one.in_flight)
 
-    def _pop_idle(self, replica: Replica) -> UpstreamConnection | None:
-        since = time.monotonic() - _KEEPALIVE_EXPIRY_SECONDS
-        while replica.idle:
-            connection = replica.idle.pop()
-            if connection.idle_since > since and connection.is_alive():
-                return connection
-            connection.abort()
-        return None
-
-    async def _connect(self, replica: Replica) -> UpstreamConnection:
+    async def _open(self, replica: Replica) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(loop, self._read_timeout_seconds),
-                    replica.host,
-                    replica.port,
+                    lambda: UpstreamConnection(loop), replica.host, replica.port
                 )
-        except OSError as error:  # a time-out is one of them
-            self.record_failure(replica, at_once=True)
-            raise UpstreamDisconnected(f"cannot connect: {type(error).__name__}") from None
+        except OSError as error:  # TimeoutError is a subclass
+            raise ConnectFailed(f"cannot connect: {type(error).__name__}") from None
         return connection
 
-    async def _refresh(self, now: float) -> None:
-        """Look the names up again: at first before anything else, later beside the requests."""
+    # --- health
+
+    def record_success(self, replica: Replica) -> None:
+        """Forget the failures of a replica that responded, and readmit it."""
+        replica.failures = 0
+        if replica.is_ejected:
+            replica.is_ejected = False
+            log.info("upstream.readmitted", upstream=self.name, port=replica.port)
+
+    def record_failure(self, replica: Replica, *, at_once: bool = False) -> None:
+        """Count a failure. A replica with too many is ejected, unless it is the only one."""
+        replica.failures = max(replica.failures + 1, _EJECT_AFTER_FAILURES if at_once else 0)
+        is_due = replica.failures >= _EJECT_AFTER_FAILURES and len(self.replicas) > 1
+        if not is_due or replica.is_ejected:
+            return
+        replica.is_ejected = True
+        EJECTIONS.labels(self.name).inc()
+        log.warning("upstream.ejected", upstream=self.name, port=replica.port)
+        replica.close()
+        for connection in list(replica.active):
+            connection.eject(ReplicaEjected("the replica was ejected"))
+
+    async def maintain(self) -> None:
+        """Resolve the name every 5 s and probe the replicas, until cancelled."""
+        probes_per_lookup = round(_DNS_TTL_SECONDS / _PROBE_INTERVAL_SECONDS)
+        while True:
+            await self._resolve()
+            for _ in range(probes_per_lookup):
+                if len(self.replicas) > 1:
+                    await asyncio.gather(*(self._probe(replica) for replica in self.replicas))
+                await asyncio.sleep(_PROBE_INTERVAL_SECONDS)
+
+    async def _probe(self, replica: Replica) -> None:
+        connection: UpstreamConnection | None = None
+        try:
+            connection = replica.pop_idle() or await self._open(replica)
+            await connection.send(_PROBE % self.host_header)
+            await connection.read_head(_PROBE_TIMEOUT_SECONDS)
+            while await connection.read_chunk(_PROBE_TIMEOUT_SECONDS):
+                pass
+        except UpstreamError as error:
+            self.record_failure(replica, at_once=isinstance(error, ConnectFailed))
+        else:
+            self.record_success(replica)
+        finally:
+            if connection is not None:
+                replica.put_back(connection)
+
+    # --- names
+
+    async def _resolve_now(self) -> None:
+        """Wait for a lookup that all requests share. Raises NotResolved."""
         if self._resolving is None or self._resolving.done():
-            self._resolved_at = now
             self._resolving = asyncio.create_task(self._resolve())
-        if not self._replicas:
-            await asyncio.shield(self._resolving)
-        if not self._replicas:
-            self._resolved_at = float("-inf")
-            raise UpstreamDisconnected("its name has no address")
+        await asyncio.shield(self._resolving)
+        if not self.replicas:
+            raise NotResolved("the name has no address")
 
     async def _resolve(self) -> None:
-        known = {(one.host, one.port): one for one in self._replicas}
+        known = {(one.host, one.port): one for one in self.replicas}
         found: dict[tuple[str, int], Replica] = {}
         for host, port in self._endpoints:
-            for address in await _addresses(host, port):
+            for address in await _look_up(host, port):
                 key = (address, port)
                 found[key] = known.get(key) or Replica(address, port)
-        if not found:
-            return  # the old addresses are better than none
-        for key, replica in known.items():
-            if key not in found:
-                for connection in replica.idle:
-                    connection.abort()
-                replica.idle.clear()
-        self._replicas = list(found.values())
+        if found:  # old addresses are better than none
+            for key in known.keys() - found.keys():
+                known[key].close()
+            self.replicas = list(found.values())
 
     def _parse_endpoint(self, url: str) -> tuple[str, int]:
         parts = urlsplit(url.strip())
@@ -210,16 +249,27 @@ class Upstream:
         self.host_header = self.host_header or f"{parts.hostname}:{port}".encode()
         return parts.hostname, port
 
+    def close(self) -> None:
+        """Close every idle connection."""
+        if self._resolving is not None:
+            self._resolving.cancel()
+        for replica in self.replicas:
+            replica.close()
 
-async def _addresses(host: str, port: int) -> Sequence[str]:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
+
+async def _look_up(host: str, port: int) -> Sequence[str]:
+    if _is_ip_address(host):
         return [host]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=1)
     except OSError:
         return []
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_ip_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

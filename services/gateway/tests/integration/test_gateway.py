@@ -210,11 +210,11 @@ async def test_body_over_limit_returns_413_with_or_without_content_length(
         for _ in range(20):
             yield b"x" * 1000
 
-    announced = await client.post("/sessions", content=b"x" * 10_001)
+    declared = await client.post("/sessions", content=b"x" * 10_001)
     streamed = await client.post("/sessions", content=chunks())
     fits = await client.post("/sessions", content=b"x" * 10_000)
 
-    assert (announced.status_code, streamed.status_code, fits.status_code) == (413, 413, 200)
+    assert (declared.status_code, streamed.status_code, fits.status_code) == (413, 413, 200)
     assert fits.json()["length"] == 10_000
 
 
@@ -279,5 +279,69 @@ async def test_unavailable_upstream_returns_503_and_fails_readiness(
 
     assert response.status_code == 503
     assert response.headers["retry-after"]
-    assert ready.json()["missing"] == {"upstreams": "away: ai"}
+    assert ready.json()["missing"] == {"upstreams": "unavailable: ai"}
     assert (await client.get("/sessions")).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/JSON", "", "text/plain"])
+async def test_deeply_nested_body_is_rejected_for_any_content_type(
+    gateway: Any, client: httpx.AsyncClient, content_type: str
+) -> None:
+    response = await client.post(
+        "/sessions", content="[" * 9_000, headers={"content-type": content_type}
+    )
+
+    assert (response.status_code, response.json()["code"]) == (400, "too_deep")
+    assert gateway.upstreams.requests == []
+
+
+async def _upgrade(gateway: Any, target: str, *headers: str) -> tuple[bytes, dict[str, Any]]:
+    """Send a WebSocket handshake; return the head and the problem of its rejection."""
+    lines = [
+        f"GET {target} HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", *headers,
+    ]  # fmt: skip
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = int(head.partition(b"content-length: ")[2].split(b"\r\n")[0])
+        problem = json.loads(await reader.readexactly(length))
+    writer.close()
+    return head, problem
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status", "code"),
+    [
+        ("/ws/transcribe?token=abc", (), 400, "refused"),
+        ("/v1/ws/transcribe", ("Origin: https://evil.example",), 403, "refused"),
+        ("/ws/other", (), 404, "no_such_route"),
+        ("/sessions", (), 401, "token_missing"),
+    ],
+)
+async def test_rejected_handshake_is_a_problem_that_is_counted(
+    gateway: Any,
+    client: httpx.AsyncClient,
+    target: str,
+    headers: tuple[str, ...],
+    status: int,
+    code: str,
+) -> None:
+    async def count() -> float:
+        lines = (await client.get("/metrics")).text.splitlines()
+        counted = [
+            line
+            for line in lines
+            if line.startswith("coach_http_requests_total") and f'status="{status}"' in line
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in counted)
+
+    before = await count()
+    head, problem = await _upgrade(gateway, target, *headers)
+
+    assert head.startswith(b"http/1.1 %d " % status)
+    assert b"application/problem+json" in head and b"x-content-type-options: nosniff" in head
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert problem["request_id"].encode() in head
+    assert await count() == before + 1

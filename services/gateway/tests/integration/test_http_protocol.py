@@ -35,9 +35,9 @@ class StrictGateway:
             writer.write(piece)
             await writer.drain()
         async with asyncio.timeout(20):
-            said = await reader.read(-1)
+            received = await reader.read(-1)
         writer.close()
-        return said
+        return received
 
 
 @pytest.fixture
@@ -60,8 +60,9 @@ async def strict_gateway(upstreams: Any, issuer: TokenIssuer) -> AsyncIterator[S
             auth_url=url, sessions_url=url, media_url=url, ai_url=url,
             service_token="a token between services", environment="development",
             header_timeout_seconds=0.5, body_chunk_timeout_seconds=0.5,
-            write_stall_timeout_seconds=0.5,
-            max_header_bytes=4_000, max_url_bytes=1_000, max_headers=20, max_connections=50,
+            write_stall_timeout_seconds=0.5, keep_alive_seconds=30,
+            max_header_bytes=4_000, max_url_bytes=1_000, max_headers=20,
+            max_connections=50, max_connections_per_address=45,
         ),
         FakeTransport(),
     )  # fmt: skip
@@ -237,22 +238,212 @@ async def test_client_that_stops_reading_is_disconnected(strict_gateway: StrictG
 
 
 async def test_connections_over_the_limit_get_503(strict_gateway: StrictGateway) -> None:
-    held = [await strict_gateway.connect() for _ in range(50)]
+    held = [
+        await asyncio.open_connection(
+            "127.0.0.1", strict_gateway.port, local_addr=(f"127.0.0.{2 + number % 2}", 0)
+        )
+        for number in range(50)
+    ]
 
     async def is_full() -> bool:
-        said = await strict_gateway.send_raw(
+        received = await strict_gateway.send_raw(
             b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
-        return said.startswith(b"HTTP/1.1 503") and b"retry-after" in said
+        return received.startswith(b"HTTP/1.1 503") and b"retry-after" in received
 
     await wait_until(is_full, description="the limit", timeout_seconds=10)
     for _, writer in held:
         writer.close()
 
     async def has_capacity() -> bool:
-        said = await strict_gateway.send_raw(
+        received = await strict_gateway.send_raw(
             b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
-        return said.startswith(b"HTTP/1.1 200")
+        return received.startswith(b"HTTP/1.1 200")
 
     await wait_until(has_capacity, description="a free connection", timeout_seconds=10)
+
+
+async def test_connections_per_address_are_limited(
+    upstreams: Any, strict_gateway: StrictGateway
+) -> None:
+    held = [await strict_gateway.connect() for _ in range(45)]
+
+    async def is_rejected() -> bool:
+        response = await strict_gateway.send_raw(
+            b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        return _parse_problem(response) == (503, "too_many_connections")
+
+    await wait_until(is_rejected, description="the share of the address", timeout_seconds=10)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", strict_gateway.port, local_addr=("127.0.0.2", 0)
+    )
+    status, _ = await _send_request(
+        reader, writer, b"GET /sessions HTTP/1.1\r\nHost: x\r\n%b\r\n" % strict_gateway.bearer
+    )
+    writer.close()
+    for _, held_writer in held:
+        held_writer.close()
+
+    assert status == 200
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_trailers_are_dropped(
+    strict_gateway: StrictGateway, upstreams: Any, pieces: int
+) -> None:
+    head = b"POST /sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    rest = b"2\r\n{}\r\n0\r\n" + strict_gateway.bearer + b"X-Trailer: 1\r\n\r\n"
+    reader, writer = await strict_gateway.connect()
+    sent = [head + rest] if pieces == 1 else [head, rest]
+
+    for piece in sent[:-1]:
+        writer.write(piece)
+        await writer.drain()
+    status, _ = await _send_request(reader, writer, sent[-1])
+    with_token = head.replace(b"Host: x\r\n", b"Host: x\r\n" + strict_gateway.bearer) + rest
+    allowed, _ = await _send_request(reader, writer, with_token)
+    writer.close()
+
+    assert (status, allowed) == (401, 200)
+    (request,) = upstreams.requests
+    assert request["body"] == b"{}"
+    assert "x-trailer" not in request["headers"]
+
+
+async def test_endless_trailers_are_rejected(strict_gateway: StrictGateway) -> None:
+    head = b"POST /nothing HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = b"2\r\n{}\r\n0\r\nX: " + b"y" * 5_000
+
+    response = await strict_gateway.send_raw(
+        head.replace(b"/nothing", b"/auth/login") + body, b"y" * 5_000
+    )
+
+    assert _parse_problem(response) == (431, "headers_too_large")
+
+
+_UPGRADES = [b"h2c", b"TLS/1.0", b"websocket"]
+
+
+@pytest.mark.parametrize("upgrade", _UPGRADES)
+@pytest.mark.parametrize(
+    "framed", [b"Content-Length: 12\r\n\r\n{\"title\":\"x\"",
+               b"Transfer-Encoding: chunked\r\n\r\nc\r\n{\"title\":\"x\"\r\n0\r\n\r\n"],
+)  # fmt: skip
+async def test_upgrade_that_is_not_accepted_is_ignored(
+    strict_gateway: StrictGateway, upstreams: Any, upgrade: bytes, framed: bytes
+) -> None:
+    reader, writer = await strict_gateway.connect()
+    head = (
+        b"POST /sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer
+        + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: " + upgrade + b"\r\n"
+    )  # fmt: skip
+    get = b"GET /sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer + b"\r\n"
+
+    post_status, _ = await _send_request(reader, writer, head + framed + get)
+    async with asyncio.timeout(20):
+        second = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+    assert post_status == 200
+    assert second.startswith(b"HTTP/1.1 200 ")
+    assert [one["body"] for one in upstreams.requests] == [b'{"title":"x"', b""]
+    assert "upgrade" not in upstreams.requests[0]["headers"]
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [b"Content-Length: 5\r\n\r\n", b"Content-Length: 5\r\n\r\nhello",
+     b"Transfer-Encoding: chunked\r\n\r\n"],
+)  # fmt: skip
+async def test_socket_upgrade_with_body_is_answered(
+    strict_gateway: StrictGateway, framing: bytes
+) -> None:
+    response = await strict_gateway.send_raw(
+        b"GET /ws/transcribe HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + framing
+    )
+
+    assert _parse_problem(response) == (400, "upgrade_required")
+
+
+async def test_pipelined_upgrade_waits_for_the_response_before(
+    strict_gateway: StrictGateway,
+) -> None:
+    reader, writer = await strict_gateway.connect()
+    writer.write(
+        b"GET /sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer + b"\r\n"
+        b"GET /ws/transcribe HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        first = await reader.readuntil(b"}")
+        second = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /sessions HTTP/2.0\r\nHost: x\r\n\r\n",
+        b"GET /sessions HTTP/1.2\r\nHost: x\r\n\r\n",
+        b"POST /auth/login HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"CONNECT /sessions HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /sessions#x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+async def test_other_http_versions_and_forms_are_rejected(
+    strict_gateway: StrictGateway, upstreams: Any, request_bytes: bytes
+) -> None:
+    assert _parse_problem(await strict_gateway.send_raw(request_bytes)) == (400, "bad_http")
+    assert upstreams.requests == []
+
+
+async def test_request_without_host_is_rejected(
+    strict_gateway: StrictGateway, upstreams: Any
+) -> None:
+    response = await strict_gateway.send_raw(
+        b"GET /sessions HTTP/1.1\r\nConnection: close\r\n" + strict_gateway.bearer + b"\r\n"
+    )
+
+    assert _parse_problem(response) == (400, "ambiguous_request")
+    assert upstreams.requests == []
+
+
+async def test_idle_connection_is_kept_for_the_advertised_time(
+    strict_gateway: StrictGateway,
+) -> None:
+    reader, writer = await strict_gateway.connect()
+    request = b"GET /sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer + b"\r\n"
+
+    _, headers = await _send_request(reader, writer, request)
+    await asyncio.sleep(1.0)  # longer than every other timeout of this gateway
+    status, _ = await _send_request(reader, writer, request)
+    writer.close()
+
+    assert headers[b"keep-alive"] == b"timeout=30"
+    assert status == 200
+
+
+async def test_large_response_before_close_reaches_a_client_that_still_sends(
+    strict_gateway: StrictGateway,
+) -> None:
+    reader, writer = await strict_gateway.connect()
+    writer.write(
+        b"POST /sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer
+        + b"Content-Length: 5000000\r\n\r\n"
+    )  # fmt: skip
+    writer.write(b"x" * 1_000_000)
+    async with asyncio.timeout(20):
+        response = await reader.read(-1)
+    writer.close()
+
+    assert _parse_problem(response) == (413, "too_large")
+    assert b"connection: close" in response

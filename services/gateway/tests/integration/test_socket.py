@@ -180,6 +180,8 @@ async def test_frames_become_service_calls_with_the_users_token(
         ('{"type": "audio_end"}', "live_not_started"),
         (b"\x00\x01", "live_not_started"),
         ('{"type": "dance"}', "unknown_type"),
+        ('{"type": "audio"}', "unknown_type"),
+        ('{"type": "audio", "bytes": "abc"}', "unknown_type"),
         ('{"type": ["ping"]}', "bad_json"),
         ("[]", "bad_json"),
         ("{", "bad_json"),
@@ -256,7 +258,7 @@ async def test_push_reaches_all_sockets_of_its_user_only(
             await _next(socket)
         transcribed = SessionTranscribed(session_id=new_id(), user_id=user_id, key="k", text="Hi.")
         event_id = await _publish(gateway, transcribed)
-        judged_id = await _publish(gateway, _session_judged(user_id))
+        feedback_id = await _publish(gateway, _session_judged(user_id))
 
         for socket in (one, two):
             assert await _next(socket) == {
@@ -264,7 +266,7 @@ async def test_push_reaches_all_sockets_of_its_user_only(
                 "session_id": str(transcribed.session_id), "key": "k", "text": "Hi.", "final": True,
             }  # fmt: skip
             feedback = await _next(socket)
-            assert feedback["event_id"] == str(judged_id)
+            assert feedback["event_id"] == str(feedback_id)
             assert (feedback["type"], feedback["overall_score"]) == ("feedback", 70)
         await _send(other, type="ping")
         assert await _next(other) == {"type": "pong"}
@@ -290,12 +292,12 @@ async def test_measured_feedback_is_pushed_before_scores_and_never_after(
     session_id = new_id()
     shown = {"session_id": str(session_id), "overall_score": None, "delivery": {"pace": {}}}
     about = {"session_id": session_id, "user_id": user_id}
-    heard = SessionMeasured(**about, feedback=shown | {"status": "transcribing"})
+    interim = SessionMeasured(**about, feedback=shown | {"status": "transcribing"})
     measured = SessionMeasured(**about, feedback=shown | {"status": "scoring"})
-    judged = SessionJudged(**about, feedback=shown | {"status": "ready", "overall_score": 70})
+    final = SessionJudged(**about, feedback=shown | {"status": "ready", "overall_score": 70})
     async with _open(gateway, issuer, user_id) as socket:
         await _next(socket)
-        for event in (heard, measured, heard, judged, measured, heard):
+        for event in (interim, measured, interim, final, measured, interim):
             await _publish(gateway, event)
         await _send(socket, type="ping")
 

@@ -12,6 +12,7 @@ import pytest
 
 from coach_common.events.catalog import SessionJudged
 from coach_common.ids import new_id
+from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import wait_until
 
 TEXT, CONT, PING = 1, 0, 9
@@ -54,7 +55,7 @@ async def test_invalid_utf8_closes_the_socket(open_socket: Any, user_id: UUID) -
         assert await peer.wait_closed() == 1007
 
 
-async def test_announced_oversized_frame_closes_the_socket_at_once(
+async def test_declared_oversized_frame_closes_the_socket_at_once(
     open_socket: Any, user_id: UUID
 ) -> None:
     async with open_socket(user_id) as peer:
@@ -236,6 +237,20 @@ class TestRateLimit:
             assert answers[0]["type"] == "session_started"
             assert "rate_limited" in {answer.get("code") for answer in answers}
             assert await _answers_ping(peer)
+
+    async def test_http_requests_and_socket_commands_share_one_limit(
+        self, gateway: Any, open_socket: Any, issuer: TokenIssuer, user_id: UUID
+    ) -> None:
+        async with (
+            open_socket(user_id) as peer,
+            httpx.AsyncClient(base_url=gateway.url, headers=issuer.bearer(user_id)) as client,
+        ):
+            statuses = [(await client.get("/sessions")).status_code for _ in range(3)]
+            await peer.send_json(type="session_start", question="Why?")
+            answer = await peer.receive_json()
+
+        assert statuses == [200] * 3
+        assert answer["code"] == "rate_limited"
 
 
 async def test_shutdown_closes_200_sockets_with_1012_after_their_pushes(

@@ -93,7 +93,7 @@ async def test_broker_outage_closes_sockets_and_prevents_resume(
     user_id: UUID,
 ) -> None:
     async def was_there() -> bool:
-        return transport.checks[False] >= looked + 3
+        return transport.checks[False] >= checks_before + 3
 
     async def was_missed() -> bool:
         return transport.checks[True] > 0
@@ -101,7 +101,7 @@ async def test_broker_outage_closes_sockets_and_prevents_resume(
     async with open_socket(user_id) as peer:
         last = await publish_event(_session_judged(user_id))
         await peer.receive_json()
-        looked = transport.checks[False]
+        checks_before = transport.checks[False]
         await wait_until(was_there, description="the first checks", timeout_seconds=10)
         transport.is_down = True
         await wait_until(was_missed, description="a failed check", timeout_seconds=10)

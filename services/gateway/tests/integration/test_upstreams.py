@@ -30,6 +30,13 @@ class StubReplica:
         """None: close the connection without a response."""
         self.release = asyncio.Event()
         self.release.set()
+        self.is_hung = False
+        """Whether nothing is answered, health checks neither."""
+        self.reads_while_hung = True
+        self.idle_seconds: float | None = None
+        """After this time an idle connection is closed."""
+        self.aborted = 0
+        """How many connections the gateway closed while a request was in progress."""
         self.port = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -53,17 +60,44 @@ class StubReplica:
         self._open.add(writer)
         try:
             while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-                await self.release.wait()
+                async with asyncio.timeout(self.idle_seconds):
+                    request = await reader.readuntil(b"\r\n\r\n")
+                if self.is_hung and not self.reads_while_hung:
+                    await asyncio.Event().wait()
+                if self.is_hung:
+                    await reader.read()
+                if request.startswith(b"GET /health/live"):
+                    writer.write(OK)
+                    continue
+                if b"content-length: " in request:
+                    length = int(request.partition(b"content-length: ")[2].split(b"\r\n")[0])
+                    request += await reader.readexactly(length)
+                self.requests.append(request)
+                await self._wait_for_release(reader)
                 if self.response is None:
                     return
                 writer.write(self.response)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, OSError, TimeoutError):
             pass
         finally:
             self._open.discard(writer)
             writer.close()
+
+    async def _wait_for_release(self, reader: asyncio.StreamReader) -> None:
+        if self.release.is_set():
+            return
+        released = asyncio.ensure_future(self.release.wait())
+        closed = asyncio.ensure_future(reader.read(1))
+        try:
+            await asyncio.wait({released, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if closed.done() and not released.done():
+                self.aborted += 1
+                raise ConnectionError
+        finally:
+            released.cancel()
+            closed.cancel()
+            await asyncio.wait({released, closed})
 
 
 @pytest.fixture
@@ -95,18 +129,15 @@ def open_gateway(upstreams: Any, issuer: TokenIssuer) -> OpenGateway:
             )
             await stack.enter_async_context(running(auth_service, auth))
             auth_url = f"http://127.0.0.1:{auth.getsockname()[1]}"
-            service = build(
-                GatewaySettings(
-                    auth_url=auth_url,
-                    sessions_url=",".join(one.url for one in sessions),
-                    media_url=auth_url,
-                    ai_url=auth_url,
-                    service_token=SERVICE_TOKEN,
-                    environment="development",
-                    **settings,
-                ),
-                FakeTransport(),
-            )
+            defaults: dict[str, Any] = {
+                "auth_url": auth_url,
+                "sessions_url": ",".join(one.url for one in sessions),
+                "media_url": auth_url,
+                "ai_url": auth_url,
+                "service_token": SERVICE_TOKEN,
+                "environment": "development",
+            }
+            service = build(GatewaySettings(**(defaults | settings)), FakeTransport())
             await stack.enter_async_context(running(service, listener))
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             headers = issuer.bearer(new_id())
@@ -284,6 +315,251 @@ async def test_truncated_response_closes_the_client_connection(
         await one.stop()
         with pytest.raises(httpx.RemoteProtocolError):
             await call
+
+
+def _sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"coach_gateway_{name}", labels) or 0.0
+
+
+def _in_flight() -> float:
+    return _sample("upstream_in_flight", upstream="sessions")
+
+
+async def _open_request(client: httpx.AsyncClient, request: bytes) -> asyncio.StreamWriter:
+    """Send the first bytes of a request with the token of `client`, and keep the connection."""
+    _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    token = client.headers["authorization"].encode()
+    line, _, rest = request.partition(b"\r\n")
+    writer.write(b"%b\r\nHost: x\r\nAuthorization: %b\r\n%b" % (line, token, rest))
+    await writer.drain()
+    return writer
+
+
+async def test_unresolved_upstream_name_returns_503_to_every_request(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    async with open_gateway(replicas[0], ai_url="http://no-such-host.invalid:1") as client:
+        responses = await asyncio.gather(*(client.get("/quality") for _ in range(20)))
+
+    assert [response.status_code for response in responses] == [503] * 20
+    assert all(response.headers["retry-after"] for response in responses)
+
+
+async def test_hung_replica_is_ejected_and_its_reads_move(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    one, other = replicas
+    async with open_gateway(one, other) as client:
+        for _ in range(4):
+            assert (await client.get("/sessions")).status_code == 200
+        one.is_hung = True
+        async with asyncio.timeout(15):
+            held = await asyncio.gather(*(client.get("/sessions") for _ in range(10)))
+        async with asyncio.timeout(2):
+            later = [await client.get("/sessions") for _ in range(10)]
+
+    assert {response.status_code for response in (*held, *later)} == {200}
+
+
+async def test_timeout_is_not_retried(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    one, other = replicas
+    async with open_gateway(one, other, upstream_read_timeout_seconds=0.3) as client:
+        one.release.clear()
+        other.release.clear()
+        response = await client.get("/sessions")
+
+    assert response.status_code == 503
+    assert len(one.requests) + len(other.requests) == 1
+
+
+async def test_upstream_that_does_not_read_times_out(
+    open_gateway: OpenGateway, replicas: list[StubReplica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coach_gateway.upstream_connection.WRITE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("coach_gateway.json_depth.JsonDepthCounter.feed", lambda *_: None)
+    one, _ = replicas
+    size = 32 * 1024 * 1024  # more than the buffers of both sockets
+    async with open_gateway(one, max_body_bytes=size, max_buffered_body_bytes=2 * size) as client:
+        one.is_hung = True
+        one.reads_while_hung = False
+        response = await client.post("/sessions", content=bytes(size))
+
+    assert response.status_code == 503
+    assert _sample("upstream_errors_total", upstream="sessions", why="WriteTimeout") >= 1
+
+
+async def test_refused_connection_to_the_only_replica_is_tried_once(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    async with open_gateway(replicas[0]) as client:
+        await replicas[0].stop()
+        before = _sample("upstream_errors_total", upstream="sessions", why="ConnectFailed")
+        ejections = _sample("upstream_ejections_total", upstream="sessions")
+        response = await client.get("/sessions")
+
+    assert response.status_code == 503
+    after = _sample("upstream_errors_total", upstream="sessions", why="ConnectFailed")
+    assert after == before + 1
+    assert _sample("upstream_ejections_total", upstream="sessions") == ejections
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+async def test_disconnected_client_ends_the_upstream_request_and_is_no_failure(
+    open_gateway: OpenGateway, replicas: list[StubReplica], method: bytes
+) -> None:
+    one, _ = replicas
+
+    def failures() -> float:
+        reasons = ("ConnectionClosed", "ResponseTimeout", "ReadTimeout", "InvalidResponse")
+        return sum(
+            _sample("upstream_errors_total", upstream="sessions", why=reason) for reason in reasons
+        )
+
+    async with open_gateway(one) as client:
+        one.release.clear()
+        before = failures()
+        for _ in range(5):
+            writer = await _open_request(
+                client, method + b" /sessions HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+            )
+            expected = len(one.requests) + 1
+            await wait_until(_has_received(one, expected), description="the request")
+            writer.close()
+
+        async def is_aborted() -> bool:
+            return one.aborted == 5 and _in_flight() == 0
+
+        await wait_until(is_aborted, description="the aborted requests", timeout_seconds=5)
+        one.release.set()
+
+        assert (await client.get("/sessions")).status_code == 200
+        assert failures() == before
+
+
+async def test_slow_bodies_hold_no_upstream_slot(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    one, _ = replicas
+    async with open_gateway(one, upstream_max_in_flight=3) as client:
+        writers = [
+            await _open_request(client, b"POST /sessions HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+            for _ in range(10)
+        ]
+        response = await client.get("/sessions")
+        for writer in writers:
+            writer.close()
+
+    assert response.status_code == 200
+    assert len(one.requests) == 1
+
+
+async def test_body_after_the_upstream_closed_its_idle_connection_is_forwarded(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    one, _ = replicas
+    one.idle_seconds = 0.5
+    async with open_gateway(one) as client:
+        assert (await client.get("/sessions")).status_code == 200
+
+        async def body() -> AsyncIterator[bytes]:
+            await asyncio.sleep(1.0)
+            yield b'{"title": "x"}'
+
+        response = await client.post("/sessions", content=body())
+
+    assert response.status_code == 200
+    assert one.requests[1].endswith(b'{"title": "x"}')
+
+
+async def test_idle_connection_with_data_is_not_used(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    one, _ = replicas
+    async with open_gateway(one) as client:
+        one.response = OK + OK.replace(b"{}", b"[]")  # the second one answers nothing
+        for _ in range(3):
+            response = await client.get("/sessions")
+            assert response.content == b"{}"
+
+
+async def test_requests_of_one_user_in_flight_are_limited(
+    open_gateway: OpenGateway, replicas: list[StubReplica], issuer: TokenIssuer
+) -> None:
+    one, _ = replicas
+    one.release.clear()
+    async with open_gateway(one, max_in_flight_per_client=2) as client:
+        calls = [asyncio.create_task(client.get("/sessions")) for _ in range(2)]
+        await wait_until(_has_received(one, 2), description="two requests")
+        rejected = await client.get("/sessions")
+        other_user = asyncio.create_task(client.get("/sessions", headers=issuer.bearer(new_id())))
+        await wait_until(_has_received(one, 3), description="another user's request")
+        one.release.set()
+        responses = await asyncio.gather(*calls, other_user)
+
+    assert (rejected.status_code, rejected.json()["code"]) == (429, "too_many_in_flight")
+    assert rejected.headers["retry-after"] == "1"
+    assert [response.status_code for response in responses] == [200] * 3
+
+
+async def test_own_calls_have_slots_beside_those_of_clients(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    one, _ = replicas
+    async with open_gateway(one, upstream_max_in_flight=1) as client:
+        one.release.clear()
+        call = asyncio.create_task(client.get("/sessions"))
+        await wait_until(_has_received(one, 1), description="the request")
+        full = await client.get("/sessions")
+        ready = await client.get("/health/ready")
+        one.release.set()
+        await call
+
+    assert full.status_code == 503
+    assert ready.status_code == 200
+
+
+async def test_rate_limited_request_is_counted_once(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    async with open_gateway(replicas[0], requests_per_minute=20) as client:
+        statuses = [(await client.get("/sessions")).status_code for _ in range(30)]
+        before = _sample("rate_limited_total", kind="user")
+        limited = [(await client.get("/sessions")).status_code for _ in range(5)]
+
+    assert statuses[-1] == 429
+    assert limited == [429] * 5
+    assert _sample("rate_limited_total", kind="user") == before + 5
+
+
+async def test_shutdown_closes_kept_alive_connections_after_their_response(
+    open_gateway: OpenGateway, replicas: list[StubReplica]
+) -> None:
+    answered: list[bool] = []
+
+    async def use(client: httpx.AsyncClient) -> None:
+        """Send requests on one connection until the gateway closes it."""
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        token = client.headers["authorization"].encode()
+        while not reader.at_eof():
+            writer.write(b"GET /sessions HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\n\r\n" % token)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"{}"
+            answered.append(b"connection: close" in head)
+            if answered[-1]:
+                assert await reader.read() == b""
+        writer.close()
+
+    async with open_gateway(replicas[0], requests_per_minute=10**9) as client:
+        users = [asyncio.create_task(use(client)) for _ in range(4)]
+        while len(answered) < 40:
+            await asyncio.sleep(0.01)
+        users_done = asyncio.gather(*users)
+    async with asyncio.timeout(2):
+        await users_done
+
+    assert answered.count(True) == 4
 
 
 async def test_retries_are_counted_per_upstream(

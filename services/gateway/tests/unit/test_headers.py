@@ -2,9 +2,15 @@
 
 import pytest
 
-from coach_common.errors import BadRequest, PayloadTooLarge, TooManyRequests, UnsupportedMediaType
-from coach_gateway.access import TrustedProxies
-from coach_gateway.limits import RateLimits
+from coach_common.client_address import TrustedProxies
+from coach_common.errors import (
+    BadRequest,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from coach_gateway.limits import RateLimits, Shares
 from coach_gateway.request_head import RequestHead
 
 
@@ -54,8 +60,17 @@ def test_internal_and_hop_by_hop_headers_are_stripped() -> None:
 def test_ambiguous_or_oversized_requests_are_rejected(
     headers: list[tuple[bytes, bytes]], error: type[Exception]
 ) -> None:
+    host = [] if headers[0][0] == b"host" else [(b"host", b"x")]
+    head = RequestHead.from_headers(host + headers)
     with pytest.raises(error):
-        RequestHead.from_headers(headers).body_length(10)
+        head.ensure_unambiguous("1.1")
+        head.body_length(10)
+
+
+def test_host_is_required_in_http_1_1_only() -> None:
+    RequestHead.from_headers([]).ensure_unambiguous("1.0")
+    with pytest.raises(BadRequest):
+        RequestHead.from_headers([]).ensure_unambiguous("1.1")
 
 
 def test_forwarded_address_is_used_from_trusted_proxies_only() -> None:
@@ -77,3 +92,30 @@ def test_exhausted_window_reports_its_reset_time() -> None:
     with pytest.raises(TooManyRequests) as refused:
         limits.hit("user", "a")
     assert 1 <= refused.value.retry_after_seconds <= 61
+
+
+def test_renewed_window_is_evicted_after_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("coach_gateway.limits._MAX_KEYS", 2)
+    monkeypatch.setattr("coach_gateway.limits.time.monotonic", lambda: now)
+    limits = RateLimits({"user": 10})
+    limits.hit("user", "busy")
+    limits.hit("user", "other")
+    now = 61.0
+    limits.hit("user", "busy")
+    limits.hit("user", "new")
+
+    assert limits.hit("user", "busy").remaining == 8
+
+
+def test_shares_bound_each_client_and_the_total() -> None:
+    shares = Shares(total=5, per_client=3)
+    shares.take("a", 3)
+    with pytest.raises(TooManyRequests):
+        shares.take("a")
+    shares.take("b", 2)
+    with pytest.raises(Unavailable):
+        shares.take("c")
+    shares.free("a", 3)
+
+    shares.take("c", 3)

@@ -1,1 +1,1 @@
-"""Interview sessions: their facts, their status, their scores."""
+"""Practice sessions: facts, state, feedback and statistics."""

@@ -165,14 +165,13 @@ class Feedback:
 class PublishedFingerprints:
     """A fingerprint of the last published event of each type, or None if there was none.
 
-    An event whose fingerprint is unchanged is not published again. A field has the name of its
-    event: `measured` belongs to `session.measured`.
+    An event whose fingerprint is unchanged is not published again.
     """
 
-    transcribed: str | None = None
-    completed: str | None = None
-    measured: str | None = None
-    judged: str | None = None
+    transcript: str | None = None
+    completion: str | None = None
+    interim_feedback: str | None = None
+    final_feedback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

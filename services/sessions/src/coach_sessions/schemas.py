@@ -21,6 +21,7 @@ Seconds = Annotated[int, Field(ge=0, le=MAX_DURATION_SECONDS, strict=True)]
 _SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
 _USER_ID = "01a20c8d-0000-7000-8000-000000000001"
 _AUDIO_KEY = f"uploads/{_USER_ID}/1795521600000_0a1b2c3d.m4a"
+_CURSOR = "AAZhBHMnkAABogyN"
 _QUESTION = "Tell me about a conflict with a colleague."
 
 
@@ -73,7 +74,7 @@ class Session(BaseModel):
                     "duration_seconds": 95,
                     "overall_score": 81,
                     "communication_score": 91,
-                    "technical_score": None,
+                    "technical_score": 74,
                     "clarity_score": 95,
                     "status": "ready",
                     "created_at": "2026-11-24T12:00:00Z",
@@ -170,7 +171,7 @@ class SessionPage(BaseModel):
                         }
                     ],
                     "stats": {"total": 1, "average": 81.0, "improvement": 0.0},
-                    "next_cursor": None,
+                    "next_cursor": _CURSOR,
                 }
             ]
         }

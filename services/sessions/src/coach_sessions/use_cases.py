@@ -124,7 +124,7 @@ async def complete_session(
             duration_seconds=_keep_first(session.duration_seconds, duration_seconds),
             client_transcript=_keep_first(session.client_transcript, client_transcript),
             requested_key=audio_s3_key or session.requested_key,
-            published_fingerprints=replace(session.published_fingerprints, completed=None)
+            published_fingerprints=replace(session.published_fingerprints, completion=None)
             if session.is_being_retried
             else session.published_fingerprints,
         )
@@ -361,7 +361,7 @@ async def _link_requested_recording(
 async def _publish_transcript(tx: Transaction, session: Session) -> Session:
     answer = session.answer
     published = session.published_fingerprints
-    if answer is None or answer.recording_key is None or published.transcribed is not None:
+    if answer is None or answer.recording_key is None or published.transcript is not None:
         return session
     await tx.emit(
         SessionTranscribed(
@@ -372,7 +372,7 @@ async def _publish_transcript(tx: Transaction, session: Session) -> Session:
         )
     )
     return replace(
-        session, published_fingerprints=replace(published, transcribed=answer.recording_key)
+        session, published_fingerprints=replace(published, transcript=answer.recording_key)
     )
 
 
@@ -390,10 +390,10 @@ async def _publish_completion(tx: Transaction, session: Session) -> Session:
     )
     published = session.published_fingerprints
     fingerprint = _fingerprint(event.model_dump_json())
-    if published.completed == fingerprint:
+    if published.completion == fingerprint:
         return session
     await tx.emit(event)
-    return replace(session, published_fingerprints=replace(published, completed=fingerprint))
+    return replace(session, published_fingerprints=replace(published, completion=fingerprint))
 
 
 async def _publish_interim_feedback(tx: Transaction, session: Session) -> Session:
@@ -403,10 +403,10 @@ async def _publish_interim_feedback(tx: Transaction, session: Session) -> Sessio
     published = session.published_fingerprints
     content = [view.status, view.delivery.model_dump(mode="json")]
     fingerprint = _fingerprint(json.dumps(content, sort_keys=True))
-    if published.measured == fingerprint:
+    if published.interim_feedback == fingerprint:
         return session
     await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(session, published_fingerprints=replace(published, measured=fingerprint))
+    return replace(session, published_fingerprints=replace(published, interim_feedback=fingerprint))
 
 
 async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
@@ -415,10 +415,10 @@ async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
     view = build_feedback_view(session)
     published = session.published_fingerprints
     fingerprint = _fingerprint(json.dumps(view.model_dump(mode="json"), sort_keys=True))
-    if published.judged == fingerprint:
+    if published.final_feedback == fingerprint:
         return session
     await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(session, published_fingerprints=replace(published, judged=fingerprint))
+    return replace(session, published_fingerprints=replace(published, final_feedback=fingerprint))
 
 
 def _fingerprint(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Facts in every order, with repetitions, end in the same place: rows, answers and events."""
+"""Events in every order, with repetitions, lead to the same rows, responses and events."""
 
 import asyncio
 import itertools
@@ -41,7 +41,7 @@ EARLY = {"pace": {"value": None}}
 
 
 class EventFactory:
-    """The facts about one session and one recording, each as the event that tells it."""
+    """Builds the events about one session and one recording."""
 
     def __init__(self, user_id: UUID, session_id: UUID, name: str = "1") -> None:
         self.user_id, self.session_id, self.upload_id = user_id, session_id, new_id()
@@ -73,7 +73,7 @@ class EventFactory:
             model="base",
         )
 
-    def heard(self) -> DeliveryMeasured:
+    def acoustic_metrics(self) -> DeliveryMeasured:
         return DeliveryMeasured(**self._of_upload, delivery=EARLY, is_complete=False)
 
     def measured(self, pace: float = 150.0) -> DeliveryMeasured:
@@ -82,7 +82,7 @@ class EventFactory:
     def not_transcribed(self, *, retryable: bool) -> TranscriptionFailed:
         return TranscriptionFailed(**self._of_upload, reason="No speech.", retryable=retryable)
 
-    def judged(self, score: int | None = 71, **changed: object) -> FeedbackGenerated:
+    def scored(self, score: int | None = 71, **changed: object) -> FeedbackGenerated:
         fields: dict[str, Any] = {
             "session_id": self.session_id,
             "user_id": self.user_id,
@@ -101,7 +101,7 @@ class EventFactory:
         }
         return FeedbackGenerated.model_validate(fields | changed)
 
-    def not_judged(self, *, retryable: bool) -> FeedbackFailed:
+    def not_scored(self, *, retryable: bool) -> FeedbackFailed:
         return FeedbackFailed(
             session_id=self.session_id,
             user_id=self.user_id,
@@ -111,9 +111,9 @@ class EventFactory:
 
 
 _FEEDBACK_VARIANTS: dict[str, Callable[[EventFactory], FeedbackGenerated]] = {
-    "with its text": lambda facts: facts.judged(transcript="I fixed the build.", key=facts.key),
-    "without its text": lambda facts: facts.judged(),
-    "without delivery": lambda facts: facts.judged(delivery={}),
+    "with its text": lambda facts: facts.scored(transcript="I fixed the build.", key=facts.key),
+    "without its text": lambda facts: facts.scored(),
+    "without delivery": lambda facts: facts.scored(delivery={}),
 }
 
 
@@ -122,8 +122,8 @@ def _json(feedback: FeedbackView) -> dict[str, Any]:
 
 
 async def _create_session(client: httpx.AsyncClient) -> UUID:
-    answer = await client.post("/sessions", json={"title": "One", "question": "Why?"})
-    return UUID(answer.json()["id"])
+    response = await client.post("/sessions", json={"title": "One", "question": "Why?"})
+    return UUID(response.json()["id"])
 
 
 async def _complete(client: httpx.AsyncClient, session_id: UUID, **body: object) -> httpx.Response:
@@ -154,23 +154,23 @@ async def test_all_event_orders_converge_to_the_same_state(
     ends = set()
     seen: list[tuple[tuple[str, ...], dict[str, Any]]] = []
     for order in itertools.permutations(
-        ("linked", "transcribed", "measured", "completed", "judged")
+        ("linked", "transcribed", "measured", "completed", "scored")
     ):
         session_id = await _create_session(client)
         facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
-        told: dict[str, list[Event]] = {
+        published: dict[str, list[Event]] = {
             "linked": [facts.confirmed()]
             if link == "with the confirm"
             else [facts.confirmed(is_linked=False), facts.linked()],
             "transcribed": [facts.transcribed()],
             "measured": [facts.measured()],
-            "judged": [_FEEDBACK_VARIANTS[feedback](facts)],
+            "scored": [_FEEDBACK_VARIANTS[feedback](facts)],
         }
         for name in order:
             if name == "completed":
                 assert (await _complete(client, session_id)).status_code == 200
-            for event in told.get(name, []):
+            for event in published.get(name, []):
                 event_id = new_id()
                 for _ in range(2):
                     verdict = await deliver_event(service, event, event_id=event_id)
@@ -199,17 +199,19 @@ async def test_all_event_orders_converge_to_the_same_state(
         str(one.session_id) for one in await emitted_events(service.database, SessionTranscribed)
     ]
     early = await emitted_events(service.database, SessionMeasured)
-    judged = await emitted_events(service.database, SessionJudged)
+    scored = await emitted_events(service.database, SessionJudged)
     for order, shown in seen:
         session = shown["session_id"]
         assert transcribed.count(session) == 1, order
-        told = [one.feedback.status for one in early if str(one.session_id) == session]
+        published = [one.feedback.status for one in early if str(one.session_id) == session]
         until_the_words = order[: order.index("transcribed")]
         if feedback == "with its text":
-            until_the_words = order[: min(order.index("transcribed"), order.index("judged"))]
+            until_the_words = order[: min(order.index("transcribed"), order.index("scored"))]
         is_early = {"linked", "measured", "completed"} <= {*until_the_words}
-        assert told == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "judged"), order
-        (last,) = [_json(one.feedback) for one in judged if str(one.session_id) == session]
+        assert published == ["transcribing"] * is_early + ["scoring"] * (order[-1] == "scored"), (
+            order
+        )
+        (last,) = [_json(one.feedback) for one in scored if str(one.session_id) == session]
         assert last == {**shown, "generated_at": last["generated_at"]}
 
 
@@ -221,7 +223,7 @@ async def test_delivery_metrics_are_published_once_while_scoring(
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver_event(service, facts.not_judged(retryable=True))
+    await deliver_event(service, facts.not_scored(retryable=True))
     await _complete(client, session_id)
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -229,8 +231,8 @@ async def test_delivery_metrics_are_published_once_while_scoring(
     assert shown["status"] == "scoring"
     assert shown["delivery"] == {"pace": {"value": 150.0}}
     assert shown["overall_score"] is None
-    (told,) = await emitted_events(service.database, SessionMeasured)
-    assert _json(told.feedback)["delivery"] == shown["delivery"]
+    (published,) = await emitted_events(service.database, SessionMeasured)
+    assert _json(published.feedback)["delivery"] == shown["delivery"]
 
 
 async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
@@ -240,12 +242,14 @@ async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
     facts = EventFactory(user_id, session_id)
     await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
-    for event in (facts.heard(), facts.transcribed(), facts.measured()):
+    for event in (facts.acoustic_metrics(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
 
-    told = [_json(one.feedback) for one in await emitted_events(service.database, SessionMeasured)]
+    published = [
+        _json(one.feedback) for one in await emitted_events(service.database, SessionMeasured)
+    ]
 
-    assert [(one["status"], one["delivery"], one["transcript"]) for one in told] == [
+    assert [(one["status"], one["delivery"], one["transcript"]) for one in published] == [
         ("transcribing", EARLY, None),
         ("scoring", WHOLE, "I fixed the build."),
     ]
@@ -254,7 +258,9 @@ async def test_acoustic_metrics_are_pushed_before_transcript_based_ones(
 async def test_partial_metrics_never_replace_complete_ones(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
-    for order in itertools.permutations(("completed", "heard", "transcribed", "measured")):
+    for order in itertools.permutations(
+        ("completed", "acoustic_metrics", "transcribed", "measured")
+    ):
         session_id = await _create_session(client)
         facts = EventFactory(user_id, session_id)
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
@@ -268,12 +274,12 @@ async def test_partial_metrics_never_replace_complete_ones(
         shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
         assert (shown["status"], shown["delivery"]) == ("scoring", WHOLE), order
-        told = await emitted_events(service.database, SessionMeasured)
-        *_, last = [_json(one.feedback) for one in told if one.session_id == session_id]
+        published = await emitted_events(service.database, SessionMeasured)
+        *_, last = [_json(one.feedback) for one in published if one.session_id == session_id]
         assert (last["status"], last["delivery"]) == ("scoring", WHOLE), order
 
 
-@pytest.mark.parametrize("order", [("heard", "failed"), ("failed", "heard")])
+@pytest.mark.parametrize("order", [("acoustic", "failed"), ("failed", "acoustic")])
 async def test_no_metrics_for_recording_whose_transcription_failed(
     service: Service, client: httpx.AsyncClient, user_id: UUID, order: tuple[str, str]
 ) -> None:
@@ -281,7 +287,10 @@ async def test_no_metrics_for_recording_whose_transcription_failed(
     facts = EventFactory(user_id, session_id)
     await deliver_event(service, facts.confirmed())
     await _complete(client, session_id)
-    events = {"heard": facts.heard(), "failed": facts.not_transcribed(retryable=False)}
+    events = {
+        "acoustic": facts.acoustic_metrics(),
+        "failed": facts.not_transcribed(retryable=False),
+    }
 
     for name in order:
         await deliver_event(service, events[name])
@@ -295,7 +304,7 @@ async def test_metrics_after_final_feedback_are_ignored(
 ) -> None:
     session_id = await _create_session(client)
     facts = EventFactory(user_id, session_id)
-    for event in (facts.confirmed(), facts.transcribed(), facts.judged()):
+    for event in (facts.confirmed(), facts.transcribed(), facts.scored()):
         await deliver_event(service, event)
     await _complete(client, session_id)
     before = (await client.get(f"/sessions/{session_id}/feedback")).json()
@@ -315,7 +324,7 @@ async def test_failed_scoring_still_returns_delivery_metrics(
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
         await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver_event(service, facts.not_judged(retryable=False))
+    await deliver_event(service, facts.not_scored(retryable=False))
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
@@ -349,8 +358,8 @@ async def test_completed_event_is_resent_when_recording_arrives_later(
     assert waiting.json()["status"] == "waiting_for_recording"
     assert waiting.json()["overall_score"] is None
     assert waiting.headers["retry-after"]
-    told = await emitted_events(service.database, SessionCompleted)
-    assert [event.audio_s3_key for event in told] == [None, facts.key]
+    published = await emitted_events(service.database, SessionCompleted)
+    assert [event.audio_s3_key for event in published] == [None, facts.key]
 
 
 async def test_complete_is_idempotent(service: Service, client: httpx.AsyncClient) -> None:
@@ -370,7 +379,7 @@ async def test_complete_again_retries_a_retryable_failure(
     session_id = await _create_session(client)
     facts = EventFactory(user_id, session_id)
     await _complete(client, session_id, transcript="I did it.")
-    await deliver_event(service, facts.not_judged(retryable=True))
+    await deliver_event(service, facts.not_scored(retryable=True))
 
     scoring = (await client.get(f"/sessions/{session_id}/feedback")).json()
     await _complete(client, session_id)
@@ -394,8 +403,8 @@ async def test_transcription_failure_fails_session_with_reason(
 
     assert (shown["status"], shown["detailed_feedback"]) == ("failed", "No speech.")
     assert shown["overall_score"] is None
-    (told,) = await emitted_events(service.database, SessionJudged)
-    assert told.feedback.status == "failed"
+    (published,) = await emitted_events(service.database, SessionJudged)
+    assert published.feedback.status == "failed"
 
 
 async def test_second_recording_does_not_change_feedback(
@@ -411,8 +420,8 @@ async def test_second_recording_does_not_change_feedback(
     ):
         await deliver_event(service, event)
     await _complete(client, session_id)
-    await deliver_event(service, first.judged(80))
-    await deliver_event(service, second.judged(10))
+    await deliver_event(service, first.scored(80))
+    await deliver_event(service, second.scored(10))
 
     shown = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
@@ -441,18 +450,18 @@ async def test_late_events_do_not_restore_deleted_session(
     facts = EventFactory(user_id, session_id)
     await deliver_event(service, facts.confirmed())
 
-    gone = await client.delete(f"/sessions/{session_id}")
-    for late in (facts.transcribed(), facts.measured(), facts.judged(), facts.linked()):
+    deletion = await client.delete(f"/sessions/{session_id}")
+    for late in (facts.transcribed(), facts.measured(), facts.scored(), facts.linked()):
         assert (await deliver_event(service, late)).outcome is Outcome.DONE
 
-    assert gone.status_code == 204
+    assert deletion.status_code == 204
     assert (await client.get(f"/sessions/{session_id}")).status_code == 404
     assert await emitted_events(service.database, SessionTranscribed) == []
     assert service.database is not None
     async with service.database.read_only() as tx:
         assert await tx.fetch_all(select(RECORDINGS)) == []
-    (told,) = await emitted_events(service.database, SessionDeleted)
-    assert told.keys == [facts.key]
+    (published,) = await emitted_events(service.database, SessionDeleted)
+    assert published.keys == [facts.key]
 
 
 async def test_user_deletion_removes_all_data(
@@ -484,7 +493,7 @@ async def test_no_fact_is_kept_for_a_recording_of_a_deleted_session(
         facts.key = f"uploads/{user_id}/{session_id}.m4a"
         events: dict[str, list[Event]] = {
             "linked": [facts.confirmed(is_linked=not is_link_known), facts.linked()],
-            "transcribed": [facts.transcribed(), facts.heard(), facts.measured()],
+            "transcribed": [facts.transcribed(), facts.acoustic_metrics(), facts.measured()],
             "failed": [facts.not_transcribed(retryable=False)],
         }
         for name in order:
@@ -561,12 +570,12 @@ async def test_requested_recording_is_linked_in_every_order(
         assert (session["status"], session["audio_s3_key"], session["transcript"]) == (
             "scoring", facts.key, "I fixed the build."
         ), order  # fmt: skip
-        told = [
+        published = [
             event for event in await emitted_events(service.database, SessionCompleted)
             if event.session_id == session_id
         ]  # fmt: skip
-        assert {event.transcript for event in told if event.audio_s3_key is None} <= {None}
-        assert told[-1].audio_s3_key == facts.key
+        assert {event.transcript for event in published if event.audio_s3_key is None} <= {None}
+        assert published[-1].audio_s3_key == facts.key
 
 
 async def test_concurrent_confirm_and_complete_link_the_recording(
@@ -631,8 +640,8 @@ async def test_placeholder_transcript_waits_for_the_recording(
     answer = await _complete(client, session_id, transcript=placeholder)
 
     assert answer.json()["status"] == "waiting_for_recording"
-    (told,) = await emitted_events(service.database, SessionCompleted)
-    assert told.transcript is None
+    (published,) = await emitted_events(service.database, SessionCompleted)
+    assert published.transcript is None
 
 
 async def test_late_recording_does_not_replace_the_scored_text(
@@ -641,7 +650,7 @@ async def test_late_recording_does_not_replace_the_scored_text(
     session_id = await _create_session(client)
     facts = EventFactory(user_id, session_id)
     await _complete(client, session_id, transcript="My own words.")
-    await deliver_event(service, facts.judged(transcript="My own words.", key=None))
+    await deliver_event(service, facts.scored(transcript="My own words.", key=None))
     before = (await client.get(f"/sessions/{session_id}/feedback")).json()
 
     for event in (facts.confirmed(), facts.transcribed(), facts.measured()):
@@ -665,7 +674,7 @@ async def test_deleting_a_session_deletes_the_recording_it_waits_for(
     await client.delete(f"/sessions/{session_id}")
     await deliver_event(service, facts.confirmed(is_linked=False))
 
-    (told,) = await emitted_events(service.database, SessionDeleted)
-    assert told.keys == [facts.key]
+    (published,) = await emitted_events(service.database, SessionDeleted)
+    assert published.keys == [facts.key]
     async with service.database.read_only() as tx:  # type: ignore[union-attr]
         assert await tx.fetch_all(select(RECORDINGS)) == []

@@ -1,4 +1,4 @@
-"""The routes of sessions, as the phone meets them."""
+"""The routes of sessions."""
 
 from uuid import UUID
 
@@ -39,10 +39,10 @@ async def _score(service: Service, session_id: str, user_id: UUID, score: int) -
 
 
 async def test_session_response_has_all_contract_fields(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/sessions", json={"title": " Mock ", "question": "Why us?"})
+    response = await client.post("/sessions", json={"title": " Mock ", "question": "Why us?"})
 
-    assert answer.status_code == 201
-    session = answer.json()
+    assert response.status_code == 201
+    session = response.json()
     assert session["title"] == "Mock"
     assert session["status"] == "not_completed"
     assert set(session) == {
@@ -111,10 +111,10 @@ async def test_stats_are_zero_without_scores(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1000000000", "abc"])
 async def test_invalid_limit_is_rejected(client: httpx.AsyncClient, limit: str) -> None:
-    answer = await client.get("/sessions", params={"limit": limit})
+    response = await client.get("/sessions", params={"limit": limit})
 
-    assert answer.status_code == 422
-    assert "limit" in answer.json()["detail"]
+    assert response.status_code == 422
+    assert "limit" in response.json()["detail"]
 
 
 async def test_foreign_or_modified_cursor_is_rejected(
@@ -137,14 +137,14 @@ async def test_other_users_session_returns_404(
     theirs = await _create_session(client)
     async with client_for(service, headers=issuer.bearer(new_id())) as bob:
         for session_id in (theirs, str(new_id()), "nonsense", theirs.upper()):
-            answers = [
+            responses = [
                 await bob.get(f"/sessions/{session_id}"),
                 await bob.get(f"/sessions/{session_id}/feedback"),
                 await bob.post(f"/sessions/{session_id}/complete", json={}),
                 await bob.delete(f"/sessions/{session_id}"),
             ]
-            assert {answer.status_code for answer in answers} == {404}
-            assert {answer.json()["detail"] for answer in answers} == {"Session not found"}
+            assert {response.status_code for response in responses} == {404}
+            assert {response.json()["detail"] for response in responses} == {"Session not found"}
 
     assert (await client.get(f"/sessions/{theirs}")).json()["status"] == "not_completed"
 
@@ -153,12 +153,12 @@ async def test_other_users_session_returns_404(
 async def test_invalid_duration_is_rejected(client: httpx.AsyncClient, seconds: object) -> None:
     session_id = await _create_session(client)
 
-    answer = await client.post(
+    response = await client.post(
         f"/sessions/{session_id}/complete", json={"duration_seconds": seconds}
     )
 
-    assert answer.status_code == 422
-    assert isinstance(answer.json()["detail"], str)
+    assert response.status_code == 422
+    assert isinstance(response.json()["detail"], str)
 
 
 async def test_body_takes_precedence_over_query(client: httpx.AsyncClient) -> None:
@@ -178,38 +178,38 @@ async def test_body_takes_precedence_over_query(client: httpx.AsyncClient) -> No
 async def test_other_users_audio_key_is_rejected(client: httpx.AsyncClient) -> None:
     session_id = await _create_session(client)
 
-    answer = await client.post(
+    response = await client.post(
         f"/sessions/{session_id}/complete",
         json={"audio_s3_key": f"uploads/{new_id()}/1764000000000_00000000.m4a"},
     )
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
     assert (await client.get(f"/sessions/{session_id}")).json()["status"] == "not_completed"
 
 
 async def test_text_is_stored_and_returned_literally(client: httpx.AsyncClient) -> None:
     text = "'; DROP TABLE sessions; -- {{7*7}} ${jndi:x} %s 🎤 <script>"
 
-    answer = await client.post("/sessions", json={"title": text, "question": text})
+    response = await client.post("/sessions", json={"title": text, "question": text})
 
-    assert (answer.json()["title"], answer.json()["question"]) == (text, text)
+    assert (response.json()["title"], response.json()["question"]) == (text, text)
 
 
 async def test_missing_token_returns_401_problem(service: Service) -> None:
-    async with client_for(service) as nobody:
-        answer = await nobody.get("/sessions")
+    async with client_for(service) as anonymous:
+        response = await anonymous.get("/sessions")
 
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert response.status_code == 401
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
 async def test_validation_error_detail_names_the_fields(
     client: httpx.AsyncClient,
 ) -> None:
-    answer = await client.post("/sessions", json={"question": "x" * 3000})
+    response = await client.post("/sessions", json={"question": "x" * 3000})
 
-    assert answer.status_code == 422
-    assert answer.json()["detail"].startswith("title: Field required; question: ")
-    assert [error["loc"][-1] for error in answer.json()["errors"]] == ["title", "question"]
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("title: Field required; question: ")
+    assert [error["loc"][-1] for error in response.json()["errors"]] == ["title", "question"]

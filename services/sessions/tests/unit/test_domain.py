@@ -1,4 +1,4 @@
-"""What follows from the facts of a session."""
+"""The state derived from the facts of a session."""
 
 import time
 from dataclasses import replace

@@ -28,15 +28,15 @@ def _config(package: str, connection: Connection, metadata: MetaData | None = No
     return config
 
 
-async def upgrade(database: Database, package: str) -> None:
-    """Migrate the tables to the newest revision. Replicas that start together take turns."""
+async def upgrade(database: Database, package: str, *, revision: str = "head") -> None:
+    """Migrate the tables to a revision. Replicas that start together take turns."""
     name = f"migrate {package}"
 
     def run(connection: Connection) -> None:
         is_mysql = connection.dialect.name == "mysql"
         if is_mysql:
             connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS))
-        command.upgrade(_config(package, connection), "head")
+        command.upgrade(_config(package, connection), revision)
         connection.commit()
         if is_mysql:
             # The lock belongs to the connection, which returns to the pool.

@@ -1,1 +1,1 @@
-"""The events: their envelope and their catalogue."""
+"""Events: envelope, catalogue and shared models."""

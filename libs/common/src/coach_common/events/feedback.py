@@ -186,17 +186,18 @@ class StarStory(SparseModel):
     result: str | None = None
 
 
-_EXAMPLE: JsonDict = {
+# FastAPI removes null values from examples, so this one has none.
+FEEDBACK_EXAMPLE: JsonDict = {
     "session_id": "01a20c8d-0000-7000-8000-000000000002",
     "status": "ready",
     "overall_score": 81,
     "communication_score": 91,
-    "technical_score": None,
+    "technical_score": 74,
     "clarity_score": 95,
     "strengths": ["You name a result that can be measured."],
     "improvements": ["Say what was yours to do."],
     "detailed_feedback": "I found the situation, the task, the action and the result.",
-    "transcript": "At my last job I was asked to sort it out. It took two days.",
+    "transcript": "At my last job I was asked to sort it out. I wrote a list. It took two days.",
     "provider": "local",
     "model": "rubric-signals-3",
     "rubric_version": "3.0.0",
@@ -228,7 +229,7 @@ _EXAMPLE: JsonDict = {
     "star": {
         "situation": "At my last job",
         "task": "I was asked to sort it out.",
-        "action": None,
+        "action": "I wrote a list.",
         "result": "It took two days.",
     },
     "generated_at": "2026-11-24T12:03:10.250000Z",
@@ -243,7 +244,7 @@ class FeedbackView(FeedbackModel):
 
     model_config = ConfigDict(
         json_schema_serialization_defaults_required=True,
-        json_schema_extra={"examples": [_EXAMPLE]},
+        json_schema_extra={"examples": [FEEDBACK_EXAMPLE]},
     )
 
     session_id: str = Field(json_schema_extra={"format": "uuid"})

@@ -1,1 +1,1 @@
-"""The HTTP side of a service: the app, its errors, its caller."""
+"""HTTP of a service: app, errors, dependencies, client connections."""

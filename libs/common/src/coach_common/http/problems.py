@@ -16,6 +16,8 @@ log = logs.get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
+_NO_TOKEN_CODES = frozenset({"token_missing", "wrong_credentials"})
+
 HTTP_STATUS: Mapping[type[errors.CoachError], int] = {
     errors.InvalidInput: 422,
     errors.BadRequest: 400,
@@ -41,10 +43,15 @@ def http_status(error: errors.CoachError) -> int:
 def http_headers(error: errors.CoachError) -> dict[str, str]:
     """Return the response headers for an error."""
     if isinstance(error, errors.Unauthenticated):
-        return {"www-authenticate": f'Bearer error="{error.code}"'}
+        return {"www-authenticate": _bearer_challenge(error)}
     if isinstance(error, errors.TooManyRequests | errors.Unavailable):
         return {"retry-after": str(error.retry_after_seconds)}
     return {}
+
+
+def _bearer_challenge(error: errors.Unauthenticated) -> str:
+    """Return the challenge of RFC 6750 §3: no error code if the request carried no token."""
+    return "Bearer" if error.code in _NO_TOKEN_CODES else 'Bearer error="invalid_token"'
 
 
 def problem_body(

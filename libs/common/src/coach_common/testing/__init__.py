@@ -1,1 +1,1 @@
-"""What tests of every service share. Never imported by the services themselves."""
+"""Support for the tests of all services. Services must not import it."""

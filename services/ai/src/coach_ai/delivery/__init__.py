@@ -1,10 +1,10 @@
-"""How an answer was spoken, from its words and its sound alone. Plain Python: no model, no I/O.
+"""Delivery metrics: how an answer was spoken. Plain Python: no model, no I/O.
 
-docs/feedback.md explains each figure: its formula, its band, and whose band it is.
+docs/speech-metrics.md explains each metric: its formula, its band and the source of the band.
 """
 
 from coach_ai.delivery.fillers import count_fillers
-from coach_ai.delivery.measure import MIN_SECONDS, MIN_WORDS, measure, measure_sound
+from coach_ai.delivery.measure import MIN_SECONDS, MIN_WORDS, measure, measure_audio
 from coach_ai.delivery.words import count_syllables
 
 __all__ = [
@@ -13,5 +13,5 @@ __all__ = [
     "count_fillers",
     "count_syllables",
     "measure",
-    "measure_sound",
+    "measure_audio",
 ]

@@ -1,13 +1,13 @@
-"""Fillers: words that say nothing, and held vowels that the recogniser left out.
+"""Discourse fillers, and filled pauses that the transcript does not contain.
 
-Where it could be either, it is no filler: what is reported is a lower bound.
+Ambiguous words are not counted, so the result is a lower bound.
 """
 
 import statistics
 from collections.abc import Sequence
 
-from coach_ai.delivery.words import count_syllables, token_of
-from coach_ai.domain import Hum, Word
+from coach_ai.delivery.words import count_syllables, normalise_word
+from coach_ai.domain import HeldVowel, Word
 
 FILLED_PAUSES = frozenset(("um", "uh", "uhm", "umm", "er", "erm", "hmm", "mm", "mhm", "ah", "eh"))
 
@@ -31,29 +31,29 @@ _NOUN_BEFORE = frozenset(
      "all", "same", "right", "new", "another", "each", "no", "certain", "other", "different",
      "first", "second", "my", "our", "your", "their", "his", "her", "particular", "only")
 )  # fmt: skip
-_NEVER_BEFORE_THE_VERB = frozenset(
+_BEFORE_FILLER_LIKE = frozenset(
     ("and", "so", "or", "um", "uh", "er", "a", "an", "the", "my", "our", "this", "with", "for",
      "had", "have", "has", "got", "took", "because", "then", "there's", "said", "were", "in", "on")
 )  # fmt: skip
-_NEVER_AFTER_THE_VERB = frozenset(
+_AFTER_FILLER_LIKE = frozenset(
     ("um", "uh", "er", "really", "basically", "literally", "totally", "twenty", "thirty", "forty",
      "fifty", "hundred", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
      "half")
 )  # fmt: skip
 
-_FASTEST = 0.12
-"""Seconds a syllable: eight a second, faster than anybody talks for long."""
-_LONG_HUM = 0.35
-"""Seconds. Within words nothing steady was longer than 0.21, in speech read or synthesised."""
+_MIN_SECONDS_PER_SYLLABLE = 0.12
+"""Eight syllables per second: faster than sustained speech."""
+_LONG_HELD_VOWEL_SECONDS = 0.35
+"""Within words, the longest steady stretch was 0.21 s, in read and in synthesised speech."""
 
 
 def find_fillers(tokens: Sequence[str]) -> list[tuple[int, int]]:
-    """Return where each discourse filler stands and how many words it has."""
+    """Return the index and the number of words of each discourse filler."""
     found: list[tuple[int, int]] = []
     index = 0
     while index < len(tokens):
         size = next((len(p) for p in _PHRASES if tuple(tokens[index : index + len(p)]) == p), 0)
-        if size and _says_nothing(tokens, index, size):
+        if size and _is_filler(tokens, index, size):
             found.append((index, size))
             index += size
         else:
@@ -62,43 +62,46 @@ def find_fillers(tokens: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def count_fillers(tokens: Sequence[str]) -> int:
-    """Return the number of discourse fillers; the verb and the comparing "like" are none."""
+    """Return the number of discourse fillers. The verb and the comparing "like" do not count."""
     return len(find_fillers(tokens))
 
 
-def hums_between(hums: Sequence[Hum], words: Sequence[Word]) -> list[Hum]:
-    """Return the held vowels that are no word's own: "uh" and "um" that were not written down.
+def held_vowels_between(held_vowels: Sequence[HeldVowel], words: Sequence[Word]) -> list[HeldVowel]:
+    """Return the held vowels between words: filled pauses that the transcript does not contain.
 
-    A recogniser stretches its words over what it leaves out. So a hum belongs to the words it
-    touches where they would not have had the time to be said outside it: at this speaker's usual
-    speed where the hum is short, at the fastest where it is longer than a word holds a vowel.
-    One that was written down, as "um", is not among them.
-    """
+    A recogniser stretches words over the filled pauses that it omits. A held vowel therefore
+    belongs to the words that it overlaps if they would be too short without it: shorter than at the
+    speaker's usual rate, or for a long vowel, shorter than at the highest rate. Held vowels that
+    the transcript contains as "um" are not returned."""
     if not words:
-        return list(hums)
-    usual = statistics.median(
+        return list(held_vowels)
+    usual_seconds_per_syllable = statistics.median(
         (word.end - word.start) / max(1, count_syllables(word.text)) for word in words
     )
-    return [hum for hum in hums if _is_between(hum, words, usual)]
+    return [vowel for vowel in held_vowels if _is_between(vowel, words, usual_seconds_per_syllable)]
 
 
-def _is_between(hum: Hum, words: Sequence[Word], usual: float) -> bool:
-    touched = [word for word in words if word.start < hum.end and hum.start < word.end]
-    if any(token_of(word.text) in FILLED_PAUSES for word in touched):
+def _is_between(vowel: HeldVowel, words: Sequence[Word], usual_seconds_per_syllable: float) -> bool:
+    touched = [word for word in words if word.start < vowel.end and vowel.start < word.end]
+    if any(normalise_word(word.text) in FILLED_PAUSES for word in touched):
         return False
     outside = sum(
-        max(0.0, hum.start - word.start) + max(0.0, word.end - hum.end) for word in touched
+        max(0.0, vowel.start - word.start) + max(0.0, word.end - vowel.end) for word in touched
     )
-    pace = _FASTEST if hum.end - hum.start >= _LONG_HUM else usual
+    pace = (
+        _MIN_SECONDS_PER_SYLLABLE
+        if vowel.end - vowel.start >= _LONG_HELD_VOWEL_SECONDS
+        else usual_seconds_per_syllable
+    )
     return outside >= pace * sum(count_syllables(word.text) for word in touched)
 
 
-def _says_nothing(tokens: Sequence[str], index: int, size: int) -> bool:
+def _is_filler(tokens: Sequence[str], index: int, size: int) -> bool:
     first = tokens[index]
     before = tokens[index - 1] if index else ""
     after = tokens[index + size] if index + size < len(tokens) else ""
     if first == "like":
-        return before in _NEVER_BEFORE_THE_VERB or after in _NEVER_AFTER_THE_VERB
+        return before in _BEFORE_FILLER_LIKE or after in _AFTER_FILLER_LIKE
     if first in _VERB_BEFORE:
         return before not in _VERB_BEFORE[first] and after not in _VERB_AFTER
     if first in ("kind", "sort"):

@@ -1,7 +1,7 @@
-"""The figures of one answer.
+"""The delivery metrics of an answer.
 
-Bands, not perfection: inside its band nothing is said about a figure. Pauses come from the
-audio's energy (`silences`), never from gaps between a recogniser's words, which hide them.
+A metric inside its band is not commented on. Pauses are the silences of the audio, never the gaps
+between the recogniser's words, which hide pauses.
 """
 
 import math
@@ -9,22 +9,22 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from coach_ai.delivery import metric
-from coach_ai.delivery.fillers import FILLED_PAUSES, find_fillers, hums_between
-from coach_ai.delivery.metric import Metric
-from coach_ai.delivery.words import count_syllables, span_of, token_of
-from coach_ai.domain import Answer, Silence, Sound, SoundTrack, Transcript, Word
+from coach_ai.delivery import metric_spec
+from coach_ai.delivery.fillers import FILLED_PAUSES, find_fillers, held_vowels_between
+from coach_ai.delivery.metric_spec import Metric
+from coach_ai.delivery.words import count_syllables, normalise_word, speech_span
+from coach_ai.domain import AcousticFeatures, Answer, AudioAnalysis, Silence, Transcript, Word
 
 MIN_SECONDS = 20.0
 MIN_WORDS = 40
 
-_PAUSE_SECONDS = 0.25
+_MIN_PAUSE_SECONDS = 0.25
 _LONG_PAUSE_SECONDS = 2.0
 _WINDOW_SECONDS = 15.0
-_LEAST_OVER_NOISE_DB = 6.0
-_MOST_CLIPPED = 0.01
+_MIN_OVER_NOISE_DB = 6.0
+_MAX_CLIPPED_SHARE = 0.01
 _EDGE_SECONDS = 0.02
-_NO_PAUSE = "nothing was paused for 250 ms"
+_NO_PAUSE_REASON = "no pause of 250 ms or longer"
 _CLAUSE_ENDS = (",", ".", ";", ":", "?", "!", "—", "…")
 _CLAUSE_BEGINS = frozenset(
     ("and", "but", "or", "so", "because", "which", "who", "when", "while", "if", "although",
@@ -32,78 +32,77 @@ _CLAUSE_BEGINS = frozenset(
 )  # fmt: skip
 
 
-_OF_WORDS = (
-    ("pace", metric.PACE),
-    ("pace_steadiness", metric.PACE_STEADINESS),
-    ("articulation_rate", metric.ARTICULATION),
-    ("pauses_inside_clauses", metric.INSIDE_CLAUSES),
-    ("mean_length_of_run", metric.RUN),
-    ("discourse_fillers", metric.DISCOURSE_FILLERS),
-    ("filled_pauses", metric.FILLED_PAUSES),
+_WORD_METRICS = (
+    ("pace", metric_spec.PACE),
+    ("pace_steadiness", metric_spec.PACE_STEADINESS),
+    ("articulation_rate", metric_spec.ARTICULATION_RATE),
+    ("pauses_inside_clauses", metric_spec.PAUSES_INSIDE_CLAUSES),
+    ("mean_length_of_run", metric_spec.MEAN_LENGTH_OF_RUN),
+    ("discourse_fillers", metric_spec.DISCOURSE_FILLERS),
+    ("filled_pauses", metric_spec.FILLED_PAUSES),
 )
-_OF_SILENCE = (
-    ("silent_pauses", metric.SILENT_PAUSES),
-    ("pause_length", metric.PAUSE_LENGTH),
-    ("long_pauses", metric.LONG_PAUSES),
-    ("phonation_ratio", metric.PHONATION),
+_SILENCE_METRICS = (
+    ("silent_pauses", metric_spec.SILENT_PAUSES),
+    ("pause_length", metric_spec.PAUSE_LENGTH),
+    ("long_pauses", metric_spec.LONG_PAUSES),
+    ("phonation_ratio", metric_spec.PHONATION_RATIO),
 )
 
 
-def measure_sound(track: SoundTrack) -> dict[str, Any] | None:
-    """Return the figures that need no words, and of the others that they wait for them.
+def measure_audio(audio: AudioAnalysis) -> dict[str, Any] | None:
+    """Return the metrics that need no transcript. The others wait for it, with that reason.
 
-    None where too little is spoken to be sure that there will be enough words. The span is that
-    of the sound; where the words turn out to begin or end elsewhere, `measure` says it anew.
+    None if there are less than 20 s of speech. The speech span is that of the audio; `measure`
+    corrects it by the words.
     """
-    begin, end = _span_of_sound(track)
-    pauses = _pauses_within(track.silences, begin, end)
-    if end - begin - _length_of(pauses) < MIN_SECONDS:
+    begin, end = _audio_span(audio)
+    pauses = _pauses_within(audio.silences, begin, end)
+    if end - begin - _total_seconds(pauses) < MIN_SECONDS:
         return None
-    doubt = _doubt(track.sound)
+    unusable_reason = _quality_gate(audio.acoustic_features)
     return {
-        **metric.missing(_OF_WORDS, metric.WAITING),
-        **_silence(pauses, end - begin, doubt),
-        **_voice(track.sound, doubt),
-        "response_latency": metric.LATENCY.of(begin, 1),
-        "answer_length": metric.LENGTH.of(end - begin, 1),
+        **metric_spec.all_not_measurable(_WORD_METRICS, metric_spec.WAITING_FOR_TRANSCRIPT),
+        **_silence_metrics(pauses, end - begin, unusable_reason),
+        **_voice_metrics(audio.acoustic_features, unusable_reason),
+        "response_latency": metric_spec.RESPONSE_LATENCY.value(begin, 1),
+        "answer_length": metric_spec.ANSWER_LENGTH.value(end - begin, 1),
     }
 
 
 def measure(answer: Answer | Transcript) -> dict[str, Any]:
-    """Return metric name to {value, unit, band, verdict, source, n}.
+    """Return {name: {value, unit, band, verdict, source, n}}.
 
-    `{"status": "not_measurable", "reason": …}` for answers without times, under 20 s or under
-    40 words, where the figures would say more than is known. A single figure without a value
-    has the verdict `not_measurable` and its `reason`.
-    """
+    Returns `{"status": "not_measurable", "reason": …}` for answers without word times, under 20 s
+    or under 40 words. A single metric without a value has the verdict `not_measurable` and a
+    `reason`."""
     words = answer.words
     if not words or answer.silences is None:
-        return metric.not_measurable("the words have no times")
-    begin, end = span_of(words, answer.silences)
+        return metric_spec.not_measurable("the transcript has no word times")
+    begin, end = speech_span(words, answer.silences)
     if end - begin < MIN_SECONDS or len(words) < MIN_WORDS:
-        return metric.not_measurable(
+        return metric_spec.not_measurable(
             f"{max(end - begin, 0.0):.0f} s and {len(words)} words are too few to measure"
             f" (at least {MIN_SECONDS:.0f} s and {MIN_WORDS} words)"
         )
     pauses = _pauses_within(answer.silences, begin, end)
-    doubt = _doubt(answer.sound)
+    unusable_reason = _quality_gate(answer.acoustic_features)
     return {
-        **_pace(words, begin, end),
-        **_silence(pauses, end - begin, doubt),
-        **_runs(words, pauses, end - begin, doubt),
-        **_fillers(words, answer.sound, end - begin, doubt),
-        **_voice(answer.sound, doubt),
-        "response_latency": metric.LATENCY.of(begin, 1),
-        "answer_length": metric.LENGTH.of(end - begin, len(words)),
+        **_pace_metrics(words, begin, end),
+        **_silence_metrics(pauses, end - begin, unusable_reason),
+        **_run_metrics(words, pauses, end - begin, unusable_reason),
+        **_filler_metrics(words, answer.acoustic_features, end - begin, unusable_reason),
+        **_voice_metrics(answer.acoustic_features, unusable_reason),
+        "response_latency": metric_spec.RESPONSE_LATENCY.value(begin, 1),
+        "answer_length": metric_spec.ANSWER_LENGTH.value(end - begin, len(words)),
     }
 
 
-def _span_of_sound(track: SoundTrack) -> tuple[float, float]:
-    begin, end = 0.0, track.duration_seconds
-    for silence in track.silences:
+def _audio_span(audio: AudioAnalysis) -> tuple[float, float]:
+    begin, end = 0.0, audio.duration_seconds
+    for silence in audio.silences:
         if silence.start <= _EDGE_SECONDS:
             begin = silence.end
-        if silence.end >= track.duration_seconds - _EDGE_SECONDS:
+        if silence.end >= audio.duration_seconds - _EDGE_SECONDS:
             end = silence.start
     return begin, end
 
@@ -114,137 +113,160 @@ def _pauses_within(silences: Sequence[Silence], begin: float, end: float) -> lis
         for silence in silences
         if begin <= silence.start
         and silence.end <= end
-        and silence.end - silence.start >= _PAUSE_SECONDS
+        and silence.end - silence.start >= _MIN_PAUSE_SECONDS
     ]
 
 
-def _length_of(pauses: Sequence[Silence]) -> float:
+def _total_seconds(pauses: Sequence[Silence]) -> float:
     return sum(pause.end - pause.start for pause in pauses)
 
 
-def _pace(words: Sequence[Word], begin: float, end: float) -> dict[str, Metric]:
-    spoken = _without_fillers(words)
+def _pace_metrics(words: Sequence[Word], begin: float, end: float) -> dict[str, Metric]:
+    spoken = _drop_fillers(words)
     windows = int((end - begin) / _WINDOW_SECONDS)
     counts = [0] * windows
     for word in spoken:
         window = int(((word.start + word.end) / 2 - begin) / _WINDOW_SECONDS)
         if 0 <= window < windows:
             counts[window] += 1
-    steadiness = metric.PACE_STEADINESS.missing("shorter than two windows of 15 s")
+    steadiness = metric_spec.PACE_STEADINESS.not_measurable("shorter than two windows of 15 s")
     if windows >= 2 and any(counts):
         spread = statistics.pstdev(counts) / statistics.fmean(counts)
-        steadiness = metric.PACE_STEADINESS.of(spread, windows)
+        steadiness = metric_spec.PACE_STEADINESS.value(spread, windows)
     return {
-        "pace": metric.PACE.of(60 * len(spoken) / (end - begin), len(spoken)),
+        "pace": metric_spec.PACE.value(60 * len(spoken) / (end - begin), len(spoken)),
         "pace_steadiness": steadiness,
     }
 
 
-def _silence(pauses: Sequence[Silence], span: float, doubt: str | None) -> dict[str, Metric]:
-    if doubt is not None:
-        return metric.missing(_OF_SILENCE, doubt)
+def _silence_metrics(
+    pauses: Sequence[Silence], span: float, unusable_reason: str | None
+) -> dict[str, Metric]:
+    if unusable_reason is not None:
+        return metric_spec.all_not_measurable(_SILENCE_METRICS, unusable_reason)
     lengths = [pause.end - pause.start for pause in pauses]
     long = [length for length in lengths if length > _LONG_PAUSE_SECONDS]
-    middle = metric.PAUSE_LENGTH.missing(_NO_PAUSE)
+    typical_length = metric_spec.PAUSE_LENGTH.not_measurable(_NO_PAUSE_REASON)
     if pauses:
         typical = math.exp(statistics.median(map(math.log, lengths)))
-        middle = metric.PAUSE_LENGTH.of(typical, len(pauses))
+        typical_length = metric_spec.PAUSE_LENGTH.value(typical, len(pauses))
     return {
-        "silent_pauses": metric.SILENT_PAUSES.of(60 * len(pauses) / span, len(pauses)),
-        "pause_length": middle,
-        "long_pauses": metric.LONG_PAUSES.of(len(long), len(pauses)),
-        "phonation_ratio": metric.PHONATION.of(1 - sum(lengths) / span, len(pauses)),
+        "silent_pauses": metric_spec.SILENT_PAUSES.value(60 * len(pauses) / span, len(pauses)),
+        "pause_length": typical_length,
+        "long_pauses": metric_spec.LONG_PAUSES.value(len(long), len(pauses)),
+        "phonation_ratio": metric_spec.PHONATION_RATIO.value(1 - sum(lengths) / span, len(pauses)),
     }
 
 
-def _runs(
-    words: Sequence[Word], pauses: Sequence[Silence], span: float, doubt: str | None
+def _run_metrics(
+    words: Sequence[Word], pauses: Sequence[Silence], span: float, unusable_reason: str | None
 ) -> dict[str, Metric]:
-    if doubt is not None:
+    if unusable_reason is not None:
         names = ("articulation_rate", "pauses_inside_clauses", "mean_length_of_run")
-        return metric.missing([one for one in _OF_WORDS if one[0] in names], doubt)
+        return metric_spec.all_not_measurable(
+            [one for one in _WORD_METRICS if one[0] in names], unusable_reason
+        )
     syllables = sum(count_syllables(word.text) for word in words)
-    spoken = max(span - _length_of(pauses), 1.0)
+    spoken = max(span - _total_seconds(pauses), 1.0)
     return {
-        "articulation_rate": metric.ARTICULATION.of(syllables / spoken, syllables),
-        "pauses_inside_clauses": _inside_clauses(words, pauses),
-        "mean_length_of_run": metric.RUN.of(syllables / (len(pauses) + 1), len(pauses) + 1),
+        "articulation_rate": metric_spec.ARTICULATION_RATE.value(syllables / spoken, syllables),
+        "pauses_inside_clauses": _pauses_inside_clauses(words, pauses),
+        "mean_length_of_run": metric_spec.MEAN_LENGTH_OF_RUN.value(
+            syllables / (len(pauses) + 1), len(pauses) + 1
+        ),
     }
 
 
-def _inside_clauses(words: Sequence[Word], pauses: Sequence[Silence]) -> Metric:
+def _pauses_inside_clauses(words: Sequence[Word], pauses: Sequence[Silence]) -> Metric:
     if not pauses:
-        return metric.INSIDE_CLAUSES.missing(_NO_PAUSE)
+        return metric_spec.PAUSES_INSIDE_CLAUSES.not_measurable(_NO_PAUSE_REASON)
     if not any(word.text.endswith(_CLAUSE_ENDS) for word in words):
-        return metric.INSIDE_CLAUSES.missing("the transcript has no punctuation")
+        return metric_spec.PAUSES_INSIDE_CLAUSES.not_measurable("the transcript has no punctuation")
     inside = sum(_is_inside_clause(words, pause) for pause in pauses)
-    return metric.INSIDE_CLAUSES.of(inside / len(pauses), len(pauses))
+    return metric_spec.PAUSES_INSIDE_CLAUSES.value(inside / len(pauses), len(pauses))
 
 
 def _is_inside_clause(words: Sequence[Word], pause: Silence) -> bool:
-    # By middles: a recogniser often stretches a word over the pause beside it.
+    # Compared by midpoints: a recogniser often stretches a word over the adjacent pause.
     before = [word for word in words if word.start + word.end <= pause.start + pause.end]
     if not before or len(before) == len(words):
         return False
-    after = token_of(words[len(before)].text)
+    after = normalise_word(words[len(before)].text)
     return not before[-1].text.endswith(_CLAUSE_ENDS) and after not in _CLAUSE_BEGINS
 
 
-def _fillers(
-    words: Sequence[Word], sound: Sound | None, span: float, doubt: str | None
+def _filler_metrics(
+    words: Sequence[Word],
+    features: AcousticFeatures | None,
+    span: float,
+    unusable_reason: str | None,
 ) -> dict[str, Metric]:
-    tokens = [token_of(word.text) for word in words]
+    tokens = [normalise_word(word.text) for word in words]
     fillers = len(find_fillers(tokens))
     written = [word for word, token in zip(words, tokens, strict=True) if token in FILLED_PAUSES]
-    hums = hums_between(sound.hums, words) if sound is not None and doubt is None else []
-    moments = [[word.start, word.end] for word in written] + [[hum.start, hum.end] for hum in hums]
+    held_vowels = (
+        held_vowels_between(features.held_vowels, words)
+        if features is not None and unusable_reason is None
+        else []
+    )
+    moments = [[word.start, word.end] for word in written] + [
+        [vowel.start, vowel.end] for vowel in held_vowels
+    ]
     return {
-        "discourse_fillers": metric.DISCOURSE_FILLERS.of(100 * fillers / len(words), fillers),
-        "filled_pauses": metric.FILLED_PAUSES.of(
+        "discourse_fillers": metric_spec.DISCOURSE_FILLERS.value(
+            100 * fillers / len(words), fillers
+        ),
+        "filled_pauses": metric_spec.FILLED_PAUSES.value(
             60 * len(moments) / span,
             len(moments),
             in_words=len(written),
-            in_sound=len(hums),
+            in_sound=len(held_vowels),
             confidence="low",
             moments=sorted(moments),
         ),
     }
 
 
-def _voice(sound: Sound | None, doubt: str | None) -> dict[str, Metric]:
-    if sound is None or sound.speech_dbfs is None or sound.noise_dbfs is None:
-        scales = (
-            ("pitch_variation", metric.PITCH_VARIATION),
-            ("loudness", metric.LOUDNESS),
-            ("over_noise", metric.NOISE),
-            ("clipping", metric.CLIPPING),
+def _voice_metrics(
+    features: AcousticFeatures | None, unusable_reason: str | None
+) -> dict[str, Metric]:
+    if features is None or features.speech_dbfs is None or features.noise_dbfs is None:
+        specs = (
+            ("pitch_variation", metric_spec.PITCH_VARIATION),
+            ("loudness", metric_spec.LOUDNESS),
+            ("over_noise", metric_spec.SPEECH_OVER_NOISE),
+            ("clipping", metric_spec.CLIPPING),
         )
-        return metric.missing(scales, "the sound was not measured")
-    pitch = metric.PITCH_VARIATION.missing(doubt or "too little voice to find a pitch")
-    if sound.pitch and doubt is None:
-        windows = [window.sd_hz / window.mean_hz for window in sound.pitch]
-        pitch = metric.PITCH_VARIATION.of(statistics.fmean(windows), len(windows))
+        return metric_spec.all_not_measurable(specs, "the audio was not analysed")
+    pitch = metric_spec.PITCH_VARIATION.not_measurable(
+        unusable_reason or "too little voiced speech to measure pitch"
+    )
+    if features.pitch and unusable_reason is None:
+        windows = [window.sd_hz / window.mean_hz for window in features.pitch]
+        pitch = metric_spec.PITCH_VARIATION.value(statistics.fmean(windows), len(windows))
     return {
         "pitch_variation": pitch,
-        "loudness": metric.LOUDNESS.of(sound.speech_dbfs, 1),
-        "over_noise": metric.NOISE.of(sound.speech_dbfs - sound.noise_dbfs, 1),
-        "clipping": metric.CLIPPING.of(100 * sound.clipped, 1),
+        "loudness": metric_spec.LOUDNESS.value(features.speech_dbfs, 1),
+        "over_noise": metric_spec.SPEECH_OVER_NOISE.value(
+            features.speech_dbfs - features.noise_dbfs, 1
+        ),
+        "clipping": metric_spec.CLIPPING.value(100 * features.clipped, 1),
     }
 
 
-def _doubt(sound: Sound | None) -> str | None:
-    """Return why nothing can be told from the sound, if so: the quality gate."""
-    if sound is None or sound.speech_dbfs is None or sound.noise_dbfs is None:
+def _quality_gate(features: AcousticFeatures | None) -> str | None:
+    """Return why the audio is too poor for acoustic metrics, or None if it is not."""
+    if features is None or features.speech_dbfs is None or features.noise_dbfs is None:
         return None
-    if sound.clipped > _MOST_CLIPPED:
-        return "the recording is distorted: too loud for its microphone"
-    if sound.speech_dbfs - sound.noise_dbfs < _LEAST_OVER_NOISE_DB:
+    if features.clipped > _MAX_CLIPPED_SHARE:
+        return "the recording is distorted (too loud for the microphone)"
+    if features.speech_dbfs - features.noise_dbfs < _MIN_OVER_NOISE_DB:
         return "the recording is too noisy"
     return None
 
 
-def _without_fillers(words: Sequence[Word]) -> list[Word]:
-    tokens = [token_of(word.text) for word in words]
+def _drop_fillers(words: Sequence[Word]) -> list[Word]:
+    tokens = [normalise_word(word.text) for word in words]
     dropped = {index for index, token in enumerate(tokens) if token in FILLED_PAUSES}
     for start, size in find_fillers(tokens):
         dropped.update(range(start, start + size))

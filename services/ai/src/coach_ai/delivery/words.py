@@ -1,4 +1,4 @@
-"""Words as delivery sees them: tokens, syllables, and the part of the recording they span."""
+"""Words for the delivery metrics: normal form, syllables and speech span."""
 
 import re
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from coach_ai.domain import Silence, Word
 
 
-def token_of(text: str) -> str:
-    """Return a word in small letters, without its punctuation."""
+def normalise_word(text: str) -> str:
+    """Return a word in lower case, without punctuation."""
     return re.sub(r"[^a-z']", "", text.lower().replace("’", "'"))
 
 
 def count_syllables(word: str) -> int:
-    """Return an estimate of the syllables of an English word: its groups of vowels.
+    """Return an estimate of the syllables of an English word: its vowel groups.
 
-    A figure counts one a digit.
+    A number counts one syllable per digit.
     """
     letters = re.sub(r"[^a-z]", "", word.lower())
     digits = len(re.findall(r"\d", word))
@@ -28,11 +28,11 @@ def count_syllables(word: str) -> int:
     return digits + max(1, groups)
 
 
-def span_of(words: Sequence[Word], silences: Sequence[Silence]) -> tuple[float, float]:
-    """Return where speaking begins and ends.
+def speech_span(words: Sequence[Word], silences: Sequence[Silence]) -> tuple[float, float]:
+    """Return when speech begins and ends.
 
-    A recogniser lets the first word begin, and the last one end, in the silence around it:
-    there the sound is right.
+    A recogniser may let the first word begin, or the last one end, in a silence. The silence then
+    determines the time.
     """
     begin, end = words[0].start, words[-1].end
     for silence in silences:

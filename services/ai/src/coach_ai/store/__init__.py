@@ -1,1 +1,1 @@
-"""Every query of ai, by what it is about: a transaction and values in, domain objects out."""
+"""The database queries of ai, by subject. They take a transaction and return domain objects."""

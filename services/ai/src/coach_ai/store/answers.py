@@ -1,20 +1,22 @@
-"""Queries about completed sessions and the one judgement of each."""
+"""Queries about completed sessions and their feedback."""
 
 import json
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, select, update
 
-from coach_ai.domain import CompletedSession, Judgement, PastSession
+from coach_ai.domain import CompletedSession, Feedback, PastSession
 from coach_ai.tables import ANSWERS
 from coach_common.db.transaction import Transaction
 
+_FEEDBACK = TypeAdapter(Feedback)
+
 
 async def upsert_session(tx: Transaction, session: CompletedSession) -> None:
-    """Keep a completed session; what was missing is filled in."""
+    """Store a completed session. If it exists, update the fields that are given."""
     values = {
         "title": session.title,
         "question": session.question,
@@ -22,67 +24,67 @@ async def upsert_session(tx: Transaction, session: CompletedSession) -> None:
         "audio_s3_key": session.audio_s3_key,
         "client_transcript": session.client_transcript,
     }
-    known = {name: value for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
     await tx.execute(
         tx.dialect.upsert(
             ANSWERS,
             {"session_id": session.session_id, "user_id": session.user_id, **values},
-            update=known,
+            update=given,
         )
     )
 
 
 async def find_session(tx: Transaction, session_id: UUID) -> CompletedSession | None:
-    """Return a completed session."""
+    """Return a completed session, or None."""
     row = await tx.fetch_one(select(ANSWERS).where(ANSWERS.c.session_id == session_id))
-    return None if row is None else _completed(row)
+    return None if row is None else _session_from_row(row)
 
 
-async def list_sessions_of_key(
+async def list_unscored_sessions(
     tx: Transaction, key: str, *, user_id: UUID
 ) -> list[CompletedSession]:
-    """Return the completed sessions that wait for this recording's words."""
+    """Return the user's completed sessions with this recording that have no feedback."""
     rows = await tx.fetch_all(
         select(ANSWERS).where(
             ANSWERS.c.audio_s3_key == key,
             ANSWERS.c.user_id == user_id,
-            ANSWERS.c.judgement.is_(None),
+            ANSWERS.c.feedback.is_(None),
         )
     )
-    return [_completed(row) for row in rows]
+    return [_session_from_row(row) for row in rows]
 
 
-async def record_judgement(
-    tx: Transaction, session_id: UUID, judgement: Judgement, *, at: datetime
+async def save_feedback(
+    tx: Transaction, session_id: UUID, feedback: Feedback, *, at: datetime
 ) -> bool:
-    """Keep the one judgement of a session; tell whether this call did it."""
-    judged = await tx.execute(
+    """Store a session's feedback. Return False if it has feedback already or was deleted."""
+    saved = await tx.execute(
         update(ANSWERS)
-        .where(ANSWERS.c.session_id == session_id, ANSWERS.c.judgement.is_(None))
-        .values(judgement=json.dumps(asdict(judgement)), judged_at=at)
+        .where(ANSWERS.c.session_id == session_id, ANSWERS.c.feedback.is_(None))
+        .values(feedback=json.dumps(asdict(feedback)), scored_at=at)
     )
-    return judged.rowcount == 1
+    return saved.rowcount == 1
 
 
 async def list_past_sessions(tx: Transaction, user_id: UUID, *, limit: int) -> list[PastSession]:
-    """Return the person's judged sessions, newest first."""
+    """Return the user's sessions with feedback, newest first."""
     rows = await tx.fetch_all(
-        select(ANSWERS.c.title, ANSWERS.c.judgement)
-        .where(ANSWERS.c.user_id == user_id, ANSWERS.c.judged_at.is_not(None))
-        .order_by(ANSWERS.c.judged_at.desc())
+        select(ANSWERS.c.title, ANSWERS.c.feedback)
+        .where(ANSWERS.c.user_id == user_id, ANSWERS.c.scored_at.is_not(None))
+        .order_by(ANSWERS.c.scored_at.desc())
         .limit(limit)
     )
     past = []
     for row in rows:
-        judgement: dict[str, Any] = json.loads(row["judgement"])
+        feedback = _FEEDBACK.validate_json(row["feedback"])
         improvements = tuple(
-            claim["text"] for claim in judgement["claims"] if claim["kind"] == "improvement"
+            remark.text for remark in feedback.remarks if remark.kind == "improvement"
         )
-        past.append(PastSession(row["title"], judgement["overall_score"], improvements))
+        past.append(PastSession(row["title"], feedback.overall_score, improvements))
     return past
 
 
-def _completed(row: RowMapping) -> CompletedSession:
+def _session_from_row(row: RowMapping) -> CompletedSession:
     return CompletedSession(
         session_id=row["session_id"],
         user_id=row["user_id"],
@@ -91,5 +93,5 @@ def _completed(row: RowMapping) -> CompletedSession:
         duration_seconds=row["duration_seconds"],
         audio_s3_key=row["audio_s3_key"],
         client_transcript=row["client_transcript"],
-        is_judged=row["judgement"] is not None,
+        is_scored=row["feedback"] is not None,
     )

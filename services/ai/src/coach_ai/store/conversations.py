@@ -1,11 +1,10 @@
-"""Every query about conversations with the coach: a transaction and values in, domain out."""
+"""Queries about conversations with the coach."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, insert, or_, select, update
 
 from coach_ai.domain import Conversation, Message
 from coach_ai.tables import CONVERSATIONS, MESSAGES
@@ -14,35 +13,35 @@ from coach_common.errors import NotFound
 from coach_common.ids import new_id
 
 
-def not_found() -> NotFound:
-    """Return what is raised for a conversation that is not there, or somebody else's."""
+def conversation_not_found() -> NotFound:
+    """Return the error for a conversation that does not exist or belongs to another user."""
     return NotFound("Conversation not found", code="conversation_not_found")
 
 
 async def get_conversation(tx: Transaction, conversation_id: UUID, user_id: UUID) -> Conversation:
-    """Return the person's conversation, or raise NotFound."""
-    row = await tx.fetch_one(select(CONVERSATIONS).where(*_owned(conversation_id, user_id)))
+    """Return the user's conversation. Raises NotFound if it does not exist."""
+    row = await tx.fetch_one(select(CONVERSATIONS).where(*_is_owned_by(conversation_id, user_id)))
     if row is None:
-        raise not_found()
-    return _conversation(row)
+        raise conversation_not_found()
+    return _conversation_from_row(row)
 
 
 async def list_conversations(
     tx: Transaction, user_id: UUID, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> list[Conversation]:
-    """Return the person's conversations, the one used last first."""
+    """Return the user's conversations, most recently used first."""
     columns = CONVERSATIONS.c
     query = select(CONVERSATIONS).where(columns.user_id == user_id)
     if before is not None:
         at, conversation_id = before
-        # Expanded: MariaDB takes a row constructor for no range at all.
+        # Not a row constructor: MariaDB does not use an index range for one.
         query = query.where(
             columns.updated_at <= at, or_(columns.updated_at < at, columns.id < conversation_id)
         )
     rows = await tx.fetch_all(
         query.order_by(columns.updated_at.desc(), columns.id.desc()).limit(limit)
     )
-    return [_conversation(row) for row in rows]
+    return [_conversation_from_row(row) for row in rows]
 
 
 async def list_messages(
@@ -53,7 +52,7 @@ async def list_messages(
     before: UUID | None = None,
     after: UUID | None = None,
 ) -> list[Message]:
-    """Return the last messages of a conversation between two of them, oldest first."""
+    """Return the newest messages before `before` and after `after`, oldest first."""
     columns = MESSAGES.c
     query = select(MESSAGES).where(columns.conversation_id == conversation_id)
     if before is not None:
@@ -67,7 +66,7 @@ async def list_messages(
 
 
 async def add_conversation(tx: Transaction, conversation: Conversation, user_id: UUID) -> None:
-    """Begin a conversation."""
+    """Insert a conversation."""
     await tx.execute(
         insert(CONVERSATIONS).values(
             id=conversation.id,
@@ -79,25 +78,25 @@ async def add_conversation(tx: Transaction, conversation: Conversation, user_id:
     )
 
 
-async def mark_continued(
+async def update_conversation(
     tx: Transaction,
     conversation: Conversation,
     user_id: UUID,
     *,
     at: datetime,
 ) -> None:
-    """Note the newest turn and the summary; NotFound where it was deleted meanwhile."""
-    continued = await tx.execute(
+    """Store the time of the newest turn and the summary. Raises NotFound if it was deleted."""
+    updated = await tx.execute(
         update(CONVERSATIONS)
-        .where(*_owned(conversation.id, user_id))
+        .where(*_is_owned_by(conversation.id, user_id))
         .values(
             updated_at=at,
             summary=conversation.summary,
-            summarised_to=conversation.summarised_to,
+            summarised_up_to_id=conversation.summarised_up_to_id,
         )
     )
-    if continued.rowcount == 0:
-        raise not_found()
+    if updated.rowcount == 0:
+        raise conversation_not_found()
 
 
 async def add_messages(
@@ -108,7 +107,7 @@ async def add_messages(
     *,
     at: datetime,
 ) -> None:
-    """Keep what was said."""
+    """Insert messages."""
     for message in messages:
         await tx.execute(
             insert(MESSAGES).values(
@@ -123,23 +122,25 @@ async def add_messages(
 
 
 async def erase_conversation(tx: Transaction, conversation_id: UUID, user_id: UUID) -> None:
-    """Remove the person's conversation with all that was said; NotFound where there is none."""
-    erased = await tx.execute(delete(CONVERSATIONS).where(*_owned(conversation_id, user_id)))
+    """Delete the user's conversation with its messages. Raises NotFound if it does not exist."""
+    erased = await tx.execute(delete(CONVERSATIONS).where(*_is_owned_by(conversation_id, user_id)))
     if erased.rowcount == 0:
-        raise not_found()
+        raise conversation_not_found()
     await tx.execute(delete(MESSAGES).where(MESSAGES.c.conversation_id == conversation_id))
 
 
-def _owned(conversation_id: UUID, user_id: UUID) -> tuple[Any, Any]:
+def _is_owned_by(
+    conversation_id: UUID, user_id: UUID
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return (CONVERSATIONS.c.id == conversation_id, CONVERSATIONS.c.user_id == user_id)
 
 
-def _conversation(row: RowMapping) -> Conversation:
+def _conversation_from_row(row: RowMapping) -> Conversation:
     return Conversation(
         id=row["id"],
         title=row["title"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
         summary=row["summary"] or "",
-        summarised_to=row["summarised_to"],
+        summarised_up_to_id=row["summarised_up_to_id"],
     )

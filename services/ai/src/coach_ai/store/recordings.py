@@ -1,18 +1,21 @@
-"""Queries about recordings and their words."""
+"""Queries about recordings and their transcripts."""
 
 import json
 from dataclasses import asdict
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, select, update
 
 from coach_ai.domain import Recording, Transcript
 from coach_ai.tables import RECORDINGS
 from coach_common.db.transaction import Transaction
 
+_TRANSCRIPT = TypeAdapter(Transcript)
+
 
 async def add_recording(tx: Transaction, recording: Recording) -> None:
-    """Store a recording; one that is there stays as it is."""
+    """Insert a recording. A recording that exists is not changed."""
     await tx.execute(
         tx.dialect.insert_ignore(RECORDINGS).values(
             upload_id=recording.upload_id,
@@ -27,21 +30,21 @@ async def add_recording(tx: Transaction, recording: Recording) -> None:
 
 
 async def find_recording(tx: Transaction, upload_id: UUID) -> Recording | None:
-    """Return a recording."""
+    """Return a recording, or None."""
     row = await tx.fetch_one(select(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id))
-    return None if row is None else _recording(row)
+    return None if row is None else _recording_from_row(row)
 
 
 async def find_recording_by_key(tx: Transaction, key: str, *, user_id: UUID) -> Recording | None:
-    """Return the person's recording under this key."""
+    """Return the user's recording with this object key, or None."""
     row = await tx.fetch_one(
         select(RECORDINGS).where(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
     )
-    return None if row is None else _recording(row)
+    return None if row is None else _recording_from_row(row)
 
 
 async def mark_linked(tx: Transaction, upload_id: UUID, session_id: UUID) -> None:
-    """Note which session a recording is for."""
+    """Store a recording's session, unless it has one."""
     await tx.execute(
         update(RECORDINGS)
         .where(RECORDINGS.c.upload_id == upload_id, RECORDINGS.c.session_id.is_(None))
@@ -49,8 +52,8 @@ async def mark_linked(tx: Transaction, upload_id: UUID, session_id: UUID) -> Non
     )
 
 
-async def record_transcript(tx: Transaction, upload_id: UUID, transcript: Transcript) -> None:
-    """Keep the words."""
+async def save_transcript(tx: Transaction, upload_id: UUID, transcript: Transcript) -> None:
+    """Store a recording's transcript."""
     await tx.execute(
         update(RECORDINGS)
         .where(RECORDINGS.c.upload_id == upload_id)
@@ -59,13 +62,13 @@ async def record_transcript(tx: Transaction, upload_id: UUID, transcript: Transc
 
 
 async def mark_failed(tx: Transaction, upload_id: UUID) -> None:
-    """This recording will never have words."""
+    """Store that a recording can never be transcribed."""
     await tx.execute(
         update(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id).values(has_failed=True)
     )
 
 
-def _recording(row: RowMapping) -> Recording:
+def _recording_from_row(row: RowMapping) -> Recording:
     stored = row["transcript"]
     return Recording(
         upload_id=row["upload_id"],
@@ -74,6 +77,6 @@ def _recording(row: RowMapping) -> Recording:
         session_id=row["session_id"],
         etag=row["etag"],
         size_bytes=row["size_bytes"],
-        transcript=None if stored is None else Transcript.of(json.loads(stored)),
+        transcript=None if stored is None else _TRANSCRIPT.validate_json(stored),
         has_failed=row["has_failed"],
     )

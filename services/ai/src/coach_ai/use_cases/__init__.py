@@ -1,1 +1,1 @@
-"""The verbs of ai: facts that arrive, jobs that are done, conversations."""
+"""The use cases of ai: incoming events, jobs, budgets and conversations."""

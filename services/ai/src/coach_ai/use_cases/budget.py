@@ -1,4 +1,4 @@
-"""A person's budget for the day: held before a language model is asked, settled afterwards."""
+"""A user's daily token budget: reserved before a language model is called, settled afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,66 +9,77 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Answer, Talk
-from coach_ai.spending import Spent
-from coach_ai.store import usage
+from coach_ai.store import token_budgets
+from coach_ai.token_usage import TokenUsage
 from coach_common import logs
 from coach_common.errors import CoachError, TooManyRequests, TransactionConflict
 
 log = logs.get_logger(__name__)
 
-TOKENS = Counter(
-    "coach_ai_model_tokens", "Tokens spent at a language model, by use.", ["use", "direction"]
-)
+TOKENS = Counter("coach_ai_model_tokens", "Language model tokens used.", ["use", "direction"])
 DOLLARS = Counter(
-    "coach_ai_model_cost_dollars", "What they cost at most, where the price is known.", ["use"]
+    "coach_ai_model_cost_dollars", "Upper bound of their cost, for models with a price.", ["use"]
 )
-REFUSED = Counter("coach_ai_budget_refusals", "Asked for over the day's budget.", ["use"])
+BUDGET_EXCEEDED = Counter(
+    "coach_ai_budget_exceeded",
+    "Requests rejected because the user's daily budget was spent.",
+    ["use"],
+)
 
 
 @asynccontextmanager
-async def held(deps: Deps, user_id: UUID, use: str, work: Answer | Talk) -> AsyncIterator[Spent]:
-    """Hold the most that this may take of the person's day, and count what it took in the end.
+async def reserve_budget(
+    deps: Deps, user_id: UUID, use: str, max_tokens: int
+) -> AsyncIterator[TokenUsage]:
+    """Reserve `max_tokens` of the user's day, and replace them by the tokens used at the end.
 
-    Raises TooMany where less is left. A process that dies in between leaves the tokens counted:
-    what it had asked for may have been billed. Where nothing is counted nothing is held.
+    If the process dies in between, the reservation stays counted, because the provider may have
+    billed the request. With `max_tokens` 0 nothing is reserved.
+
+    Raises:
+        TooManyRequests: With code `budget_spent`, if fewer tokens are left.
     """
-    spent = Spent()
-    most = deps.coach.most_tokens(work)
-    if not most:
-        yield spent
+    usage = TokenUsage()
+    if not max_tokens:
+        yield usage
         return
     now = deps.clock()
     try:
-        is_held = await _hold(deps, user_id, now.date(), most)
+        is_reserved = await _reserve(deps, user_id, now.date(), max_tokens)
     except TransactionConflict:
-        is_held = await _hold(deps, user_id, now.date(), most)
-    if not is_held:
-        REFUSED.labels(use).inc()
+        is_reserved = await _reserve(deps, user_id, now.date(), max_tokens)
+    if not is_reserved:
+        BUDGET_EXCEEDED.labels(use).inc()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
         raise TooManyRequests(
-            "Today's budget for the coach is used up. It is full again at midnight, UTC.",
+            "Today's budget for the coach is used up. It resets at midnight UTC.",
             code="budget_spent",
             retry_after_seconds=int((midnight - now).total_seconds()) + 1,
         )
     try:
-        yield spent
+        yield usage
     finally:
-        # Shielded: whoever leaves in the middle has spent something all the same.
-        await asyncio.shield(_settle(deps, user_id, use, now.date(), most, spent))
+        # Shielded: a request that is cancelled has used tokens too.
+        await asyncio.shield(_settle(deps, user_id, use, now.date(), max_tokens, usage))
 
 
-async def _hold(deps: Deps, user_id: UUID, day: date, most: int) -> bool:
+async def _reserve(deps: Deps, user_id: UUID, day: date, max_tokens: int) -> bool:
     async with deps.db.transaction() as tx:
-        return await usage.hold_tokens(tx, user_id, day=day, tokens=most, limit=deps.daily_tokens)
+        return await token_budgets.reserve_tokens(
+            tx, user_id, day=day, tokens=max_tokens, limit=deps.daily_tokens
+        )
 
 
-async def _settle(deps: Deps, user_id: UUID, use: str, day: date, most: int, spent: Spent) -> None:
-    TOKENS.labels(use, "in").inc(spent.tokens_in)
-    TOKENS.labels(use, "out").inc(spent.tokens_out)
-    DOLLARS.labels(use).inc((spent.microdollars(deps.prices) or 0) / 1e6)
+async def _settle(
+    deps: Deps, user_id: UUID, use: str, day: date, reserved: int, usage: TokenUsage
+) -> None:
+    TOKENS.labels(use, "in").inc(usage.tokens_in)
+    TOKENS.labels(use, "out").inc(usage.tokens_out)
+    DOLLARS.labels(use).inc((usage.cost_microdollars(deps.prices) or 0) / 1e6)
     try:
         async with deps.db.transaction() as tx:
-            await usage.settle_tokens(tx, user_id, day=day, held=most, spent=spent.tokens)
+            await token_budgets.settle_tokens(
+                tx, user_id, day=day, reserved=reserved, used=usage.tokens
+            )
     except CoachError as error:
-        log.warning("budget.not_settled", use=use, code=error.code)
+        log.warning("budget.settlement_failed", use=use, code=error.code)

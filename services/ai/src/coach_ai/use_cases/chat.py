@@ -1,4 +1,4 @@
-"""Talking with the coach, and what is kept of it."""
+"""Chat with the coach, and the stored conversations."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -9,19 +9,19 @@ from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
+from coach_ai.chat.sanitizer import StreamingSanitizer, sanitize
 from coach_ai.deps import Deps
 from coach_ai.domain import (
+    ChatContext,
     Conversation,
     ConversationPage,
     Message,
     MessagePage,
     PastSession,
-    Talk,
-    extract,
+    extractive_summary,
+    make_title,
     split_by_budget,
-    title_of,
 )
-from coach_ai.plain_text import PlainStream, clean
 from coach_ai.store import answers, conversations, deletion
 from coach_ai.use_cases import budget
 from coach_common import logs
@@ -33,74 +33,88 @@ log = logs.get_logger(__name__)
 
 TURNS = Counter(
     "coach_ai_chat_turns",
-    "Turns by outcome: answered, failed, or left by the person before the end.",
+    "Chat turns by outcome: answered, failed, or abandoned by the client.",
     ["outcome"],
 )
-FIRST_PIECE_SECONDS = Histogram(
-    "coach_ai_chat_first_piece_seconds",
-    "From the question to the first words of the reply.",
+FIRST_TOKEN_SECONDS = Histogram(
+    "coach_ai_chat_first_token_seconds",
+    "Time from the user's message to the first text of the reply.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30),
 )
 
-_KNOWN_SESSIONS = 5
-_MOST_MESSAGES = 400
-_LONGEST_REPLY = 6000
+_MAX_PAST_SESSIONS = 5
+_MAX_HISTORY_MESSAGES = 400
+_MAX_REPLY_CHARACTERS = 6000
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The coach's turn: its conversation, and the reply as it is said.
+class ChatTurn:
+    """A reply that is being generated.
 
-    The turn is stored when its last piece was taken, whole or not at all: a reply that broke off,
-    and one that the person did not stay for, leave nothing behind.
+    The turn is stored only after all of `pieces` was consumed. Failed or abandoned replies are not
+    stored.
     """
 
     conversation_id: UUID
     pieces: AsyncGenerator[str, None]
 
 
-async def take_turn(
+async def start_turn(
     deps: Deps, caller: Identity, *, message: str, conversation_id: UUID | None
-) -> Turn:
-    """Say something to the coach, in a new conversation or in one of the caller's own.
+) -> ChatTurn:
+    """Send a message to the coach, in a new conversation or in one of the caller's.
 
-    Returns once the reply has begun, so that what fails before is an ordinary error.
+    Returns once the first piece of the reply has arrived, so that earlier failures are ordinary
+    HTTP errors.
+
+    Raises:
+        NotFound: If the conversation does not exist or belongs to another user.
+        TooManyRequests: If the caller's daily token budget is spent.
+        Unavailable: If the provider cannot reply now.
     """
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     now = deps.clock()
     async with deps.db.read_only() as tx:
-        past = await answers.list_past_sessions(tx, caller.user_id, limit=_KNOWN_SESSIONS)
+        past = await answers.list_past_sessions(tx, caller.user_id, limit=_MAX_PAST_SESSIONS)
         if conversation_id is None:
-            conversation = Conversation(new_id(), title_of(clean(message)), now, now)
-            said: list[Message] = []
+            conversation = Conversation(new_id(), make_title(sanitize(message)), now, now)
+            history: list[Message] = []
         else:
             conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
-            said = await conversations.list_messages(
-                tx, conversation_id, after=conversation.summarised_to, limit=_MOST_MESSAGES
+            history = await conversations.list_messages(
+                tx,
+                conversation_id,
+                after=conversation.summarised_up_to_id,
+                limit=_MAX_HISTORY_MESSAGES,
             )
-    asked = Message("user", message)
+    user_message = Message("user", message)
     try:
-        conversation, recent = await _shortened(deps, caller, conversation, said)
-        talk = Talk((*recent, asked), tuple(map(_shown, past)), conversation.summary)
-        pieces = _plain(_replied(deps, caller, talk))
-        first = await anext(pieces)
+        conversation, recent = await _summarise_history(deps, caller, conversation, history)
+        context = ChatContext(
+            (*recent, user_message), tuple(map(_sanitise_title, past)), conversation.summary
+        )
+        pieces = _sanitise(_reply_within_budget(deps, caller, context))
+        first_piece = await anext(pieces)
     except StopAsyncIteration:
         TURNS.labels("failed").inc()
-        raise Unavailable("The coach gave no answer. Please try again.") from None
+        raise Unavailable("The coach returned no reply. Please try again.") from None
     except CoachError:
         TURNS.labels("failed").inc()
         raise
-    FIRST_PIECE_SECONDS.observe(time.perf_counter() - began)
+    FIRST_TOKEN_SECONDS.observe(time.perf_counter() - started_at)
     is_new = conversation_id is None
-    return Turn(
-        conversation.id, _kept(deps, caller, conversation, asked, first, pieces, is_new=is_new)
+    return ChatTurn(
+        conversation.id,
+        _store_when_complete(
+            deps, caller, conversation, user_message, first_piece, pieces, is_new=is_new
+        ),
     )
 
 
 async def list_conversations(
     deps: Deps, caller: Identity, *, limit: int, before: tuple[datetime, UUID] | None
 ) -> ConversationPage:
-    """Return the caller's conversations, the one used last first."""
+    """Return the caller's conversations, most recently used first."""
     async with deps.db.read_only() as tx:
         found = await conversations.list_conversations(
             tx, caller.user_id, limit=limit + 1, before=before
@@ -109,89 +123,106 @@ async def list_conversations(
     return ConversationPage(found[:limit], None if last is None else (last.updated_at, last.id))
 
 
-async def read_conversation(
+async def get_conversation(
     deps: Deps, caller: Identity, conversation_id: UUID, *, limit: int, before: UUID | None
 ) -> MessagePage:
-    """Return what was said in a conversation of the caller's, the newest page first."""
+    """Return the caller's conversation with its newest messages, or those before `before`.
+
+    Raises:
+        NotFound: If the conversation does not exist or belongs to another user.
+    """
     async with deps.db.read_only() as tx:
         conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
-        found = await conversations.list_messages(
+        messages = await conversations.list_messages(
             tx, conversation_id, limit=limit + 1, before=before
         )
-    shown = found[-limit:]
-    return MessagePage(conversation, shown, shown[0].id if len(found) > limit else None)
+    page = messages[-limit:]
+    return MessagePage(conversation, page, page[0].id if len(messages) > limit else None)
 
 
 async def delete_conversation(deps: Deps, caller: Identity, conversation_id: UUID) -> None:
-    """Erase a conversation of the caller's with all that was said in it."""
+    """Delete the caller's conversation with its messages.
+
+    Raises:
+        NotFound: If the conversation does not exist or belongs to another user.
+    """
     async with deps.db.transaction() as tx:
         await conversations.erase_conversation(tx, conversation_id, caller.user_id)
 
 
-async def _shortened(
-    deps: Deps, caller: Identity, conversation: Conversation, said: list[Message]
+async def _summarise_history(
+    deps: Deps, caller: Identity, conversation: Conversation, history: list[Message]
 ) -> tuple[Conversation, list[Message]]:
-    """Return the conversation with older turns summarised, and the turns to give as they were."""
-    room = deps.chat_history_tokens
-    older, recent = split_by_budget(said, room)
+    """Return the conversation with older messages summarised, and the messages kept verbatim.
+
+    If the provider or the budget does not allow a summary, an extractive one is made.
+    """
+    budget_tokens = deps.chat_history_tokens
+    older, recent = split_by_budget(history, budget_tokens)
     if not older:
-        return conversation, said
-    work = Talk(tuple(older), summary=conversation.summary)
+        return conversation, history
+    context = ChatContext(tuple(older), summary=conversation.summary)
+    max_tokens = deps.chat.max_tokens_needed(context)
     try:
-        async with budget.held(deps, caller.user_id, "summary", work) as spent:
-            summary = await deps.coach.summarise(work.summary, older, spent, budget=room // 4)
+        async with budget.reserve_budget(deps, caller.user_id, "summary", max_tokens) as usage:
+            summary = await deps.chat.summarise(
+                context.summary, older, usage, budget=budget_tokens // 4
+            )
     except (Unavailable, TooManyRequests):
         log.warning("chat.summarised_without_model")
-        summary = extract(conversation.summary, older, budget=room // 4)
-    return replace(conversation, summary=summary, summarised_to=older[-1].id), list(recent)
+        summary = extractive_summary(conversation.summary, older, budget=budget_tokens // 4)
+    shortened = replace(conversation, summary=summary, summarised_up_to_id=older[-1].id)
+    return shortened, list(recent)
 
 
-async def _replied(deps: Deps, caller: Identity, talk: Talk) -> AsyncGenerator[str, None]:
-    """Yield the coach's reply within the person's budget for the day."""
+async def _reply_within_budget(
+    deps: Deps, caller: Identity, context: ChatContext
+) -> AsyncGenerator[str, None]:
+    """Yield the coach's reply while its tokens are reserved in the caller's daily budget."""
+    max_tokens = deps.chat.max_tokens_needed(context)
     async with (
-        budget.held(deps, caller.user_id, "chat", talk) as spent,
-        aclosing(deps.coach.reply(talk, spent)) as pieces,
+        budget.reserve_budget(deps, caller.user_id, "chat", max_tokens) as usage,
+        aclosing(deps.chat.reply(context, usage)) as pieces,
     ):
         async for piece in pieces:
             yield piece
 
 
-async def _plain(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Yield what may be shown of the pieces, up to a bound; nothing empty."""
-    stream = PlainStream()
-    room = _LONGEST_REPLY
+async def _sanitise(pieces: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Yield the sanitised text in non-empty pieces, up to the maximum length of a reply."""
+    sanitizer = StreamingSanitizer()
+    remaining = _MAX_REPLY_CHARACTERS
     async with aclosing(pieces):
         async for piece in pieces:
-            if shown := stream.feed(piece)[:room]:
-                room -= len(shown)
-                yield shown
-            if not room:
+            if text := sanitizer.feed(piece)[:remaining]:
+                remaining -= len(text)
+                yield text
+            if not remaining:
                 return
-    if rest := stream.end()[:room]:
+    if rest := sanitizer.flush()[:remaining]:
         yield rest
 
 
-async def _kept(
+async def _store_when_complete(
     deps: Deps,
     caller: Identity,
     conversation: Conversation,
-    asked: Message,
-    first: str,
+    user_message: Message,
+    first_piece: str,
     pieces: AsyncGenerator[str, None],
     *,
     is_new: bool,
 ) -> AsyncGenerator[str, None]:
-    """Yield the reply and store the turn at its end."""
-    outcome = "left"
+    """Yield the reply and store the turn after its last piece."""
+    outcome = "abandoned"
     try:
         async with aclosing(pieces):
-            reply = [first]
-            yield first
+            reply = [first_piece]
+            yield first_piece
             async for piece in pieces:
                 reply.append(piece)
                 yield piece
-        replied = Message("assistant", "".join(reply))
-        turn = [asked, replied]
+        turn = [user_message, Message("assistant", "".join(reply))]
         try:
             await _store(deps, caller, conversation, turn, is_new=is_new)
         except TransactionConflict:
@@ -209,14 +240,14 @@ async def _store(
 ) -> None:
     now = deps.clock()
     async with deps.db.transaction() as tx:
-        if await deletion.is_gone(tx, caller.user_id):
-            raise conversations.not_found()
+        if await deletion.is_deleted(tx, caller.user_id):
+            raise conversations.conversation_not_found()
         if is_new:
             await conversations.add_conversation(tx, conversation, caller.user_id)
-        await conversations.mark_continued(tx, conversation, caller.user_id, at=now)
+        await conversations.update_conversation(tx, conversation, caller.user_id, at=now)
         await conversations.add_messages(tx, conversation.id, caller.user_id, turn, at=now)
 
 
-def _shown(session: PastSession) -> PastSession:
-    """A title is the person's own text, and comes back in what the coach says."""
-    return replace(session, title=clean(session.title))
+def _sanitise_title(session: PastSession) -> PastSession:
+    """Sanitise the title: the user wrote it, and the coach's reply may repeat it."""
+    return replace(session, title=sanitize(session.title))

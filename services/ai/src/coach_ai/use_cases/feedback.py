@@ -1,11 +1,11 @@
-"""Feedback: from an answer's words to the one judgement of its session."""
+"""Scoring a session: from the transcript to the session's only feedback."""
 
 import time
 from dataclasses import asdict
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Job
-from coach_ai.store import answers, jobs, recordings, usage
+from coach_ai.domain import Feedback, Job
+from coach_ai.store import answers, jobs, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
@@ -16,11 +16,15 @@ from coach_common.events.feedback import (
     StarStory,
 )
 
-OVER_BUDGET = "Today's budget for judging is used up; this answer is judged tomorrow."
+BUDGET_EXCEEDED_REASON = "Today's scoring budget is used up. This answer will be scored tomorrow."
 
 
-async def judge_session(deps: Deps, job: Job) -> None:
-    """Judge a session and tell, once; a session whose words are not known yet waits for them."""
+async def score_session(deps: Deps, job: Job) -> None:
+    """Score a session and emit `feedback.generated`. A session gets feedback only once.
+
+    Removes the job without a result if the session was deleted, is scored already, or has no
+    transcript yet. The transcript queues a new job when it arrives.
+    """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
         recording = None
@@ -28,66 +32,69 @@ async def judge_session(deps: Deps, job: Job) -> None:
             recording = await recordings.find_recording_by_key(
                 tx, session.audio_s3_key, user_id=session.user_id
             )
-    answer = None if session is None or session.is_judged else session.answer(recording)
+    answer = None if session is None or session.is_scored else session.answer(recording)
     if session is None or answer is None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
         return
-    began = time.perf_counter()
+    started_at = time.perf_counter()
+    max_tokens = deps.scorer.max_tokens_needed(answer)
     try:
-        async with budget.held(deps, session.user_id, "judge", answer) as spent:
-            judgement = await deps.coach.judge(answer, spent)
+        async with budget.reserve_budget(deps, session.user_id, "score", max_tokens) as usage:
+            feedback = await deps.scorer.score(answer, usage)
     except TooManyRequests as error:
-        raise Unavailable(OVER_BUDGET) from error
-    seconds = time.perf_counter() - began
-    main = judgement.main_improvement
+        raise Unavailable(BUDGET_EXCEEDED_REASON) from error
+    seconds = time.perf_counter() - started_at
     async with deps.db.transaction() as tx:
         if not await jobs.finish_job(tx, job):
             return
-        if not await answers.record_judgement(tx, session.session_id, judgement, at=deps.clock()):
+        if not await answers.save_feedback(tx, session.session_id, feedback, at=deps.clock()):
             return
-        if spent.tokens:
-            await usage.add_usage(
+        if usage.tokens:
+            await token_budgets.add_usage(
                 tx,
                 session.session_id,
                 session.user_id,
-                spent,
-                prompt_version=judgement.prompt_version,
-                cost_microdollars=spent.microdollars(deps.prices),
+                usage,
+                prompt_version=feedback.prompt_version,
+                cost_microdollars=usage.cost_microdollars(deps.prices),
                 seconds=seconds,
                 at=deps.clock(),
             )
+        main_improvement = feedback.main_improvement
         await tx.emit(
             FeedbackGenerated(
                 session_id=session.session_id,
                 user_id=session.user_id,
-                overall_score=judgement.overall_score,
-                communication_score=judgement.communication_score,
-                technical_score=judgement.technical_score,
-                clarity_score=judgement.clarity_score,
-                strengths=judgement.remarks("strength"),
-                improvements=judgement.remarks("improvement"),
-                detailed_feedback=judgement.detailed_feedback,
-                evidence=[EvidenceItem.model_validate(one) for one in judgement.evidence()],
-                delivery=DeliveryMetrics.model_validate(judgement.delivery),
+                overall_score=feedback.overall_score,
+                communication_score=feedback.communication_score,
+                technical_score=feedback.technical_score,
+                clarity_score=feedback.clarity_score,
+                strengths=_remark_texts(feedback, "strength"),
+                improvements=_remark_texts(feedback, "improvement"),
+                detailed_feedback=feedback.detailed_feedback,
+                evidence=[
+                    EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks
+                ],
+                delivery=DeliveryMetrics.model_validate(feedback.delivery),
                 main_improvement=None
-                if main is None
-                else MainImprovement.model_validate(asdict(main)),
-                star=StarStory.model_validate(judgement.star),
-                provider=judgement.provider,
-                model=judgement.model,
-                rubric_version=judgement.rubric_version,
+                if main_improvement is None
+                else MainImprovement.model_validate(asdict(main_improvement)),
+                star=StarStory.model_validate(feedback.star),
+                provider=feedback.provider,
+                model=feedback.model,
+                rubric_version=feedback.rubric_version,
             )
         )
 
 
 async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
-    """Tell that a session has no judgement: for good, or not yet."""
+    """Emit `feedback.failed` for a session without feedback. Removes the job if `is_final`."""
     async with deps.db.transaction() as tx:
         if is_final and not await jobs.finish_job(tx, job):
             return
         session = await answers.find_session(tx, job.subject_id)
-        if session is None or session.is_judged:
+        if session is None or session.is_scored:
             return
         await tx.emit(
             FeedbackFailed(
@@ -97,3 +104,7 @@ async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> No
                 retryable=not is_final,
             )
         )
+
+
+def _remark_texts(feedback: Feedback, kind: str) -> list[str]:
+    return [remark.text for remark in feedback.remarks if remark.kind == kind]

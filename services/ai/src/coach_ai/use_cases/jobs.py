@@ -1,4 +1,4 @@
-"""Jobs: claimed under a lease, renewed while they are done, finished in one transaction."""
+"""Jobs: claimed under a lease, renewed while they run, finished in one transaction."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from uuid import UUID
 from prometheus_client import Counter, Histogram
 
 from coach_ai.deps import Deps
-from coach_ai.domain import MAX_CLAIMS, RENEWAL_SECONDS, RETRIED_FOR, Job, JobKind
+from coach_ai.domain import LEASE_RENEWAL_SECONDS, MAX_CLAIMS, RETRY_WINDOW, Job, JobKind
 from coach_ai.store import jobs
 from coach_common import logs
 from coach_common.db.database import database_now
@@ -27,50 +27,56 @@ JOB_SECONDS = Histogram(
     buckets=(0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300),
 )
 
-GIVEN_UP = "We tried several times and could not process this recording."
+GAVE_UP_MESSAGE = "We tried several times and could not process this recording."
 
-_SERVED = 1000
+_MAX_TRACKED_USERS = 1000
 
-Do = Callable[[Deps, Job], Awaitable[None]]
-Fail = Callable[[Deps, Job, str, bool], Awaitable[None]]
+JobHandler = Callable[[Deps, Job], Awaitable[None]]
+"""Does a job and removes it together with storing its result."""
+FailureHandler = Callable[[Deps, Job, str, bool], Awaitable[None]]
+"""Publishes a job's failure: (deps, job, reason, is_final). Removes the job if it is final."""
 
 
-class Turns:
-    """Whose turn it is: people who were served longest ago come first."""
+class FairScheduler:
+    """Claims jobs so that users who were served longest ago come first.
+
+    The workers of a process share one. Users are ordered by their running jobs, then by the time
+    their last job was claimed in this process.
+    """
 
     def __init__(self) -> None:
-        self._served: OrderedDict[UUID, float] = OrderedDict()
+        self._last_served_at: OrderedDict[UUID, float] = OrderedDict()
 
     async def claim(self, deps: Deps, kind: JobKind) -> Job | None:
-        """Claim the next job; None where there is nothing to do now."""
+        """Claim the next job, or return None if there is none."""
         async with deps.db.read_only() as tx:
-            rows = await jobs.list_claimable(tx, kind, await database_now(tx))
-        rows.sort(key=lambda row: (row["running"], self._served.get(row["user_id"], 0.0)))
-        for row in rows:
+            claimable = await jobs.list_claimable(tx, kind, await database_now(tx))
+        claimable.sort(key=lambda job: (job.running, self._last_served_at.get(job.user_id, 0.0)))
+        for candidate in claimable:
             async with deps.db.transaction() as tx:
-                job = await jobs.claim_job(tx, row["id"])
+                job = await jobs.claim_job(tx, candidate.id)
             if job is not None:
-                self._served[job.user_id] = time.monotonic()
-                self._served.move_to_end(job.user_id)
-                if len(self._served) > _SERVED:
-                    self._served.popitem(last=False)
+                self._last_served_at[job.user_id] = time.monotonic()
+                self._last_served_at.move_to_end(job.user_id)
+                if len(self._last_served_at) > _MAX_TRACKED_USERS:
+                    self._last_served_at.popitem(last=False)
                 return job
         return None
 
 
-async def run(deps: Deps, job: Job, do: Do, fail: Fail) -> None:
-    """Do a claimed job while its lease is held, and settle what came of it.
+async def run_job(deps: Deps, job: Job, handle: JobHandler, handle_failure: FailureHandler) -> None:
+    """Run a claimed job while renewing its lease, and record its outcome.
 
-    Unavailable is tried again with growing pauses for 24 h; any other refusal is final. On the
-    way down the lease is given back, so that a restart takes the job at once.
+    Unavailable is retried with backoff for 24 h; any other CoachError is final. If the task is
+    cancelled at shutdown, the lease is released, so that another worker can claim the job at once.
     """
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     log.info("job.claimed", kind=job.kind, subject_id=str(job.subject_id), claims=job.claims)
     if job.claims > MAX_CLAIMS:
-        JOBS.labels(job.kind, "given up").inc()
-        await fail(deps, job, GIVEN_UP, True)
+        JOBS.labels(job.kind, "gave_up").inc()
+        await handle_failure(deps, job, GAVE_UP_MESSAGE, True)
         return
-    work = asyncio.ensure_future(do(deps, job))
+    work = asyncio.ensure_future(handle(deps, job))
     renewal = asyncio.create_task(_renew(deps, job, work))
     outcome = "done"
     try:
@@ -82,27 +88,28 @@ async def run(deps: Deps, job: Job, do: Do, fail: Fail) -> None:
             raise
     except Unavailable as error:
         outcome = "postponed"
-        await _postpone(deps, job, str(error), fail)
+        await _postpone(deps, job, str(error), handle_failure)
     except CoachError as error:
         outcome = "failed"
-        await fail(deps, job, str(error), True)
+        await handle_failure(deps, job, str(error), True)
     finally:
         renewal.cancel()
         JOBS.labels(job.kind, outcome).inc()
-        JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - began)
+        JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started_at)
         log.info("job.ended", kind=job.kind, subject_id=str(job.subject_id), outcome=outcome)
 
 
 async def _renew(deps: Deps, job: Job, work: "asyncio.Future[None]") -> None:
+    """Renew the lease until it is lost; then cancel the work."""
     while True:
-        await asyncio.sleep(RENEWAL_SECONDS)
+        await asyncio.sleep(LEASE_RENEWAL_SECONDS)
         try:
             async with deps.db.transaction() as tx:
-                is_ours = await jobs.renew_lease(tx, job)
+                is_owned = await jobs.renew_lease(tx, job)
         except Unavailable:
             continue
-        if not is_ours:
-            log.warning("job.lost", kind=job.kind, subject_id=str(job.subject_id))
+        if not is_owned:
+            log.warning("job.lease_lost", kind=job.kind, subject_id=str(job.subject_id))
             work.cancel()
             return
 
@@ -113,13 +120,14 @@ async def _release(deps: Deps, job: Job) -> None:
             await jobs.release_job(tx, job)
 
 
-async def _postpone(deps: Deps, job: Job, reason: str, fail: Fail) -> None:
+async def _postpone(deps: Deps, job: Job, reason: str, handle_failure: FailureHandler) -> None:
+    """Schedule the next try, or fail the job after 24 h. A new reason is published once."""
     now = deps.clock()
-    if now - job.created_at >= RETRIED_FOR:
-        await fail(deps, job, reason, True)
+    if now - job.created_at >= RETRY_WINDOW:
+        await handle_failure(deps, job, reason, True)
         return
-    until = now + job.pause(random.random())  # noqa: S311 # nosec B311 # jitter, no secret
+    until = now + job.backoff(random.random())  # noqa: S311 # nosec B311 # jitter, no secret
     async with deps.db.transaction() as tx:
-        is_ours = await jobs.postpone_job(tx, job, until=until, reason=reason)
-    if is_ours and reason != job.reason:
-        await fail(deps, job, reason, False)
+        is_owned = await jobs.postpone_job(tx, job, until=until, reason=reason)
+    if is_owned and reason != job.reason:
+        await handle_failure(deps, job, reason, False)

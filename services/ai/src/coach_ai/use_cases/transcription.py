@@ -1,24 +1,25 @@
-"""Transcription: from the confirmed bytes in the store to words."""
+"""Transcription: from the confirmed recording in the object store to its transcript."""
 
 import asyncio
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TypedDict
+from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
 from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import (
+    AudioAnalysis,
     CannotTranscribe,
     Job,
     JobKind,
     Progress,
     Recording,
-    SoundTrack,
     Transcript,
 )
-from coach_ai.ports import Tell
+from coach_ai.ports import ProgressCallback
 from coach_ai.store import answers, jobs, recordings
 from coach_common import logs
 from coach_common.errors import Conflict, NotFound, Unavailable
@@ -32,50 +33,65 @@ from coach_common.events.feedback import DeliveryMetrics
 
 log = logs.get_logger(__name__)
 
-TRANSCRIBING = Counter("coach_ai_transcribing_seconds", "Time the provider took, in all.")
-TRANSCRIBED = Counter("coach_ai_transcribed_audio_seconds", "Length of what was transcribed.")
-MEASURED = Counter(
-    "coach_ai_deliveries", "Recordings by whether they could be measured.", ["is_measurable"]
+TRANSCRIBING_SECONDS = Counter(
+    "coach_ai_transcribing_seconds", "Time that transcription providers took."
 )
-
-EARLY = Histogram(
-    "coach_ai_sound_measured_seconds",
-    "Time from a recording's claim to what its sound alone tells.",
+TRANSCRIBED_SECONDS = Counter(
+    "coach_ai_transcribed_audio_seconds", "Duration of the transcribed audio."
+)
+SPEECH_METRICS = Counter(
+    "coach_ai_speech_metrics", "Recordings by whether they could be measured.", ["measurable"]
+)
+FIRST_METRICS_SECONDS = Histogram(
+    "coach_ai_audio_analysis_seconds",
+    "Time from a recording's claim to its audio analysis.",
     buckets=(0.2, 0.5, 1, 2, 3, 5, 10, 30),
 )
 
 
+class _RecordingFields(TypedDict):
+    upload_id: UUID
+    user_id: UUID
+    key: str
+    session_id: UUID | None
+
+
 async def transcribe_recording(deps: Deps, job: Job) -> None:
-    """Transcribe a recording and tell; have the sessions judged that wait for its words."""
+    """Transcribe a recording, emit the transcript and the delivery metrics, and queue scoring.
+
+    Scoring is queued for every completed session that waits for this recording. Removes the job
+    without a result if the recording was deleted.
+    """
     async with deps.db.read_only() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
     if recording is None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
         return
-    began = time.perf_counter()
+    started_at = time.perf_counter()
 
-    async def tell(news: SoundTrack | Progress) -> None:
+    async def on_progress(update: AudioAnalysis | Progress) -> None:
         try:
-            await _tell(deps, job, news)
+            await _publish_progress(deps, job, update)
         except Unavailable as error:
-            # It comes too late or not at all; the words themselves are what counts.
-            log.warning("transcription.untold", reason=str(error))
-        if isinstance(news, SoundTrack):
-            EARLY.observe(time.perf_counter() - began)
+            # Progress is optional: the transcription continues without it.
+            log.warning("transcription.progress_not_published", reason=str(error))
+        if isinstance(update, AudioAnalysis):
+            FIRST_METRICS_SECONDS.observe(time.perf_counter() - started_at)
 
-    transcript = await _listen(deps, recording, tell)
-    TRANSCRIBED.inc(transcript.duration_seconds)
-    measured = delivery.measure(transcript)
-    MEASURED.labels("no" if "status" in measured else "yes").inc()
+    transcript = await _transcribe(deps, recording, on_progress)
+    TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
+    metrics = delivery.measure(transcript)
+    SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
     async with deps.db.transaction() as tx:
         if not await jobs.finish_job(tx, job):
             return
-        known = await recordings.find_recording(tx, job.subject_id) or recording
-        await recordings.record_transcript(tx, recording.upload_id, transcript)
+        # Read again: the recording may have been linked to a session meanwhile.
+        stored = await recordings.find_recording(tx, job.subject_id) or recording
+        await recordings.save_transcript(tx, recording.upload_id, transcript)
         await tx.emit(
             TranscriptionCompleted(
-                **_about(known),
+                **_event_fields(stored),
                 text=transcript.text,
                 language=transcript.language,
                 duration_seconds=transcript.duration_seconds,
@@ -83,36 +99,46 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 model=transcript.model,
             )
         )
-        metrics = DeliveryMetrics.model_validate(measured)
-        await tx.emit(DeliveryMeasured(**_about(known), delivery=metrics))
-        for session in await answers.list_sessions_of_key(
+        await tx.emit(
+            DeliveryMeasured(
+                **_event_fields(stored), delivery=DeliveryMetrics.model_validate(metrics)
+            )
+        )
+        for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
             await jobs.add_job(
                 tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
             )
-    deps.ring(JobKind.FEEDBACK)
+    deps.notify_workers(JobKind.FEEDBACK)
 
 
-async def _tell(deps: Deps, job: Job, news: SoundTrack | Progress) -> None:
-    """Tell what is known of a recording before its words, while it is ours to transcribe."""
-    measured = delivery.measure_sound(news) if isinstance(news, SoundTrack) else None
-    if isinstance(news, SoundTrack) and measured is None:
+async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progress) -> None:
+    """Emit acoustic metrics or progress, unless the job's lease was lost."""
+    metrics = delivery.measure_audio(update) if isinstance(update, AudioAnalysis) else None
+    if isinstance(update, AudioAnalysis) and metrics is None:
         return
     async with deps.db.transaction() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
         if recording is None or not await jobs.renew_lease(tx, job):
             return
-        about = _about(recording)
-        if measured is not None:
-            metrics = DeliveryMetrics.model_validate(measured)
-            await tx.emit(DeliveryMeasured(**about, delivery=metrics, is_complete=False))
+        fields = _event_fields(recording)
+        if metrics is not None:
+            await tx.emit(
+                DeliveryMeasured(
+                    **fields, delivery=DeliveryMetrics.model_validate(metrics), is_complete=False
+                )
+            )
         else:
-            await tx.emit(TranscriptionProgressed(**about, **asdict(news)))
+            await tx.emit(TranscriptionProgressed(**fields, **asdict(update)))
 
 
 async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
-    """Tell that a recording has no words: for good, or not yet."""
+    """Emit `transcription.failed`.
+
+    If `is_final`, removes the job and queues scoring for the sessions that have a client
+    transcript.
+    """
     async with deps.db.transaction() as tx:
         if is_final and not await jobs.finish_job(tx, job):
             return
@@ -120,23 +146,22 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
         if recording is None:
             return
         await tx.emit(
-            TranscriptionFailed(**_about(recording), reason=reason, retryable=not is_final)
+            TranscriptionFailed(**_event_fields(recording), reason=reason, retryable=not is_final)
         )
         if is_final:
             await recordings.mark_failed(tx, recording.upload_id)
-            for session in await answers.list_sessions_of_key(
+            for session in await answers.list_unscored_sessions(
                 tx, recording.key, user_id=recording.user_id
             ):
-                # The person's own words stand in where there are any.
                 if session.client_transcript:
                     await jobs.add_job(
                         tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
                     )
-    deps.ring(JobKind.FEEDBACK)
+    deps.notify_workers(JobKind.FEEDBACK)
 
 
-def _about(recording: Recording) -> dict[str, Any]:
-    """Return what every event about a recording says of it."""
+def _event_fields(recording: Recording) -> _RecordingFields:
+    """Return the fields that all events about a recording share."""
     return {
         "upload_id": recording.upload_id,
         "user_id": recording.user_id,
@@ -145,21 +170,24 @@ def _about(recording: Recording) -> dict[str, Any]:
     }
 
 
-async def _listen(deps: Deps, recording: Recording, tell: Tell) -> Transcript:
+async def _transcribe(
+    deps: Deps, recording: Recording, on_progress: ProgressCallback
+) -> Transcript:
+    """Download the confirmed content to a temporary file, transcribe it, and delete the file."""
     try:
         file = await deps.objects.download(
             recording.key,
             etag=recording.etag,
             max_bytes=recording.size_bytes,
-            directory=deps.folder,
+            directory=deps.temp_dir,
         )
     except NotFound:
         raise CannotTranscribe("The recording is no longer in the store.") from None
     except Conflict as error:
         raise CannotTranscribe(str(error)) from None
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     try:
-        return await deps.transcriber.transcribe(file, tell)
+        return await deps.transcriber.transcribe(file, on_progress)
     finally:
-        TRANSCRIBING.inc(time.perf_counter() - began)
+        TRANSCRIBING_SECONDS.inc(time.perf_counter() - started_at)
         await asyncio.to_thread(file.unlink, missing_ok=True)

@@ -1,15 +1,23 @@
-"""A coach that asks the small server instead of OpenAI."""
+"""A scorer and a chat that call the fake OpenAI server."""
 
 from collections.abc import AsyncIterator
 
 import pytest
-from openai_server import OpenAIServer
 
-from coach_ai.adapters.openai_coach import OpenAICoach
+from coach_ai.openai.chat import OpenAIChat
+from coach_ai.openai.scorer import OpenAIScorer
+from support.openai_server import OpenAIServer
 
 
 @pytest.fixture
-async def coach(server: OpenAIServer) -> AsyncIterator[OpenAICoach]:
-    coach = OpenAICoach("key", server.url, "model")
-    yield coach
-    await coach.close()
+async def scorer(server: OpenAIServer) -> AsyncIterator[OpenAIScorer]:
+    scorer = OpenAIScorer("key", server.url, "model")
+    yield scorer
+    await scorer.close()
+
+
+@pytest.fixture
+async def chat(server: OpenAIServer) -> AsyncIterator[OpenAIChat]:
+    chat = OpenAIChat("key", server.url, "model")
+    yield chat
+    await chat.close()

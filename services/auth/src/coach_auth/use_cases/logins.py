@@ -1,6 +1,7 @@
 """Create, refresh, list and revoke logins."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from coach_auth import store
 from coach_auth.deps import Deps
 from coach_auth.domain import (
     LOGIN_MAX_AGE,
+    MAX_LIVE_LOGINS,
     InvalidCredentials,
     Login,
     LoginEnded,
@@ -17,7 +19,8 @@ from coach_auth.domain import (
     LoginResult,
     RefreshDecision,
     RefreshToken,
-    Revocation,
+    RevocationCursor,
+    RevocationPage,
     User,
     decide_refresh,
     sanitize_user_agent,
@@ -45,6 +48,7 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
     """
     key = await get_signing_key(deps)
     now = deps.clock()
+    grace_period = deps.token_policy.refresh_grace
     successor = deps.key_derivation.derive_successor(refresh_token)
     async with deps.db.transaction() as tx:
         token = await store.find_refresh_token(tx, token_digest(refresh_token))
@@ -57,7 +61,7 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
             login.id,
             min(now + deps.token_policy.refresh_lifetime, login.expires_at),
         )
-        decision = decide_refresh(login, token, None, now)
+        decision = decide_refresh(login, token, None, now, grace_period=grace_period)
         if decision is RefreshDecision.ROTATE and await store.mark_refresh_token_used(
             tx, token, at=now
         ):
@@ -67,9 +71,11 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
             # Used before, or by a parallel call just now: read what that call stored.
             token = await store.find_refresh_token(tx, token.digest) or token
             stored_successor = await store.find_refresh_token(tx, next_token.digest)
-            decision = decide_refresh(login, token, stored_successor, now)
+            decision = decide_refresh(
+                login, token, stored_successor, now, grace_period=grace_period
+            )
         if decision is RefreshDecision.REUSE:
-            await revoke_logins(deps, tx, user.id, reason="reuse", only_login_id=login.id)
+            await revoke_logins(deps, tx, user.id, reason="reuse", login_ids=[login.id])
             await store.add_audit_entry(
                 tx, user_id=user.id, login_id=login.id, action="refresh token reused", at=now
             )
@@ -84,8 +90,8 @@ async def logout(deps: Deps, caller: Identity, *, everywhere: bool) -> None:
     """Revoke the calling login, or all logins of the caller."""
     async with deps.db.transaction() as tx:
         await get_active_user(deps, tx, caller)
-        only = None if everywhere else caller.login_id
-        await revoke_logins(deps, tx, caller.user_id, reason="logout", only_login_id=only)
+        login_ids = None if everywhere else [caller.login_id]
+        await revoke_logins(deps, tx, caller.user_id, reason="logout", login_ids=login_ids)
 
 
 async def list_logins(deps: Deps, caller: Identity) -> list[Login]:
@@ -103,19 +109,28 @@ async def revoke_login(deps: Deps, caller: Identity, login_id: UUID) -> None:
     async with deps.db.transaction() as tx:
         await get_active_user(deps, tx, caller)
         if not await revoke_logins(
-            deps, tx, caller.user_id, reason="device_list", only_login_id=login_id
+            deps, tx, caller.user_id, reason="device_list", login_ids=[login_id]
         ):
             raise LoginNotFound
 
 
-async def list_revocations(deps: Deps, after: UUID | None) -> tuple[UUID | None, list[Revocation]]:
-    """Return the newest cursor and the revocations after `after`."""
+async def list_revocations(deps: Deps, after: RevocationCursor | None) -> RevocationPage:
+    """Return a page of revocations after the cursor.
+
+    The last page also repeats the revocations of the last 5 s, because transactions may commit out
+    of order. A full page does not, so a burst of revocations cannot hold the cursor back.
+    """
+    now = deps.clock()
     async with deps.db.read_only() as tx:
-        revocations = await store.list_revocations(
-            tx, after=after, now=deps.clock(), limit=_REVOCATIONS_PAGE_SIZE
+        found = await store.list_revocations(
+            tx, after=after, now=now, limit=_REVOCATIONS_PAGE_SIZE + 1
         )
-    newest = max((one.id for one in revocations), default=after)
-    return (newest if after is None or newest is None else max(after, newest)), revocations
+        has_more = len(found) > _REVOCATIONS_PAGE_SIZE
+        page = found[:_REVOCATIONS_PAGE_SIZE]
+        cursor = page[-1].cursor if page else after
+        if after is not None and not has_more:
+            page += await store.list_recent_revocations(tx, until=after, now=now)
+    return RevocationPage(page, cursor, has_more)
 
 
 async def purge(deps: Deps) -> None:
@@ -138,10 +153,10 @@ async def revoke_logins(
     user_id: UUID,
     *,
     reason: str,
-    only_login_id: UUID | None = None,
+    login_ids: Sequence[UUID] | None = None,
     except_login_id: UUID | None = None,
 ) -> int:
-    """Revoke a user's logins: all, only one, or all but one. Returns how many were revoked."""
+    """Revoke a user's logins: all, some, or all but one. Returns how many were revoked."""
     now = deps.clock()
     # Until then an access token of the login could still be valid.
     expires_at = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
@@ -150,7 +165,7 @@ async def revoke_logins(
         user_id=user_id,
         now=now,
         expires_at=expires_at,
-        only_login_id=only_login_id,
+        login_ids=login_ids,
         except_login_id=except_login_id,
     )
     REVOKED.labels(reason).inc(count)
@@ -160,7 +175,11 @@ async def revoke_logins(
 async def create_login(
     deps: Deps, user: User, key: SigningKey, *, user_agent: str | None = None
 ) -> LoginResult:
-    """Create a login for a verified user. Raises InvalidCredentials if the password changed."""
+    """Create a login for a user whose password was checked.
+
+    Beyond 100 live logins, the one used least recently is revoked. Raises InvalidCredentials if the
+    password was changed during the check.
+    """
     now = deps.clock()
     login = Login(new_id(), user.id, now, now, now + LOGIN_MAX_AGE, sanitize_user_agent(user_agent))
     refresh_token = secrets.token_urlsafe(32)
@@ -168,6 +187,10 @@ async def create_login(
         # The password may have been changed, or the account disabled, during the check.
         if (await store.lock_user(tx, user.id)).password_hash != user.password_hash:
             raise InvalidCredentials
+        if excess := await store.list_excess_login_ids(
+            tx, user.id, now=now, keep=MAX_LIVE_LOGINS - 1
+        ):
+            await revoke_logins(deps, tx, user.id, reason="too_many", login_ids=excess)
         await store.add_login(tx, login)
         await store.add_refresh_token(
             tx,

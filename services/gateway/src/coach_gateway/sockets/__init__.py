@@ -3,6 +3,3 @@
 `handshake` accepts a client, `socket` is one open socket, `commands` are its service calls,
 `frames` parses frames, `connection` is the bounded WebSocket connection.
 """
-
-from coach_gateway.sockets.context import SocketContext as SocketContext
-from coach_gateway.sockets.handshake import serve as serve

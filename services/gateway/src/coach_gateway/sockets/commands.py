@@ -6,10 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from coach_common import logs, telemetry
-from coach_common.errors import CoachError, InvalidInput, NotFound, TooManyRequests
+from coach_common.errors import CoachError, InvalidInput, TooManyRequests
 from coach_common.ids import parse_id
 from coach_gateway.sockets.context import SocketContext
-from coach_gateway.sockets.frames import FrameRejected
+from coach_gateway.sockets.frames import (
+    AudioStartFrame,
+    AudioUriFrame,
+    CommandFrame,
+    CompleteFrame,
+    ErrorFrame,
+    FrameRejected,
+    ServerFrame,
+    SessionFrame,
+    SessionStartedFrame,
+    SessionStartFrame,
+)
 
 log = logs.get_logger(__name__)
 
@@ -22,16 +33,16 @@ class CommandQueue:
 
     __slots__ = ("_context", "_pending", "_send", "_session_id", "_worker", "token")
 
-    def __init__(self, context: SocketContext, send: Callable[..., None]) -> None:
+    def __init__(self, context: SocketContext, send: Callable[[ServerFrame], None]) -> None:
         self.token = ""  # nosec B105 # set at authentication
         self._context = context
         self._send = send
         self._session_id: str | None = None
-        self._pending: list[dict[str, Any]] = []
+        self._pending: list[CommandFrame] = []
         self._worker: asyncio.Task[None] | None = None
 
-    def enqueue(self, frame: dict[str, Any]) -> None:
-        """Queue a frame whose type is in COMMANDS. Raises TooManyRequests if the queue is full."""
+    def enqueue(self, frame: CommandFrame) -> None:
+        """Queue a command. Raises TooManyRequests if the queue is full."""
         if len(self._pending) >= _MAX_PENDING:
             raise TooManyRequests("Too many requests are waiting. Please slow down.", code="busy")
         self._pending.append(frame)
@@ -52,58 +63,66 @@ class CommandQueue:
             while self._pending:
                 frame = self._pending.pop(0)
                 try:
-                    await COMMANDS[frame["type"]](self, frame)
+                    await self._execute(frame)
                 except CoachError as error:
-                    self._send("error", message=str(error), code=error.code)
+                    self._send(ErrorFrame(message=str(error), code=error.code))
                 except Exception:
-                    log.exception("socket.command_failed", kind=frame["type"])
-                    self._send("error", message="Something went wrong.", code="internal")
+                    log.exception("socket.command_failed", kind=frame.type)
+                    self._send(ErrorFrame(message="Something went wrong.", code="internal"))
         finally:
             self._worker = None
 
-    async def _session_start(self, frame: dict[str, Any]) -> None:
-        if frame.get("session_id") is not None:
-            session_id = _parse_session_id(frame)
+    async def _execute(self, frame: CommandFrame) -> None:
+        if isinstance(frame, SessionStartFrame):
+            await self._session_start(frame)
+        elif isinstance(frame, AudioUriFrame):
+            await self._audio_uri(frame)
+        else:
+            await self._complete(frame)
+
+    async def _session_start(self, frame: SessionStartFrame) -> None:
+        if frame.session_id is not None:
+            session_id = _parse_session_id(frame.session_id)
             await self.call_service("sessions", "GET", f"/sessions/{session_id}")
         else:
-            question = frame.get("question")
-            if not isinstance(question, str) or not question.strip():
+            question = frame.question
+            if question is None or not question.strip():
                 raise InvalidInput("question is required.")
-            title = frame.get("title") or question.strip()[:_MAX_TITLE_CHARACTERS]
+            title = frame.title or question.strip()[:_MAX_TITLE_CHARACTERS]
             created = await self.call_service(
                 "sessions", "POST", "/sessions", title=title, question=question
             )
             session_id = str(created["id"])
         self._session_id = session_id
-        self._send("session_started", session_id=session_id)
+        self._send(SessionStartedFrame(session_id=session_id))
 
-    async def _audio_uri(self, frame: dict[str, Any]) -> None:
-        key = frame.get("key")
-        if not isinstance(key, str) or not key:
-            raise FrameRejected("Upload the recording first and send its `key`.", "key_needed")
+    async def _audio_uri(self, frame: AudioUriFrame) -> None:
         session_id = self._find_session_id(frame)
         now_ms = int(self._context.clock().timestamp() * 1000)
         await self.call_service(
-            "media", "POST", "/upload/confirm", key=key, uploaded_at=now_ms, session_id=session_id
+            "media",
+            "POST",
+            "/upload/confirm",
+            key=frame.key,
+            uploaded_at=now_ms,
+            session_id=session_id,
         )
 
-    async def _complete(self, frame: dict[str, Any]) -> None:
+    async def _complete(self, frame: CompleteFrame) -> None:
         session_id = self._find_session_id(frame)
-        fields = {
-            name: frame[name]
-            for name in ("duration_seconds", "transcript", "audio_s3_key")
-            if frame.get(name) is not None
-        }
+        fields = frame.model_dump(
+            include={"duration_seconds", "transcript", "audio_s3_key"}, exclude_none=True
+        )
         await self.call_service("sessions", "POST", f"/sessions/{session_id}/complete", **fields)
 
-    def _find_session_id(self, frame: dict[str, Any]) -> str:
-        if frame.get("session_id") is not None:
-            return _parse_session_id(frame)
+    def _find_session_id(self, frame: SessionFrame) -> str:
+        if frame.session_id is not None:
+            return _parse_session_id(frame.session_id)
         if self._session_id is None:
             raise FrameRejected("Start a session first.", "no_session")
         return self._session_id
 
-    async def resolve_session(self, frame: dict[str, Any]) -> str:
+    async def resolve_session(self, frame: AudioStartFrame) -> str:
         """Return the session id of a frame, after all earlier commands have run."""
         await self.drain()
         return self._find_session_id(frame)
@@ -131,15 +150,5 @@ class CommandQueue:
         return response
 
 
-COMMANDS = {
-    "session_start": CommandQueue._session_start,
-    "audio_uri": CommandQueue._audio_uri,
-    "complete": CommandQueue._complete,
-}
-"""The frame types that become service calls."""
-
-
-def _parse_session_id(frame: dict[str, Any]) -> str:
-    if not isinstance(frame["session_id"], str):
-        raise NotFound("Session not found", code="session_not_found")
-    return str(parse_id(frame["session_id"], resource="Session"))
+def _parse_session_id(session_id: str) -> str:
+    return str(parse_id(session_id, resource="Session"))

@@ -1,11 +1,19 @@
-"""Parses frames from clients."""
+"""The frames of the socket: models of what clients and the server send, and the parser.
+
+docs/asyncapi-socket.json is generated from these models by `coach_gateway.sockets.docs`.
+"""
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.config import JsonValue
 from starlette.types import Message
 
-from coach_common.errors import CoachError
+from coach_common.errors import CoachError, InvalidInput, NotFound, Unauthenticated
+from coach_common.events.feedback import FEEDBACK_EXAMPLE, FeedbackView
+from coach_common.validation import describe_first_error
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 """A larger frame closes the socket with 1009."""
@@ -13,8 +21,22 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_TEXT_BYTES = 1024 * 1024
 """A larger text frame gets an `error`."""
 
-AUDIO_FRAMES = frozenset({"audio_start", "audio", "audio_end"})
-"""Live audio. `audio` stands for a binary frame."""
+AudioFormat = Literal["pcm16", "webm", "ogg"]
+SessionId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+EventId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+_ACCESS_TOKEN = "<access token>"  # noqa: S105 # nosec B105 # an example
+_USER_ID = "01a20c8d-0000-7000-8000-000000000001"
+_SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
+_EVENT_ID = "01a20c8d-0000-7000-9000-000000000007"
+_KEY = f"uploads/{_USER_ID}/1795521600000_0a1b2c3d.m4a"
+
+
+def _example(**fields: JsonValue) -> ConfigDict:
+    """Return a model configuration with one documented example."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class FrameRejected(CoachError):
@@ -24,20 +46,325 @@ class FrameRejected(CoachError):
         super().__init__(message, code=code)
 
 
-def parse(message: Message) -> dict[str, Any]:
-    """Return a frame with a `type`. Raises FrameRejected if it is invalid."""
+# --- from the client
+
+
+class ClientFrame(BaseModel):
+    """A text frame from a client. Unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class SessionFrame(ClientFrame):
+    """A frame about a session; without `session_id`, about the last session of the socket."""
+
+    session_id: SessionId | None = None
+
+
+def _string_or_none(value: object) -> object:
+    return value if isinstance(value, str) else None
+
+
+class AuthFrame(ClientFrame):
+    """Authenticate the socket, or extend it with a new token of the same user."""
+
+    model_config = _example(type="auth", token=_ACCESS_TOKEN, last_event_id=_EVENT_ID)
+
+    type: Literal["auth"]
+    token: str
+    last_event_id: Annotated[str | None, BeforeValidator(_string_or_none)] = Field(
+        default=None, description="`event_id` of the last received push; later ones are sent again"
+    )
+
+
+class SessionStartFrame(SessionFrame):
+    """Create a session, or select an existing one with `session_id`."""
+
+    model_config = _example(type="session_start", question="Tell me about a conflict.")
+
+    type: Literal["session_start"]
+    question: str | None = Field(default=None, description="required without `session_id`")
+    title: str | None = Field(
+        default=None, description="default: the first 80 characters of the question"
+    )
+
+
+class AudioUriFrame(SessionFrame):
+    """Confirm an upload for the session."""
+
+    model_config = _example(type="audio_uri", key=_KEY)
+
+    type: Literal["audio_uri"]
+    key: str = Field(min_length=1, description="object key of the upload")
+
+
+class AudioStartFrame(SessionFrame):
+    """Start live audio. Binary frames with the audio follow, then `audio_end`."""
+
+    model_config = _example(type="audio_start", format="pcm16", sample_rate=16000)
+
+    type: Literal["audio_start"]
+    format: AudioFormat
+    sample_rate: int | None = Field(default=None, description="in Hz, for pcm16")
+    key: Annotated[str | None, BeforeValidator(_string_or_none)] = Field(
+        default=None, description="continue the interrupted recording with this object key"
+    )
+
+
+class AudioEndFrame(ClientFrame):
+    """End live audio."""
+
+    model_config = _example(type="audio_end")
+
+    type: Literal["audio_end"]
+
+
+class CompleteFrame(SessionFrame):
+    """Mark the session as completed and request feedback."""
+
+    model_config = _example(type="complete", duration_seconds=95)
+
+    type: Literal["complete"]
+    duration_seconds: Annotated[int, Field(strict=True)] | None = None
+    transcript: str | None = None
+    audio_s3_key: str | None = None
+
+
+class PingFrame(ClientFrame):
+    """Request a `pong`."""
+
+    model_config = _example(type="ping")
+
+    type: Literal["ping"]
+
+
+ClientTextFrame = Annotated[
+    AuthFrame
+    | SessionStartFrame
+    | AudioUriFrame
+    | AudioStartFrame
+    | AudioEndFrame
+    | CompleteFrame
+    | PingFrame,
+    Field(discriminator="type"),
+]
+CommandFrame = SessionStartFrame | AudioUriFrame | CompleteFrame
+"""The frames that become service calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryFrame:
+    """A binary frame: live audio."""
+
+    content: bytes
+
+
+LiveAudioFrame = AudioStartFrame | AudioEndFrame | BinaryFrame
+
+
+@dataclass(frozen=True, slots=True)
+class TextFrame:
+    """A text frame that is a JSON object with a `type`, not validated any further."""
+
+    type: str
+    fields: dict[str, Any]
+
+
+# --- from the server
+
+
+class ServerFrame(BaseModel):
+    """A text frame to a client."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+
+    def encode(self) -> bytes:
+        """Return the frame as JSON."""
+        return self.model_dump_json().encode()
+
+
+class AuthSuccessFrame(ServerFrame):
+    """The socket is authenticated until `expires_at`."""
+
+    model_config = _example(
+        type="auth_success",
+        user_id=_USER_ID,
+        expires_at="2026-11-24T12:30:00.000000Z",
+        resumed=True,
+    )
+
+    type: Literal["auth_success"] = "auth_success"
+    user_id: str
+    expires_at: Timestamp
+    resumed: bool = Field(description="true: all pushes after `last_event_id` follow")
+
+
+class SessionStartedFrame(ServerFrame):
+    """The session of the socket was created or selected."""
+
+    model_config = _example(type="session_started", session_id=_SESSION_ID)
+
+    type: Literal["session_started"] = "session_started"
+    session_id: SessionId
+
+
+class AudioStartedFrame(ServerFrame):
+    """Live audio can be sent, from byte `received` on."""
+
+    model_config = _example(type="audio_started", session_id=_SESSION_ID, key=_KEY, received=0)
+
+    type: Literal["audio_started"] = "audio_started"
+    session_id: SessionId
+    key: str
+    received: int = Field(description="bytes the server already has")
+
+
+class PartialFrame(ServerFrame):
+    """The transcript of live audio so far."""
+
+    model_config = _example(type="partial", text="Last year I fixed")
+
+    type: Literal["partial"] = "partial"
+    text: str
+
+
+class PongFrame(ServerFrame):
+    """The response to `ping`."""
+
+    model_config = _example(type="pong")
+
+    type: Literal["pong"] = "pong"
+
+
+class ErrorFrame(ServerFrame):
+    """A frame was rejected, or the socket is about to be closed."""
+
+    model_config = _example(type="error", message="Start a session first.", code="no_session")
+
+    type: Literal["error"] = "error"
+    message: str = Field(description="one sentence for the user")
+    code: str
+
+
+class TranscriptFrame(ServerFrame):
+    """A recording was transcribed."""
+
+    model_config = _example(
+        type="transcript", event_id=_EVENT_ID, session_id=_SESSION_ID, key=_KEY,
+        text="Last year I fixed a broken build.", final=True,
+    )  # fmt: skip
+
+    type: Literal["transcript"] = "transcript"
+    event_id: EventId
+    session_id: SessionId | None = None
+    key: str
+    text: str
+    final: bool = True
+
+
+class ProgressFrame(ServerFrame):
+    """Progress of a long transcription."""
+
+    model_config = _example(
+        type="progress", event_id=_EVENT_ID, session_id=_SESSION_ID, key=_KEY,
+        done_seconds=119.4, duration_seconds=600.6,
+    )  # fmt: skip
+
+    type: Literal["progress"] = "progress"
+    event_id: EventId
+    session_id: SessionId | None = None
+    key: str
+    done_seconds: float
+    duration_seconds: float
+
+
+class FeedbackFrame(FeedbackView):
+    """The feedback of a session has changed."""
+
+    model_config = _example(type="feedback", event_id=_EVENT_ID, **FEEDBACK_EXAMPLE)
+
+    type: Literal["feedback"] = "feedback"
+    event_id: EventId
+
+    @classmethod
+    def from_view(cls, view: FeedbackView, *, event_id: str) -> "FeedbackFrame":
+        """Return the frame that pushes a feedback document."""
+        fields = {name: getattr(view, name) for name in FeedbackView.model_fields}
+        return cls(event_id=event_id, **fields)
+
+
+PushFrame = TranscriptFrame | ProgressFrame | FeedbackFrame
+"""The frames that are sent to all sockets of a user, without a request."""
+
+ServerTextFrame = Annotated[
+    AuthSuccessFrame
+    | SessionStartedFrame
+    | AudioStartedFrame
+    | PartialFrame
+    | PongFrame
+    | ErrorFrame
+    | TranscriptFrame
+    | ProgressFrame
+    | FeedbackFrame,
+    Field(discriminator="type"),
+]
+
+# --- parsing
+
+CLIENT_FRAMES: tuple[type[ClientFrame], ...] = get_args(get_args(ClientTextFrame)[0])
+SERVER_FRAMES: tuple[type[BaseModel], ...] = get_args(get_args(ServerTextFrame)[0])
+
+_CLIENT_TYPES = frozenset(
+    get_args(frame.model_fields["type"].annotation)[0] for frame in CLIENT_FRAMES
+)
+_CLIENT_FRAME: TypeAdapter[ClientTextFrame] = TypeAdapter(ClientTextFrame)
+
+
+def parse(message: Message) -> TextFrame | BinaryFrame:
+    """Return a received frame. Raises FrameRejected if it is not a JSON object with a `type`."""
     text = message.get("text")
     if text is None:
-        return {"type": "audio", "bytes": message["bytes"]}
+        return BinaryFrame(message["bytes"])
     # A character is at least one byte and at most four in UTF-8.
     if len(text) > MAX_TEXT_BYTES or (
         len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES
     ):
         raise FrameRejected("Frames may be up to 1 MiB.", "too_large")
     try:
-        frame = json.loads(text)
+        fields = json.loads(text)
     except (ValueError, RecursionError):
         raise FrameRejected("The frame is not valid JSON.", "bad_json") from None
-    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+    if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise FrameRejected("A frame must be a JSON object with a `type`.", "bad_json")
-    return frame
+    return TextFrame(fields["type"], fields)
+
+
+def validate(frame: TextFrame) -> ClientTextFrame:
+    """Return the frame as the model of its type. The error names the first invalid field.
+
+    Raises:
+        FrameRejected: If the type is unknown, or `audio_uri` has no `key`.
+        Unauthenticated: If `auth` has no token.
+        NotFound: If `session_id` is not a string.
+        InvalidInput: If another field is missing or invalid.
+    """
+    if frame.type not in _CLIENT_TYPES:
+        raise FrameRejected("Unknown frame type.", "unknown_type")
+    try:
+        return _CLIENT_FRAME.validate_python(frame.fields)
+    except ValidationError as error:
+        path, message = describe_first_error(error)
+        field = path.removeprefix(f"{frame.type}.")
+        raise _invalid_field_error(frame.type, field, message) from None
+
+
+def _invalid_field_error(frame_type: str, field: str, message: str) -> CoachError:
+    if frame_type == "auth":
+        return Unauthenticated("A token is missing.", code="token_missing")
+    if field == "session_id":
+        return NotFound("Session not found", code="session_not_found")
+    if (frame_type, field) == ("audio_uri", "key"):
+        return FrameRejected("Upload the recording first and send its `key`.", "key_needed")
+    if field == "format":
+        return InvalidInput(f"format must be one of {', '.join(get_args(AudioFormat))}")
+    return InvalidInput(f"{field}: {message}")

@@ -1,8 +1,6 @@
 """One open socket: authentication, incoming frames, pushes, closing."""
 
 import asyncio
-import json
-from typing import Any
 from uuid import UUID
 
 import prometheus_client
@@ -12,14 +10,28 @@ from coach_common.clock import rfc3339
 from coach_common.errors import CoachError, TooManyRequests, Unauthenticated
 from coach_common.identity import Identity
 from coach_gateway.live_audio import LiveAudioRelay
-from coach_gateway.sockets.commands import COMMANDS, CommandQueue
+from coach_gateway.sockets.commands import CommandQueue
 from coach_gateway.sockets.connection import (
     CLOSE_POLICY_VIOLATION,
     CLOSE_SERVICE_RESTART,
     SocketConnection,
 )
 from coach_gateway.sockets.context import SocketContext
-from coach_gateway.sockets.frames import AUDIO_FRAMES, FrameRejected, parse
+from coach_gateway.sockets.frames import (
+    AudioEndFrame,
+    AudioStartFrame,
+    AuthFrame,
+    AuthSuccessFrame,
+    BinaryFrame,
+    ErrorFrame,
+    LiveAudioFrame,
+    PingFrame,
+    PongFrame,
+    ServerFrame,
+    TextFrame,
+    parse,
+    validate,
+)
 
 CLOSES = prometheus_client.Counter("coach_gateway_socket_closes", "Closed sockets.", ["reason"])
 
@@ -67,7 +79,7 @@ class Socket:
                     )
                 )
             elif token is not None:
-                await self._authenticate({"token": token})
+                await self._authenticate(AuthFrame(type="auth", token=token))
             while (message := await receive())["type"] != "websocket.disconnect":
                 if self._connection.close_reason is None:
                     await self._handle_message(message)
@@ -97,33 +109,30 @@ class Socket:
             self._context.push_hub.unregister(self._identity.user_id, self)
         if self._connection.close_reason is not None:
             self._commands.discard_pending()
-        CLOSES.labels(self._connection.close_reason or "gone").inc()
+        CLOSES.labels(self._connection.close_reason or "client_disconnected").inc()
 
     # --- authentication
 
-    async def _authenticate(self, frame: dict[str, Any]) -> None:
-        token = frame.get("token")
+    async def _authenticate(self, frame: AuthFrame) -> None:
         try:
-            if not isinstance(token, str):
-                raise Unauthenticated("A token is missing.", code="token_missing")
-            identity = await self._context.authenticator.authenticate(token)
+            identity = await self._context.authenticator.authenticate(frame.token)
             if self._connection.close_reason is None:
-                self._register(identity, token)
+                self._register(identity, frame.token)
         except CoachError as error:
             self._fail(error)
             return
         # Nothing is awaited between registration and replay, so no push is lost in between.
-        last_event_id = frame.get("last_event_id")
         missed_frames = (
-            self._context.push_hub.replay_from(identity.user_id, last_event_id)
-            if isinstance(last_event_id, str)
-            else None
+            None
+            if frame.last_event_id is None
+            else self._context.push_hub.replay_from(identity.user_id, frame.last_event_id)
         )
         self._send(
-            "auth_success",
-            user_id=str(identity.user_id),
-            expires_at=rfc3339(identity.expires_at),
-            resumed=missed_frames is not None,
+            AuthSuccessFrame(
+                user_id=str(identity.user_id),
+                expires_at=rfc3339(identity.expires_at),
+                resumed=missed_frames is not None,
+            )
         )
         for pushed in missed_frames or ():
             self.push(pushed)
@@ -157,26 +166,25 @@ class Socket:
 
     async def _handle_message(self, message: Message) -> None:
         try:
-            frame = parse(message)
-            frame_type = frame["type"]
-            if frame_type == "auth":
-                await self._authenticate(frame)
-            elif self._identity is None:
+            received = parse(message)
+            is_auth = isinstance(received, TextFrame) and received.type == "auth"
+            if self._identity is None and not is_auth:
                 raise Unauthenticated("Please sign in first.", code="auth_required")
-            elif frame_type == "ping":
-                self._send("pong")
-            elif frame_type in COMMANDS:
-                self._commands.enqueue(frame)
-            elif frame_type in AUDIO_FRAMES:
+            frame = validate(received) if isinstance(received, TextFrame) else received
+            if isinstance(frame, AuthFrame):
+                await self._authenticate(frame)
+            elif isinstance(frame, PingFrame):
+                self._send(PongFrame())
+            elif isinstance(frame, AudioStartFrame | AudioEndFrame | BinaryFrame):
                 self._handle_audio(frame)
             else:
-                raise FrameRejected("Unknown frame type.", "unknown_type")
+                self._commands.enqueue(frame)
         except Unauthenticated as error:
             self._fail(error)
         except CoachError as error:
-            self._send("error", message=str(error), code=error.code)
+            self._send(ErrorFrame(message=str(error), code=error.code))
 
-    def _handle_audio(self, frame: dict[str, Any]) -> None:
+    def _handle_audio(self, frame: LiveAudioFrame) -> None:
         """Pass a frame to the live audio relay."""
         if self._live_audio is None:
             self._live_audio = LiveAudioRelay(
@@ -190,10 +198,10 @@ class Socket:
 
     # --- outgoing frames
 
-    def _send(self, frame_type: str, **fields: Any) -> None:
-        self._connection.send_frame(json.dumps({"type": frame_type, **fields}).encode())
+    def _send(self, frame: ServerFrame) -> None:
+        self._connection.send_frame(frame.encode())
 
     def _fail(self, error: CoachError) -> None:
         """Send an error and close with 1008."""
-        self._send("error", message=str(error), code=error.code)
+        self._send(ErrorFrame(message=str(error), code=error.code))
         self._connection.close(CLOSE_POLICY_VIOLATION, error.code)

@@ -1,0 +1,614 @@
+"""HTTP/1.1 towards clients: a uvicorn protocol with a bound in bytes and time for every state.
+
+uvicorn's own protocol bounds neither heads, trailers nor slow clients, and drops the body of a
+request that offers an upgrade. docs/bounds.md lists the bounds.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum, auto
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from starlette.types import ASGIApp
+
+from coach_common import logs, telemetry
+from coach_common.client_address import group_address
+from coach_common.http import problems
+from coach_common.http.exchange import STATUS_LINES, Exchange, Headers
+from coach_common.rearmable_timer import RearmableTimer
+
+log = logs.get_logger(__name__)
+
+MAX_BUFFERED_BYTES = 64 * 1024
+"""Request bytes that wait for the application before reading is paused."""
+_LINGER_SECONDS = 2.0
+"""How long input is discarded after the last response, so that a reset does not destroy it."""
+_SHUTDOWN_GRACE_SECONDS = 0.25
+_MAX_DRAINED_BYTES = 4 * 1024 * 1024
+_FRAMING_BYTES_PER_BODY_BYTE = 16
+_END_OF_HEAD = b"\r\n\r\n"
+_FRAMING_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
+_ERRORS = {
+    "bad_http": (400, "The request is not valid HTTP/1.1."),
+    "internal": (500, "Something went wrong on our side."),
+    "slow_body": (400, "The request body did not arrive in time."),
+    "slow_request": (408, "The request took too long to arrive."),
+    "uri_too_long": (414, "The URL is too long."),
+    "headers_too_large": (431, "The headers are too large."),
+    "too_many_connections": (503, "Too many connections. Please try again."),
+}
+
+
+class State(IntEnum):
+    """What a connection is doing."""
+
+    IDLE = auto()
+    READING_HEAD = auto()
+    READING_BODY = auto()
+    RESPONDING = auto()
+    """The request is complete, the response is not."""
+    DRAINING = auto()
+    """The response is complete, the rest of the request body is discarded."""
+    CLOSING = auto()
+    """The last response is written, all input is discarded."""
+    CLOSED = auto()
+    """Closed, or handed over to the WebSocket protocol."""
+
+
+_PARSING_STATES = frozenset((State.IDLE, State.READING_HEAD, State.READING_BODY, State.DRAINING))
+_TRANSITIONS = {
+    State.IDLE: {State.READING_HEAD, State.CLOSING, State.CLOSED},
+    State.READING_HEAD: {State.READING_BODY, State.CLOSING, State.CLOSED},
+    State.READING_BODY: {State.RESPONDING, State.DRAINING, State.CLOSING, State.CLOSED},
+    State.RESPONDING: {State.IDLE, State.CLOSING, State.CLOSED},
+    State.DRAINING: {State.IDLE, State.CLOSING, State.CLOSED},
+    State.CLOSING: {State.CLOSED},
+    State.CLOSED: {State.CLOSED},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """The bounds of client connections."""
+
+    max_url_bytes: int = 8 * 1024
+    max_header_bytes: int = 32 * 1024
+    """URL and headers together. Trailers have the same bound."""
+    max_headers: int = 100
+    max_connections: int = 10_000
+    max_connections_per_address: int = 10_000
+    header_timeout_seconds: float = 10.0
+    body_chunk_timeout_seconds: float = 20.0
+    body_timeout_seconds: float = 60.0
+    keep_alive_seconds: float = 75.0
+    write_stall_timeout_seconds: float = 30.0
+    closes_early_responses: bool = False
+    """Whether a response before the end of the request body closes the connection. For clients
+    that then send no more of the body, such as boto3."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """What all connections of a server share."""
+
+    service: str
+    limits: HttpLimits = field(default_factory=HttpLimits)
+    error_headers: Headers = ()
+    """Added to the errors that the protocol itself sends."""
+    accepts_websocket: Callable[[bytes], bool] = lambda _: True
+    """Whether a path may be upgraded. Other upgrades are ignored (RFC 9110 §7.8)."""
+    is_proxy: Callable[[str], bool] = lambda _: False
+    """Whether an address is a trusted proxy, which the share per address does not bind."""
+    connections: Counter[str] = field(default_factory=Counter)
+    """Open connections per address."""
+
+    def create_factory(self) -> Callable[..., asyncio.Protocol]:
+        """Return what uvicorn takes as `http`."""
+        return partial(HttpProtocol, options=self)
+
+
+class HttpProtocol(asyncio.Protocol):
+    """One connection of a client.
+
+    The parser gets no more bytes than one request has, so at most one request is in progress.
+    Pipelined requests wait in a bounded buffer.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        options: HttpOptions,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.loop = _loop or asyncio.get_running_loop()
+        self.limits = options.limits
+        self.keep_alive_line = b"keep-alive: timeout=%d\r\n" % self.limits.keep_alive_seconds
+        self.closes_early_responses = self.limits.closes_early_responses
+        self.is_write_paused = False
+        self._options = options
+        self._config = config
+        self._app: ASGIApp = config.loaded_app
+        self._server_state = server_state
+        self._app_state = app_state
+        self._transport: Any = None
+        self._state = State.IDLE
+        self._timer = RearmableTimer(self.loop, self._on_timeout)
+        self._body_deadline = 0.0
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._drain_waiter: asyncio.Future[None] | None = None
+        self._is_reading_paused = False
+        self._is_stopping = False
+        self._served = 0
+        self._address = ""
+        self._client: tuple[str, int] | None = None
+        self._server: Any = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._is_replaying = False
+        self._pending = b""
+        """Received bytes that the parser has not seen."""
+        self._tail = b""
+        """The last bytes that the parser has seen, in which the end of a head may begin."""
+        self._exchange: Exchange | None = None
+        self._start_request()
+
+    def _start_request(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._framing: dict[bytes, bytes] = {}
+        self._upgrade: str | None = None
+        self._error = "bad_http"
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._framing_bytes = 0
+        self._body_left: int | None = None
+        """Bytes to the end of a body with Content-Length, None if it is chunked."""
+
+    def _enter(self, state: State) -> None:
+        if state not in _TRANSITIONS[self._state]:
+            raise RuntimeError(f"connection cannot change from {self._state.name} to {state.name}")
+        self._state = state
+
+    # --- called by the transport
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._server_state.connections.add(self)
+        self._server = transport.get_extra_info("sockname")
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._client = (str(peer[0]), int(peer[1]))
+            self._address = group_address(peer[0])
+        counts = self._options.connections
+        counts[self._address] += 1
+        is_over_share = counts[
+            self._address
+        ] > self.limits.max_connections_per_address and not self._options.is_proxy(
+            self._client[0] if self._client else ""
+        )
+        if is_over_share or len(self._server_state.connections) > self.limits.max_connections:
+            self._reject("too_many_connections")
+        else:
+            self._timer.arm(self.limits.header_timeout_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._state is not State.CLOSED:
+            self._leave()
+        if self._exchange is not None:
+            self._exchange.disconnect()
+        self.resume_writing()
+
+    def _leave(self) -> None:
+        """Release what the connection holds in the server."""
+        self._enter(State.CLOSED)
+        self._timer.close()
+        self._server_state.connections.discard(self)
+        counts = self._options.connections
+        counts[self._address] -= 1
+        if counts[self._address] <= 0:
+            del counts[self._address]
+
+    def data_received(self, data: bytes) -> None:
+        if self._state in (State.CLOSING, State.CLOSED):
+            return
+        self._pending = self._pending + data if self._pending else data
+        self._parse()
+
+    def pause_writing(self) -> None:
+        self.is_write_paused = True
+        self._stall_timer = self.loop.call_later(
+            self.limits.write_stall_timeout_seconds, self._transport.abort
+        )
+
+    def resume_writing(self) -> None:
+        self.is_write_paused = False
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        if self._drain_waiter is not None and not self._drain_waiter.done():
+            self._drain_waiter.set_result(None)
+
+    # --- called by the server
+
+    def shutdown(self) -> None:
+        """Close after the next response, which says `connection: close`, or when none is due.
+
+        An idle connection waits a moment, because its client may have sent a request already.
+        """
+        self._is_stopping = True
+        if self._exchange is not None:
+            self._exchange.keeps_alive = False
+        elif self._state is State.IDLE:
+            self._served += 1  # no error if no request follows
+            self._timer.arm(_SHUTDOWN_GRACE_SECONDS)
+
+    # --- called by the exchange
+
+    @property
+    def default_headers(self) -> Headers:
+        """The headers of every response."""
+        headers: Headers = self._server_state.default_headers
+        return headers
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, unless the connection is closing."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has read enough."""
+        self._drain_waiter = self.loop.create_future()
+        await self._drain_waiter
+
+    def resume_reading(self) -> None:
+        """Read on after the application has taken what was buffered."""
+        if self._is_reading_paused and not self._transport.is_closing():
+            self._is_reading_paused = False
+            self._transport.resume_reading()
+
+    def finish_exchange(self, exchange: Exchange) -> None:
+        """Continue with the next request, or close."""
+        self._server_state.total_requests += 1
+        self._exchange = None
+        if self._state in (State.CLOSING, State.CLOSED) or self._transport.is_closing():
+            return
+        if not exchange.keeps_alive:
+            self._close_after_response(is_input_complete=self._state is State.RESPONDING)
+        elif self._state is State.READING_BODY:
+            self._enter(State.DRAINING)
+            self._body_bytes = 0
+            self.resume_reading()
+            self._timer.arm(self.limits.body_chunk_timeout_seconds)
+        else:
+            self._become_idle()
+            if self._pending:
+                self.loop.call_soon(self._parse)
+
+    def _become_idle(self) -> None:
+        self._enter(State.IDLE)
+        self._served += 1
+        self._start_request()
+        self.resume_reading()
+        self._timer.arm(self.limits.keep_alive_seconds)
+
+    def _close_after_response(self, *, is_input_complete: bool) -> None:
+        """Close. If input may follow, discard it for a moment, or a reset destroys the response."""
+        self._enter(State.CLOSING)
+        if is_input_complete and not self._pending:
+            self._timer.disarm()
+            self._transport.close()
+            return
+        self._pending = b""
+        self.resume_reading()
+        self._timer.arm(_LINGER_SECONDS)
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    # --- parsing
+
+    def _parse(self) -> None:
+        """Feed the parser up to the end of the current request."""
+        state_before, body_before = self._state, self._body_bytes
+        while self._pending and self._state in _PARSING_STATES:
+            state, body_bytes = self._state, self._body_bytes
+            piece = self._take_piece()
+            try:
+                self._parser.feed_data(piece)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._pending = piece[upgrade.args[0] :] + self._pending
+                self._handle_upgrade()
+            except httptools.HttpParserError:
+                self._reject(self._error)
+            else:
+                self._check_bounds(state, len(piece), self._body_bytes - body_bytes)
+        if self._state is State.READING_HEAD and state_before is not State.READING_HEAD:
+            self._timer.arm(self.limits.header_timeout_seconds)
+        elif self._state is State.READING_BODY and (
+            state_before is not State.READING_BODY or self._body_bytes > body_before
+        ):
+            self._arm_body_timer(is_new=state_before is not State.READING_BODY)
+        if len(self._pending) > MAX_BUFFERED_BYTES:
+            self._pause_reading()
+
+    def _take_piece(self) -> bytes:
+        """Take the bytes that cannot reach beyond the end of the current request.
+
+        A head and a chunked body end with an empty line, other bodies after Content-Length bytes.
+        """
+        data, size = self._pending, self._body_left
+        if size is None:
+            tail = self._tail
+            end = (tail + data).find(_END_OF_HEAD) if tail else data.find(_END_OF_HEAD)
+            size = len(data) if end < 0 else end + len(_END_OF_HEAD) - len(tail)
+            self._tail = (tail + data)[-3:] if end < 0 else b""
+        if size >= len(data):
+            self._pending = b""
+            return data
+        self._pending = data[size:]
+        return data[:size]
+
+    def _check_bounds(self, state: State, fed_bytes: int, body_bytes: int) -> None:
+        if self._state is State.READING_HEAD:
+            self._head_bytes += fed_bytes
+            if self._head_bytes > self.limits.max_header_bytes:
+                is_url = not self._headers and len(self._url) > self.limits.max_url_bytes
+                self._reject("uri_too_long" if is_url else "headers_too_large")
+        elif state is State.READING_BODY is self._state:
+            self._framing_bytes += fed_bytes - body_bytes
+            allowed = self._body_bytes * _FRAMING_BYTES_PER_BODY_BYTE
+            if self._framing_bytes > self.limits.max_header_bytes + allowed:
+                self._reject("headers_too_large")
+        elif self._state is State.DRAINING and self._body_bytes > _MAX_DRAINED_BYTES:
+            self._transport.close()
+
+    def _arm_body_timer(self, *, is_new: bool) -> None:
+        now = self.loop.time()
+        if is_new:
+            self._body_deadline = now + self.limits.body_timeout_seconds
+        self._timer.arm(min(self.limits.body_chunk_timeout_seconds, self._body_deadline - now))
+
+    def _pause_reading(self) -> None:
+        if not self._is_reading_paused and not self._transport.is_closing():
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+
+    # --- called by the parser
+
+    def on_message_begin(self) -> None:
+        if not self._is_replaying:
+            self._enter(State.READING_HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_replaying:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._state is not State.READING_HEAD:
+            return  # a trailer, which RFC 9110 §6.5.1 lets a recipient drop
+        name = name.lower()
+        if name in _FRAMING_HEADERS:
+            known = self._framing.get(name)
+            self._framing[name] = value if known is None else known + b", " + value
+        self._headers.append((name, value))
+        if len(self._headers) > self.limits.max_headers:
+            self._fail("headers_too_large")
+
+    def on_headers_complete(self) -> None:
+        if self._is_replaying:
+            return
+        limits, parser, framing = self.limits, self._parser, self._framing
+        if len(self._url) > limits.max_url_bytes:
+            self._fail("uri_too_long")
+        size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+        if size > limits.max_header_bytes:
+            self._fail("headers_too_large")
+        version, method = parser.get_http_version(), parser.get_method()
+        is_chunked = b"transfer-encoding" in framing
+        if version != "1.1" and (version != "1.0" or is_chunked):
+            self._fail("bad_http")
+        if method == b"CONNECT" or b"#" in self._url:
+            self._fail("bad_http")
+        path, query = self._split_url()
+        content_length = int(framing.get(b"content-length", b"0"))
+        if parser.should_upgrade():
+            is_websocket = (
+                method == b"GET"
+                and version == "1.1"
+                and framing.get(b"upgrade", b"").lower() == b"websocket"
+                and not (is_chunked or content_length)
+                and self._config.ws_protocol_class is not None
+                and self._options.accepts_websocket(path)
+            )
+            self._upgrade = "accepted" if is_websocket else "ignored"
+            if is_websocket:
+                return
+        self._body_left = None if is_chunked else content_length
+        self._begin_exchange(method.decode(), version, path, query)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_left is not None:
+            self._body_left -= len(body)
+        exchange = self._exchange
+        if exchange is not None and exchange.feed(body) > MAX_BUFFERED_BYTES:
+            self._pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._upgrade is None:
+            self._complete_request()
+
+    # --- requests
+
+    def _fail(self, error: str) -> None:
+        """Stop the parser with an error of ours."""
+        self._error = error
+        raise ValueError(error)
+
+    def _split_url(self) -> tuple[bytes, bytes]:
+        url = self._url
+        if url[:1] == b"/":
+            path, _, query = url.partition(b"?")
+            return path, query
+        parsed = httptools.parse_url(url)
+        return parsed.path or b"/", parsed.query or b""
+
+    def _begin_exchange(self, method: str, version: str, path: bytes, query: bytes) -> None:
+        self._enter(State.READING_BODY)
+        text = path.decode("latin-1")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": method,
+            "scheme": "http",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._client,
+            "server": self._server,
+            "state": self._app_state.copy(),
+        }
+        exchange = self._exchange = Exchange(
+            self,
+            scope,
+            keeps_alive=version == "1.1"
+            and self._parser.should_keep_alive()
+            and not self._is_stopping,
+            expects_continue=self._framing.get(b"expect", b"").lower() == b"100-continue",
+        )
+        scope["coach.exchange"] = exchange
+        task = self.loop.create_task(self._run(exchange))
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
+
+    async def _run(self, exchange: Exchange) -> None:
+        try:
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+        except Exception:
+            log.exception("request.unhandled_exception")
+        if exchange.is_complete or exchange.is_disconnected:
+            return
+        if exchange.has_started:
+            self._transport.close()
+        else:
+            self._reject("internal")
+
+    def _complete_request(self) -> None:
+        self._body_left = None
+        if self._state is State.DRAINING:
+            self._become_idle()
+        elif self._state is State.READING_BODY and self._exchange is not None:
+            self._enter(State.RESPONDING)
+            self._timer.disarm()
+            self._exchange.more_body = False
+            self._exchange.wake()
+
+    # --- upgrades
+
+    def _handle_upgrade(self) -> None:
+        upgrade, self._upgrade = self._upgrade, None
+        if upgrade == "accepted":
+            self._hand_over()
+        elif upgrade == "ignored":
+            self._ignore_upgrade()
+
+    def _ignore_upgrade(self) -> None:
+        """Parse on as if the request offered no upgrade.
+
+        The parser stops after the head of such a request. A new one gets a head with the same
+        framing and no upgrade, and then the body.
+        """
+        framing = [
+            b"%b: %b\r\n" % (name, value)
+            for name, value in self._framing.items()
+            if name in (b"content-length", b"transfer-encoding")
+        ]
+        self._parser = httptools.HttpRequestParser(self)
+        self._is_replaying = True
+        try:
+            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
+        except httptools.HttpParserError:
+            self._reject("bad_http")
+        finally:
+            self._is_replaying = False
+
+    def _hand_over(self) -> None:
+        """Give the connection to the WebSocket protocol."""
+        lines = [b"GET ", self._url, b" HTTP/1.1\r\n"]
+        for name, value in self._headers:
+            lines += (name, b": ", value, b"\r\n")
+        rest, self._pending = self._pending, b""
+        self._leave()
+        self.resume_reading()
+        protocol = self._config.ws_protocol_class(
+            config=self._config, server_state=self._server_state, app_state=self._app_state
+        )
+        protocol.connection_made(self._transport)
+        protocol.data_received(b"".join([*lines, b"\r\n"]))
+        self._transport.set_protocol(protocol)
+        if rest:
+            protocol.data_received(rest)
+
+    # --- errors
+
+    def _on_timeout(self) -> None:
+        if self._state in (State.IDLE, State.READING_HEAD):
+            if self._state is State.IDLE and self._served:
+                self._transport.close()
+            else:
+                self._reject("slow_request")
+        elif self._state is State.READING_BODY and self._is_reading_paused:
+            self._timer.arm(self.limits.body_chunk_timeout_seconds)
+        elif self._state is State.READING_BODY:
+            self._reject("slow_body")
+        else:
+            self._transport.abort()
+
+    def _reject(self, error: str) -> None:
+        """Send an error and close. If a response has begun, only close."""
+        if self._state in (State.CLOSING, State.CLOSED) or self._transport.is_closing():
+            return
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and exchange.has_started:
+            self._transport.abort()
+        else:
+            self._send_error(error)
+            self._close_after_response(is_input_complete=error == "too_many_connections")
+        if exchange is not None:
+            exchange.disconnect()
+
+    def _send_error(self, error: str) -> None:
+        status, sentence = _ERRORS[error]
+        request_id = telemetry.random_hex(8)
+        telemetry.current_request_id.set(request_id)
+        body = json.dumps(problems.problem_body(status, sentence, code=error)).encode()
+        lines = [STATUS_LINES[status]]
+        for name, value in (
+            (b"content-type", problems.MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *([(b"retry-after", b"2")] if status == HTTPStatus.SERVICE_UNAVAILABLE else []),
+            *self._options.error_headers,
+            (b"x-request-id", request_id.encode()),
+        ):
+            lines += (name, b": ", value, b"\r\n")
+        self._transport.write(b"".join([*lines, b"\r\n", body]))
+        service = self._options.service
+        telemetry.record_request(service, "any", "unmatched", status, 0.0)
+        logs.log_request(
+            service=service, method="any", route="unmatched", status=status, ms=0.0,
+            request_id=request_id,
+        )  # fmt: skip

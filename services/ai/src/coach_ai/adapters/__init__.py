@@ -1,1 +1,0 @@
-"""The providers behind the ports: local and openai."""

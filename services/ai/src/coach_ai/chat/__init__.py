@@ -1,0 +1,1 @@
+"""The local interview coach: knowledge base, replies, and the sanitizer for all replies."""

@@ -1,0 +1,1 @@
+"""The OpenAI adapters. The only package that imports `openai`."""

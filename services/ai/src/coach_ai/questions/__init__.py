@@ -1,0 +1,1 @@
+"""Interview questions as data, and the functions that load them."""

@@ -1,0 +1,1 @@
+"""Scoring: the rubric, the checks that all scorers share, and the local scorer."""

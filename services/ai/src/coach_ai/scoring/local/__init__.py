@@ -1,0 +1,1 @@
+"""The scorer that uses language signals only: no language model, no network."""

@@ -1,0 +1,1 @@
+"""The dimensions that the local scorer scores, one module each."""

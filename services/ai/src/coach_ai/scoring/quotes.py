@@ -1,0 +1,59 @@
+"""Quotes: finding them in an answer, and the times at which they were spoken. Plain Python."""
+
+from collections.abc import Sequence
+
+from coach_ai.domain import Answer, Remark, Word
+from coach_ai.text import TOKEN, normalise, tokenize
+
+_SEARCH_CHARACTERS = 40
+"""How far behind its expected place a word is searched in the text."""
+
+
+def find_quote(text: str, quote: str) -> str | None:
+    """Return the passage of `text` that equals `quote`, or None.
+
+    Case, punctuation and white space may differ. Words and their order may not.
+    """
+    wanted = tokenize(quote)
+    if not wanted:
+        return None
+    tokens = [(match[0], match.start(), match.end()) for match in TOKEN.finditer(normalise(text))]
+    for first in range(len(tokens) - len(wanted) + 1):
+        window = tokens[first : first + len(wanted)]
+        if tuple(token for token, _, _ in window) == wanted:
+            end = window[-1][2]
+            while end < len(text) and text[end] in ".!?,;":
+                end += 1
+            return text[window[0][1] : end].rstrip(",;")
+    return None
+
+
+def quote_times(answer: Answer, quote: str) -> tuple[float | None, float | None]:
+    """Return start and end of a quote in seconds, or (None, None) without word times."""
+    begin = answer.text.find(quote)
+    if begin < 0 or not answer.words:
+        return None, None
+    aligned = _align_words(answer.text, answer.words)
+    inside = [word for offset, word in aligned if begin <= offset < begin + len(quote)]
+    if not inside:
+        return None, None
+    start, end = min(word.start for word in inside), max(word.end for word in inside)
+    return (start, end) if end > start else (None, None)
+
+
+def make_remark(answer: Answer, kind: str, dimension: str, text: str, quote: str) -> Remark:
+    """Return a remark with the times of its quote."""
+    start, end = quote_times(answer, quote)
+    return Remark(kind, dimension, text, quote, start, end)
+
+
+def _align_words(text: str, words: Sequence[Word]) -> list[tuple[int, Word]]:
+    """Return each word with its offset in the text. Words that are not found are left out."""
+    aligned: list[tuple[int, Word]] = []
+    at = 0
+    for word in words:
+        found = text.find(word.text, at, at + len(word.text) + _SEARCH_CHARACTERS)
+        if found >= 0:
+            aligned.append((found, word))
+            at = found + len(word.text)
+    return aligned

@@ -1,0 +1,95 @@
+"""The rubric as data (`v3.yaml`), and the formula of the scores."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The four scores, 0 to 100, each None if it could not be determined."""
+
+    overall: int | None
+    communication: int | None
+    technical: int | None
+    clarity: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """The dimensions with their levels, and the weights by which levels become scores."""
+
+    version: str
+    dimensions: Mapping[str, Mapping[str, Any]]
+    points: Mapping[int, int]
+    overall: Mapping[str, Mapping[str, float]]
+    weights: Mapping[str, Mapping[str, float]]
+    required_dimensions: Mapping[str, Sequence[str]]
+    question_cues: Mapping[str, Sequence[str]]
+
+    def classify_question(self, question: str | None) -> str:
+        """Return `behavioural`, `technical` or `general`, by the wording of the question."""
+        wording = (question or "").lower()
+        for question_type, cues in self.question_cues.items():
+            if any(re.search(cue, wording) for cue in cues):
+                return question_type
+        return "general"
+
+    def scores(self, levels: Mapping[str, float | None], question_type: str) -> Scores:
+        """Return the scores: each the weighted mean of its dimensions' points.
+
+        A dimension without a level is left out of the mean. A score is None if one of its required
+        dimensions has no level.
+        """
+        return Scores(
+            overall=self._score("overall", self.overall[question_type], levels),
+            communication=self._score("communication", self.weights["communication"], levels),
+            technical=self._score("technical", self.weights["technical"], levels),
+            clarity=self._score("clarity", self.weights["clarity"], levels),
+        )
+
+    def _score(
+        self, name: str, weights: Mapping[str, float], levels: Mapping[str, float | None]
+    ) -> int | None:
+        if any(levels.get(dimension) is None for dimension in self.required_dimensions[name]):
+            return None
+        known = {
+            dimension: weight
+            for dimension, weight in weights.items()
+            if levels.get(dimension) is not None
+        }
+        total = sum(known.values())
+        if not total:
+            return None
+        points = sum(
+            weight * self._points_of(level)
+            for dimension, weight in known.items()
+            if (level := levels[dimension]) is not None
+        )
+        return round(points / total)
+
+    def _points_of(self, level: float) -> float:
+        """Return a level's points, interpolated between two levels."""
+        below = min(int(level), max(self.points) - 1)
+        low, high = self.points[below], self.points[below + 1]
+        return low + (high - low) * (level - below)
+
+
+@cache
+def load_rubric(name: str = "v3") -> Rubric:
+    """Return a rubric by its file name."""
+    data = yaml.safe_load((files("coach_ai.scoring.rubric") / f"{name}.yaml").read_text())
+    return Rubric(
+        version=data["version"],
+        dimensions=data["dimensions"],
+        points=data["points"],
+        overall=data["scores"]["overall"],
+        weights={k: v for k, v in data["scores"].items() if k != "overall"},
+        required_dimensions=data["required_dimensions"],
+        question_cues=data["question_types"],
+    )

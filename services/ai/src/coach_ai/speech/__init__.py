@@ -1,0 +1,1 @@
+"""Speech to text: decoding, recognition in child processes, live recordings."""

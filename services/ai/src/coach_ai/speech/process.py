@@ -1,0 +1,189 @@
+"""The speech process as its parent sees it: started on demand, killed if it exceeds its time.
+
+Requests and responses are JSON lines. A request may be answered by several events (keys `event`)
+before its response.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from coach_ai.domain import AudioAnalysis, CannotTranscribe, Progress
+from coach_ai.ports import ProgressCallback, ignore_progress
+from coach_ai.speech import whisper_model
+from coach_common import logs
+from coach_common.errors import Unavailable
+
+log = logs.get_logger(__name__)
+
+AUDIO_ANALYSIS = TypeAdapter(AudioAnalysis)
+
+UNREADABLE_MESSAGE = "We could not read this recording."
+
+_ENVIRONMENT = {
+    # CTranslate2 allocates and frees tens of megabytes per layer. glibc returns each block to the
+    # kernel, and a sixth of the time went into zeroing new pages. With these settings the memory
+    # stays in one heap of large pages until the recording is transcribed.
+    "GLIBC_TUNABLES": "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736"
+    ":glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1",
+    # Waiting threads sleep: the threads of OpenMP and of numpy would compete for the processors.
+    "OMP_WAIT_POLICY": "passive",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Environment of the child. The operator's own environment takes precedence."""
+
+_MEMORY_BYTES = 6 * 1024**3
+_START_TIMEOUT_SECONDS = 60.0
+_DECODE_TIMEOUT_SECONDS = 60.0
+_MIN_TRANSCRIBE_TIMEOUT_SECONDS = 30.0
+_TRANSCRIBE_TIMEOUT_PER_AUDIO_SECOND = 2.0
+_MAX_LINE_BYTES = 64 * 1024**2
+
+
+class SpeechProcessCrashed(Unavailable):
+    """The child exited or exceeded its time during a request, and was killed."""
+
+
+class SpeechProcess:
+    """A child process with a speech model. Callers must not send two requests at once."""
+
+    def __init__(self, model_dir: Path | None, threads: int) -> None:
+        self._model_dir = model_dir
+        self._threads = threads
+        self._child: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, or None if none is running."""
+        return None if self._child is None else self._child.pid
+
+    async def start(self) -> asyncio.subprocess.Process:
+        """Return the running child, and start one if there is none.
+
+        Raises:
+            Unavailable: If the child does not get ready within a minute.
+        """
+        if self._child is not None and self._child.returncode is None:
+            return self._child
+        self._child = child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "coach_ai.speech.process_main",
+            str(self._model_dir or whisper_model.default_dir()),
+            str(self._threads),
+            str(_MEMORY_BYTES),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=_ENVIRONMENT | dict(os.environ),
+            limit=_MAX_LINE_BYTES,
+        )
+        try:
+            await _read_line(child, _START_TIMEOUT_SECONDS)
+        except BaseException as error:
+            await self.kill()
+            if isinstance(error, SpeechProcessCrashed):
+                raise Unavailable("Transcription could not be started.") from error
+            raise
+        log.info("speech.started", pid=child.pid)
+        return child
+
+    async def request(
+        self, message: Mapping[str, object], on_progress: ProgressCallback = ignore_progress
+    ) -> dict[str, Any]:
+        """Send a request and return the response. Calls `on_progress` for each event.
+
+        If the child crashes, the request is sent once more to a new child.
+
+        Raises:
+            CannotTranscribe: If the recording cannot be transcribed, or both children crashed.
+            Unavailable: If the speech model cannot be loaded.
+        """
+        try:
+            return await self._request(message, on_progress)
+        except SpeechProcessCrashed:
+            log.warning("speech.process_restarted")
+        try:
+            return await self._request(message, on_progress)
+        except SpeechProcessCrashed as error:
+            raise CannotTranscribe(UNREADABLE_MESSAGE) from error
+
+    async def kill(self) -> None:
+        """Kill the child, if one is running."""
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
+            with suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+    async def _request(
+        self, message: Mapping[str, object], on_progress: ProgressCallback
+    ) -> dict[str, Any]:
+        child = await self.start()
+        try:
+            response = await _exchange(child, message, on_progress)
+        except BaseException:
+            # The child cannot be told to stop its current work, so it is replaced.
+            await self.kill()
+            raise
+        if "error" in response:
+            raise CannotTranscribe(response["error"])
+        if "unavailable" in response:
+            log.error("speech.model_not_loaded", reason=response["unavailable"])
+            raise Unavailable("The speech model could not be loaded.")
+        return response
+
+
+async def _exchange(
+    child: asyncio.subprocess.Process,
+    message: Mapping[str, object],
+    on_progress: ProgressCallback,
+) -> dict[str, Any]:
+    """Send a request and read lines until its response.
+
+    Decoding the recording has a fixed time limit. After that the limit depends on its duration.
+    """
+    if child.stdin is None:
+        raise SpeechProcessCrashed("Transcription is unavailable.")
+    child.stdin.write(json.dumps(message).encode() + b"\n")
+    with suppress(ConnectionError):
+        await child.stdin.drain()
+    deadline = time.monotonic() + _DECODE_TIMEOUT_SECONDS
+    while True:
+        line = await _read_line(child, deadline - time.monotonic())
+        match line.get("event"):
+            case None:
+                return line
+            case "decoded":
+                deadline = (
+                    time.monotonic()
+                    + _MIN_TRANSCRIBE_TIMEOUT_SECONDS
+                    + _TRANSCRIBE_TIMEOUT_PER_AUDIO_SECOND * float(line["seconds"])
+                )
+            case "analysis":
+                await on_progress(AUDIO_ANALYSIS.validate_python(line["analysis"]))
+            case "progress":
+                await on_progress(Progress(line["done_seconds"], line["duration_seconds"]))
+
+
+async def _read_line(child: asyncio.subprocess.Process, seconds: float) -> dict[str, Any]:
+    if child.stdout is None:
+        raise SpeechProcessCrashed("Transcription is unavailable.")
+    try:
+        async with asyncio.timeout(seconds):
+            line = await child.stdout.readline()
+    except TimeoutError:
+        log.error("speech.timed_out", seconds=seconds)
+        raise SpeechProcessCrashed("Transcription took too long.") from None
+    if not line:
+        log.error("speech.process_exited", status=child.returncode)
+        raise SpeechProcessCrashed("Transcription stopped unexpectedly.")
+    parsed: dict[str, Any] = json.loads(line)
+    return parsed

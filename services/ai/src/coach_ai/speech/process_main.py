@@ -1,0 +1,219 @@
+"""The speech process: one model, one request at a time, JSON lines on stdin and stdout.
+
+`python -m coach_ai.speech.process_main MODEL_DIR THREADS MEMORY_BYTES`. It is a process because a
+thread cannot be cancelled, and because a crash of a decoder must not end the service. It exits with
+its parent.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, astuple
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from faster_whisper import WhisperModel
+from faster_whisper.vad import VadOptions, get_speech_timestamps
+
+from coach_ai.domain import AudioAnalysis, CannotTranscribe, Word
+from coach_ai.speech import batch_transcription
+from coach_ai.speech.audio import SAMPLE_RATE, Samples, decode, find_silences
+from coach_ai.speech.audio_features import analyse
+from coach_ai.speech.batch_transcription import Phrase
+from coach_ai.speech.chunking import encode_opus, split_at_silence
+from coach_ai.speech.live_decoder import LiveDecoder, LiveRequest
+
+NO_SPEECH = "We found no speech in this recording."
+NOT_INTELLIGIBLE = "We could not understand what is said in this recording."
+
+_PR_SET_PDEATHSIG = 1
+_VAD_WINDOW_SAMPLES = 30 * SAMPLE_RATE
+_MIN_SPEECH_SECONDS = 0.5
+_RETRY_TEMPERATURES = [0.0, 0.4, 0.8]
+"""A hallucinated phrase is decoded again with rising temperatures."""
+_MIN_MEAN_PROBABILITY = 0.6
+"""Mean over the words. Read speech has 0.94, with white noise as loud as the voice 0.67. With more
+noise it has 0.52, and four of five words are wrong. A recording played backwards has about 0.5."""
+_WIDE_BEAM_MAX_SECONDS = 45.0
+_PROGRESS_MIN_SECONDS = 60.0
+_NICENESS = 5
+
+
+def main(model_dir: str, threads: str, memory_bytes: str) -> None:
+    """Serve requests until stdin is closed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
+    os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+
+    @cache
+    def model() -> WhisperModel:
+        return WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=int(threads))
+
+    live_decoder = LiveDecoder()
+    _write_message({"ready": True})
+    for line in sys.stdin:
+        request = json.loads(line)
+        _write_message(_handle(model, live_decoder, request))
+        if "start" not in request:
+            _release_memory()
+
+
+def _release_memory() -> None:
+    """Return to the kernel the memory that glibc retains during a transcription."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+
+
+def _handle(
+    model: Callable[[], WhisperModel], live_decoder: LiveDecoder, request: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the response to a request.
+
+    With `start` it is a live request. With `chunks_dir` the audio is split and encoded there,
+    without transcription. With `path` only it is transcribed. An empty request loads the model.
+    """
+    try:
+        if "chunks_dir" not in request:
+            model()
+    except (RuntimeError, OSError, ValueError) as error:
+        return {"unavailable": f"The speech model could not be loaded: {error}"}
+    if "path" not in request:
+        return {"ready": True}
+    try:
+        if "start" in request:
+            return {"live": live_decoder.decode(model(), LiveRequest(**request))}
+        samples = decode(Path(request["path"]))
+        _write_message({"event": "decoded", "seconds": len(samples) / SAMPLE_RATE})
+        if not _has_speech(samples):
+            raise CannotTranscribe(NO_SPEECH)
+        analysis = AudioAnalysis(
+            round(len(samples) / SAMPLE_RATE, 3), find_silences(samples), analyse(samples)
+        )
+        _write_message({"event": "analysis", "analysis": asdict(analysis)})
+        if "chunks_dir" in request:
+            chunks = _write_chunks(
+                samples, analysis, Path(request["chunks_dir"]), request["max_seconds"]
+            )
+            return {"chunks": chunks, "analysis": asdict(analysis)}
+        return {"transcript": transcribe(model(), samples), "analysis": asdict(analysis)}
+    except CannotTranscribe as error:
+        return {"error": str(error)}
+
+
+def _write_chunks(
+    samples: Samples, analysis: AudioAnalysis, directory: Path, max_seconds: float
+) -> list[tuple[float, str]]:
+    """Write the audio as Opus files, and return the begin and path of each."""
+    chunks: list[tuple[float, str]] = []
+    for begin, end in split_at_silence(len(samples) / SAMPLE_RATE, analysis.silences, max_seconds):
+        file = directory / f"{len(chunks)}.ogg"
+        file.write_bytes(encode_opus(samples[int(begin * SAMPLE_RATE) : int(end * SAMPLE_RATE)]))
+        chunks.append((begin, str(file)))
+    return chunks
+
+
+def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
+    """Return text, language and words of samples that contain speech.
+
+    Raises:
+        CannotTranscribe: If the speech is not intelligible.
+    """
+    phrases, language = _transcribe(model, samples)
+    intelligible = [phrase for phrase in phrases if not phrase.is_hallucination]
+    words = [word for phrase in intelligible for word in phrase.words]
+    text = " ".join(phrase.text for phrase in intelligible).strip()
+    if not text or not words:
+        raise CannotTranscribe(NOT_INTELLIGIBLE if phrases else NO_SPEECH)
+    if statistics.fmean(word.probability or 0.0 for word in words) < _MIN_MEAN_PROBABILITY:
+        raise CannotTranscribe(NOT_INTELLIGIBLE)
+    return {"text": text, "language": language, "words": [astuple(word) for word in words]}
+
+
+def _has_speech(samples: Samples) -> bool:
+    """True if the samples contain half a second of speech. Stops at the first half second."""
+    speech_samples = 0
+    options = VadOptions(min_silence_duration_ms=250, speech_pad_ms=0)
+    for begin in range(0, len(samples), _VAD_WINDOW_SAMPLES):
+        parts = get_speech_timestamps(samples[begin : begin + _VAD_WINDOW_SAMPLES], options)
+        speech_samples += sum(part["end"] - part["start"] for part in parts)
+        if speech_samples >= _MIN_SPEECH_SECONDS * SAMPLE_RATE:
+            return True
+    return False
+
+
+def _transcribe(model: WhisperModel, samples: Samples) -> tuple[list[Phrase], str]:
+    """Return the phrases and the language code. Short recordings use a wider beam."""
+    duration_seconds = len(samples) / SAMPLE_RATE
+
+    def report_progress(seconds: float) -> None:
+        if duration_seconds >= _PROGRESS_MIN_SECONDS:
+            _write_message(
+                {
+                    "event": "progress",
+                    "done_seconds": round(seconds, 1),
+                    "duration_seconds": duration_seconds,
+                }
+            )
+
+    phrases, language = batch_transcription.batch_transcribe(
+        model,
+        samples,
+        batch_transcription.segment(samples),
+        beam_size=5 if duration_seconds < _WIDE_BEAM_MAX_SECONDS else 1,
+        on_progress=report_progress,
+    )
+    return [
+        final
+        for phrase in phrases
+        for final in (
+            _retry_hallucinated(model, samples, phrase, language.code)
+            if phrase.is_hallucination
+            else [phrase]
+        )
+    ], language.code
+
+
+def _retry_hallucinated(
+    model: WhisperModel, samples: Samples, phrase: Phrase, language: str
+) -> Iterator[Phrase]:
+    """Decode a hallucinated phrase again, with full padding and rising temperatures."""
+    segments, _ = model.transcribe(
+        samples[int(phrase.begin * SAMPLE_RATE) : int(phrase.end * SAMPLE_RATE)],
+        language=language,
+        beam_size=5,
+        best_of=3,
+        temperature=_RETRY_TEMPERATURES,
+        condition_on_previous_text=False,
+        word_timestamps=True,
+    )
+    for segment in segments:
+        words = tuple(
+            Word(
+                word.word.strip(),
+                round(word.start + phrase.begin, 2),
+                round(word.end + phrase.begin, 2),
+                round(word.probability, 3),
+            )
+            for word in segment.words or ()
+        )
+        begin, end = segment.start + phrase.begin, segment.end + phrase.begin
+        yield Phrase(begin, end, segment.text.strip(), words, segment.avg_logprob)
+
+
+def _write_message(message: Mapping[str, object]) -> None:
+    sys.__stdout__.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
+    sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

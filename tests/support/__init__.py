@@ -1,0 +1,1 @@
+"""Test support that several test suites import: fake servers, synthetic audio."""
