@@ -1,4 +1,4 @@
-"""A small server that speaks OpenAI's API over real HTTP, and does as it is told."""
+"""A fake server of OpenAI's API over real HTTP, with scripted answers."""
 
 import asyncio
 import json
@@ -19,9 +19,10 @@ from coach_common.testing.fakes import FakeTransport
 
 @dataclass
 class OpenAIServer:
-    """What it was asked, and what it will answer, first things first; the last answer stays.
+    """Records the requests and sends the scripted answers in order. The last answer is repeated.
 
-    An answer is a body, a response, seconds to wait, or a function of what was asked."""
+    An answer is a body, a response, seconds to wait, or a function of the request.
+    """
 
     answers: list[Any] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -77,7 +78,7 @@ class OpenAIServer:
 
 
 def error_response(status: int, message: str = "no", **headers: str) -> Response:
-    """Return an error as the API gives it."""
+    """Return an error response in the API's format."""
     body = {"error": {"message": message, "type": "t", "code": "c"}}
     return JSONResponse(
         body, status, headers={name.replace("_", "-"): v for name, v in headers.items()}
@@ -104,7 +105,7 @@ def completion(
 
 
 def with_usage(answer: dict[str, Any], tokens_in: int, tokens_out: int) -> dict[str, Any]:
-    """Return the completion with what it took."""
+    """Return the completion with its token usage."""
     return answer | {
         "usage": {
             "prompt_tokens": tokens_in,
@@ -119,12 +120,12 @@ def streamed_completion(
     finish: str | None = "stop",
     usage: tuple[int, int] | None = None,
 ) -> "StreamedCompletion":
-    """Return a chat completion that comes piece by piece; an event is waited for."""
+    """Return a streamed chat completion. It waits for each event among its pieces."""
     return StreamedCompletion(pieces, finish, usage)
 
 
 class StreamedCompletion(StreamingResponse):
-    """A streamed completion, which knows whether its reader left before the end."""
+    """A streamed completion. `client_left` is set if the client disconnects before the end."""
 
     def __init__(
         self,
@@ -175,7 +176,7 @@ LEVELS = {
 
 
 def scoring_completion(**changed: Any) -> dict[str, Any]:
-    """Return a completion that judges, as the strict schema wants it."""
+    """Return a scoring completion that follows the strict schema."""
     claim = {
         "kind": "strength", "dimension": "specificity", "text": "You name a figure.",
         "quote": "it took two days",

@@ -1,4 +1,4 @@
-"""Sounds to test with: real speech, made music, and files as phones and foes make them."""
+"""Test audio: real speech, synthetic music, and recordings in common and hostile formats."""
 
 import struct
 from pathlib import Path
@@ -17,12 +17,12 @@ WORDS = dict(
 
 
 def speech(*names: str) -> Samples:
-    """Return recordings one after the other; all five where none is named."""
+    """Return recordings one after the other, or all five if none is named."""
     return np.concatenate([decode(RECORDINGS / name) for name in names or WORDS])
 
 
 def music(seconds: int) -> Samples:
-    """Return plucked notes over chords and a drum: loud, and nobody sings."""
+    """Return loud music without singing: plucked notes, chords and a drum."""
     chance = np.random.default_rng(1)
     time = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     beat = np.arange(SAMPLE_RATE // 4) / SAMPLE_RATE
@@ -48,7 +48,7 @@ def write_recording(
     video_codec: str | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a mono recording; with `film` (a codec), pictures run beside it."""
+    """Write a mono recording; with `video_codec` it has a video track."""
     with av.open(str(file), mode="w", format=format, options=options or {}) as container:
         sound: Any = container.add_stream(
             codec, rate=rate or (48_000 if codec == "libopus" else SAMPLE_RATE)
@@ -78,7 +78,7 @@ def _add_video(container: Any, codec: str, seconds: float) -> None:
 def wav(
     content: bytes, *, rate: int = SAMPLE_RATE, channels: int = 1, claimed_bytes: int | None = None
 ) -> bytes:
-    """Return a 16-bit WAV file that claims what it is told to."""
+    """Return a 16-bit WAV file whose header claims `claimed_bytes`."""
     length = len(content) if claimed_bytes is None else claimed_bytes
     width = channels * 2
     head = struct.pack(

@@ -1,4 +1,4 @@
-"""Voices made by arithmetic: a known pitch, known pauses, held vowels planted into recordings."""
+"""Synthetic voices with known pitch and pauses, and held vowels inserted into recordings."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ NASAL_FORMANTS = (250.0, 1100.0, 2200.0)
 _BANDWIDTHS = (80.0, 110.0, 170.0)
 
 PLANTED_PAUSES = [(4.0, 4.3), (9.0, 9.8), (15.5, 17.0), (24.0, 24.4)]
-"""The pauses of `voice`, in seconds."""
+"""The pauses of `synthetic_voice`, in seconds."""
 
 
 def hesitation(
@@ -50,14 +50,14 @@ def hesitation(
 
 
 def synthesize(pitch: NDArray[np.float64]) -> Samples:
-    """Return a voice of eleven harmonics that follows this pitch, one value a sample; 0 is none."""
+    """Return a voice of eleven harmonics with this pitch, one value per sample; 0 is unvoiced."""
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
     voice = sum(0.1 / k * np.sin(k * phase) for k in range(1, 12))
     return np.where(pitch > 0, voice, 0.0).astype(np.float32)  # type: ignore[no-any-return]
 
 
 def synthetic_voice(mean: float = 180.0, deviation: float = 25.0) -> Samples:
-    """Return 30 s of a voice whose pitch swings as a sine, with the planted pauses."""
+    """Return 30 s of a voice whose pitch varies as a sine, with the known pauses."""
     time = np.arange(30 * SAMPLE_RATE) / SAMPLE_RATE
     pitch = mean + deviation * np.sqrt(2) * np.sin(2 * np.pi * 0.7 * time)
     for begin, end in PLANTED_PAUSES:
@@ -96,7 +96,7 @@ def with_hesitations(
 
 
 def overlaps(vowel: HeldVowel | Word, span: tuple[float, float]) -> bool:
-    """Tell whether a hum covers more than 100 ms of what was planted there."""
+    """True if a vowel covers more than 100 ms of a span."""
     return min(vowel.end, span[1]) - max(vowel.start, span[0]) > 0.1
 
 
@@ -135,7 +135,7 @@ AUDIO_CHANGES: dict[str, Callable[[Samples, Path], Samples]] = {
     "44.1 kHz": _through_44100,
     "noise 20 dB below": lambda samples, _: _noisy(samples),
 }
-"""What may happen to a sound on its way, and must change nothing that is measured on it."""
+"""Changes of the audio that must not change what is measured."""
 
 
 def _quietest(samples: Samples, count: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""A built ai service on an empty database, with hand-written providers and a store on disk."""
+"""An ai service on an empty database, with scripted providers and a store on disk."""
 
 import asyncio
 import os
@@ -50,12 +50,12 @@ def embeddings() -> Embeddings:
 
 @dataclass
 class ScriptedTranscriber:
-    """Hears TEXT, or raises what it is told to."""
+    """Returns the transcript TEXT, or raises the scripted failures."""
 
     failures: list[Exception] = field(default_factory=list)
     received: list[bytes] = field(default_factory=list)
     progress: list[AudioAnalysis | Progress] = field(default_factory=list)
-    """What is told ahead of the words."""
+    """Progress that is reported before the transcript."""
 
     async def transcribe(
         self, recording: Path, on_progress: ProgressCallback = ignore_progress
@@ -86,12 +86,12 @@ class ScriptedCoach:
 
     failures: list[Exception] = field(default_factory=list)
     max_tokens: int = 0
-    """What anything is said to take at most, and `tokens` what it takes; of model `s1`."""
+    """Result of `max_tokens_needed`. `tokens` is what a request uses, of model `s1`."""
     tokens: int = 0
     scored_answers: list[Answer] = field(default_factory=list)
     contexts: list[ChatContext] = field(default_factory=list)
     pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
-    """What a reply is made of, where it shall not be an echo: words, a wait, a failure."""
+    """The scripted reply: text, events to wait for, failures. Empty: an echo of the message."""
     finished: int = 0
 
     def max_tokens_needed(self, work: Answer | ChatContext) -> int:
@@ -134,7 +134,7 @@ class ScriptedCoach:
 
 @dataclass
 class DiskStore:
-    """An object store that has every object, as its key; what a worker needs of one."""
+    """An object store in which every object exists and contains its key."""
 
     missing: set[str] = field(default_factory=set)
 
@@ -154,7 +154,7 @@ class DiskStore:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Leases are by database time, so the clock begins now."""
+    """A clock that starts now, because leases use database time."""
     return FakeClock(datetime.now(UTC))
 
 
@@ -170,7 +170,7 @@ def coach() -> ScriptedCoach:
 
 @pytest.fixture
 async def server() -> AsyncIterator[OpenAIServer]:
-    """A small server that speaks OpenAI's API."""
+    """A fake server of OpenAI's API."""
     async with OpenAIServer.start() as server:
         yield server
 

@@ -14,9 +14,13 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     ai_provider: Literal["openai", "local"] | None = None
     """Provider of transcription, feedback and chat. None: OpenAI if a key is set, else local."""
     openai_api_key: str | None = None
+    """Key of the OpenAI API."""
     openai_base_url: str | None = None
+    """URL of a server that is compatible with OpenAI. None: OpenAI."""
     openai_transcribe_model: str = "gpt-transcribe"
+    """OpenAI model for transcription."""
     openai_chat_model: str = "gpt-5-mini"
+    """OpenAI model for scoring and chat."""
     openai_daily_tokens: int = Field(default=200_000, ge=1)
     """Most tokens per user and UTC day, for feedback and chat together."""
     openai_prices: dict[str, tuple[float, float]] = Field(default={"gpt-5-mini": (0.25, 2.00)})
@@ -40,7 +44,9 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     live_dir: Path | None = None
     """Directory of live recordings in progress. None: a directory for temporary files."""
     transcription_workers: int = Field(default=1, ge=0)
+    """Recordings that are transcribed at the same time, each in its own process."""
     feedback_workers: int = Field(default=2, ge=0)
+    """Sessions that are scored at the same time."""
 
     @field_validator("embeddings_model_dir")
     @classmethod

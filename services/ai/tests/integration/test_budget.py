@@ -1,4 +1,4 @@
-"""A person's day at a language model: held before it is asked, settled afterwards, in money too."""
+"""The daily token budget: reserved before a request, settled afterwards, with its cost."""
 
 import asyncio
 from dataclasses import replace
@@ -30,14 +30,14 @@ MAX_TOKENS = 30
 
 @pytest.fixture
 def deps(deps: Deps, coach: Any) -> Deps:
-    """A day of 100 tokens; whatever is asked takes 30 at most, and 12 in the end."""
+    """A daily budget of 100 tokens. Each request reserves 30 and uses 12."""
     coach.max_tokens, coach.tokens = 30, 12
     return replace(deps, daily_tokens=100, prices={"s1": (0.25, 2.0)})
 
 
 @pytest.fixture
 def served(service: Service, deps: Deps) -> Service:
-    """The service over these dependencies."""
+    """The service with these dependencies."""
     get_app_state(service.app).deps = deps
     return service
 

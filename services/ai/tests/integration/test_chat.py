@@ -1,4 +1,4 @@
-"""Talking with the coach over HTTP: streams, what is kept, and whose it is."""
+"""Chat over HTTP: streams, stored conversations and their owners."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ STREAM = {"accept": "text/event-stream"}
 
 
 def frames_of(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return events and data, as the specification of server-sent events reads them."""
+    """Parse server-sent events as their specification defines."""
     found = []
     for block in text.split("\n\n")[:-1]:
         event, data = block.split("\n")

@@ -1,4 +1,4 @@
-"""Where the first provider is away the second works, and the transcript says which did."""
+"""The fallback transcriber: when it uses its secondary provider."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

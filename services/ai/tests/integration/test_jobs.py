@@ -1,4 +1,4 @@
-"""Recordings become words, sessions become feedback: once each, whatever comes in what order."""
+"""Jobs: each recording is transcribed and each session scored once, for any order of events."""
 
 import asyncio
 import itertools
@@ -55,7 +55,7 @@ WORK = {
 
 
 class Case:
-    """The events about one recording and one session."""
+    """The events of one recording and one session."""
 
     def __init__(self, user_id: UUID) -> None:
         self.user_id, self.upload_id, self.session_id = user_id, new_id(), new_id()
@@ -82,7 +82,7 @@ class Case:
 
 
 async def _work(deps: Deps, turns: jobs.FairScheduler | None = None) -> int:
-    """Do all jobs that may be done now; return how many."""
+    """Run all due jobs, and return their number."""
     turns = turns or jobs.FairScheduler()
     done = 0
     for kind in (*JobKind, *JobKind):
@@ -99,7 +99,7 @@ async def _claim(deps: Deps, kind: JobKind = JobKind.TRANSCRIPTION) -> Job:
 
 
 async def _later(deps: Deps) -> None:
-    """Let every pause and every lease be over, by the database's own clock."""
+    """Make all jobs due and all leases expired, by database time."""
     past = deps.clock()
     async with deps.db.transaction() as tx:
         await tx.execute(update(JOBS).values(run_after=past.replace(year=2020)))

@@ -1,4 +1,4 @@
-"""Live audio over a real socket: words while it is spoken, and nothing of it lost."""
+"""Live recordings over a real socket: partial text, resumption and storage."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ SERVICE_TOKEN = "a token that only the gateway knows"
 
 @dataclass
 class Objects:
-    """An object store in memory, which may be away."""
+    """An object store in memory that can be unavailable."""
 
     stored: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
@@ -80,7 +80,7 @@ async def live(
 
 @dataclass
 class Line:
-    """The gateway's end."""
+    """A client of the live socket, in the gateway's place."""
 
     url: str
     live: LiveRecordingService
@@ -251,7 +251,7 @@ async def test_active_recording_is_not_treated_as_abandoned(
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("fields", "words"),
     [
         ({"key": "uploads/0190c8f4-0000-7000-8000-000000000000/1.wav"}, "not found"),
         ({"format": "mp3"}, "one of"),

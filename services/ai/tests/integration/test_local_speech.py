@@ -1,4 +1,4 @@
-"""Real speech through the real child process, and what is no speech."""
+"""The local transcriber with its real child process, on speech and on recordings without speech."""
 
 import asyncio
 import os
@@ -215,14 +215,14 @@ async def test_speech_process_releases_memory_after_a_recording(
 
 
 def _kilobytes(transcriber: LocalTranscriber, figure: str) -> int:
-    """Return what Linux says of the only child's memory."""
+    """Return the memory of the only child process, as Linux reports it."""
     (pid,) = [process.pid for process in transcriber.processes]
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.search(rf"{figure}:\s+(\d+) kB", status)[1])  # type: ignore[index]
 
 
 def _silent_hours(file: Path) -> bytes:
-    """Return two hours of silence as Opus: the same 60 ms again and again."""
+    """Return two hours of silence as Opus: the same 60 ms repeated."""
     with av.open(str(file), mode="w", format="ogg") as container:
         stream: Any = container.add_stream("libopus", rate=48_000)
         stream.layout = "mono"

@@ -1,4 +1,4 @@
-"""The quality card over HTTP."""
+"""The quality report over HTTP."""
 
 from coach_ai import quality
 from coach_common.service import Service

@@ -1,4 +1,4 @@
-"""Sentence embeddings: the real weights, in NumPy, give what their authors published."""
+"""Sentence embeddings with the real weights."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ WEATHER = ["The weather is lovely today.", "It's so sunny outside!", "He drove t
 
 
 def test_embeddings_match_published_similarities(embeddings: Embeddings) -> None:
-    """From the documentation of sentence-transformers, and from the model's page."""
+    """Values from the documentation of sentence-transformers and from the model's page."""
     weather = embeddings.encode(WEATHER)
     person = embeddings.encode(
         ["That is a happy person", "That is a very happy person", "Today is a sunny day"]

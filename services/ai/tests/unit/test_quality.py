@@ -1,4 +1,4 @@
-"""The quality card says what this very code does, and counts as it says."""
+"""The committed quality report, and the functions that compute it."""
 
 import asyncio
 import itertools

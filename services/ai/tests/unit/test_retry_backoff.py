@@ -1,4 +1,4 @@
-"""When a job that a provider turned down is tried again."""
+"""The backoff of jobs whose provider was unavailable."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

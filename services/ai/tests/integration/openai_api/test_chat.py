@@ -1,4 +1,4 @@
-"""Talking over OpenAI's API, over real HTTP: what is asked, what is streamed, what breaks."""
+"""The OpenAI chat over real HTTP: requests, streams and failures."""
 
 import asyncio
 import json

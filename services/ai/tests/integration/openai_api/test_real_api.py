@@ -1,4 +1,4 @@
-"""OpenAI itself in known directions: only where a key is set, for it costs money.
+"""The real OpenAI API on graded answers. Needs a key and costs money.
 
 `OPENAI_API_KEY` (and `OPENAI_BASE_URL`, `OPENAI_CHAT_MODEL` where they differ); `pytest -m live`.
 """

@@ -1,4 +1,5 @@
-"""OpenAI's judge in known directions: orders move nothing, no answer has no score, cuts lower.
+"""The OpenAI scorer on changed answers: injections change no score, non-answers have none, cuts
+lower.
 
 Over real HTTP, with replies by hand (`graded/replies.yaml`) or from models that do the worst they
 can. What a model itself makes of an answer is `test_openai_live.py`'s, where there is a key.
@@ -32,12 +33,12 @@ NAMES = ("relevance", "structure", "specificity", "clarity")
 
 
 def _given(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the data that the model was given."""
+    """Return the data of the request."""
     return json.loads(asked["messages"][1]["content"])  # type: ignore[no-any-return]
 
 
 def _reply(given: dict[str, Any], levels: list[int] | None) -> dict[str, Any]:
-    """Return a reply with these levels, and a first sentence as its evidence."""
+    """Return a completion with these levels and the first sentence as its quote."""
     first = split_sentences(given["transcript"])[0].text
     claim = {"kind": "strength", "dimension": "clarity", "text": "Well begun.", "quote": first}
     named = dict.fromkeys(given["rubric"]) | dict(zip(NAMES, levels or [None] * 4, strict=True))
@@ -56,7 +57,7 @@ def _reply(given: dict[str, Any], levels: list[int] | None) -> dict[str, Any]:
 
 
 def _written(asked: dict[str, Any]) -> dict[str, Any]:
-    """Reply as it is written in `replies.yaml`."""
+    """Return the completion that `replies.yaml` has for the answer."""
     given = _given(asked)
     texts = {ANSWERS[level]: levels for level, levels in REPLIES["levels"].items()}
     for change in REPLIES["changes"].values():
@@ -68,7 +69,7 @@ def _written(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gullible(asked: dict[str, Any]) -> dict[str, Any]:
-    """Reply as a model that gives its best marks to everything it sees."""
+    """Return a completion with the best levels for everything."""
     return _reply(_given(asked), [5, 5, 5, 5])
 
 
@@ -175,7 +176,7 @@ async def test_answer_of_injections_only_is_rejected(
 
 
 def test_injections_of_graded_set_are_detected_without_false_matches() -> None:
-    told = [one["injected"] for one in CHANGED["variants"] if "injected" in one]
+    line = [one["injected"] for one in CHANGED["variants"] if "injected" in one]
     answers = [one[level] for one in (*FIRST, *BLIND) for level in range(1, 6)]
     others = [
         one[name]
@@ -183,8 +184,8 @@ def test_injections_of_graded_set_are_detected_without_false_matches() -> None:
         for name in ("padded", "boasted", "flattering", "repeated", "cut_result", "cut_action")
     ]
 
-    assert len(told) == 8
-    assert [text for text in told if strip_injections(text) == text] == []
+    assert len(line) == 8
+    assert [text for text in line if strip_injections(text) == text] == []
     assert [text for text in (*answers, *others) if strip_injections(text) != text] == []
 
 

@@ -1,4 +1,4 @@
-"""What asking OpenAI takes, over real HTTP: held before, and counted whatever comes of it."""
+"""Token usage of the OpenAI adapters over real HTTP, for every outcome of a request."""
 
 import asyncio
 from typing import Any

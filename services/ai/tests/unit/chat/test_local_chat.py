@@ -1,4 +1,4 @@
-"""The coach without a model: what it finds, what it declines, and how a conversation goes on."""
+"""The local chat: search, declined messages and follow-ups."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,7 @@ def send(
     summary: str = "",
     embeddings: Embeddings | None = None,
 ) -> list[str]:
-    """Return the coach's turns of a conversation."""
+    """Return the coach's replies of a conversation."""
     messages: list[Message] = []
     for text in asked:
         messages.append(Message("user", text))

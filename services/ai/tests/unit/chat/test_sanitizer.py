@@ -1,4 +1,4 @@
-"""What a person is shown is plain text, also where it comes in pieces."""
+"""Sanitizing of complete and streamed text."""
 
 import pytest
 

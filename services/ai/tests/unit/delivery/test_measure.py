@@ -1,4 +1,4 @@
-"""Delivery against known truth: planted pace, pauses and fillers come out exactly."""
+"""Delivery metrics of generated answers with known pace, pauses and fillers."""
 
 import numpy as np
 import pytest

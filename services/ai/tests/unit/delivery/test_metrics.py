@@ -1,4 +1,4 @@
-"""Each figure of delivery on word streams whose answer is known beforehand."""
+"""Each delivery metric on generated word streams with known values."""
 
 from dataclasses import replace
 

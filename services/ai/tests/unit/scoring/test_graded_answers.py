@@ -1,4 +1,4 @@
-"""The graded sets: pairs two or more levels apart come out in order, and changes move scores right.
+"""The graded sets: order of pairs two or more levels apart, and scores of changed answers.
 
 `held_out` is not here: nothing may be tuned on what it says, and the quality card counts it.
 """
@@ -36,7 +36,7 @@ MORE = [change for change, expected in CHANGED["expects"].items() if expected ==
 
 
 def _score(question: str, text: str) -> int:
-    """Return the overall score; what is not scored stands below everything that is."""
+    """Return the overall score, or -1 if the answer is not scored."""
     score = LocalScorer().score_answer(Answer("T", question, text, "en")).overall_score
     return -1 if score is None else score
 
@@ -53,7 +53,7 @@ def _levels(question: str, text: str) -> Levels:
 
 
 def _wrong(answers: Iterable[Mapping[Any, Any]]) -> tuple[list[object], int]:
-    """Return the pairs two or more levels apart in the wrong order, and how many there are."""
+    """Return the wrongly ordered pairs two or more levels apart, and the number of pairs."""
     wrong: list[object] = []
     pairs = 0
     for one in answers:

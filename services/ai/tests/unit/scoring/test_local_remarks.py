@@ -1,4 +1,4 @@
-"""Known direction: what must raise a score, what must not, and what gets none."""
+"""Scores and remarks of the local scorer for known changes of an answer."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The rubric is data: its shape, its kinds of question, and the formula of the scores."""
+"""The rubric data: structure, question types, and the formula of the scores."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What phones and browsers record is decoded; what is made to harm is refused, cheaply."""
+"""Decoding of common recording formats, and rejection of hostile files."""
 
 import socket
 from pathlib import Path
@@ -16,7 +16,7 @@ LIVE = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
 
 
 def _likeness(original: np.ndarray, decoded: np.ndarray) -> float:
-    """Return how much two loudness curves are alike, one up to 0.2 s later than the other.
+    """Return the correlation of two loudness curves, with a delay of up to 0.2 s.
 
     Encoders shift phases, and put some silence before.
     """

@@ -1,4 +1,4 @@
-"""Sound against known truth: planted pitch, pauses and held vowels, at any gain, rate and noise."""
+"""Acoustic features of synthetic voices with known pitch, pauses and held vowels."""
 
 import json
 from dataclasses import asdict

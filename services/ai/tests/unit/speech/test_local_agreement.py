@@ -1,4 +1,4 @@
-"""Live words are said once, never taken back, and lose or double nothing."""
+"""LocalAgreement: committed words are complete, unique and never changed."""
 
 import itertools
 import random

@@ -121,7 +121,7 @@ def _count_steps(one: CountedSentence) -> tuple[int, int]:
 
     A step is “I” or “we” with a past verb. Further past verbs that are joined to it count too.
     """
-    started: list[tuple[int, int]] = []
+    started_steps: list[tuple[int, int]] = []
     flat: list[tuple[str, bool]] = [
         (token, index == 0) for clause in one.clauses for index, token in enumerate(clause)
     ]
@@ -137,10 +137,10 @@ def _count_steps(one: CountedSentence) -> tuple[int, int]:
             and token not in STATIVE_VERBS
             and _belongs_to_speaker(flat, index)
         ):
-            started.append((index, index + 1))
+            started_steps.append((index, index + 1))
     concrete = vague = 0
-    for number, (_, after) in enumerate(started):
-        end = started[number + 1][0] if number + 1 < len(started) else len(flat)
+    for number, (_, after) in enumerate(started_steps):
+        end = started_steps[number + 1][0] if number + 1 < len(started_steps) else len(flat)
         rest = [token for token, _ in flat[after:end]]
         if content_words(rest) or NUMBER.search(" ".join(rest)):
             concrete += 1

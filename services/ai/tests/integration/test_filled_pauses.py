@@ -1,4 +1,4 @@
-"""Hesitations that a real recogniser leaves out, found by their sound."""
+"""Detection of filled pauses that the real recogniser omits."""
 
 from pathlib import Path
 
