@@ -120,7 +120,7 @@ async def test_misrouted_event_reaches_its_consumer_later(url: str) -> None:
 
 
 async def test_message_is_delivered_again_if_its_retry_cannot_be_published(url: str) -> None:
-    consumer = RecordingConsumer(Unavailable("away"), Unavailable("away"))
+    consumer = RecordingConsumer(Unavailable("test"), Unavailable("test"))
     async with _running(
         url, Subscription("ai", SessionCompleted, consumer), check_seconds=60
     ) as transport:

@@ -42,6 +42,7 @@ def build(
     app = create_app("media", checks=checks, state=state)
     app.state.settings = settings
     app.include_router(routes.router)
+    app.include_router(routes.internal_router)
     return Service(
         name="media",
         app=app,

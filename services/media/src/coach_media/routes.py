@@ -19,6 +19,7 @@ from coach_media.schemas import (
     PlaybackUrlResponse,
     PresignRequest,
     PresignResponse,
+    SessionRecordingResponse,
     UploadResponse,
 )
 
@@ -37,6 +38,9 @@ async def _public_endpoint(request: Request) -> str | None:
     host = safe_public_host(request.headers.get("x-coach-public-host", ""))
     netloc = host if storage.port is None else f"{host}:{storage.port}"
     return urlunsplit(storage._replace(netloc=netloc))
+
+
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
 def _session_id(text: str | None) -> UUID | None:
@@ -106,3 +110,14 @@ async def get_playback_url(
         deps, caller, parse_id(upload_id, resource="Recording"), endpoint_url=endpoint
     )
     return PlaybackUrlResponse(url=url, expires_in=PLAYBACK_URL_SECONDS)
+
+
+@internal_router.get("/sessions/{session_id}/recording")
+async def find_session_recording(
+    session_id: str, caller: CurrentUser, deps: MediaDeps
+) -> SessionRecordingResponse:
+    """Return the first uploaded recording of the caller's session. For the sessions service."""
+    key = await use_cases.find_session_recording(
+        deps, caller, parse_id(session_id, resource="Session")
+    )
+    return SessionRecordingResponse(key=key)
