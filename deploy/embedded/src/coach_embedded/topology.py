@@ -106,7 +106,9 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
         ),
         (
             coach_sessions.app.build(
-                SessionsSettings.load(**shared, database_url=sqlite_url(data_dir, "sessions")),
+                SessionsSettings.load(
+                    **shared, **urls, database_url=sqlite_url(data_dir, "sessions")
+                ),
                 SqliteTransport(broker),
             ),
             sessions,

@@ -21,6 +21,7 @@ from coach_media.schemas import (
     PlaybackUrlResponse,
     PresignRequest,
     PresignResponse,
+    SessionRecordingResponse,
     UploadResponse,
 )
 
@@ -42,6 +43,9 @@ async def _public_endpoint(request: Request) -> str | None:
     host = safe_public_host(request.headers.get("x-coach-public-host", ""))
     netloc = host if storage.port is None else f"{host}:{storage.port}"
     return urlunsplit(storage._replace(netloc=netloc))
+
+
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
 def _session_id(text: str | None) -> UUID | None:
@@ -130,3 +134,14 @@ async def check_live_upload(
         session_id=_session_id(body.session_id),
     )
     return LiveUploadResponse.from_domain(upload)
+
+
+@internal_router.get("/sessions/{session_id}/recording")
+async def find_session_recording(
+    session_id: str, caller: CurrentUser, deps: MediaDeps
+) -> SessionRecordingResponse:
+    """Return the first uploaded recording of the caller's session. For the sessions service."""
+    key = await use_cases.find_session_recording(
+        deps, caller, parse_id(session_id, resource="Session")
+    )
+    return SessionRecordingResponse(key=key)

@@ -232,3 +232,9 @@ class PlaybackUrlResponse(BaseModel):
 
     url: str = Field(description="Presigned URL for GET requests, including ranges.")
     expires_in: int = Field(description="Seconds until the URL expires.")
+
+
+class SessionRecordingResponse(BaseModel):
+    """The first uploaded recording of a session."""
+
+    key: str | None = Field(description="Object key, or null if nothing was uploaded.")

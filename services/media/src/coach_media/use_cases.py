@@ -167,6 +167,31 @@ async def list_words(deps: Deps, caller: Identity, upload_id: UUID) -> list[Tran
         return await store.list_words(tx, upload_id, user_id=caller.user_id)
 
 
+async def find_session_recording(deps: Deps, caller: Identity, session_id: UUID) -> str | None:
+    """Return the key of the first uploaded recording of the caller's session, or None.
+
+    A recording that is stored and not confirmed yet is confirmed first.
+
+    Raises:
+        Unavailable: If storage cannot be reached.
+    """
+    async with deps.db.read_only() as tx:
+        uploads = await store.list_uploads_by_session(
+            tx, session_id, keys=(), user_id=caller.user_id
+        )
+    for upload in sorted(uploads, key=lambda one: one.id):
+        if upload.is_confirmed:
+            return upload.key
+        try:
+            await _verify_and_confirm(deps, upload, None, source="session")
+        except Unavailable:
+            raise
+        except CoachError:
+            continue
+        return upload.key
+    return None
+
+
 async def presign_playback(
     deps: Deps, caller: Identity, upload_id: UUID, *, endpoint_url: str | None
 ) -> str:

@@ -683,3 +683,28 @@ async def test_object_is_deleted_again_after_upload_url_expires(
     assert not await _object_exists(service, key)
     async with _deps(service).db.read_only() as tx:
         assert await tx.fetch_all(select(OBJECT_DELETIONS)) == []
+
+
+async def test_session_recording_is_found_as_soon_as_it_is_stored(
+    service: Service, client: httpx.AsyncClient, sessions: Any, issuer: TokenIssuer
+) -> None:
+    session_id, empty = new_id(), new_id()
+    sessions.owned |= {session_id, empty}
+    path = f"/internal/sessions/{session_id}/recording"
+    await _presign(client, session_id=str(empty))
+    page = await _upload(client, b"<html></html>", session_id=str(session_id))
+
+    before = (await client.get(path)).json()
+    key = await _upload(client, session_id=str(session_id))
+    found = [(await client.get(path)).json() for _ in range(2)]
+
+    assert before == {"key": None}
+    assert found == [{"key": key}] * 2
+    assert (await _confirm(client, page)).status_code == 415
+    (event,) = await emitted_events(service.database, UploadConfirmed)
+    assert (event.key, event.session_id) == (key, session_id)
+    assert (await client.get(f"/internal/sessions/{empty}/recording")).json() == {"key": None}
+    async with client_for(service, headers=issuer.bearer(new_id())) as bob:
+        assert (await bob.get(path)).json() == {"key": None}
+    async with client_for(service) as anonymous:
+        assert (await anonymous.get(path)).status_code == 401
