@@ -81,13 +81,13 @@ class ChannelMixer:
         loudest = float(levels.max())
         if loudest < _SILENT_DB:
             return MEAN, block.mean(axis=0)
-        heard = [int(i) for i in np.argsort(-levels) if levels[i] > loudest - _SILENT_BESIDE_DB]
-        mean: Samples = block[heard].mean(axis=0)
-        if len(heard) == 1:
-            return str(heard[0]), block[heard[0]]
-        if float(np.mean(mean.astype(np.float64) ** 2)) >= _MIN_MEAN_POWER * power[heard].mean():
+        audible = [int(i) for i in np.argsort(-levels) if levels[i] > loudest - _SILENT_BESIDE_DB]
+        mean: Samples = block[audible].mean(axis=0)
+        if len(audible) == 1:
+            return str(audible[0]), block[audible[0]]
+        if float(np.mean(mean.astype(np.float64) ** 2)) >= _MIN_MEAN_POWER * power[audible].mean():
             return MEAN, mean
-        mixes = {MEAN: mean} | {str(i): block[i] for i in heard[:_MAX_CANDIDATES]}
+        mixes = {MEAN: mean} | {str(i): block[i] for i in audible[:_MAX_CANDIDATES]}
         if (
             self._levels is None
             or len(self._levels) != len(levels)

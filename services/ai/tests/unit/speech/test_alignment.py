@@ -39,9 +39,9 @@ def test_word_without_a_counterpart_has_no_time() -> None:
 def test_alignment_continues_after_words_that_one_side_lacks(lost: int) -> None:
     words = _spoken(600)
     timed = _timed(words)
-    heard = timed[:200] + timed[200 + lost :]
+    recognised = timed[:200] + timed[200 + lost :]
 
-    aligned = align(" ".join(words), heard)
+    aligned = align(" ".join(words), recognised)
 
     times = {round(word.start * 2): word.text for word in aligned}
     right = sum(times.get(index) == word for index, word in enumerate(words))
@@ -51,9 +51,9 @@ def test_alignment_continues_after_words_that_one_side_lacks(lost: int) -> None:
 
 def test_wrong_words_do_not_stop_the_alignment() -> None:
     words = _spoken(500)
-    heard = [f"x{index}" if 100 <= index < 260 else word for index, word in enumerate(words)]
+    recognised = [f"x{index}" if 100 <= index < 260 else word for index, word in enumerate(words)]
 
-    aligned = align(" ".join(words), _timed(heard))
+    aligned = align(" ".join(words), _timed(recognised))
 
     last = [word for word in aligned if word.start > 150]
     assert len(last) >= 180

@@ -26,14 +26,14 @@ def spoken() -> Samples:
     return speech()
 
 
-def _likeness(said: Samples, heard: Samples, max_late: float = 0.2) -> float:
+def _likeness(original: Samples, decoded: Samples, max_late: float = 0.2) -> float:
     """Return how alike two loudness curves are, the second up to `max_late` seconds later."""
 
     def curve(samples: Samples) -> Samples:
         loudness: Samples = np.sqrt(np.convolve(samples**2, np.ones(800) / 800, "same"))[::80]
         return loudness
 
-    one, other = curve(said), curve(heard)
+    one, other = curve(original), curve(decoded)
     found = []
     for shift in range(round(max_late * 200)):
         length = min(len(one), len(other) - shift)
@@ -45,7 +45,7 @@ def _noise(count: int, level: float = 0.05) -> Samples:
     return (level * np.random.default_rng(3).standard_normal(count)).astype(np.float32)
 
 
-def _hum(count: int) -> Samples:
+def _low_tone(count: int) -> Samples:
     return (0.2 * np.sin(2 * np.pi * 50 * np.arange(count) / SAMPLE_RATE)).astype(np.float32)
 
 
@@ -185,7 +185,7 @@ def test_short_pauses_of_the_encoder_are_one_gap(tmp_path: Path, spoken: Samples
 def test_track_with_speech_is_chosen(
     tmp_path: Path, spoken: Samples, kind: str, default: int | None
 ) -> None:
-    other = np.zeros_like(spoken) if kind == "silence" else _hum(len(spoken))
+    other = np.zeros_like(spoken) if kind == "silence" else _low_tone(len(spoken))
     file = encode(tmp_path / "a.mp4", [other, spoken], "mp4", "aac", default=default)
 
     decoded = decode_recording(file)
@@ -230,7 +230,7 @@ def _stereo(kind: str, spoken: Samples) -> Samples:
             "noise right": (spoken, _noise(len(spoken), 0.3)),
             "noise left": (_noise(len(spoken), 0.3), spoken),
             "left only": (spoken, silence),
-            "hum right": (spoken, _hum(len(spoken))),
+            "tone right": (spoken, _low_tone(len(spoken))),
             "equal": (spoken, spoken),
         }[kind]
     ).astype(np.float32)
@@ -245,7 +245,7 @@ def _stereo(kind: str, spoken: Samples) -> Samples:
         ("noise right", "0"),
         ("noise left", "1"),
         ("left only", "0"),
-        ("hum right", "0"),
+        ("tone right", "0"),
         ("equal", "mean"),
     ],
 )
@@ -278,7 +278,7 @@ def test_both_speakers_are_kept_if_each_has_a_channel(tmp_path: Path, spoken: Sa
     )
 
 
-def test_four_channels_of_which_two_cancel_are_heard(tmp_path: Path, spoken: Samples) -> None:
+def test_four_channels_of_which_two_cancel_are_decoded(tmp_path: Path, spoken: Samples) -> None:
     channels = np.stack([spoken, -spoken, 0.5 * spoken, -0.5 * spoken]).astype(np.float32)
     content = (channels.T * 32767).astype("<i2").tobytes()
     (tmp_path / "a.wav").write_bytes(wav(content, channels=4))
@@ -360,7 +360,7 @@ def test_samples_are_finite_and_within_full_scale(tmp_path: Path, spoken: Sample
 
 
 @pytest.mark.parametrize("codec", ["adpcm_ima_wav", "pcm_s24le", "pcm_f64le", "pcm_mulaw"])
-def test_wav_is_decoded_whatever_its_codec(tmp_path: Path, spoken: Samples, codec: str) -> None:
+def test_wav_is_decoded_with_each_codec(tmp_path: Path, spoken: Samples, codec: str) -> None:
     file = encode(tmp_path / "a.wav", [spoken], "wav", codec)
 
     assert _likeness(spoken, decode_recording(file).samples) > 0.95

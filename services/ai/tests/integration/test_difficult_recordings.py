@@ -40,11 +40,12 @@ def _write(folder: Path, *parts: Samples) -> Path:
     return encode(folder / "a.ogg", [np.concatenate(parts)], "ogg", "libopus", rate=48_000)
 
 
-def _answer(heard: Transcript, question: str) -> Answer:
+def _answer(transcript: Transcript, question: str) -> Answer:
     return Answer(
-        title="T", question=question, text=heard.text, language=heard.language,
-        duration_seconds=heard.duration_seconds, words=heard.words, silences=heard.silences,
-        acoustic_features=heard.acoustic_features, coverage=heard.coverage,
+        title="T", question=question, text=transcript.text, language=transcript.language,
+        duration_seconds=transcript.duration_seconds, words=transcript.words,
+        silences=transcript.silences,
+        acoustic_features=transcript.acoustic_features, coverage=transcript.coverage,
     )  # fmt: skip
 
 
@@ -55,17 +56,17 @@ async def test_other_language_is_named_and_not_shown_as_english_words(
     german, english = decode(RECORDINGS / "german.ogg"), speech()
     parts = (german, PAUSE, english) if is_first else (english, PAUSE, german)
 
-    heard = await transcriber.transcribe(_write(tmp_path, *parts))
+    transcript = await transcriber.transcribe(_write(tmp_path, *parts))
 
-    assert heard.language == "en"
-    assert word_error_rate(" ".join(WORDS.values()), heard.text) <= 0.1
-    assert heard.coverage is not None
-    (gap,) = heard.coverage.gaps
+    assert transcript.language == "en"
+    assert word_error_rate(" ".join(WORDS.values()), transcript.text) <= 0.1
+    assert transcript.coverage is not None
+    (gap,) = transcript.coverage.gaps
     assert (gap.reason, gap.language) == (GapReason.OTHER_LANGUAGE, "de")
     begin = 0.0 if is_first else len(english) / SAMPLE_RATE + 0.5
     assert gap.start == pytest.approx(begin, abs=1.0)
     assert gap.end == pytest.approx(begin + len(german) / SAMPLE_RATE, abs=1.0)
-    assert "in German" in describe_gaps(heard.coverage)
+    assert "in German" in describe_gaps(transcript.coverage)
 
 
 async def test_mostly_another_language_is_not_taken_for_english(
@@ -73,9 +74,9 @@ async def test_mostly_another_language_is_not_taken_for_english(
 ) -> None:
     german, english = decode(RECORDINGS / "german.ogg"), speech("austen-0880.wav")
 
-    heard = await transcriber.transcribe(_write(tmp_path, german, PAUSE, english))
+    transcript = await transcriber.transcribe(_write(tmp_path, german, PAUSE, english))
 
-    assert heard.language == "de"
+    assert transcript.language == "de"
 
 
 async def test_question_read_aloud_changes_no_score(
@@ -103,25 +104,27 @@ async def test_question_read_aloud_changes_no_score(
 
 
 async def test_question_and_terms_do_not_worsen_recognition(transcriber: LocalTranscriber) -> None:
-    said = " ".join(WORDS.values())
+    reference = " ".join(WORDS.values())
     prompt = build_prompt("Describe how you would make a slow database query faster.", "Engineer")
 
     plain = [await transcriber.transcribe(RECORDINGS / name) for name in WORDS]
     prompted = [await transcriber.transcribe(RECORDINGS / name, prompt=prompt) for name in WORDS]
 
-    errors = word_error_rate(said, " ".join(one.text for one in prompted))
-    assert errors <= word_error_rate(said, " ".join(one.text for one in plain))
+    errors = word_error_rate(reference, " ".join(one.text for one in prompted))
+    assert errors <= word_error_rate(reference, " ".join(one.text for one in plain))
 
 
-async def test_terms_are_not_heard_in_noise(transcriber: LocalTranscriber, tmp_path: Path) -> None:
+async def test_terms_are_not_recognised_in_noise(
+    transcriber: LocalTranscriber, tmp_path: Path
+) -> None:
     noise = 0.05 * np.random.default_rng(3).standard_normal(20 * SAMPLE_RATE).astype(np.float32)
     sentence = speech("austen-0880.wav")
     file = _write(tmp_path, noise, sentence, noise)
 
-    heard = await transcriber.transcribe(file, prompt=build_prompt("What is Kubernetes?"))
+    transcript = await transcriber.transcribe(file, prompt=build_prompt("What is Kubernetes?"))
 
-    assert len(heard.text.split()) <= len(WORDS["austen-0880.wav"].split()) + 2
-    assert "Kubernetes" not in heard.text
+    assert len(transcript.text.split()) <= len(WORDS["austen-0880.wav"].split()) + 2
+    assert "Kubernetes" not in transcript.text
 
 
 async def test_damaged_part_is_reported_and_the_rest_keeps_its_time(
@@ -130,13 +133,13 @@ async def test_damaged_part_is_reported_and_the_rest_keeps_its_time(
     whole = await transcriber.transcribe(_write(tmp_path, speech()))
     file = damage(_write(tmp_path, speech()))
 
-    heard = await transcriber.transcribe(file)
+    transcript = await transcriber.transcribe(file)
 
-    assert heard.coverage is not None
-    assert [gap.reason for gap in heard.coverage.gaps] == [GapReason.DAMAGED]
-    assert heard.text.rstrip(".").endswith("amiable himself")
-    assert heard.words[-1].start == pytest.approx(whole.words[-1].start, abs=0.2)
-    assert word_error_rate(" ".join(WORDS.values()), heard.text) <= 0.2
+    assert transcript.coverage is not None
+    assert [gap.reason for gap in transcript.coverage.gaps] == [GapReason.DAMAGED]
+    assert transcript.text.rstrip(".").endswith("amiable himself")
+    assert transcript.words[-1].start == pytest.approx(whole.words[-1].start, abs=0.2)
+    assert word_error_rate(" ".join(WORDS.values()), transcript.text) <= 0.2
 
 
 async def test_track_without_decoder_costs_nothing(
@@ -144,9 +147,9 @@ async def test_track_without_decoder_costs_nothing(
 ) -> None:
     file = encode(tmp_path / "a.mov", [speech(), speech()], "mov", "aac", default=0)
 
-    heard = await transcriber.transcribe(hide_codec(file, track=0))
+    transcript = await transcriber.transcribe(hide_codec(file, track=0))
 
-    assert word_error_rate(" ".join(WORDS.values()), heard.text) <= 0.05
+    assert word_error_rate(" ".join(WORDS.values()), transcript.text) <= 0.05
 
 
 async def test_missing_file_is_unreadable_and_does_not_end_the_process(
@@ -180,11 +183,11 @@ async def test_speech_process_has_no_secrets_limits_and_no_sockets(
         while not work.done():
             sockets |= _list_sockets(process)
             await asyncio.sleep(0.005)
-        heard = await work
+        transcript = await work
     finally:
         await transcriber.close()
 
-    assert heard.text
+    assert transcript.text
     assert sockets == set()
     assert not any(b"secret" in variable for variable in environment)
     assert b"ORT_DISABLE_TELEMETRY=1" in environment
