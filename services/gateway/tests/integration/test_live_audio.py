@@ -432,13 +432,15 @@ async def test_connection_is_closed_when_the_client_disconnects(
     live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
 ) -> None:
     _start(live)
-    await phone.wait_for("audio_started")
+    await _send_audio(live, CONTENT)
+    await phone.wait_for("partial")
     await live.close()
 
     async def is_closed() -> bool:
         return ai.open_connections == 0
 
     await wait_until(is_closed, description="no connection to ai")
+    assert ai.stored == {}, "the client may resume the recording"
 
 
 async def test_recording_uses_the_replica_that_works(ai: StubAiService, phone: FakeClient) -> None:

@@ -20,6 +20,10 @@ class AudioOverrun(Unavailable):
         super().__init__("The recording cannot be processed fast enough. Please resume it.")
 
 
+class AudioDiscarded(Exception):
+    """The recording was abandoned. What ai has received is not its end."""
+
+
 class PendingAudio:
     """Audio that was received from the client and not yet sent to ai.
 
@@ -36,6 +40,7 @@ class PendingAudio:
         self._put_timeout_seconds = put_timeout_seconds
         self._content = bytearray()
         self._is_ended = False
+        self._is_discarded = False
         self._has_room = asyncio.Event()
         self._has_content = asyncio.Event()
 
@@ -63,14 +68,17 @@ class PendingAudio:
         self._has_content.set()
 
     def discard(self) -> None:
-        """Drop everything and accept no more."""
+        """Drop everything and accept no more. `get` raises AudioDiscarded."""
+        self._is_discarded = True
         self._content.clear()
         self.end()
         self._has_room.set()
 
     async def get(self) -> bytes | None:
-        """Return the next audio, at most 64 KiB, or None at the end."""
+        """Return the next audio, at most 64 KiB, or None at the end. Raises AudioDiscarded."""
         await self._has_content.wait()
+        if self._is_discarded:
+            raise AudioDiscarded
         chunk = bytes(self._content[:_MAX_CHUNK_BYTES])
         del self._content[: len(chunk)]
         self._has_room.set()

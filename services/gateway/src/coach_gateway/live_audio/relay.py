@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from coach_common import logs
 from coach_common.clock import Clock
 from coach_common.errors import CoachError, Conflict
-from coach_gateway.live_audio.buffers import PendingAudio, ReplayBuffer
+from coach_gateway.live_audio.buffers import AudioDiscarded, PendingAudio, ReplayBuffer
 from coach_gateway.live_audio.client import (
     LiveAudioClient,
     LiveConnection,
@@ -321,6 +321,8 @@ class LiveAudioRelay:
                 replay.add(content)
                 await connection.send_audio(content)
             await connection.send_json(type="end")
+        except AudioDiscarded:
+            return
         except LiveConnectionLost:
             # `_receive` reads what ai sent before it closed the connection, then it fails too.
             return
