@@ -126,7 +126,12 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
         ),
         (
             coach_ai.app.build(
-                AiSettings.load(**shared, **store, database_url=sqlite_url(data_dir, "ai")),
+                AiSettings.load(
+                    **shared,
+                    **store,
+                    database_url=sqlite_url(data_dir, "ai"),
+                    temp_dir=data_dir / "temp",
+                ),
                 SqliteTransport(broker),
             ),
             ai,

@@ -144,7 +144,10 @@ async def test_progress_callback_gets_analysis_then_progress(
 
     first, *progress = news
     assert isinstance(first, AudioAnalysis)
-    assert (first.silences, first.acoustic_features) == (transcript.silences, transcript.acoustic_features)
+    assert (first.silences, first.acoustic_features) == (
+        transcript.silences,
+        transcript.acoustic_features,
+    )
     done = [one.done_seconds for one in progress if isinstance(one, Progress)]
     assert len(done) == len(progress) >= 2
     assert sorted(done) == done
