@@ -133,6 +133,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                     **store,
                     database_url=sqlite_url(data_dir, "ai"),
                     live_dir=settings.live_dir or data_dir / "live",
+                    temp_dir=data_dir / "temp",
                 ),
                 SqliteTransport(broker),
             ),

@@ -1,5 +1,6 @@
 """The composition root of ai."""
 
+import asyncio
 import hashlib
 import os
 import tempfile
@@ -11,6 +12,7 @@ from coach_ai.chat.local_chat import LocalChat
 from coach_ai.config import AiSettings
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
+from coach_ai.downloads import DownloadDirectory
 from coach_ai.openai.chat import OpenAIChat
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
@@ -54,7 +56,10 @@ def build(
         transcriber or _transcriber(settings),
         scorer or _scorer(settings, embedder),
         chat or _chat(settings, embedder),
-        Path(tempfile.gettempdir()),
+        DownloadDirectory(
+            settings.temp_dir
+            or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
+        ),
         provider="openai" if settings.uses_openai else "local",
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
@@ -94,12 +99,14 @@ def build(
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
         workers=_workers(settings, deps) | {"abandoned_recordings": app.state.live.store_abandoned},
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
+        on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
         on_close=(
             live.close,
             deps.transcriber.close,
             deps.scorer.close,
             deps.chat.close,
             deps.objects.close,
+            partial(_close_downloads, deps.downloads),
         ),
     )
 
@@ -109,6 +116,10 @@ def _temporary_live_dir(settings: AiSettings) -> Path:
     bucket = f"{settings.s3_endpoint_url}/{settings.s3_bucket_name}"
     name = f"genai-coach-live-{os.geteuid()}-{hashlib.sha256(bucket.encode()).hexdigest()[:16]}"
     return Path(tempfile.gettempdir()) / name
+
+
+async def _close_downloads(downloads: DownloadDirectory) -> None:
+    await asyncio.to_thread(downloads.close)
 
 
 def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:

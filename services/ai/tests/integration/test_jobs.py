@@ -552,7 +552,7 @@ async def test_temporary_file_is_removed_after_any_outcome(
     await _work(deps)
 
     assert transcriber.received == [case.key.encode()]
-    assert not [file for file in deps.temp_dir.iterdir() if _holds(file, case.key)]
+    assert not [file for file in deps.downloads.path.iterdir() if _holds(file, case.key)]
 
 
 def _holds(file: Any, key: str) -> bool:

@@ -60,7 +60,7 @@ class OpenAITranscriber:
         self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         """Return the transcript, with word times if the model or the aligner supplies them."""
-        with tempfile.TemporaryDirectory(prefix="chunks-") as directory:
+        with tempfile.TemporaryDirectory(prefix="chunks-", dir=recording.parent) as directory:
             async with self._lock:
                 response = await self._process.request(
                     {

@@ -1,5 +1,6 @@
 """Recordings, completed sessions and deletions of other services. They arrive in any order."""
 
+import asyncio
 from uuid import UUID
 
 from coach_ai.deps import Deps
@@ -94,6 +95,8 @@ async def erase_user(deps: Deps, user_id: UUID, message: MessageContext) -> None
     async with deps.db.transaction(deduplicate=message) as tx:
         await deletion.add_tombstone(tx, user_id, at=deps.clock())
         await deletion.erase_user(tx, user_id)
+    # A killed process may have left a recording of this user.
+    await asyncio.to_thread(deps.downloads.delete_abandoned)
 
 
 async def _find_session_recording(tx: Transaction, session: CompletedSession) -> Recording | None:

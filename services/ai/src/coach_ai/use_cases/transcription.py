@@ -204,7 +204,7 @@ async def _transcribe(
             recording.key,
             etag=recording.etag,
             max_bytes=recording.size_bytes,
-            directory=deps.temp_dir,
+            directory=deps.downloads.path,
         )
     except NotFound:
         raise CannotTranscribe("The recording is no longer in the store.") from None
