@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(file.parent for file in ROOT.glob("*/*/pyproject.toml"))
 _IMPORTED_AS = {
-    "aiosmtplib": "aiosmtplib",
+    "aio_pika": "aio-pika", "aiosmtplib": "aiosmtplib",
     "alembic": "alembic", "boto3": "boto3", "botocore": "boto3", "cryptography": "cryptography",
     "fastapi": "fastapi", "faststream": "faststream", "httpx": "httpx", "jwt": "pyjwt",
     "prometheus_client": "prometheus-client", "pydantic": "fastapi", "starlette": "fastapi",

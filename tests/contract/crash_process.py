@@ -33,7 +33,7 @@ SESSION, USER = UUID(int=1), UUID(int=2)
 
 
 async def main(broker_url: str, database_url: str, emit: bool) -> None:
-    database = Database(database_url, source="test", outbox=OUTBOX, inbox=INBOX)
+    database = Database(database_url, source="sessions", outbox=OUTBOX, inbox=INBOX)
     async with database.engine.begin() as connection:
         await connection.run_sync(METADATA.create_all)
 

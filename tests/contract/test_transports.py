@@ -12,6 +12,7 @@ from coach_common.db.transaction import MessageContext
 from coach_common.errors import Conflict, Unavailable
 from coach_common.events.base import Envelope, Event
 from coach_common.events.catalog import (
+    FeedbackFailed,
     SessionCompleted,
     SessionJudged,
     UploadConfirmed,
@@ -149,6 +150,9 @@ async def test_permanent_failures_are_dead_lettered_without_blocking_the_queue(
         OutboxMessage(
             new_id(), "session.completed", good.body.replace(b"session.completed", b"x.y")
         ),
+        OutboxMessage(
+            new_id(), "session.completed", good.body.replace(b"/services/sessions", b"/services/ai")
+        ),
     ]
 
     await transport.publish([_completed()])
@@ -158,10 +162,43 @@ async def test_permanent_failures_are_dead_lettered_without_blocking_the_queue(
     await consumer.until(2)
 
     async def are_dead() -> bool:
-        return await bus.dead_letter_counts() == {"ai.session.completed": 5}
+        return await bus.dead_letter_counts() == {"ai.session.completed": 6}
 
-    await wait_until(are_dead, description="five dead letters")
+    await wait_until(are_dead, description="six dead letters")
     assert [one.attempt for one in consumer.deliveries] == [1, 1]
+
+
+async def test_messages_about_deleted_user_are_deleted_everywhere(bus: TransportHarness) -> None:
+    other = new_id()
+    consumer = RecordingConsumer(Conflict("no"), Conflict("no"))
+    deleting = RecordingConsumer()
+    transport = await bus.start_transport(
+        Subscription("sessions", UserDeleted, deleting),
+        Subscription("sessions", FeedbackFailed, consumer),
+    )
+    events = [
+        _out(FeedbackFailed(session_id=new_id(), user_id=user, reason="R", retryable=True))
+        for user in (USER, other)
+    ]
+    malformed = OutboxMessage(
+        new_id(), "feedback.failed", events[0].body.replace(b'"reason"', b'"words"')
+    )
+    registered = [_out(UserRegistered(user_id=user)) for user in (USER, other)]
+    await transport.publish([*events, malformed, *registered])
+
+    async def are_dead() -> bool:
+        dead, depths = await bus.dead_letter_counts(), await bus.queue_depths()
+        return dead == {"sessions.feedback.failed": 3} and depths.get(UNROUTED_QUEUE) == 2
+
+    await wait_until(are_dead, description="the dead letters and the unrouted events")
+
+    await transport.publish([_deleted()])
+
+    async def are_deleted() -> bool:
+        dead, depths = await bus.dead_letter_counts(), await bus.queue_depths()
+        return dead == {"sessions.feedback.failed": 1} and depths.get(UNROUTED_QUEUE) == 1
+
+    await wait_until(are_deleted, description="the deletion of both")
 
 
 async def test_slow_consumer_does_not_block_other_event_types(bus: TransportHarness) -> None:

@@ -87,4 +87,7 @@ def rabbitmq(server: PrivateRabbitMQ, url: str) -> TransportHarness:
         server.kill()
         await asyncio.to_thread(server.start)
 
-    return TransportHarness(lambda: RabbitMQTransport(url, delays=DELAYS), dead, waiting, restart)
+    def open_transport() -> Transport:
+        return RabbitMQTransport(url, delays=DELAYS, topology_check_seconds=0.5)
+
+    return TransportHarness(open_transport, dead, waiting, restart)

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from coach_common.config import Settings, StorageSettings
-from coach_common.errors import Conflict, NotFound
-from coach_common.http.protocol import HttpOptions
+from coach_common.errors import Conflict, NotFound, Unavailable
+from coach_common.http.limits import HttpOptions
 from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
 from coach_common.testing.fakes import FakeTransport
@@ -209,3 +209,54 @@ async def test_oversized_headers_are_rejected(store: ObjectStore) -> None:
     response = await _put_raw(await _presign(store), "x-large: " + "x" * 40_000, body=b"")
 
     assert response.startswith(b"HTTP/1.1 431 ")
+
+
+def _metadata_file(directory: Path) -> Path:
+    return directory / "coach" / ".nanio-meta" / f"{KEY}.json"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "{}"])
+async def test_missing_or_broken_metadata_is_restored_from_the_bytes(
+    store: ObjectStore, tmp_path: Path, content: str | None
+) -> None:
+    """A crash can come after the object was renamed into place and before its metadata."""
+    await store.put(KEY, b"hello", content_type="audio/m4a")
+    before = await store.head(KEY)
+    file = _metadata_file(tmp_path)
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+
+    after = await store.head(KEY)
+
+    assert (after.etag, after.size_bytes) == (before.etag, 5)
+    assert (await store.head(KEY)).etag == before.etag
+
+
+async def test_metadata_of_replaced_object_is_not_used(store: ObjectStore, tmp_path: Path) -> None:
+    await store.put(KEY, b"hello", content_type="audio/m4a")
+    stale = _metadata_file(tmp_path).read_text()
+    await asyncio.sleep(0.01)
+    await store.put(KEY, b"world", content_type="audio/m4a")
+    etag = (await store.head(KEY)).etag
+    _metadata_file(tmp_path).write_text(stale)
+
+    assert (await store.head(KEY)).etag == etag
+    assert (await store.read_prefix(KEY, length=5))[0] == b"world"
+
+
+async def test_unreadable_metadata_is_an_error_that_is_retried(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    await store.put(KEY, b"hello", content_type="audio/m4a")
+    file = _metadata_file(tmp_path)
+    stored = file.read_text()
+    file.unlink()
+    file.mkdir()
+
+    with pytest.raises(Unavailable):
+        await store.head(KEY)
+
+    file.rmdir()
+    file.write_text(stored)
+    assert (await store.head(KEY)).size_bytes == 5

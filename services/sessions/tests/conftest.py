@@ -1,11 +1,13 @@
 """A built sessions service on an empty, migrated database."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import httpx
 import pytest
 
+from coach_common.errors import Unavailable
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
@@ -14,13 +16,44 @@ from coach_sessions.app import build
 from coach_sessions.config import SessionsSettings
 
 
+@dataclass
+class FakeUploadedRecordings:
+    """UploadedRecordings with fixed keys per session."""
+
+    keys: dict[UUID, str] = field(default_factory=dict)
+    is_down: bool = False
+
+    async def find_key(self, session_id: UUID, *, bearer: str) -> str | None:
+        if self.is_down:
+            raise Unavailable("The media service is unavailable.")
+        return self.keys.get(session_id)
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.fixture
+def uploaded_recordings() -> FakeUploadedRecordings:
+    return FakeUploadedRecordings()
+
+
 @pytest.fixture
 async def service(
-    database_url: str, transport: FakeTransport, clock: FakeClock, issuer: TokenIssuer
+    database_url: str,
+    transport: FakeTransport,
+    clock: FakeClock,
+    issuer: TokenIssuer,
+    uploaded_recordings: FakeUploadedRecordings,
 ) -> AsyncIterator[Service]:
     settings = SessionsSettings(database_url=database_url)
     async with migrated_service(
-        build(settings, transport, clock=clock, tokens=issuer.verifier)
+        build(
+            settings,
+            transport,
+            clock=clock,
+            tokens=issuer.verifier,
+            uploaded_recordings=uploaded_recordings,
+        )
     ) as built:
         yield built
 

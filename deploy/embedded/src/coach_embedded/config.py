@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,7 +12,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from coach_common import logs
 from coach_common.config import Settings, SettingsError
+
+log = logs.get_logger(__name__)
 
 
 class EmbeddedSettings(Settings):
@@ -66,15 +70,19 @@ class Secrets:
 
 @contextmanager
 def locked_data_dir(path: Path) -> Iterator[Path]:
-    """Create and lock the data directory.
+    """Create and lock the data directory. New files of this process are readable by its user only.
 
-    Two servers must not use the same files, because each would consume the other's events.
+    Two servers must not use the same files, because each would consume the other's events. A
+    directory that other users of the machine can read is closed to them.
 
     Raises:
-        SettingsError: If another process holds the lock or the directory is not writable.
+        SettingsError: If another process holds the lock, the directory is not writable, or other
+            users can read it and it belongs to another user.
     """
+    os.umask(0o077)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_other_users(path)
         with (path / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,6 +91,19 @@ def locked_data_dir(path: Path) -> Iterator[Path]:
             yield path.resolve()
     except PermissionError as error:
         raise SettingsError(f"DATA_DIR {path}: {error.strerror}") from None
+
+
+def _close_to_other_users(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return
+    try:
+        path.chmod(mode & ~0o077)
+    except PermissionError:
+        raise SettingsError(
+            f"DATA_DIR {path}: other users can read it; run `chmod 700` on it as its owner"
+        ) from None
+    log.warning("data_dir.permissions_tightened", path=str(path), was=f"{mode:o}")
 
 
 def _owner_only(path: str, flags: int) -> int:

@@ -1,11 +1,16 @@
 """Object storage of the embedded profile: nanio, with SigV4 signatures and files on disk.
 
-Adds three things that S3 does and nanio does not: CORS for browsers, the rejection of presigned
-requests with unsigned `x-amz-*` headers, and `If-None-Match: *` of PUT requests.
+Adds what S3 does and nanio does not: CORS for browsers, the rejection of presigned requests with
+unsigned `x-amz-*` headers, `If-None-Match: *` of PUT requests, and metadata that always belongs to
+the stored bytes.
 """
 
+import hashlib
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,10 +19,20 @@ from nanio.app import build_app
 from nanio.auth.credentials import StaticCredentialResolver
 from nanio.config import Settings
 from nanio.errors import NoSuchKey, S3Error
+from nanio.etag import quote_etag
+from nanio.storage.backend import ObjectInfo
 from nanio.storage.filesystem import FilesystemStorage
+from nanio.storage.metadata import read_metadata, write_metadata
+from nanio.storage.paths import metadata_path
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from coach_common import logs
+
+log = logs.get_logger(__name__)
+
+_CLOCK_TOLERANCE_SECONDS = 0.001
+_UNKNOWN_TYPE = "application/octet-stream"
 _must_be_absent: ContextVar[bool] = ContextVar("must_be_absent", default=False)
 _DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>'
@@ -36,7 +51,10 @@ def create_store_app(
         data_dir=directory, credentials=StaticCredentialResolver({access_key: secret_key})
     )
     app = build_app(settings)
-    app.state.storage = CreateOnlyStorage(app.state.storage)
+    storage = app.state.storage
+    # nanio has no setting for this; all its reads of metadata go through this method.
+    storage._read_or_synthesize_metadata = partial(read_or_repair_metadata, storage.data_dir)
+    app.state.storage = CreateOnlyStorage(storage)
     return CORSMiddleware(
         SignedHeadersOnly(ConditionalPut(app)),
         allow_origins=list(cors_origins),
@@ -96,6 +114,49 @@ class CreateOnlyStorage:
         error = S3Error("The key already has an object.")
         error.code, error.http_status = "PreconditionFailed", 412
         raise error
+
+
+def read_or_repair_metadata(data_dir: Path, bucket: str, key: str, path: Path) -> ObjectInfo:
+    """Return the metadata of the object stored at `path`.
+
+    nanio renames an object into place and then writes its metadata file. A crash in between leaves
+    no metadata or that of the previous object, for which nanio reports an empty ETag or a wrong
+    one. Here such metadata is calculated from the bytes and written. A metadata file that cannot be
+    read for another reason raises OSError: the response is 500, which clients retry.
+    """
+    metadata_file = metadata_path(data_dir, bucket, key)
+    try:
+        stored = read_metadata(metadata_file, key)
+    except (FileNotFoundError, ValueError, KeyError):
+        stored = None
+    status = path.stat(follow_symlinks=False)
+    if stored is not None and _describes(stored, status):
+        return stored
+    repaired = ObjectInfo(
+        key=key,
+        size=status.st_size,
+        etag=quote_etag(_md5(path)),
+        last_modified=datetime.fromtimestamp(status.st_mtime, tz=UTC),
+        content_type=_UNKNOWN_TYPE if stored is None else stored.content_type,
+    )
+    write_metadata(metadata_file, repaired)
+    log.warning("store.metadata_repaired", key=key)
+    return repaired
+
+
+def _describes(info: ObjectInfo, status: os.stat_result) -> bool:
+    """Return whether the metadata is about this file.
+
+    Metadata is written after the file. An older time stands for the metadata of a replaced object.
+    """
+    written_at: float = info.last_modified.timestamp()
+    is_newer = written_at >= status.st_mtime - _CLOCK_TOLERANCE_SECONDS
+    return is_newer and int(info.size) == status.st_size
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 class SignedHeadersOnly:

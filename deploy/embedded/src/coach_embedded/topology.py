@@ -16,7 +16,7 @@ from coach_ai.config import AiSettings
 from coach_auth.config import AuthSettings
 from coach_common import logs
 from coach_common.config import SettingsError
-from coach_common.http.protocol import HttpLimits, HttpOptions
+from coach_common.http.limits import HttpLimits, HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import Service, listen, running, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
@@ -106,7 +106,9 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
         ),
         (
             coach_sessions.app.build(
-                SessionsSettings.load(**shared, database_url=sqlite_url(data_dir, "sessions")),
+                SessionsSettings.load(
+                    **shared, **urls, database_url=sqlite_url(data_dir, "sessions")
+                ),
                 SqliteTransport(broker),
             ),
             sessions,

@@ -6,6 +6,7 @@ Blocking calls run in a bounded thread pool.
 import asyncio
 import hashlib
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -82,9 +83,14 @@ class ObjectStore:
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         """Download the object to a new file in `directory` and return its path.
 
+        No file is left after an error or a cancellation.
+
         Raises:
             Conflict: If the response has another ETag than `etag`, or exceeds `max_bytes`.
+            Unavailable: If the download is incomplete.
         """
+        created: list[Path] = []
+        is_abandoned = threading.Event()
 
         def read() -> Path:
             response = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -95,17 +101,28 @@ class ObjectStore:
                 if response["ContentLength"] > max_bytes:
                     raise Conflict("The recording is larger than when it was confirmed.")
                 with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+                    path = Path(file.name)
+                    created.append(path)
                     for chunk in body.iter_chunks(_CHUNK_BYTES):
+                        if is_abandoned.is_set():
+                            break
                         file.write(chunk)
+                    size = file.tell()
+                if size != response["ContentLength"]:
+                    raise Unavailable("The recording could not be downloaded completely.")
             finally:
                 body.close()
-            path = Path(file.name)
-            if path.stat().st_size != response["ContentLength"]:
-                path.unlink()
-                raise Unavailable("The recording could not be downloaded completely.")
+                if is_abandoned.is_set():
+                    _delete_files(created)
             return path
 
-        return await self._run(read)
+        try:
+            return await self._run(read)
+        except BaseException:
+            # A cancelled call leaves its thread running: the thread deletes what it writes later.
+            is_abandoned.set()
+            _delete_files(created)
+            raise
 
     async def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Store `body` under `key`."""
@@ -245,6 +262,11 @@ class ObjectStore:
                 response_checksum_validation="when_required",
             ),
         )
+
+
+def _delete_files(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _to_stored_object(key: str, response: dict[str, Any]) -> StoredObject:

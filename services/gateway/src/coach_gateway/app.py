@@ -7,7 +7,7 @@ from coach_common import logs
 from coach_common.client_address import TrustedProxies
 from coach_common.clock import Clock, utc_now
 from coach_common.event_loop_watchdog import watch_event_loop
-from coach_common.http.protocol import HttpLimits, HttpOptions
+from coach_common.http.limits import HttpLimits, HttpOptions
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache

@@ -16,7 +16,12 @@ from coach_gateway.access import Authenticator, parse_bearer
 from coach_gateway.config import GatewaySettings
 from coach_gateway.json_depth import JsonDepthCounter
 from coach_gateway.limits import RateLimitExceeded, RateLimits, Shares
-from coach_gateway.request_head import Headers, RequestHead, payload_too_large
+from coach_gateway.request_head import (
+    Headers,
+    RequestHead,
+    encode_headers,
+    payload_too_large,
+)
 from coach_gateway.routing import (
     SOCKET_PATH,
     Match,
@@ -251,8 +256,8 @@ class GatewayApp:
     ) -> UpstreamRequest:
         route = match.route
         encoded = b"%bx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n%b" % (
-            head.encoded, request_id, head.traceparent().encode(), address.encode(),
-            self._upstream_specific_headers(route, head),
+            encode_headers(head.forwarded), request_id, head.traceparent().encode(),
+            address.encode(), self._upstream_specific_headers(route, head),
         )  # fmt: skip
         return UpstreamRequest(route.upstream, route.method, match.path, query, encoded)
 

@@ -15,6 +15,7 @@ from coach_common.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from coach_common.events.feedback import AudioCoverage
 
 UPLOAD_URL_SECONDS = 900
 PLAYBACK_URL_SECONDS = 300
@@ -200,6 +201,7 @@ class Upload:
     etag: str | None = None
     confirmed_at: datetime | None = None
     transcript: str | None = None
+    audio: AudioCoverage | None = None
     reason: str | None = None
     rejection_code: str | None = None
 

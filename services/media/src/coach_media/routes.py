@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
@@ -21,8 +21,11 @@ from coach_media.schemas import (
     PlaybackUrlResponse,
     PresignRequest,
     PresignResponse,
+    SessionRecordingResponse,
     UploadResponse,
 )
+
+IncludeWords = Annotated[bool, Query(description="Include the words with their times.")]
 
 router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflictRoute)
 internal_router = APIRouter(prefix="/internal", include_in_schema=False)
@@ -40,6 +43,9 @@ async def _public_endpoint(request: Request) -> str | None:
     host = safe_public_host(request.headers.get("x-coach-public-host", ""))
     netloc = host if storage.port is None else f"{host}:{storage.port}"
     return urlunsplit(storage._replace(netloc=netloc))
+
+
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
 def _session_id(text: str | None) -> UUID | None:
@@ -94,10 +100,14 @@ async def confirm_upload(
 
 
 @router.get("/{upload_id}")
-async def get_upload(upload_id: str, caller: CurrentUser, deps: MediaDeps) -> UploadResponse:
-    """Return an upload and, when available, its transcript."""
-    upload = await use_cases.get_upload(deps, caller, parse_id(upload_id, resource="Recording"))
-    return UploadResponse.from_domain(upload)
+async def get_upload(
+    upload_id: str, caller: CurrentUser, deps: MediaDeps, words: IncludeWords = False
+) -> UploadResponse:
+    """Return an upload and, when available, its transcript. With `words=true`, also word times."""
+    upload_uuid = parse_id(upload_id, resource="Recording")
+    upload = await use_cases.get_upload(deps, caller, upload_uuid)
+    spoken = await use_cases.list_words(deps, caller, upload_uuid) if words else None
+    return UploadResponse.from_domain(upload, spoken)
 
 
 @router.get("/{upload_id}/url")
@@ -124,3 +134,14 @@ async def check_live_upload(
         session_id=_session_id(body.session_id),
     )
     return LiveUploadResponse.from_domain(upload)
+
+
+@internal_router.get("/sessions/{session_id}/recording")
+async def find_session_recording(
+    session_id: str, caller: CurrentUser, deps: MediaDeps
+) -> SessionRecordingResponse:
+    """Return the first uploaded recording of the caller's session. For the sessions service."""
+    key = await use_cases.find_session_recording(
+        deps, caller, parse_id(session_id, resource="Session")
+    )
+    return SessionRecordingResponse(key=key)

@@ -242,7 +242,7 @@ async def test_missing_upload_is_checked_with_backoff_then_expires(
         (M4A * 20, {}, 413, "too_large", False),
     ],
 )  # fmt: skip
-async def test_repeated_confirm_of_rejected_upload_gives_the_same_answer(
+async def test_repeated_confirm_of_rejected_upload_returns_the_same_error(
     service: Service,
     client: httpx.AsyncClient,
     clock: FakeClock,
@@ -274,9 +274,9 @@ async def test_object_of_another_length_than_declared_is_rejected(
     presigned = (await _presign(client, size=len(M4A) + 1)).json()
     await _deps(service).object_store.put(presigned["key"], M4A, content_type="audio/m4a")
 
-    answers = [await _confirm(client, presigned["key"]) for _ in range(2)]
+    responses = [await _confirm(client, presigned["key"]) for _ in range(2)]
 
-    assert [(one.status_code, one.json()["code"]) for one in answers] == [
+    assert [(one.status_code, one.json()["code"]) for one in responses] == [
         (422, "size_mismatch")
     ] * 2
 
@@ -596,6 +596,40 @@ async def test_transcript_takes_precedence_over_failure(
     assert (await client.get(f"/upload/{upload_id}")).json()["transcript"] == "Hello."
 
 
+async def test_audio_coverage_and_words_are_returned_after_transcription(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    key = await _upload(client)
+    upload_id = (await _confirm(client, key)).json()["upload_id"]
+    before = (await client.get(f"/upload/{upload_id}?words=true")).json()
+    gap = {"start": 1.5, "end": 2.0, "reason": "damaged"}
+    audio = {"duration_seconds": 4.0, "heard_seconds": 3.5, "gaps": [gap]}
+    words = [{"text": "Hello.", "start": 0.4, "end": 0.9}]
+
+    await deliver_event(
+        service,
+        TranscriptionCompleted.model_validate(
+            {
+                "upload_id": upload_id,
+                "user_id": user_id,
+                "key": key,
+                "text": "Hello.",
+                "language": "en",
+                "duration_seconds": 4.0,
+                "provider": "p",
+                "model": "m",
+                "audio": audio,
+                "words": words,
+            }
+        ),
+    )
+
+    assert (before["audio"], before["words"]) == (None, [])
+    without = (await client.get(f"/upload/{upload_id}")).json()
+    assert (without["audio"], without["words"]) == (audio, None)
+    assert (await client.get(f"/upload/{upload_id}?words=true")).json()["words"] == words
+
+
 async def test_upload_is_transcribing_once_ai_reports_progress(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
@@ -649,3 +683,28 @@ async def test_object_is_deleted_again_after_upload_url_expires(
     assert not await _object_exists(service, key)
     async with _deps(service).db.read_only() as tx:
         assert await tx.fetch_all(select(OBJECT_DELETIONS)) == []
+
+
+async def test_session_recording_is_found_as_soon_as_it_is_stored(
+    service: Service, client: httpx.AsyncClient, sessions: Any, issuer: TokenIssuer
+) -> None:
+    session_id, empty = new_id(), new_id()
+    sessions.owned |= {session_id, empty}
+    path = f"/internal/sessions/{session_id}/recording"
+    await _presign(client, session_id=str(empty))
+    page = await _upload(client, b"<html></html>", session_id=str(session_id))
+
+    before = (await client.get(path)).json()
+    key = await _upload(client, session_id=str(session_id))
+    found = [(await client.get(path)).json() for _ in range(2)]
+
+    assert before == {"key": None}
+    assert found == [{"key": key}] * 2
+    assert (await _confirm(client, page)).status_code == 415
+    (event,) = await emitted_events(service.database, UploadConfirmed)
+    assert (event.key, event.session_id) == (key, session_id)
+    assert (await client.get(f"/internal/sessions/{empty}/recording")).json() == {"key": None}
+    async with client_for(service, headers=issuer.bearer(new_id())) as bob:
+        assert (await bob.get(path)).json() == {"key": None}
+    async with client_for(service) as anonymous:
+        assert (await anonymous.get(path)).status_code == 401

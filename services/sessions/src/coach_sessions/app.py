@@ -1,5 +1,7 @@
 """Composition root of sessions."""
 
+from functools import partial
+
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
@@ -7,10 +9,11 @@ from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
-from coach_sessions import routes, tables
+from coach_sessions import routes, tables, workers
+from coach_sessions.adapters.media_http import HttpUploadedRecordings
 from coach_sessions.config import SessionsSettings
 from coach_sessions.consumers import SUBSCRIPTIONS
-from coach_sessions.deps import Deps
+from coach_sessions.deps import Deps, UploadedRecordings
 
 
 def build(
@@ -19,10 +22,12 @@ def build(
     *,
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
+    uploaded_recordings: UploadedRecordings | None = None,
 ) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
-    deps = Deps(database, clock)
+    recordings = uploaded_recordings or HttpUploadedRecordings(settings.media_url)
+    deps = Deps(database, clock, recordings)
     app = create_app(
         "sessions",
         checks={"database": database.check, "broker": transport.check},
@@ -38,5 +43,9 @@ def build(
         database=database,
         package="coach_sessions",
         subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),
+        workers={
+            "stop_waiting_for_recordings": partial(workers.stop_waiting_for_recordings, deps),
+        },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
+        on_close=(recordings.close,),
     )

@@ -6,6 +6,9 @@ from coach_common.config import DatabaseSettings, RabbitMQSettings, TokenSetting
 class SessionsSettings(DatabaseSettings, TokenSettings):
     """Settings of sessions in every profile."""
 
+    media_url: str = "http://localhost:8003"
+    """Base URL of the media service."""
+
 
 class DistributedSessionsSettings(SessionsSettings, RabbitMQSettings):
     """Settings of sessions with RabbitMQ."""

@@ -1,14 +1,33 @@
 """The dependencies of the use cases."""
 
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
 
 from coach_common.clock import Clock
 from coach_common.db.database import Database
 
 
+class UploadedRecordings(Protocol):
+    """The recordings that media has received."""
+
+    async def find_key(self, session_id: UUID, *, bearer: str) -> str | None:
+        """Return the key of the session's first uploaded recording, or None.
+
+        `bearer` is the access token of the session's owner.
+
+        Raises:
+            Unavailable: If the media service cannot be reached.
+        """
+
+    async def close(self) -> None:
+        """Close the HTTP connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The database and the clock that use cases work with."""
+    """Everything that a use case needs from outside."""
 
     db: Database
     clock: Clock
+    uploaded_recordings: UploadedRecordings

@@ -6,14 +6,23 @@ with repetitions, leads to the same state.
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from coach_common.errors import Conflict, NotFound
-from coach_common.events.feedback import DeliveryMetrics, EvidenceItem, MainImprovement, StarStory
+from coach_common.events.feedback import (
+    AudioCoverage,
+    DeliveryMetrics,
+    EvidenceItem,
+    MainImprovement,
+    StarStory,
+)
 
 MAX_RECORDINGS_PER_SESSION = 20
+MAX_RECORDING_DELAY = timedelta(hours=25)
+"""How long a session waits for a recording that the client named. It is used only if the client
+also sent a transcript; other sessions wait without a limit."""
 
 _KEY_NAME = re.compile(r"[0-9]{13}_[0-9a-f]{8}\.[a-z0-9]{2,5}")
 _ANNOTATION = re.compile(r"\[[^\[\]]{0,60}\]|<[^<>]{0,60}>|\([^()]{0,30}\)|\*[^*]{0,30}\*")
@@ -153,6 +162,7 @@ class Feedback:
     generated_at: datetime
     main_improvement: MainImprovement | None = None
     star: StarStory = field(default_factory=StarStory)
+    audio: AudioCoverage | None = None
     answer: AnswerText | None = None
 
     @property

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from coach_common.events.feedback import FeedbackView
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
-from coach_common.http.dependencies import CurrentUser, inject_deps
+from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
@@ -71,6 +71,7 @@ async def get_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) 
 async def complete_session(
     session_id: str,
     caller: CurrentUser,
+    bearer: BearerToken,
     deps: SessionsDeps,
     body: CompleteSessionRequest | None = None,
     duration_seconds: Annotated[int | None, Query(ge=0, le=MAX_DURATION_SECONDS)] = None,
@@ -90,6 +91,7 @@ async def complete_session(
         else completion.duration_seconds,
         transcript=completion.transcript or None,
         audio_s3_key=completion.audio_s3_key or None,
+        bearer=bearer,
     )
     return Session.from_domain(session)
 

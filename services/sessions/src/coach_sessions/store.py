@@ -172,6 +172,23 @@ async def find_requesting_session(tx: Transaction, key: str, user_id: UUID) -> U
     return session_id
 
 
+async def list_waiting_for_recordings(
+    tx: Transaction, completed_before: datetime, *, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """Return id and user of sessions with a client transcript that wait for a named recording."""
+    columns = SESSIONS.c
+    rows = await tx.fetch_all(
+        select(columns.id, columns.user_id)
+        .where(
+            columns.requested_key.is_not(None),
+            columns.client_transcript.is_not(None),
+            columns.completed_at < completed_before,
+        )
+        .limit(limit)
+    )
+    return [(row["id"], row["user_id"]) for row in rows]
+
+
 async def link_recording(
     tx: Transaction, *, key: str, user_id: UUID, session_id: UUID, link_id: UUID
 ) -> None:

@@ -8,11 +8,14 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
+from prometheus_client import Counter
+
 from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
-from coach_common.errors import Unauthenticated
+from coach_common.errors import CoachError, Conflict, Unauthenticated
 from coach_common.events.catalog import (
     SessionCompleted,
+    SessionCreated,
     SessionDeleted,
     SessionJudged,
     SessionMeasured,
@@ -24,6 +27,7 @@ from coach_common.ids import new_id
 from coach_sessions import store
 from coach_sessions.deps import Deps
 from coach_sessions.domain import (
+    MAX_RECORDING_DELAY,
     Failure,
     Feedback,
     RecordingLinkedElsewhere,
@@ -40,6 +44,12 @@ from coach_sessions.domain import (
 from coach_sessions.presentation import build_feedback_view
 
 log = logs.get_logger(__name__)
+
+RECORDINGS_GIVEN_UP = Counter(
+    "coach_sessions_recordings_given_up", "Sessions that used the client's transcript instead."
+)
+
+_BATCH_SIZE = 100
 
 T = TypeVar("T")
 SessionChange = Callable[[Session], Session]
@@ -66,6 +76,11 @@ async def create_session(
         if await store.is_deleted(tx, caller.user_id):
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await store.add_session(tx, session)
+        await tx.emit(
+            SessionCreated(
+                session_id=session.id, user_id=session.user_id, title=title, question=question
+            )
+        )
     return session
 
 
@@ -99,12 +114,14 @@ async def complete_session(
     duration_seconds: int | None,
     transcript: str | None,
     audio_s3_key: str | None,
+    bearer: str,
 ) -> Session:
     """Mark the session as completed.
 
     A repeated call fills in values that were missing and requests scoring again after a retryable
     failure. It changes nothing else. If media has not reported `audio_s3_key` yet, the session
-    waits for that recording.
+    waits for that recording. A transcript without a key is used only if media has received no
+    recording for the session, because a recording takes precedence.
 
     Raises:
         SessionNotFound: If the session does not exist or belongs to another user.
@@ -116,6 +133,9 @@ async def complete_session(
         raise RecordingNotFound
     now = deps.clock()
     client_transcript = parse_client_transcript(transcript)
+    key = audio_s3_key
+    if client_transcript is not None and key is None:
+        key = await _find_uploaded_recording(deps, session_id, bearer)
 
     def complete(session: Session) -> Session:
         return replace(
@@ -123,21 +143,48 @@ async def complete_session(
             completed_at=session.completed_at or now,
             duration_seconds=_keep_first(session.duration_seconds, duration_seconds),
             client_transcript=_keep_first(session.client_transcript, client_transcript),
-            requested_key=audio_s3_key or session.requested_key,
+            requested_key=key or session.requested_key,
             published_fingerprints=replace(session.published_fingerprints, completion=None)
             if session.is_being_retried
             else session.published_fingerprints,
         )
 
     async with deps.db.transaction() as tx:
-        if audio_s3_key is not None:
-            await _link_requested_recording(tx, caller.user_id, session_id, audio_s3_key)
+        if key is not None:
+            try:
+                await _link_requested_recording(tx, caller.user_id, session_id, key)
+            except (Conflict, RecordingNotFound):
+                if audio_s3_key is not None:
+                    raise
+                key = None
         session = await update_session_once(
             deps, tx, session_id, user_id=caller.user_id, change=complete
         )
         if session is None:
             raise SessionNotFound
     return session
+
+
+async def stop_waiting_for_recordings(deps: Deps) -> int:
+    """Use the client's transcript where its recording will not arrive; return how many.
+
+    Media looks for an upload until 24 hours after its URL has expired.
+    """
+    before = deps.clock() - MAX_RECORDING_DELAY
+    async with deps.db.read_only() as tx:
+        waiting = await store.list_waiting_for_recordings(tx, before, limit=_BATCH_SIZE)
+    for session_id, user_id in waiting:
+        async with deps.db.transaction() as tx:
+            await update_session_once(
+                deps,
+                tx,
+                session_id,
+                user_id=user_id,
+                change=lambda session: replace(session, requested_key=None),
+            )
+        RECORDINGS_GIVEN_UP.inc()
+        log.warning("session.recording_given_up", session_id=str(session_id))
+    return len(waiting)
 
 
 async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None:
@@ -312,6 +359,15 @@ async def _save_recording_fact(
         if await update_session_once(deps, tx, session_id, user_id=user_id) is None:
             await store.delete_recording(tx, key, user_id)
             await store.add_tombstone(tx, recording_id(key), at=deps.clock())
+
+
+async def _find_uploaded_recording(deps: Deps, session_id: UUID, bearer: str) -> str | None:
+    try:
+        return await deps.uploaded_recordings.find_key(session_id, bearer=bearer)
+    except CoachError as error:
+        # The completion matters more. The recording is linked when its event arrives.
+        log.warning("session.recordings_unknown", session_id=str(session_id), code=error.code)
+        return None
 
 
 async def _link_to_requesting_session(

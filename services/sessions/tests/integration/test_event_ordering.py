@@ -31,8 +31,9 @@ from coach_common.events.feedback import FeedbackView
 from coach_common.ids import new_id
 from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
-from coach_common.testing.fakes import TokenIssuer
+from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
+from coach_sessions import use_cases
 from coach_sessions.domain import MAX_RECORDINGS_PER_SESSION
 from coach_sessions.tables import METADATA, RECORDINGS, SESSIONS
 
@@ -678,3 +679,68 @@ async def test_deleting_a_session_deletes_the_recording_it_waits_for(
     assert published.keys == [facts.key]
     async with service.database.read_only() as tx:  # type: ignore[union-attr]
         assert await tx.fetch_all(select(RECORDINGS)) == []
+
+
+async def test_uploaded_recording_takes_precedence_over_the_clients_words(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, uploaded_recordings: Any
+) -> None:
+    """The phone confirms and completes at once; `upload.confirmed` arrives later."""
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    uploaded_recordings.keys[session_id] = facts.key
+
+    completed = await _complete(client, session_id, transcript="Something else.")
+    events = await emitted_events(service.database, SessionCompleted)
+    for event in (facts.confirmed(), facts.transcribed()):
+        await deliver_event(service, event)
+
+    assert completed.json()["status"] == "waiting_for_recording"
+    assert [event.transcript for event in events] == [None]
+    session = (await client.get(f"/sessions/{session_id}")).json()
+    assert (session["status"], session["transcript"]) == ("scoring", "I fixed the build.")
+
+
+async def test_complete_succeeds_while_media_is_unavailable(
+    client: httpx.AsyncClient, uploaded_recordings: Any
+) -> None:
+    session_id = await _create_session(client)
+    uploaded_recordings.is_down = True
+
+    answer = await _complete(client, session_id, transcript="I fixed it.")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "scoring")
+
+
+async def test_uploaded_recording_of_another_session_does_not_stop_a_completion(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, uploaded_recordings: Any
+) -> None:
+    first, second = await _create_session(client), await _create_session(client)
+    facts = EventFactory(user_id, first)
+    await deliver_event(service, facts.confirmed())
+    uploaded_recordings.keys[second] = facts.key
+
+    answer = await _complete(client, second, transcript="I fixed it.")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "scoring")
+
+
+async def test_clients_words_are_used_if_the_named_recording_never_arrives(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, clock: FakeClock
+) -> None:
+    with_words, without = await _create_session(client), await _create_session(client)
+    keys = [f"uploads/{user_id}/1764000000000_0000000{number}.m4a" for number in (1, 2)]
+    await _complete(client, with_words, audio_s3_key=keys[0], transcript="I fixed it.")
+    await _complete(client, without, audio_s3_key=keys[1])
+
+    clock.advance(24 * 3600)
+    assert await use_cases.stop_waiting_for_recordings(service.deps) == 0
+    clock.advance(2 * 3600)
+    assert await use_cases.stop_waiting_for_recordings(service.deps) == 1
+    assert await use_cases.stop_waiting_for_recordings(service.deps) == 0
+
+    statuses = [
+        (await client.get(f"/sessions/{one}")).json()["status"] for one in (with_words, without)
+    ]
+    assert statuses == ["scoring", "waiting_for_recording"]
+    *_, last = await emitted_events(service.database, SessionCompleted)
+    assert (last.session_id, last.transcript) == (with_words, "I fixed it.")

@@ -201,11 +201,11 @@ def test_placeholder_check_is_fast_for_long_texts() -> None:
 
 
 def test_scored_text_never_changes_once_it_is_known() -> None:
-    judged = _session(
+    scored = _session(
         completed_at=NOW, client_transcript="mine", feedback=_feedback(answer=None)
     ).with_facts_joined()
 
-    late = replace(judged, recordings=(_recording(transcript="spoken"),)).with_facts_joined()
+    late = replace(scored, recordings=(_recording(transcript="spoken"),)).with_facts_joined()
 
-    assert (judged.status, judged.transcript) == (Status.READY, "mine")
+    assert (scored.status, scored.transcript) == (Status.READY, "mine")
     assert (late.status, late.transcript) == (Status.READY, "mine")

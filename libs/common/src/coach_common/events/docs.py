@@ -59,7 +59,9 @@ No field is renamed or gets another type. Consumers ignore unknown fields.
 Each pair of service and event has a durable queue, for example `ai.upload.confirmed`. Deliveries
 that fail because a dependency is unavailable are retried after {delays}; then the message is
 moved to `<queue>.dead`. Permanent failures are dead-lettered immediately. Events without a
-consumer are kept in `coach.unrouted` for 7 days.
+consumer are kept in `coach.unrouted` for 7 days. An event whose queues are missing is kept in
+`coach.misrouted` and published again once they are declared. An event from another source than its
+publisher is dead-lettered.
 
 | type | publisher | data | consumers |
 |---|---|---|---|

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from uuid import UUID
 
 import structlog
 
@@ -11,6 +12,7 @@ from coach_common import logs, telemetry
 from coach_common.db.transaction import AlreadyProcessed, MessageContext
 from coach_common.errors import CoachError, InvalidInput, TransactionConflict, Unavailable
 from coach_common.events.base import Envelope, Event
+from coach_common.events.catalog import UserDeleted
 from coach_common.messaging.subscriptions import RETRY_DELAYS_SECONDS, Subscription
 
 log = logs.get_logger(__name__)
@@ -26,11 +28,16 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DispatchResult:
-    """The outcome, the delay before a retry, and a reason that quotes no content."""
+    """The outcome, the delay before a retry, and a reason that quotes no content.
+
+    `deleted_user_id` is set after a consumer has deleted a user's data. The transport then deletes
+    the dead letters and unrouted events about this user.
+    """
 
     outcome: Outcome
     delay_seconds: float = 0.0
     reason: str = ""
+    deleted_user_id: UUID | None = None
 
 
 async def dispatch(
@@ -44,7 +51,7 @@ async def dispatch(
 
     DONE: processed, or a duplicate. RETRY: a dependency was unavailable or the consumer raised an
     unexpected exception; retried with backoff, dead-lettered after the last attempt. DEAD_LETTER:
-    malformed event or a permanent error.
+    malformed event, a source other than the catalogue's, or a permanent error.
     """
     started_at = time.perf_counter()
     result = await _parse_and_handle(subscription, body, attempt, delays)
@@ -64,6 +71,8 @@ async def _parse_and_handle(
             raise InvalidInput(
                 f"unexpected event type {envelope.type} in the queue of {subscription.event.type}"
             )
+        if envelope.source != f"/services/{subscription.event.source}":
+            raise InvalidInput(f"{envelope.type} from an unexpected source")
         event = envelope.parse_data(subscription.event)
     except InvalidInput as error:
         log.error("event.malformed", consumer=subscription.queue, reason=str(error))
@@ -73,7 +82,10 @@ async def _parse_and_handle(
     with structlog.contextvars.bound_contextvars(
         event_id=str(envelope.id), consumer=subscription.queue
     ):
-        return await _call_consumer(subscription, event, message, delays)
+        result = await _call_consumer(subscription, event, message, delays)
+    if result.outcome is Outcome.DONE and isinstance(event, UserDeleted):
+        return replace(result, deleted_user_id=event.user_id)
+    return result
 
 
 async def _call_consumer(

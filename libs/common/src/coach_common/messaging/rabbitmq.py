@@ -1,9 +1,7 @@
 """The RabbitMQ transport. The only module that imports FastStream.
 
-Topic exchange `coach.events` with a durable queue per service and event. A retry waits in
-`coach.retry.<ms>`, whose messages expire back to the work queue. Dead letters are in
-`<queue>.dead`, events without a consumer in `coach.unrouted`. Publisher and consumer use separate
-connections, so that a failed publish does not close a consumer's channel.
+`rabbitmq_topology.py` describes the exchanges and queues. Publisher, consumer and maintenance use
+separate connections, so that a failed publish or declaration closes no consumer's channel.
 """
 
 import asyncio
@@ -11,40 +9,49 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+import aio_pika
+from aio_pika.abc import AbstractConnection
 from faststream import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.rabbit.annotations import RabbitMessage
 
 from coach_common import fault_injection, logs
 from coach_common.errors import Unavailable
+from coach_common.events.catalog import UserDeleted
+from coach_common.messaging import rabbitmq_topology as topology
 from coach_common.messaging.dispatch import DispatchResult, Outcome, dispatch
 from coach_common.messaging.subscriptions import (
     RETRY_DELAYS_SECONDS,
     UNROUTED_QUEUE,
-    UNROUTED_TTL_SECONDS,
     OutboxMessage,
     Subscription,
-    durable_queues,
 )
 
 log = logs.get_logger(__name__)
 
 EVENTS = RabbitExchange(
-    "coach.events",
+    topology.EVENTS_EXCHANGE,
     type=ExchangeType.TOPIC,
     durable=True,
-    arguments={"alternate-exchange": UNROUTED_QUEUE},
+    arguments={"alternate-exchange": topology.MISROUTED_QUEUE},
 )
-_UNROUTED = RabbitExchange(UNROUTED_QUEUE, type=ExchangeType.FANOUT, durable=True)
 _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
 _RECONNECT_SECONDS = 2.0
 _SHUTDOWN_TIMEOUT_SECONDS = 10.0
+_TOPOLOGY_CHECK_SECONDS = 5.0
+_TOPOLOGY_TIMEOUT_SECONDS = 60.0
+_REQUEUE_DELAY_SECONDS = 2.0
+"""How long a message is held whose retry could not be published, before it is delivered again."""
 _ATTEMPT = "x-attempt"
 
 
 class RabbitMQTransport:
-    """A Transport over RabbitMQ. It connects in the background and reconnects by itself."""
+    """A Transport over RabbitMQ. It connects in the background and reconnects by itself.
+
+    Every few seconds it declares missing exchanges and queues again and publishes misrouted events
+    again. A message whose retry cannot be published stays in its queue.
+    """
 
     def __init__(
         self,
@@ -52,18 +59,26 @@ class RabbitMQTransport:
         *,
         prefetch: int = 16,
         delays: Sequence[float] = RETRY_DELAYS_SECONDS,
+        topology_check_seconds: float = _TOPOLOGY_CHECK_SECONDS,
     ) -> None:
+        self._url = url
         self._delays = delays
+        self._topology_check_seconds = topology_check_seconds
+        self._maintenance: AbstractConnection | None = None
+        self._maintenance_lock = asyncio.Lock()
+        self._subscriptions: list[Subscription] = []
+        self._missing: list[str] = []
         self._publisher = _broker(url, Channel(publisher_confirms=True, on_return_raises=True))
         self._consumer = _broker(url, Channel(prefetch_count=prefetch))
         self._replica = uuid4().hex[:12]
-        self._connect_task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._has_topology = False
         self._is_consuming = False
         self._is_unconfirmed = False
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         """Start connecting. Retries until the broker responds."""
+        self._subscriptions.extend(subscriptions)
         for subscription in subscriptions:
             self._consumer.subscriber(
                 self._queue(subscription),
@@ -71,7 +86,7 @@ class RabbitMQTransport:
                 ack_policy=AckPolicy.MANUAL,
                 decoder=_as_bytes,
             )(self._handler(subscription))
-        self._connect_task = asyncio.create_task(self._connect(), name="rabbit.connect")
+        self._task = asyncio.create_task(self._connect_and_maintain(), name="rabbitmq.connection")
 
     async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
         """Publish with pipelined confirms and return the ids that the broker has confirmed."""
@@ -90,29 +105,77 @@ class RabbitMQTransport:
         return confirmed
 
     async def check(self) -> None:
-        """Raise Unavailable if the broker is not connected or does not confirm messages."""
+        """Raise Unavailable if the broker is not connected, lacks parts or confirms no messages."""
         if not (self._has_topology and self._is_consuming):
             raise Unavailable("The message broker is not connected.")
         for broker in (self._publisher, self._consumer):
             if not await broker.ping(1.0):
                 raise Unavailable("The message broker is not connected.")
+        if self._missing:
+            raise Unavailable(f"The message broker lacks: {', '.join(self._missing[:5])}.")
         if self._is_unconfirmed:
             raise Unavailable("The message broker does not confirm published messages.")
 
     async def stop(self) -> None:
-        """Wait up to 10 s for running handlers, then close both connections."""
-        if self._connect_task is not None:
-            self._connect_task.cancel()
-            await asyncio.gather(self._connect_task, return_exceptions=True)
+        """Wait up to 10 s for running handlers, then close the connections."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
         await self._consumer.stop()
         await self._publisher.stop()
+        if self._maintenance is not None:
+            await self._maintenance.close()
+
+    async def _connect_and_maintain(self) -> None:
+        await self._connect()
+        while True:
+            try:
+                async with asyncio.timeout(_TOPOLOGY_TIMEOUT_SECONDS):
+                    await self._repair_topology()
+            except Exception as error:
+                # A lost connection is reported by `check`; both brokers reconnect by themselves.
+                log.warning("rabbitmq.topology_check_failed", reason=type(error).__name__)
+            await asyncio.sleep(self._topology_check_seconds)
+
+    async def _repair_topology(self) -> None:
+        """Find missing exchanges, queues and consumers, and declare what is missing."""
+        connection = await self._maintenance_connection()
+        consumed = [one.queue for one in self._subscriptions if not one.is_transient]
+        missing = await topology.find_missing(connection, self._delays, consumed)
+        if missing:
+            log.error("rabbitmq.topology_missing", count=len(missing), names=missing[:5])
+            was_missing, self._missing = self._missing, missing
+            await topology.declare(connection, self._delays)
+            if self._has_lost_consumer(missing, was_missing):
+                # The client library restores consumers of deleted queues. It did not this time.
+                await self._restart_consumers()
+            missing = await topology.find_missing(connection, self._delays, consumed)
+        self._missing = missing
+        published = await topology.publish_misrouted(connection)
+        if published:
+            log.info("rabbitmq.misrouted_published", count=published)
+
+    @staticmethod
+    def _has_lost_consumer(missing: list[str], was_missing: list[str]) -> bool:
+        return any(one.startswith("consumer") for one in {*missing} & {*was_missing})
+
+    async def _restart_consumers(self) -> None:
+        log.warning("rabbitmq.consumers_restarted")
+        await self._consumer.stop()
+        await self._consumer.start()
+
+    async def _maintenance_connection(self) -> AbstractConnection:
+        async with self._maintenance_lock:
+            if self._maintenance is None or self._maintenance.is_closed:
+                self._maintenance = await aio_pika.connect(self._url, timeout=_CONNECT_SECONDS)
+            return self._maintenance
 
     async def _connect(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
+                    await topology.declare(await self._maintenance_connection(), self._delays)
                     await self._publisher.start()
-                    await _declare_topology(self._publisher, self._delays)
                 self._has_topology = True
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await self._consumer.start()
@@ -151,7 +214,18 @@ class RabbitMQTransport:
             result = await dispatch(subscription, body, attempt=attempt, delays=self._delays)
             fault_injection.crash_point("broker.handled")
             if not subscription.is_transient:
-                await self._retry_or_dead_letter(subscription, body, message, attempt, result)
+                try:
+                    await self._retry_or_dead_letter(subscription, body, message, attempt, result)
+                    await self._delete_messages_of_deleted_user(subscription, result)
+                except Exception as error:
+                    log.warning(
+                        "rabbitmq.message_requeued",
+                        consumer=subscription.queue,
+                        reason=type(error).__name__,
+                    )
+                    await asyncio.sleep(_REQUEUE_DELAY_SECONDS)
+                    await message.nack(requeue=True)
+                    return
             await message.ack()
 
         return handle
@@ -169,7 +243,11 @@ class RabbitMQTransport:
             await _send(
                 self._publisher,
                 body,
-                exchange=_delay_exchange(result.delay_seconds),
+                exchange=RabbitExchange(
+                    topology.retry_exchange(result.delay_seconds),
+                    type=ExchangeType.FANOUT,
+                    durable=True,
+                ),
                 routing_key=subscription.queue,
                 message_id=message.message_id,
                 headers={_ATTEMPT: attempt + 1},
@@ -178,9 +256,29 @@ class RabbitMQTransport:
             await _send(
                 self._publisher,
                 body,
-                routing_key=f"{subscription.queue}.dead",
+                routing_key=topology.dead_letter_queue(subscription.queue),
                 message_id=message.message_id,
                 headers={_ATTEMPT: attempt, "x-reason": result.reason[:500]},
+            )
+
+    async def _delete_messages_of_deleted_user(
+        self, subscription: Subscription, result: DispatchResult
+    ) -> None:
+        """Delete the service's dead letters about a deleted user, and unrouted events."""
+        if result.deleted_user_id is None:
+            return
+        dead_letter_queues = [
+            topology.dead_letter_queue(one.queue)
+            for one in self._subscriptions
+            if one.service == subscription.service and not one.is_transient
+        ]
+        # One service is enough for the queue that all services share.
+        is_first = subscription.service == UserDeleted.consumers[0]
+        async with asyncio.timeout(_TOPOLOGY_TIMEOUT_SECONDS):
+            await topology.delete_messages_about(
+                await self._maintenance_connection(),
+                str(result.deleted_user_id),
+                [*dead_letter_queues, *([UNROUTED_QUEUE] if is_first else [])],
             )
 
 
@@ -215,41 +313,8 @@ def _durable_queue(name: str, event_type: str) -> RabbitQueue:
         name,
         routing_key=event_type,
         durable=True,
-        arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": f"{name}.dead"},
+        arguments={
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": topology.dead_letter_queue(name),
+        },
     )
-
-
-def _delay_exchange(seconds: float) -> RabbitExchange:
-    return RabbitExchange(
-        f"coach.retry.{int(seconds * 1000)}", type=ExchangeType.FANOUT, durable=True
-    )
-
-
-async def _declare_topology(broker: RabbitBroker, delays: Sequence[float]) -> None:
-    """Declare all exchanges, queues and bindings, so that every event finds its queue."""
-    unrouted = await broker.declare_exchange(_UNROUTED)
-    unrouted_queue = await broker.declare_queue(
-        RabbitQueue(
-            UNROUTED_QUEUE, durable=True, arguments={"x-message-ttl": UNROUTED_TTL_SECONDS * 1000}
-        )
-    )
-    await unrouted_queue.bind(unrouted)
-    events = await broker.declare_exchange(EVENTS)
-    for name, event_type in durable_queues().items():
-        queue = await broker.declare_queue(_durable_queue(name, event_type))
-        await queue.bind(events, routing_key=event_type)
-        await broker.declare_queue(RabbitQueue(f"{name}.dead", durable=True))
-    for seconds in delays:
-        exchange = await broker.declare_exchange(_delay_exchange(seconds))
-        # A fanout exchange keeps the routing key: the name of the work queue to return to.
-        delay_queue = await broker.declare_queue(
-            RabbitQueue(
-                exchange.name,
-                durable=True,
-                arguments={
-                    "x-message-ttl": int(seconds * 1000),
-                    "x-dead-letter-exchange": "",
-                },
-            )
-        )
-        await delay_queue.bind(exchange)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -163,6 +164,8 @@ class SqliteBroker:
         """Delete, reschedule or dead-letter a dispatched message."""
         now = self.database.clock()
         by_id = MESSAGES.c.id == message_id
+        if result.deleted_user_id is not None:
+            await self.delete_messages_about(result.deleted_user_id)
         async with self.database.transaction() as tx:
             if result.outcome is Outcome.DONE:
                 await tx.execute(delete(MESSAGES).where(by_id))
@@ -175,6 +178,14 @@ class SqliteBroker:
                 await tx.execute(
                     update(MESSAGES).where(by_id).values(dead_at=now, reason=result.reason)
                 )
+
+    async def delete_messages_about(self, user_id: UUID) -> None:
+        """Delete the dead letters and unrouted events that contain the user's id."""
+        is_kept = or_(MESSAGES.c.dead_at.is_not(None), MESSAGES.c.queue == UNROUTED_QUEUE)
+        async with self.database.transaction() as tx:
+            await tx.execute(
+                delete(MESSAGES).where(is_kept, MESSAGES.c.body.contains(str(user_id)))
+            )
 
     async def dead_letters(self) -> list[tuple[str, UUID, str]]:
         """Return queue, event id and reason of each dead letter."""

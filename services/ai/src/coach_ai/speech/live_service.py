@@ -40,6 +40,7 @@ from coach_ai.speech.recording_file import (
     RecordingInfo,
 )
 from coach_ai.store import deletion
+from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.credentials import is_service_token
 from coach_common.errors import (
@@ -108,7 +109,13 @@ class LiveTranscriber(Protocol):
     """Transcribes a recording that is still growing."""
 
     async def decode(
-        self, recording: Path, *, sample_rate: int | None, start: float, language: str | None
+        self,
+        recording: Path,
+        *,
+        sample_rate: int | None,
+        start: float,
+        language: str | None,
+        prompt: str = "",
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` on and the language if it is certain.
 
@@ -144,8 +151,8 @@ class LiveRecordingService:
             return
         await socket.accept()
         try:
-            info = await self._read_start(socket)
-            await self._run_exclusively(socket, info)
+            info, prompt = await self._read_start(socket)
+            await self._run_exclusively(socket, info, prompt)
         except WebSocketDisconnect:
             return
         except CoachError as error:
@@ -157,8 +164,11 @@ class LiveRecordingService:
         with suppress(WebSocketDisconnect, RuntimeError):  # The gateway may have disconnected.
             await socket.close()
 
-    async def _read_start(self, socket: WebSocket) -> RecordingInfo:
-        """Return what the first frame describes, after authenticating its user."""
+    async def _read_start(self, socket: WebSocket) -> tuple[RecordingInfo, str]:
+        """Return what the first frame describes, and the recogniser's prompt for its session.
+
+        Authenticates the user of the frame.
+        """
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 frame = await socket.receive_json()
@@ -170,9 +180,17 @@ class LiveRecordingService:
         info = RecordingInfo.parse(frame, user_id=identity.user_id)
         if await self._is_deleted(info):
             raise NotFound("Recording not found", code="recording_not_found")
-        return info
+        return info, await self._build_prompt(info)
 
-    async def _run_exclusively(self, socket: WebSocket, info: RecordingInfo) -> None:
+    async def _build_prompt(self, info: RecordingInfo) -> str:
+        """Return the recogniser's prompt, or an empty one if the session cannot be read."""
+        try:
+            session_id = UUID(info.session_id) if info.session_id is not None else None
+            return await build_session_prompt(self.deps, session_id, user_id=info.user_id)
+        except Unavailable:
+            return ""  # The recording matters more than the spelling of its partial texts.
+
+    async def _run_exclusively(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
         """Serve a recording in a task that a later connection for the key can cancel."""
         await self._stop(info.key)
         of_user = sum(key.startswith(_user_prefix(info.user_id)) for key in self._tasks)
@@ -184,7 +202,9 @@ class LiveRecordingService:
             raise TooManyRequests(
                 "Too many live recordings are in progress. Please try again.", code="live_busy"
             )
-        task = self._tasks[info.key] = asyncio.create_task(self._serve_recording(socket, info))
+        task = self._tasks[info.key] = asyncio.create_task(
+            self._serve_recording(socket, info, prompt)
+        )
         try:
             await asyncio.wait({task})
         finally:
@@ -200,7 +220,7 @@ class LiveRecordingService:
             previous.cancel()
             await asyncio.wait({previous})
 
-    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo) -> None:
+    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
         file = self.directory.open_locked(info)
         if file is None:
             raise Unavailable("Another connection is still writing this recording.")
@@ -210,7 +230,7 @@ class LiveRecordingService:
             if not file.received:
                 await self._require_absent(file)
             await socket.send_json({"type": "started", "received": file.received})
-            decoding = asyncio.create_task(self._transcribe_live(socket, file))
+            decoding = asyncio.create_task(self._transcribe_live(socket, file, prompt))
             await self._receive_audio(socket, file)
             decoding.cancel()
             size = await self._upload(file, "completed")
@@ -242,16 +262,16 @@ class LiveRecordingService:
                 f"No audio arrived for {self.idle_seconds:.0f} s. Please resume the recording."
             ) from None
 
-    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile) -> None:
+    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
         """Send partial texts. A failure ends them and not the recording."""
         try:
-            await self._send_partials(socket, file)
+            await self._send_partials(socket, file, prompt)
         except (WebSocketDisconnect, RuntimeError):
             log.info("live.partials_undeliverable")
         except Exception:
             log.exception("live.transcription_crashed")
 
-    async def _send_partials(self, socket: WebSocket, file: RecordingFile) -> None:
+    async def _send_partials(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
         agreement = LocalAgreement()
         decoded_bytes, language = 0, None
         decode_seconds = 0.0
@@ -269,6 +289,7 @@ class LiveRecordingService:
                     sample_rate=file.info.sample_rate,
                     start=agreement.window_start,
                     language=language,
+                    prompt=prompt,
                 )
             except CoachError as error:
                 # Partial text is optional: the recording continues without it.

@@ -28,7 +28,13 @@ class LocalLiveTranscriber:
         return self._process.pid
 
     async def decode(
-        self, recording: Path, *, sample_rate: int | None, start: float, language: str | None
+        self,
+        recording: Path,
+        *,
+        sample_rate: int | None,
+        start: float,
+        language: str | None,
+        prompt: str = "",
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` to the current end, and the language if it is certain.
 
@@ -48,6 +54,7 @@ class LocalLiveTranscriber:
                 "sample_rate": sample_rate,
                 "start": start,
                 "language": language,
+                "prompt": prompt,
             }
         )
         live = response["live"]

@@ -1,0 +1,1 @@
+"""Adapters of sessions: calls to other services."""
