@@ -5,8 +5,10 @@ import json
 import os
 import struct
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
+import httpx
 import pytest
 from attacker import (
     PASSWORD,
@@ -382,3 +384,115 @@ async def test_a64_sockets_per_user_are_limited(alice: ApiUser) -> None:
             return json.loads(await again.recv())["type"] == "auth_success"
 
     await wait_until(free, description="room for another socket")
+
+
+async def _start_live(
+    socket: ClientConnection, session_id: str, **fields: object
+) -> dict[str, Any]:
+    """Start a live recording and return `audio_started` or `error`."""
+    frame = {"type": "audio_start", "format": "pcm16", "sample_rate": 16_000}
+    await socket.send(json.dumps(frame | {"session_id": session_id} | fields))
+    async with asyncio.timeout(20):
+        while True:
+            answer: dict[str, Any] = json.loads(await socket.recv())
+            if answer["type"] in ("audio_started", "error"):
+                return answer
+
+
+async def test_a70_live_recording_needs_a_key_that_media_issued(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
+    session_id = await alice.session()
+    async with ApiUser(target) as other:
+        await other.register()
+        key_of_other = (await other.presign())["key"]
+    mine = f"uploads/{alice.user_id}"
+    async with alice.socket() as socket:
+        await authenticate_socket(socket, alice)
+        for key in (
+            f"{mine}/1700000000000_deadbeef.wav", f"{mine}/anything at all.html",
+            f"{mine}/../{other.user_id}/1700000000000_deadbeef.wav", f"{mine}/../evil/x.wav",
+            f"{mine}//x.wav", f"{mine}/x\x00.wav", f"{mine}/" + "x" * 2_000,
+            key_of_other, "/etc/passwd",
+        ):  # fmt: skip
+            answer = await _start_live(socket, session_id, key=key)
+            assert answer["type"] == "error"
+            await socket.send(bytes(64_000))
+            await socket.send(json.dumps({"type": "audio_end"}))
+        await socket.send(json.dumps({"type": "ping"}))
+        await next_frame(socket, "pong")
+
+    assert not [*(target.directory / "data" / "live").glob(f"{alice.user_id}/*")]
+    assert not [*(target.directory / "data").glob(f"objects/**/{alice.user_id}/*")]
+
+
+async def test_a70_confirmed_recording_cannot_be_overwritten(alice: ApiUser) -> None:
+    session_id = await alice.session()
+    audio = bytes(range(256)) * 250
+    async with alice.socket() as socket:
+        await authenticate_socket(socket, alice)
+        key = (await _start_live(socket, session_id))["key"]
+        await socket.send(audio)
+        await socket.send(json.dumps({"type": "audio_end"}))
+
+        async def is_confirmed() -> bool:
+            confirmed = await alice.call("POST", "/upload/confirm", json={"key": key})
+            return confirmed.status_code == 200
+
+        await wait_until(is_confirmed, description="the stored recording")
+    async with alice.socket() as socket:
+        await authenticate_socket(socket, alice)
+        refused = await _start_live(socket, session_id, key=key)
+        await socket.send(bytes(3_200))
+        await socket.send(json.dumps({"type": "audio_end"}))
+    upload = (await alice.call("POST", "/upload/confirm", json={"key": key})).json()
+    url = (await alice.call("GET", f"/upload/{upload['upload_id']}/url")).json()["url"]
+    async with httpx.AsyncClient(trust_env=False) as store:
+        stored = (await store.get(url)).content
+
+    assert refused["code"] == "already_stored"
+    assert refused["upload"]["size"] == upload["size"] == len(audio) + 44
+    assert stored[44:] == audio
+
+
+async def test_a70_one_user_cannot_take_all_live_recordings(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
+    session_id = await alice.session()
+    async with AsyncExitStack() as stack:
+        answers = []
+        for _ in range(6):
+            socket = await stack.enter_async_context(alice.socket())
+            await authenticate_socket(socket, alice)
+            answers.append(await _start_live(socket, session_id))
+        other = await stack.enter_async_context(ApiUser(target))
+        await other.register()
+        socket = await stack.enter_async_context(other.socket())
+        await authenticate_socket(socket, other)
+        of_other = await _start_live(socket, await other.session())
+
+    kinds = [answer.get("code", answer["type"]) for answer in answers]
+    assert kinds == ["audio_started"] * 2 + ["too_many_live_recordings"] * 4
+    assert of_other["type"] == "audio_started"
+
+
+async def test_a66_flood_of_large_text_frames_closes_the_socket(alice: ApiUser) -> None:
+    frame = json.dumps({"type": "ping", "a": [1] * 340_000})
+    async with alice.socket(max_size=None) as socket:
+        await authenticate_socket(socket, alice)
+        with suppress(ConnectionClosed):
+            for _ in range(20):
+                await socket.send(frame)
+        assert await _wait_closed(socket) == 1008
+
+
+async def test_a66_real_time_audio_is_not_a_flood(alice: ApiUser) -> None:
+    session_id = await alice.session()
+    async with alice.socket() as socket:
+        await authenticate_socket(socket, alice)
+        await _start_live(socket, session_id)
+        # 10 s of an AudioWorklet at 16 kHz, as after a gap in the network.
+        for _ in range(1_250):
+            await socket.send(bytes(256))
+        await socket.send(json.dumps({"type": "ping"}))
+        await next_frame(socket, "pong")

@@ -31,7 +31,6 @@ from prometheus_client import Counter, Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from coach_ai.deps import Deps
-from coach_ai.domain.recordings import CannotTranscribe
 from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
 from coach_ai.speech.recording_file import (
     CONTENT_TYPES,
@@ -44,6 +43,7 @@ from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.credentials import is_service_token
 from coach_common.errors import (
+    BadRequest,
     CoachError,
     Conflict,
     InvalidInput,
@@ -99,7 +99,7 @@ class UploadDelayed(Unavailable):
         )
 
 
-class RecordingIdle(CoachError):
+class RecordingIdle(BadRequest):
     """No audio arrived for a while."""
 
     code = "live_idle"
@@ -372,13 +372,13 @@ class LiveRecordingService:
         """Upload a recording, delete its file, and return the uploaded size in bytes.
 
         Raises:
-            CannotTranscribe: If the recording is empty. Its file is deleted.
+            InvalidInput: If the recording is empty. Its file is deleted.
             AlreadyStored: If the store has another object. The file is deleted.
             UploadDelayed: If the upload failed and is tried again later.
         """
         if not file.received:
             self._delete(file)
-            raise CannotTranscribe("This recording is empty.", code="live_empty")
+            raise InvalidInput("This recording is empty.", code="live_empty")
         content = await asyncio.to_thread(file.content)
         content_type = CONTENT_TYPES[file.info.format]
         try:

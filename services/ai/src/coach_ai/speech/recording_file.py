@@ -18,8 +18,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from coach_ai.domain.recordings import CannotTranscribe
-from coach_common.errors import NotFound, TooManyRequests, Unavailable
+from coach_common.errors import (
+    InvalidInput,
+    NotFound,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unavailable,
+)
 from coach_common.ids import parse_id
 
 MAX_RECORDING_BYTES = 100 * 1024**2
@@ -71,13 +76,13 @@ class RecordingInfo:
         """Return the description in a `start` message.
 
         Raises:
-            CannotTranscribe: If the format or the sample rate is invalid.
+            InvalidInput: If the format or the sample rate is invalid.
             NotFound: If the session id is invalid, or media issues no such key for this user
                 and format.
         """
         audio_format, session_id = start.get("format"), start.get("session_id")
         if not isinstance(audio_format, str) or audio_format not in CONTENT_TYPES:
-            raise CannotTranscribe(f"format must be one of {', '.join(CONTENT_TYPES)}.")
+            raise InvalidInput(f"format must be one of {', '.join(CONTENT_TYPES)}.")
         parts = _KEY_PATTERN.fullmatch(str(start.get("key")))
         if (
             parts is None
@@ -142,10 +147,10 @@ class RecordingFile:
         """Append audio. The operating system has it when this returns.
 
         Raises:
-            CannotTranscribe: If the recording or all recordings of the user are too large.
+            PayloadTooLarge: If the recording or all recordings of the user are too large.
         """
         if self.received + len(content) > self._max_bytes:
-            raise CannotTranscribe("This recording is too long.", code="live_too_long")
+            raise PayloadTooLarge("This recording is too long.", code="live_too_long")
         written = 0
         while written < len(content):
             written += self._file.write(memoryview(content)[written:])
@@ -268,7 +273,7 @@ def _parse_sample_rate(value: object, audio_format: str) -> int | None:
         or not isinstance(value, int | float)
         or not _MIN_SAMPLE_RATE <= value <= _MAX_SAMPLE_RATE
     ):
-        raise CannotTranscribe(
+        raise InvalidInput(
             f"sample_rate must be a number from {_MIN_SAMPLE_RATE} to {_MAX_SAMPLE_RATE}."
         )
     return round(value)
