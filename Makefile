@@ -10,6 +10,10 @@ TEST_WORKERS ?= 4
 UV_VERSION := 0.13.9
 # OpenBLAS threads spin while they wait. On a loaded machine a second thread makes the embeddings five times slower.
 export OPENBLAS_NUM_THREADS ?= 1
+# Official builds of ONNX Runtime, and huggingface_hub, send telemetry unless it is disabled.
+export ORT_DISABLE_TELEMETRY := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export HF_HUB_OFFLINE := 1
 # Excluded from the secret scan: test passwords (lower-case words) and checksums (by their key).
 TEST_PASSWORD := ^[a-z]+([ @.-][a-z]+)*$$
 CHECKSUM := "(etag|[a-z]+\.(bin|json|safetensors|txt))": "[0-9a-f]+"

@@ -30,6 +30,8 @@ OPTIONAL_FIELDS = {
     "FilledPauses.in_sound",
     "FilledPauses.confidence",
     "FilledPauses.moments",
+    # Only if the part is in another language.
+    "AudioGap.language",
     # Only if nothing could be measured; then nothing else is present.
     "DeliveryMetrics.status",
     "DeliveryMetrics.reason",

@@ -90,6 +90,12 @@ class RunningStack:
         return self.gateway_urls[-1]
 
     @property
+    def live_directory(self) -> Path:
+        """The directory of live recordings in progress."""
+        env = self.ai.env
+        return Path(env.get("LIVE_DIR") or f"{env['DATA_DIR']}/live")
+
+    @property
     def ai(self) -> Process:
         """The process that transcribes and scores."""
         return self.processes.get("ai", self.processes.get("embedded", None))  # type: ignore[return-value]
@@ -181,6 +187,7 @@ async def distributed(
         "AWS_SECRET_ACCESS_KEY": "a secret that only the tests know",
         "S3_BUCKET_NAME": _BUCKET,
         "S3_ENDPOINT_URL": urls["store"],
+        "LIVE_DIR": str(directory / "live"),
         "HOST": "127.0.0.1",
     } | env
     async with AsyncExitStack() as servers:

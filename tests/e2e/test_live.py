@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from stacks import RunningStack
 
 from coach_ai.speech.audio import SAMPLE_RATE, decode
+from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
 from support.sounds import speech
@@ -84,3 +88,98 @@ async def test_live_audio_resumes_after_disconnect_without_loss(client: ApiClien
     # Audio in flight when the connection broke is sent again, so nothing is missing.
     assert 300_000 - SAMPLE_RATE * 2 <= started["received"] <= 300_000
     assert stored[44:] == content
+
+
+@pytest.mark.parametrize("frame_bytes", [320, 256, 64_000])
+async def test_live_audio_in_frames_of_any_length_is_transcribed(
+    client: ApiClient, frame_bytes: int
+) -> None:
+    content = _raw(speech())[: SAMPLE_RATE * 2 * 8]
+    session_id = await client.open_session("Live", QUESTION)
+    async with client.socket() as socket:
+        await _start_audio(socket, session_id=session_id)
+        # A client that was offline sends all of it at once.
+        for start in range(0, len(content), frame_bytes):
+            await socket.send_audio(content[start : start + frame_bytes])
+        await socket.send("audio_end")
+        await socket.wait_for("transcript", seconds=120, session_id=session_id)
+        errors = socket.frames("error")
+
+    assert errors == []
+
+
+async def test_stored_recording_is_not_overwritten_by_its_key(client: ApiClient) -> None:
+    content = _raw(speech())[: SAMPLE_RATE * 2 * 3]
+    session_id = await client.open_session("Live", QUESTION)
+    async with client.socket() as socket:
+        key = (await _start_audio(socket, session_id=session_id))["key"]
+        await socket.send_audio(content)
+        await socket.send("audio_end")
+        await socket.wait_for("transcript", seconds=120, session_id=session_id)
+        await socket.send(
+            "audio_start", format="pcm16", sample_rate=16_000.0, session_id=session_id, key=key
+        )
+        error = (await socket.wait_for("error", seconds=20)).frame
+    upload = await client.confirm(key, session_id=session_id)
+
+    assert error["code"] == "already_stored"
+    assert error["upload"]["upload_id"] == upload["upload_id"]
+    assert error["upload"]["size"] == upload["size"] == len(content) + 44
+
+
+async def test_recording_is_stored_when_ai_stops_during_speech(
+    client: ApiClient, stack: RunningStack
+) -> None:
+    content = _raw(speech())[: SAMPLE_RATE * 2 * 6]
+    session_id = await client.open_session("Live", QUESTION)
+    async with client.socket() as socket:
+        key = (await _start_audio(socket, session_id=session_id))["key"]
+        await _send_audio(socket, content)
+        await _wait_for_audio(stack, key, len(content))
+        assert await stack.ai.stop() == 0
+        stored_files = [*stack.live_directory.glob("*/*")]
+        await stack.start()
+
+    assert stored_files == []
+    await _wait_for_transcript(client, session_id)
+    upload = await client.confirm(key, session_id=session_id)
+    assert upload["size"] == len(content) + 44
+
+
+async def test_recording_is_stored_after_ai_was_killed_during_speech(
+    client: ApiClient, stack: RunningStack
+) -> None:
+    content = _raw(speech())[: SAMPLE_RATE * 2 * 6]
+    session_id = await client.open_session("Live", QUESTION)
+    async with client.socket() as socket:
+        key = (await _start_audio(socket, session_id=session_id))["key"]
+        await _send_audio(socket, content)
+        file = await _wait_for_audio(stack, key, len(content))
+    await stack.ai.kill()
+    os.utime(file, (0, time.time() - 120))
+    await stack.start()
+
+    await _wait_for_transcript(client, session_id)
+    upload = await client.confirm(key, session_id=session_id)
+    assert upload["size"] == len(content) + 44
+    assert not file.exists()
+
+
+async def _wait_for_audio(stack: RunningStack, key: str, size: int) -> Path:
+    """Wait until ai has received the audio. Return its file."""
+    _, user_id, name = key.split("/")
+    file = stack.live_directory / user_id / f"{name}.audio"
+
+    async def has_arrived() -> bool:
+        return file.exists() and file.stat().st_size == size
+
+    await wait_until(has_arrived, description="the audio at ai", timeout_seconds=20)
+    return file
+
+
+async def _wait_for_transcript(client: ApiClient, session_id: str) -> None:
+    async def is_transcribed() -> bool:
+        return bool((await client.feedback(session_id))["transcript"])
+
+    await client.complete(session_id, duration_seconds=6)
+    await wait_until(is_transcribed, description="the transcript", timeout_seconds=120)

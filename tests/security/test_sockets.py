@@ -46,15 +46,30 @@ async def test_a61_token_in_query_string_is_rejected(
         assert refused.value.response.status_code == 400
 
 
-async def test_a62_origin_must_be_allowed_or_absent(alice: ApiUser) -> None:
+async def test_a62_page_of_a_foreign_origin_is_refused(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
     subprotocols = ["bearer", alice.token]
-    for origin in ("https://evil.example", "null", "http://localhost:8081.evil"):
+    host, port = target.address
+    for origin in (
+        "https://evil.example", "null", "http://localhost:8081.evil",
+        f"http://{host}.evil.example:{port}", f"http://{host}@evil.example:{port}",
+    ):  # fmt: skip
         with pytest.raises(InvalidStatus) as refused:
             async with alice.socket(origin=origin, subprotocols=subprotocols):
                 pass
         assert refused.value.response.status_code == 403
-    for origin in ("http://localhost:8081", None):
-        async with alice.socket(origin=origin, subprotocols=subprotocols) as socket:
+
+
+async def test_a62_page_of_an_allowed_origin_and_native_app_connect(
+    target: SystemUnderTest, alice: ApiUser
+) -> None:
+    host, port = target.address
+    for origin in (
+        "http://localhost:8081", None, f"http://{host}:{port}", f"https://{host}:{port}",
+        "file://", "capacitor://localhost", "ionic://localhost",
+    ):  # fmt: skip
+        async with alice.socket(origin=origin, subprotocols=["bearer", alice.token]) as socket:
             assert socket.subprotocol == "bearer"
             assert (await next_frame(socket, "auth_success"))["user_id"] == alice.user_id
 

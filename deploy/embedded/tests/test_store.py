@@ -11,7 +11,7 @@ import pytest
 
 from coach_common.config import Settings, StorageSettings
 from coach_common.errors import Conflict, NotFound, Unavailable
-from coach_common.http.protocol import HttpOptions
+from coach_common.http.limits import HttpOptions
 from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
 from coach_common.testing.fakes import FakeTransport

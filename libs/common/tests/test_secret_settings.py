@@ -1,5 +1,7 @@
 """Secrets that a deployment must not use."""
 
+import secrets
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,5 +27,5 @@ def test_placeholder_secrets_are_rejected(value: str) -> None:
 
 
 def test_generated_secrets_are_accepted() -> None:
-    value = "3q2-7w_KxT0mVb9yPz4uQe8rLn1sHd6f"
+    value = secrets.token_urlsafe(24)
     assert _ADAPTER.validate_python(value) == value

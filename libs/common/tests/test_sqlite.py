@@ -32,17 +32,17 @@ async def test_deleted_text_leaves_database_file_and_wal(tmp_path: Path) -> None
     database = Database(f"sqlite:///{tmp_path}/notes.db", source="test")
     async with database.engine.begin() as connection:
         await connection.run_sync(METADATA.create_all)
-    secret = "what only this person said " * 5
+    text = "what only this person said " * 5
     async with database.transaction() as tx:
-        await tx.execute(insert(NOTES).values(text=secret))
+        await tx.execute(insert(NOTES).values(text=text))
     async with database.transaction() as tx:
         await tx.execute(delete(NOTES))
     files = [tmp_path / "notes.db", tmp_path / "notes.db-wal"]
-    assert any(secret.encode() in file.read_bytes() for file in files)
+    assert any(text.encode() in file.read_bytes() for file in files)
 
     await database.truncate_wal()
 
-    assert not any(secret.encode() in file.read_bytes() for file in files)
+    assert not any(text.encode() in file.read_bytes() for file in files)
     await database.close()
 
 

@@ -17,6 +17,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import (
     Answer,
     AudioAnalysis,
+    AudioCoverage,
     ChatContext,
     Feedback,
     Message,
@@ -56,11 +57,14 @@ class ScriptedTranscriber:
     received: list[bytes] = field(default_factory=list)
     progress: list[AudioAnalysis | Progress] = field(default_factory=list)
     """Progress that is reported before the transcript."""
+    prompts: list[str] = field(default_factory=list)
+    coverage: AudioCoverage | None = None
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         self.received.append(recording.read_bytes())
+        self.prompts.append(prompt)
         for one in self.progress:
             await on_progress(one)
         if self.failures:
@@ -68,7 +72,9 @@ class ScriptedTranscriber:
         words = tuple(
             Word(word, index * 0.4, index * 0.4 + 0.3) for index, word in enumerate(TEXT.split())
         )
-        return Transcript(TEXT, "en", 6.0, "scripted", "s1", words, (Silence(2.0, 2.5),))
+        return Transcript(
+            TEXT, "en", 6.0, "scripted", "s1", words, (Silence(2.0, 2.5),), coverage=self.coverage
+        )
 
     async def warm_up(self) -> None:
         return None

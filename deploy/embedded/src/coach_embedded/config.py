@@ -31,6 +31,8 @@ class EmbeddedSettings(Settings):
     """Port of the embedded object storage. Default: PORT + 1000."""
     data_dir: Path = Path(".data")
     """Directory of the databases, recordings and generated secrets."""
+    live_dir: Path | None = None
+    """Directory of live recordings in progress. Default: `live` in DATA_DIR."""
     cors_origins: tuple[str, ...] = ("http://localhost:8081",)
     """Origins of web apps that may call the API from a browser."""
     shutdown_seconds: float = Field(default=2.0, gt=0)

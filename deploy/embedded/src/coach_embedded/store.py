@@ -1,20 +1,24 @@
 """Object storage of the embedded profile: nanio, with SigV4 signatures and files on disk.
 
 Adds what S3 does and nanio does not: CORS for browsers, the rejection of presigned requests with
-unsigned `x-amz-*` headers, and metadata that always belongs to the stored bytes.
+unsigned `x-amz-*` headers, `If-None-Match: *` of PUT requests, and metadata that always belongs to
+the stored bytes.
 """
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 from nanio.app import build_app
 from nanio.auth.credentials import StaticCredentialResolver
 from nanio.config import Settings
+from nanio.errors import NoSuchKey, S3Error
 from nanio.etag import quote_etag
 from nanio.storage.backend import ObjectInfo
 from nanio.storage.filesystem import FilesystemStorage
@@ -29,6 +33,7 @@ log = logs.get_logger(__name__)
 
 _CLOCK_TOLERANCE_SECONDS = 0.001
 _UNKNOWN_TYPE = "application/octet-stream"
+_must_be_absent: ContextVar[bool] = ContextVar("must_be_absent", default=False)
 _DENIED = (
     b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>'
     b"<Message>The request has a header that is not signed.</Message></Error>"
@@ -49,14 +54,66 @@ def create_store_app(
     storage = app.state.storage
     # nanio has no setting for this; all its reads of metadata go through this method.
     storage._read_or_synthesize_metadata = partial(read_or_repair_metadata, storage.data_dir)
+    app.state.storage = CreateOnlyStorage(storage)
     return CORSMiddleware(
-        SignedHeadersOnly(app),
+        SignedHeadersOnly(ConditionalPut(app)),
         allow_origins=list(cors_origins),
         allow_methods=["GET", "HEAD", "PUT"],
         allow_headers=["*"],
         expose_headers=["ETag", "Content-Range", "Accept-Ranges"],
         max_age=3600,
     )
+
+
+class ConditionalPut:
+    """ASGI middleware that tells CreateOnlyStorage about `If-None-Match: *`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_http = scope["type"] == "http"
+        _must_be_absent.set(is_http and dict(scope["headers"]).get(b"if-none-match") == b"*")
+        await self._app(scope, receive, send)
+
+
+class CreateOnlyStorage:
+    """nanio's storage with `If-None-Match: *`.
+
+    The key is checked before the first and after the last byte. nanio awaits nothing between that
+    and the rename, so only one of several concurrent requests creates the object.
+    """
+
+    def __init__(self, storage: Any) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def put_object(
+        self, bucket: str, key: str, body: AsyncIterator[bytes], **options: Any
+    ) -> Any:
+        """Store an object. Raises S3Error 412 if it must be absent and is not."""
+        if _must_be_absent.get():
+            body = self._require_absent(bucket, key, body)
+        return await self._storage.put_object(bucket, key, body, **options)
+
+    async def _require_absent(
+        self, bucket: str, key: str, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        self._raise_if_present(bucket, key)
+        async for chunk in body:
+            yield chunk
+        self._raise_if_present(bucket, key)
+
+    def _raise_if_present(self, bucket: str, key: str) -> None:
+        try:
+            self._storage.head_object(bucket, key)
+        except NoSuchKey:
+            return
+        error = S3Error("The key already has an object.")
+        error.code, error.http_status = "PreconditionFailed", 412
+        raise error
 
 
 def read_or_repair_metadata(data_dir: Path, bucket: str, key: str, path: Path) -> ObjectInfo:

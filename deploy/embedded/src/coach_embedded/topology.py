@@ -16,7 +16,7 @@ from coach_ai.config import AiSettings
 from coach_auth.config import AuthSettings
 from coach_common import logs
 from coach_common.config import SettingsError
-from coach_common.http.protocol import HttpLimits, HttpOptions
+from coach_common.http.limits import HttpLimits, HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import Service, listen, running, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
@@ -128,7 +128,13 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
         ),
         (
             coach_ai.app.build(
-                AiSettings.load(**shared, **store, database_url=sqlite_url(data_dir, "ai")),
+                AiSettings.load(
+                    **shared,
+                    **store,
+                    database_url=sqlite_url(data_dir, "ai"),
+                    live_dir=settings.live_dir or data_dir / "live",
+                    temp_dir=data_dir / "temp",
+                ),
                 SqliteTransport(broker),
             ),
             ai,

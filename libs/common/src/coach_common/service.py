@@ -20,7 +20,8 @@ from coach_common.config import Settings
 from coach_common.db import migrate
 from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.errors import Unavailable
-from coach_common.http.protocol import HttpOptions
+from coach_common.http.limits import HttpOptions
+from coach_common.http.protocol import create_protocol_factory
 from coach_common.messaging.relay import OutboxRelay
 from coach_common.messaging.subscriptions import Subscription, Transport
 
@@ -144,7 +145,7 @@ async def _http_server(
 ) -> AsyncIterator[None]:
     http = service.http or HttpOptions(service=service.name)
     options: dict[str, Any] = {
-        "http": http.create_factory(),
+        "http": create_protocol_factory(http),
         "log_config": None,
         "access_log": False,
         "server_header": False,

@@ -4,12 +4,15 @@ Blocking calls run in a bounded thread pool.
 """
 
 import asyncio
+import hashlib
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +28,18 @@ T = TypeVar("T")
 _MAX_THREADS = 8
 _CHUNK_BYTES = 256 * 1024
 _NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
+
+_DIGEST_NAME = "sha256"
+_REJECTED_STATUSES = frozenset({400, 405, 411, 413, 414, 422})
+"""Responses to what the store will never accept. A 403 may be a setting that is corrected."""
+
+
+class ObjectRejected(Unavailable):
+    """The store rejected the request itself. Another attempt will probably fail as well."""
+
+
+class PreconditionFailed(Conflict):
+    """The object exists already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +83,14 @@ class ObjectStore:
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         """Download the object to a new file in `directory` and return its path.
 
+        No file is left after an error or a cancellation.
+
         Raises:
             Conflict: If the response has another ETag than `etag`, or exceeds `max_bytes`.
+            Unavailable: If the download is incomplete.
         """
+        created: list[Path] = []
+        is_abandoned = threading.Event()
 
         def read() -> Path:
             response = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -81,17 +101,28 @@ class ObjectStore:
                 if response["ContentLength"] > max_bytes:
                     raise Conflict("The recording is larger than when it was confirmed.")
                 with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
+                    path = Path(file.name)
+                    created.append(path)
                     for chunk in body.iter_chunks(_CHUNK_BYTES):
+                        if is_abandoned.is_set():
+                            break
                         file.write(chunk)
+                    size = file.tell()
+                if size != response["ContentLength"]:
+                    raise Unavailable("The recording could not be downloaded completely.")
             finally:
                 body.close()
-            path = Path(file.name)
-            if path.stat().st_size != response["ContentLength"]:
-                path.unlink()
-                raise Unavailable("The recording could not be downloaded completely.")
+                if is_abandoned.is_set():
+                    _delete_files(created)
             return path
 
-        return await self._run(read)
+        try:
+            return await self._run(read)
+        except BaseException:
+            # A cancelled call leaves its thread running: the thread deletes what it writes later.
+            is_abandoned.set()
+            _delete_files(created)
+            raise
 
     async def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Store `body` under `key`."""
@@ -102,6 +133,44 @@ class ObjectStore:
             Body=body,
             ContentType=content_type,
         )
+
+    async def put_if_absent(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Store `body` under `key` unless the key has an object. Repeating it changes nothing.
+
+        The object's metadata has the SHA-256 of the body, so that a repetition whose first
+        response was lost is recognised. A store that ignores `If-None-Match` is checked first.
+
+        Raises:
+            Conflict: If the key has an object with another content.
+            ObjectRejected: If the store will not accept the object however often it is sent.
+        """
+        digest = hashlib.sha256(body).hexdigest()
+        stored = await self._find_digest(key)
+        if stored is None:
+            try:
+                await self._call(
+                    self._client.put_object,
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    Metadata={_DIGEST_NAME: digest},
+                    IfNoneMatch="*",
+                )
+            except PreconditionFailed:
+                stored = await self._find_digest(key)
+            else:
+                return
+        if stored != digest:
+            raise Conflict("The key already has another object.", code="already_stored")
+
+    async def _find_digest(self, key: str) -> str | None:
+        """Return the SHA-256 of an object, "" if its metadata has none, None without an object."""
+        try:
+            response = await self._call(self._client.head_object, Bucket=self._bucket, Key=key)
+        except NotFound:
+            return None
+        return str(response.get("Metadata", {}).get(_DIGEST_NAME, ""))
 
     async def delete(self, key: str) -> None:
         """Delete the object. Does nothing if it does not exist."""
@@ -165,7 +234,11 @@ class ObjectStore:
         except ClientError as error:
             if error.response["Error"]["Code"] in _NOT_FOUND_CODES:
                 raise NotFound("Object not found in storage.") from None
-            raise Unavailable("Storage rejected the request. Please try again.") from error
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+            if status == HTTPStatus.PRECONDITION_FAILED:
+                raise PreconditionFailed("The key already has an object.") from None
+            kind = ObjectRejected if status in _REJECTED_STATUSES else Unavailable
+            raise kind("Storage rejected the request. Please try again.") from error
         except (BotoCoreError, OSError) as error:
             raise Unavailable("Storage is temporarily unavailable. Please try again.") from error
 
@@ -189,6 +262,11 @@ class ObjectStore:
                 response_checksum_validation="when_required",
             ),
         )
+
+
+def _delete_files(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _to_stored_object(key: str, response: dict[str, Any]) -> StoredObject:

@@ -1,5 +1,8 @@
 """The composition root of ai."""
 
+import asyncio
+import hashlib
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -9,6 +12,7 @@ from coach_ai.chat.local_chat import LocalChat
 from coach_ai.config import AiSettings
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
+from coach_ai.downloads import DownloadDirectory
 from coach_ai.openai.chat import OpenAIChat
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
@@ -18,6 +22,7 @@ from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
 from coach_ai.speech.local_transcriber import LocalTranscriber
+from coach_ai.speech.recording_file import RecordingDirectory
 from coach_ai.use_cases.jobs import FairScheduler
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
@@ -51,7 +56,10 @@ def build(
         transcriber or _transcriber(settings),
         scorer or _scorer(settings, embedder),
         chat or _chat(settings, embedder),
-        Path(tempfile.gettempdir()),
+        DownloadDirectory(
+            settings.temp_dir
+            or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
+        ),
         provider="openai" if settings.uses_openai else "local",
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
@@ -76,7 +84,7 @@ def build(
         transcriber=live,
         token_verifier=state.tokens,
         service_token=settings.service_token,
-        directory=settings.live_dir or Path(tempfile.gettempdir()) / "genai-coach-live",
+        directory=RecordingDirectory(settings.live_dir or _temporary_live_dir(settings)),
     )
     app.include_router(routes.router)
     app.include_router(live_service.router)
@@ -91,14 +99,27 @@ def build(
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
         workers=_workers(settings, deps) | {"abandoned_recordings": app.state.live.store_abandoned},
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
+        on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
         on_close=(
             live.close,
             deps.transcriber.close,
             deps.scorer.close,
             deps.chat.close,
             deps.objects.close,
+            partial(_close_downloads, deps.downloads),
         ),
     )
+
+
+def _temporary_live_dir(settings: AiSettings) -> Path:
+    """Return a directory that only processes of this account and this bucket share."""
+    bucket = f"{settings.s3_endpoint_url}/{settings.s3_bucket_name}"
+    name = f"genai-coach-live-{os.geteuid()}-{hashlib.sha256(bucket.encode()).hexdigest()[:16]}"
+    return Path(tempfile.gettempdir()) / name
+
+
+async def _close_downloads(downloads: DownloadDirectory) -> None:
+    await asyncio.to_thread(downloads.close)
 
 
 def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:

@@ -41,8 +41,11 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """Directory of the embedding model. None: the installed package."""
     service_token: str = ""
     """Token that the gateway presents on `/internal/live`. Empty: live recordings are disabled."""
+    temp_dir: Path | None = None
+    """Directory of recordings while they are transcribed. None: one for temporary files."""
     live_dir: Path | None = None
-    """Directory of live recordings in progress. None: a directory for temporary files."""
+    """Directory of live recordings in progress. It must survive a restart of the process, and
+    only one account may own it. None: a temporary directory, which a container loses."""
     transcription_workers: int = Field(default=1, ge=0)
     """Recordings that are transcribed at the same time, each in its own process."""
     feedback_workers: int = Field(default=2, ge=0)

@@ -6,6 +6,7 @@ from coach_ai.use_cases import events
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionCompleted,
+    SessionCreated,
     SessionDeleted,
     UploadConfirmed,
     UploadLinked,
@@ -48,6 +49,18 @@ async def on_session_completed(
     await events.register_completed_session(deps, session, message)
 
 
+async def on_session_created(deps: Deps, event: SessionCreated, message: MessageContext) -> None:
+    """Store the question for the recogniser."""
+    await events.register_question(
+        deps,
+        event.session_id,
+        event.user_id,
+        question=event.question or event.title,
+        role=event.role,
+        message=message,
+    )
+
+
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
     """Delete the session's data."""
     await events.erase_session(deps, event.session_id, event.user_id, event.keys, message)
@@ -61,6 +74,7 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
 SUBSCRIPTIONS: Handlers[Deps] = {
     UploadConfirmed: on_upload_confirmed,
     UploadLinked: on_upload_linked,
+    SessionCreated: on_session_created,
     SessionCompleted: on_session_completed,
     SessionDeleted: on_session_deleted,
     UserDeleted: on_user_deleted,

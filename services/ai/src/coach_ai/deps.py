@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from coach_ai.domain import JobKind
+from coach_ai.downloads import DownloadDirectory
 from coach_ai.ports import Chat, Scorer, Transcriber
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
@@ -23,8 +23,8 @@ class Deps:
     transcriber: Transcriber
     scorer: Scorer
     chat: Chat
-    temp_dir: Path
-    """Directory of recordings that are being transcribed."""
+    downloads: DownloadDirectory
+    """Recordings that are being transcribed."""
     provider: str
     """Name of the provider of feedback and chat: `local` or `openai`."""
     chat_history_tokens: int = 4000

@@ -27,9 +27,11 @@ class Transcriber(Protocol):
     """Speech to text."""
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
-        """Return the transcript of an audio or video file of up to 30 minutes.
+        """Return the transcript of the first 30 minutes of an audio or video file.
+
+        Words in `prompt`, such as the question and terms of its field, are recognised more easily.
 
         `on_progress` is called with the audio analysis, then with the progress of a long recording.
         A restarted transcription calls it again from the beginning.

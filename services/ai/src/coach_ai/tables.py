@@ -59,6 +59,17 @@ ANSWERS = Table(
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
 
+# What a session asks, from its creation: the recogniser is given these words.
+QUESTIONS = Table(
+    "session_questions",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("question", LongText, nullable=True),
+    Column("role", String(200), nullable=True),
+    Index("ix_session_questions_user_id", "user_id"),
+)
+
 # Tokens and cost of each scored session. Rows outlive their session, so that deleting a session
 # does not restore budget.
 SCORING_USAGE = Table(

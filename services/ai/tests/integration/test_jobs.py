@@ -14,8 +14,11 @@ from coach_ai.deps import Deps
 from coach_ai.domain import (
     AcousticFeatures,
     AudioAnalysis,
+    AudioCoverage,
+    AudioGap,
     CannotScore,
     CannotTranscribe,
+    GapReason,
     Job,
     JobKind,
     PitchWindow,
@@ -23,7 +26,15 @@ from coach_ai.domain import (
     Silence,
 )
 from coach_ai.store.jobs import renew_lease
-from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, RECORDINGS, SCORING_USAGE
+from coach_ai.tables import (
+    ANSWERS,
+    BUDGETS,
+    JOBS,
+    METADATA,
+    QUESTIONS,
+    RECORDINGS,
+    SCORING_USAGE,
+)
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
@@ -34,6 +45,7 @@ from coach_common.events.catalog import (
     FeedbackFailed,
     FeedbackGenerated,
     SessionCompleted,
+    SessionCreated,
     SessionDeleted,
     TranscriptionCompleted,
     TranscriptionFailed,
@@ -514,14 +526,14 @@ async def test_deletion_removes_all_rows_and_ignores_late_events(
     case = Case(user_id)
     await deliver_event(service, case.confirmed(is_linked=by != "key"))
     await deliver_event(service, case.completed())
-    gone = {
+    deleted = {
         "session": SessionDeleted(session_id=case.session_id, user_id=user_id),
         "key": SessionDeleted(session_id=case.session_id, user_id=user_id, keys=[case.key]),
         "person": UserDeleted(user_id=user_id),
     }[by]
     running = await _claim(deps)
 
-    await deliver_event(service, gone)
+    await deliver_event(service, deleted)
     await jobs.run_job(deps, running, *WORK[JobKind.TRANSCRIPTION])
     await deliver_event(service, case.completed())
 
@@ -540,8 +552,90 @@ async def test_temporary_file_is_removed_after_any_outcome(
     await _work(deps)
 
     assert transcriber.received == [case.key.encode()]
-    assert not [file for file in deps.temp_dir.iterdir() if _holds(file, case.key)]
+    assert not [file for file in deps.downloads.path.iterdir() if _holds(file, case.key)]
 
 
 def _holds(file: Any, key: str) -> bool:
     return bool(file.is_file() and file.stat().st_size == len(key) and file.read_text() == key)
+
+
+async def test_question_of_a_new_session_reaches_the_recogniser(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    case = Case(user_id)
+    await deliver_event(
+        service,
+        SessionCreated(
+            session_id=case.session_id,
+            user_id=user_id,
+            title="T",
+            question="How do you index a table?",
+            role="Database engineer",
+        ),
+    )
+    await deliver_event(service, case.confirmed())
+
+    await _work(deps)
+
+    (prompt,) = transcriber.prompts
+    assert "How do you index a table?" in prompt
+    assert "Database engineer" in prompt
+    assert "PostgreSQL" in prompt
+
+
+async def test_question_of_a_deleted_session_is_not_kept(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    case, other = Case(user_id), Case(user_id)
+    for one in (case, other):
+        await deliver_event(
+            service, SessionCreated(session_id=one.session_id, user_id=user_id, title="T")
+        )
+    await deliver_event(
+        service, SessionDeleted(session_id=case.session_id, user_id=user_id, keys=[])
+    )
+    await deliver_event(
+        service, SessionCreated(session_id=case.session_id, user_id=user_id, title="T")
+    )
+    async with deps.db.read_only() as tx:
+        rows = await tx.fetch_all(select(QUESTIONS.c.session_id))
+    assert [row["session_id"] for row in rows] == [other.session_id]
+
+    await deliver_event(service, UserDeleted(user_id=user_id))
+
+    async with deps.db.read_only() as tx:
+        assert await tx.fetch_all(select(QUESTIONS.c.session_id)) == []
+
+
+async def test_coverage_and_words_travel_with_transcript_and_feedback(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    transcriber.coverage = AudioCoverage(
+        20.0,
+        12.0,
+        (
+            AudioGap(1.0, 4.0, GapReason.OTHER_LANGUAGE, "de"),
+            AudioGap(9.0, 14.0, GapReason.DAMAGED),
+        ),
+    )
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
+
+    await _work(deps)
+
+    (transcribed,) = await emitted_events(service.database, TranscriptionCompleted)
+    assert [word.text for word in transcribed.words] == transcribed.text.split()
+    assert transcribed.audio is not None
+    assert transcribed.audio.model_dump() == {
+        "duration_seconds": 20.0,
+        "heard_seconds": 12.0,
+        "gaps": [
+            {"start": 1.0, "end": 4.0, "reason": "other_language", "language": "de"},
+            {"start": 9.0, "end": 14.0, "reason": "damaged"},
+        ],
+    }
+    (feedback,) = await emitted_events(service.database, FeedbackGenerated)
+    assert feedback.audio == transcribed.audio
+    assert "Not scored: 0:01 to 0:04 in German." in feedback.detailed_feedback
+    assert "5.0 seconds (0:09 to 0:14) could not be transcribed." in feedback.detailed_feedback

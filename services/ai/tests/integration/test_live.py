@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 import json
+import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,13 +19,20 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from coach_ai.app import build
 from coach_ai.config import AiSettings
+from coach_ai.deps import Deps
 from coach_ai.ports import Transcriber
 from coach_ai.speech.audio import SAMPLE_RATE, decode
 from coach_ai.speech.live_service import LiveRecordingService
+from coach_ai.speech.live_transcriber import LocalLiveTranscriber
+from coach_ai.speech.recording_file import MAX_REJECTED_ATTEMPTS, RecordingDirectory
 from coach_common.config import Settings
-from coach_common.errors import Unavailable
+from coach_common.errors import Conflict, NotFound, Unavailable
+from coach_common.events.catalog import SessionDeleted, UserDeleted
+from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
+from coach_common.storage import ObjectRejected
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
+from coach_common.testing.harness import deliver_event, migrated_service, wait_until
 from coach_embedded.demo import word_error_rate
 from support.sounds import WORDS, speech, write_recording
 
@@ -37,10 +46,15 @@ class Objects:
     stored: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
 
-    async def put(self, key: str, body: bytes, *, content_type: str) -> None:
+    async def head(self, key: str) -> None:
+        if key not in self.stored:
+            raise NotFound("Object not found in storage.")
+
+    async def put_if_absent(self, key: str, body: bytes, *, content_type: str) -> None:
         if self.failures:
             raise self.failures.pop(0)
-        self.stored[key] = (body, content_type)
+        if self.stored.setdefault(key, (body, content_type))[0] != body:
+            raise Conflict("The key already has another object.")
 
     async def check(self) -> None: ...
 
@@ -73,9 +87,8 @@ async def live(
     listener = listen("127.0.0.1", 0)
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}/internal/live"
     bare = Service("live", built.app, Settings(shutdown_seconds=1), FakeTransport(), deps=None)
-    async with running(bare, listener):
-        yield Line(url, built.app.state.live, issuer)  # type: ignore[attr-defined]
-    await built.app.state.live.transcriber.close()  # type: ignore[attr-defined]
+    async with migrated_service(built), running(bare, listener):
+        yield Line(url, built.app.state.live, issuer, built)  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -85,6 +98,11 @@ class Line:
     url: str
     live: LiveRecordingService
     issuer: TokenIssuer
+    service: Service[Deps]
+
+    def files(self) -> list[str]:
+        """The names of the files of recordings in progress."""
+        return [path.name for path in self.live.directory.path.glob("*/*")]
 
     @asynccontextmanager
     async def opened(
@@ -97,13 +115,17 @@ class Line:
     ) -> AsyncIterator[tuple[ClientConnection, dict[str, Any]]]:
         headers = {"authorization": f"Bearer {service_token}"}
         token = self.issuer.bearer(user_id)["authorization"].removeprefix("Bearer ")
-        start = {
-            "type": "start", "token": token, "key": key or f"uploads/{user_id}/1.wav",
+        start: dict[str, Any] = {
+            "type": "start", "token": token, "key": key or _key(user_id),
             "format": "pcm16", "sample_rate": SAMPLE_RATE,
         }  # fmt: skip
         async with connect(self.url, additional_headers=headers, proxy=None) as socket:
             await socket.send(json.dumps(start | fields))
             yield socket, json.loads(await socket.recv())
+
+
+def _key(user_id: UUID, number: int = 1, extension: str = "wav") -> str:
+    return f"uploads/{user_id}/{1_700_000_000_000 + number}_0a1b2c3d.{extension}"
 
 
 def _raw(samples: np.ndarray, rate: int = SAMPLE_RATE) -> bytes:
@@ -149,7 +171,7 @@ async def test_partials_arrive_during_speech_and_never_shrink(
     assert len(partials) >= len(sentences)
     assert all(after.startswith(before) for before, after in itertools.pairwise(partials))
     assert word_error_rate(" ".join(WORDS.values()), partials[-1]) <= 0.15
-    content, content_type = store.stored[f"uploads/{user_id}/1.wav"]
+    content, content_type = store.stored[_key(user_id)]
     assert (ended["type"], ended["size"], content_type) == ("stored", len(content), "audio/wav")
     assert content[44:] == b"".join(sentences)
 
@@ -160,7 +182,7 @@ async def test_growing_webm_recording_yields_partials(
 ) -> None:
     samples = np.concatenate([speech("austen-0880.wav"), np.zeros(SAMPLE_RATE, np.float32)])
     file = write_recording(tmp_path / "a.webm", samples, "webm", "libopus", options={"live": "1"})
-    content, key = file.read_bytes(), f"uploads/{user_id}/1.webm"
+    content, key = file.read_bytes(), _key(user_id, extension="webm")
     partials: list[str] = []
     async with live.opened(user_id, key=key, format="webm") as (socket, _):
         await _speak(socket, content, size=len(content) // 8, pause=0.2)
@@ -183,11 +205,11 @@ async def test_live_recording_resumes_at_received_bytes(
         await _speak(socket, content[kept:], size=8_000, pause=0)
         await _end(socket)
 
-    stored, _ = store.stored[f"uploads/{user_id}/1.wav"]
+    stored, _ = store.stored[_key(user_id)]
     assert stored[44:] == content
     (tmp_path / "a.wav").write_bytes(stored)
     assert len(decode(tmp_path / "a.wav")) == len(content) // 2
-    assert not [*live.live.directory.iterdir()]
+    assert live.files() == []
 
 
 async def test_received_audio_survives_a_disconnect(live: Line, user_id: UUID) -> None:
@@ -210,16 +232,17 @@ async def test_abandoned_recording_is_uploaded_after_store_outage(
         await socket.send(content)
         await (await socket.ping())
         socket.transport.abort()
-    live.live.abandoned_seconds = 0.2
-    sweeping = asyncio.create_task(live.live.store_abandoned())
-    async with asyncio.timeout(30):
-        while not store.stored:
-            await asyncio.sleep(0.05)
-    sweeping.cancel()
+    live.live.abandoned_seconds = 0.0
+    await live.live.sweep()
+    assert store.stored == {}
+    await live.live.sweep()
+    assert store.stored == {}, "the upload is retried after a delay"
+    live.live.now = lambda: time.time() + 6
+    await live.live.sweep()
 
-    stored, _ = store.stored[f"uploads/{user_id}/1.wav"]
+    stored, _ = store.stored[_key(user_id)]
     assert stored[44:] == content
-    assert not [*live.live.directory.iterdir()]
+    assert live.files() == []
 
 
 async def test_second_connection_replaces_the_first(live: Line, user_id: UUID) -> None:
@@ -237,15 +260,13 @@ async def test_second_connection_replaces_the_first(live: Line, user_id: UUID) -
 async def test_active_recording_is_not_treated_as_abandoned(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
-    live.live.abandoned_seconds = 0.05
+    live.live.abandoned_seconds = 0.0
     async with live.opened(user_id) as (socket, _):
         await socket.send(b"\0\1" * 100)
         await (await socket.ping())
-        sweeping = asyncio.create_task(live.live.store_abandoned())
-        await asyncio.sleep(0.5)
+        await live.live.sweep()
         assert store.stored == {}
         await _end(socket)
-        sweeping.cancel()
 
     assert len(store.stored) == 1
 
@@ -253,7 +274,15 @@ async def test_active_recording_is_not_treated_as_abandoned(
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"key": "uploads/0190c8f4-0000-7000-8000-000000000000/1.wav"}, "not found"),
+        ({"key": _key(UUID("0190c8f4-0000-7000-8000-000000000000"))}, "not found"),
+        ({"key": "uploads/{user_id}/1.wav"}, "not found"),
+        ({"key": "uploads/{user_id}/1700000000000_deadbeef.html"}, "not found"),
+        ({"key": "uploads/{user_id}/1700000000000_deadbeef.webm"}, "not found"),
+        ({"key": "uploads/{user_id}/1700000000000_deadbeef.wav\n"}, "not found"),
+        ({"key": "uploads/{user_id}/../{user_id}/1700000000000_deadbeef.wav"}, "not found"),
+        ({"key": "uploads/{user_id}/" + "x" * 2000}, "not found"),
+        ({"key": 7}, "not found"),
+        ({"session_id": "x"}, "not found"),
         ({"format": "mp3"}, "one of"),
         ({"sample_rate": 1}, "sample_rate must be"),
         ({"sample_rate": None}, "sample_rate must be"),
@@ -264,11 +293,14 @@ async def test_active_recording_is_not_treated_as_abandoned(
 async def test_invalid_start_frame_is_rejected(
     live: Line, store: Objects, user_id: UUID, fields: dict[str, Any], words: str
 ) -> None:
+    if isinstance(fields.get("key"), str):
+        fields = fields | {"key": fields["key"].format(user_id=user_id)}
     async with live.opened(user_id, **fields) as (_, answer):
         assert answer["type"] == "error"
         assert words in answer["message"]
 
     assert store.stored == {}
+    assert live.files() == []
 
 
 async def test_live_socket_requires_service_token(live: Line, user_id: UUID) -> None:
@@ -283,3 +315,300 @@ async def test_empty_live_recording_is_rejected(live: Line, store: Objects, user
         assert (await _end(socket))["message"] == "This recording is empty."
 
     assert store.stored == {}
+
+
+AUDIO = bytes(range(250)) * 100
+
+
+async def _break_off(live: Line, user_id: UUID, content: bytes = AUDIO, **fields: Any) -> None:
+    """Send audio and disconnect without `end`."""
+    async with live.opened(user_id, **fields) as (socket, started):
+        assert started["type"] == "started", started
+        await socket.send(content)
+        await (await socket.ping())
+        socket.transport.abort()
+    await _wait_until_idle(live)
+
+
+async def _wait_until_idle(live: Line) -> None:
+    async def is_idle() -> bool:
+        return not live.live._tasks
+
+    await wait_until(is_idle, description="no connection")
+
+
+async def test_stored_recording_is_never_written_again(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    key = _key(user_id)
+    store.stored[key] = (b"confirmed long ago", "audio/wav")
+    async with live.opened(user_id) as (_, answer):
+        assert (answer["type"], answer["code"]) == ("error", "already_stored")
+
+    assert store.stored[key][0] == b"confirmed long ago"
+    assert live.files() == []
+
+
+async def test_resume_after_the_sweep_adds_nothing(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    await _break_off(live, user_id)
+    live.live.abandoned_seconds = 0.0
+    await live.live.sweep()
+    stored = store.stored[_key(user_id)]
+
+    async with live.opened(user_id) as (_, answer):
+        assert (answer["type"], answer["code"]) == ("error", "already_stored")
+    assert store.stored[_key(user_id)] == stored
+    assert stored[0][44:] == AUDIO
+
+
+async def test_object_that_appeared_during_the_recording_is_kept(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    async with live.opened(user_id) as (socket, _):
+        await socket.send(AUDIO)
+        store.stored[_key(user_id)] = (b"uploaded by another client", "audio/wav")
+        assert (await _end(socket))["code"] == "already_stored"
+
+    assert store.stored[_key(user_id)][0] == b"uploaded by another client"
+    assert live.files() == []
+
+
+async def test_recording_is_kept_if_the_store_is_unavailable_at_its_end(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    store.failures = [Unavailable("Unavailable.")]
+    async with live.opened(user_id) as (socket, _):
+        await socket.send(AUDIO)
+        assert (await _end(socket))["code"] == "live_upload_delayed"
+    assert len(live.files()) == 2
+
+    live.live.abandoned_seconds = 0.0
+    live.live.now = lambda: time.time() + 6
+    await live.live.sweep()
+    assert store.stored[_key(user_id)][0][44:] == AUDIO
+
+
+async def test_recording_that_the_store_rejects_is_given_up(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    await _break_off(live, user_id)
+    live.live.abandoned_seconds = 0.0
+    attempts = 0
+    while live.files():
+        attempts += 1
+        assert attempts <= MAX_REJECTED_ATTEMPTS
+        store.failures = [ObjectRejected("No.")]
+        live.live.now = lambda: time.time() + 400 * attempts  # noqa: B023
+        await live.live.sweep()
+
+    assert (attempts, store.stored) == (MAX_REJECTED_ATTEMPTS, {})
+
+
+async def test_recording_is_given_up_after_24_hours(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    await _break_off(live, user_id)
+    live.live.abandoned_seconds = 0.0
+    store.failures = [Unavailable("Unavailable."), Unavailable("Unavailable.")]
+    live.live.now = lambda: time.time() + 23 * 3600
+    await live.live.sweep()
+    assert len(live.files()) == 2
+
+    live.live.now = lambda: time.time() + 25 * 3600
+    await live.live.sweep()
+    assert (live.files(), store.stored) == ([], {})
+
+
+async def test_third_recording_of_a_user_is_rejected(live: Line, user_id: UUID) -> None:
+    async with (
+        live.opened(user_id, key=_key(user_id, 1)) as (_, first),
+        live.opened(user_id, key=_key(user_id, 2)) as (_, second),
+        live.opened(user_id, key=_key(user_id, 3)) as (_, third),
+        live.opened(user_id, key=_key(user_id, 2)) as (_, resumed),
+        live.opened(other := new_id(), key=_key(other)) as (_, of_another),
+    ):
+        kinds = [one["type"] for one in (first, second, resumed, of_another)]
+
+    assert kinds == ["started"] * 4
+    assert third["code"] == "too_many_live_recordings"
+
+
+async def test_recording_without_audio_ends_and_can_be_resumed(live: Line, user_id: UUID) -> None:
+    live.live.idle_seconds = 0.3
+    async with live.opened(user_id) as (socket, _):
+        await socket.send(AUDIO)
+        async with asyncio.timeout(10):
+            while (frame := json.loads(await socket.recv()))["type"] == "partial":
+                pass
+    assert (frame["type"], frame["code"]) == ("error", "live_idle")
+
+    async with live.opened(user_id) as (_, started):
+        assert started == {"type": "started", "received": len(AUDIO)}
+
+
+async def test_audio_keeps_a_recording_from_being_idle(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    live.live.idle_seconds = 0.6
+    async with live.opened(user_id) as (socket, _):
+        for _ in range(8):
+            await socket.send(b"\0\1" * 50)
+            await asyncio.sleep(0.1)
+        assert (await _end(socket))["type"] == "stored"
+
+
+async def test_recordings_that_are_not_stored_are_bounded_per_user(
+    live: Line, user_id: UUID
+) -> None:
+    live.live.directory = RecordingDirectory(
+        live.live.directory.path, max_user_bytes=60_000, max_user_recordings=3
+    )
+    await _break_off(live, user_id, key=_key(user_id, 1))
+    await _break_off(live, user_id, key=_key(user_id, 2))
+    async with live.opened(user_id, key=_key(user_id, 3)) as (socket, _):
+        await socket.send(AUDIO)
+        async with asyncio.timeout(10):
+            while (frame := json.loads(await socket.recv()))["type"] == "partial":
+                pass
+    assert frame["code"] == "live_too_long"
+    await _break_off(live, user_id, b"\0\1" * 50, key=_key(user_id, 3))
+
+    async with live.opened(user_id, key=_key(user_id, 4)) as (_, answer):
+        assert answer["code"] == "live_storage_full"
+    async with live.opened(user_id, key=_key(user_id, 1)) as (_, answer):
+        assert answer == {"type": "started", "received": len(AUDIO)}
+    async with live.opened(other := new_id(), key=_key(other)) as (_, answer):
+        assert answer["type"] == "started"
+
+
+async def test_recordings_of_a_deleted_user_are_erased(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    other = new_id()
+    await _break_off(live, user_id)
+    await _break_off(live, other, key=_key(other))
+    async with live.opened(user_id, key=_key(user_id, 2)) as (socket, _):
+        await socket.send(AUDIO)
+        await (await socket.ping())
+        await deliver_event(live.service, UserDeleted(user_id=user_id))
+        await live.live.sweep()
+        assert [path.parent.name for path in live.live.directory.path.glob("*/*.audio")] == [
+            str(other)
+        ]
+    async with live.opened(user_id, key=_key(user_id, 3)) as (_, answer):
+        assert answer["code"] == "recording_not_found"
+    assert store.stored == {}
+
+
+async def test_recording_of_a_deleted_session_is_erased(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    session_id = new_id()
+    await _break_off(live, user_id, session_id=str(session_id))
+    await deliver_event(
+        live.service, SessionDeleted(session_id=session_id, user_id=user_id, keys=[])
+    )
+    live.live.abandoned_seconds = 0.0
+    await live.live.sweep()
+
+    assert (live.files(), store.stored) == ([], {})
+
+
+async def test_shutdown_stores_every_recording(live: Line, store: Objects, user_id: UUID) -> None:
+    await _break_off(live, user_id)
+    worker = asyncio.create_task(live.live.store_abandoned())
+    await asyncio.sleep(0)
+    worker.cancel()
+    await asyncio.wait({worker})
+
+    assert worker.cancelled()
+    assert store.stored[_key(user_id)][0][44:] == AUDIO
+    assert live.files() == []
+
+
+async def test_crash_of_a_recording_is_reported_as_an_error(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    store.failures = [KeyError("a bug")]
+    async with live.opened(user_id) as (socket, _):
+        await socket.send(AUDIO)
+        assert (await _end(socket))["code"] == "internal"
+    assert len(live.files()) == 2
+
+
+@pytest.mark.parametrize("target", ["directory", "user directory", "file", "description"])
+async def test_symbolic_links_are_not_followed(
+    live: Line, store: Objects, user_id: UUID, tmp_path: Path, target: str
+) -> None:
+    victim = tmp_path / "victim"
+    directory = live.live.directory.path
+    name = _key(user_id).rpartition("/")[2]
+    if target in ("directory", "user directory"):
+        victim.mkdir()
+        link = directory if target == "directory" else directory / str(user_id)
+    else:
+        victim.write_bytes(b"private")
+        suffix = ".audio" if target == "file" else ".json"
+        link = directory / str(user_id) / f"{name}{suffix}"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(victim)
+
+    async with live.opened(user_id) as (socket, answer):
+        if target == "description":
+            await socket.send(AUDIO)
+            assert (await _end(socket))["type"] == "stored"
+        else:
+            assert answer["code"] == "live_unavailable"
+
+    assert not victim.is_dir() or [*victim.iterdir()] == []
+    assert victim.is_dir() or victim.read_bytes() == b"private"
+
+
+async def test_directory_is_private(live: Line, user_id: UUID) -> None:
+    directory = live.live.directory.path
+    directory.mkdir(parents=True)
+    os.chmod(directory, 0o755)  # noqa: PTH101
+    await _break_off(live, user_id)
+
+    modes = {path.stat().st_mode & 0o777 for path in (directory, *directory.glob("*"))}
+    files = {path.stat().st_mode & 0o777 for path in directory.glob("*/*")}
+    assert (modes, files) == ({0o700}, {0o600})
+
+
+async def test_incomplete_files_of_a_crash_are_deleted(live: Line, user_id: UUID) -> None:
+    await _break_off(live, user_id)
+    directory = live.live.directory.path / str(user_id)
+    for name in ("1700000000009_0a1b2c3d.wav.json", "1700000000008_0a1b2c3d.wav.audio"):
+        (directory / name).touch()
+        os.utime(directory / name, (0, 0))
+    await live.live.sweep()
+
+    assert sorted(live.files()) == sorted(
+        f"{_key(user_id).rpartition('/')[2]}{suffix}" for suffix in (".audio", ".json")
+    )
+
+
+@pytest.mark.speech
+async def test_end_of_a_recording_keeps_the_child_process_of_others(
+    live: Line, tmp_path: Path
+) -> None:
+    transcriber = live.live.transcriber
+    assert isinstance(transcriber, LocalLiveTranscriber)
+    path, other_path = tmp_path / "one.audio", tmp_path / "two.audio"
+    for each in (path, other_path):
+        each.write_bytes(_raw(speech("austen-0930.wav")))
+    options: dict[str, Any] = {"sample_rate": SAMPLE_RATE, "start": 0.0, "language": None}
+    await transcriber.decode(path, **options)
+    pid = transcriber.pid
+
+    ended = asyncio.create_task(transcriber.decode(other_path, **options))
+    other = asyncio.create_task(transcriber.decode(path, **options))
+    await asyncio.sleep(0.05)
+    ended.cancel()
+    await asyncio.wait({ended})
+    await other
+
+    assert ended.cancelled()
+    assert transcriber.pid == pid is not None

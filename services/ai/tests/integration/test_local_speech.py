@@ -21,6 +21,7 @@ from coach_ai.speech import whisper_model
 from coach_ai.speech.audio import SAMPLE_RATE
 from coach_ai.speech.local_transcriber import LocalTranscriber
 from coach_ai.token_usage import TokenUsage
+from coach_common.errors import Unavailable
 from coach_embedded.demo import word_error_rate
 from support.sounds import RECORDINGS, WORDS, music, speech, wav, write_recording
 
@@ -143,7 +144,10 @@ async def test_progress_callback_gets_analysis_then_progress(
 
     first, *progress = news
     assert isinstance(first, AudioAnalysis)
-    assert (first.silences, first.sound) == (transcript.silences, transcript.acoustic_features)
+    assert (first.silences, first.acoustic_features) == (
+        transcript.silences,
+        transcript.acoustic_features,
+    )
     done = [one.done_seconds for one in progress if isinstance(one, Progress)]
     assert len(done) == len(progress) >= 2
     assert sorted(done) == done
@@ -260,8 +264,19 @@ async def test_killed_speech_process_is_replaced(
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_recording_that_crashes_two_processes_is_rejected(
-    transcriber: LocalTranscriber, tmp_path: Path
+@pytest.mark.parametrize(
+    ("sent", "error", "reason"),
+    [
+        (signal.SIGSEGV, CannotTranscribe, "could not read"),
+        (signal.SIGKILL, Unavailable, "interrupted"),
+    ],
+)
+async def test_recording_is_given_up_if_two_processes_crash_but_not_if_they_are_killed(
+    transcriber: LocalTranscriber,
+    tmp_path: Path,
+    sent: signal.Signals,
+    error: type[Exception],
+    reason: str,
 ) -> None:
     # A process that reads from a pipe stands still until it is written to; it is killed there.
     pipe = tmp_path / "a.m4a"
@@ -271,12 +286,12 @@ async def test_recording_that_crashes_two_processes_is_rejected(
         writer = await _opened_by_a_reader(pipe)
         pid = transcriber.processes[0].pid
         assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, sent)
         while transcriber.processes[0].pid == pid:
             await asyncio.sleep(0.01)
         os.close(writer)
 
-    with pytest.raises(CannotTranscribe, match="could not read"):
+    with pytest.raises(error, match=reason):
         await asked
 
 

@@ -5,6 +5,7 @@ Replicas share the counts if REDIS_URL is set.
 
 from uuid import UUID
 
+from coach_auth.domain import MailTemplate
 from coach_common.errors import TooManyRequests
 from coach_common.sliding_window import SlidingWindowCounter
 
@@ -23,18 +24,18 @@ class MailThrottle:
     def __init__(self, counter: SlidingWindowCounter) -> None:
         self._counter = counter
 
-    async def take_mail(self, recipient_digest: str) -> bool:
+    async def take_mail(self, template: MailTemplate, recipient_digest: str) -> bool:
         """Count a mail to a recipient. Returns False over the limit.
 
-        The caller then sends no mail and no error: the limit belongs to the recipient.
+        The caller then sends no mail and no error: the limit belongs to the recipient. Each
+        template has its own count, so the limit on password resets does not reveal an account.
         """
-        return await self._take(
-            f"mail:recipient:{recipient_digest}", _MAX_MAILS_PER_RECIPIENT_AND_HOUR, _HOUR_SECONDS
-        )
+        key = f"mail:{template}:{recipient_digest}"
+        return await self._take(key, _MAX_MAILS_PER_RECIPIENT_AND_HOUR, _HOUR_SECONDS)
 
     async def take_reset_request(self, client_ip: str) -> None:
         """Count a password reset request of an address. Raises TooManyRequests over the limit."""
-        key = f"mail:address:{client_ip}"
+        key = f"reset:address:{client_ip}"
         if not await self._take(key, _MAX_RESET_REQUESTS_PER_IP_AND_HOUR, _HOUR_SECONDS):
             raise TooManyRequests(
                 "Too many requests for password resets. Please try again later.",
@@ -43,7 +44,7 @@ class MailThrottle:
 
     async def take_email_change(self, user_id: UUID) -> None:
         """Count an e-mail change of a user. Raises TooManyRequests over the limit."""
-        key = f"mail:change:{user_id}"
+        key = f"email:change:{user_id}"
         if not await self._take(key, _MAX_EMAIL_CHANGES_PER_DAY, _DAY_SECONDS):
             raise TooManyRequests(
                 "The e-mail address was changed too often. Please try again tomorrow.",

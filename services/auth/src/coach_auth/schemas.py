@@ -24,8 +24,8 @@ from coach_common.text import EmptyToNone, UnicodeText
 
 _DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
 """Marks a field in OpenAPI. Pydantic's own flag would also warn at each access."""
-_EXAMPLE_TOKEN = "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.…"  # noqa: S105 - an example
-_EXAMPLE_REFRESH_TOKEN = "Zk3vV0yq0JxkzY2c7Tn4gq1mXbqfT0b8l5s9dJwPpQ0"  # noqa: S105 - an example
+_EXAMPLE_TOKEN = "<access token>"  # noqa: S105 # nosec B105 # an example
+_EXAMPLE_REFRESH_TOKEN = "<refresh token>"  # noqa: S105 # nosec B105 # an example
 _EXAMPLE_USER: dict[str, JsonValue] = {
     "id": "019a7c2e-5a3b-7c41-9d0e-3f1b2a4c5d6e",
     "email": "alice@example.com",
@@ -33,6 +33,24 @@ _EXAMPLE_USER: dict[str, JsonValue] = {
     "is_active": True,
     "is_verified": True,
     "created_at": "2026-11-24T12:00:00Z",
+}
+
+_EXAMPLE_DEVICE: dict[str, JsonValue] = {
+    "id": "019a7c2e-6f10-7b52-8a3d-9c4e5f607182",
+    "created_at": "2026-11-24T12:00:00Z",
+    "last_used_at": "2026-11-26T08:30:00Z",
+    "device": "Coach/1.2 (iPhone)",
+    "agent": "Coach/1.2 (iPhone)",
+    "is_current": True,
+    "current": True,
+}
+_EXAMPLE_KEY: dict[str, JsonValue] = {
+    "kty": "RSA",
+    "use": "sig",
+    "alg": "RS256",
+    "kid": "<key id>",
+    "n": "u1SU1LfVLPHCozMxH2Mo…",
+    "e": "AQAB",
 }
 
 
@@ -89,7 +107,7 @@ class RegisterRequest(BaseModel):
     """Account to create."""
 
     model_config = _config(
-        {"email": "alice@example.com", "password": "correct horse", "name": "Alice"}
+        {"email": "alice@example.com", "password": "correct horse", "name": "Alice"}  # nosec B105 # an example
     )
 
     email: Email
@@ -100,7 +118,7 @@ class RegisterRequest(BaseModel):
 class LoginRequest(BaseModel):
     """E-mail and password."""
 
-    model_config = _config({"email": "alice@example.com", "password": "correct horse"})
+    model_config = _config({"email": "alice@example.com", "password": "correct horse"})  # nosec B105 # an example
 
     email: Email
     password: Annotated[UnicodeText, StringConstraints(max_length=128)]
@@ -126,7 +144,7 @@ class UpdateAccountRequest(BaseModel):
     """Fields to update. `newPassword` requires `currentPassword`."""
 
     model_config = _config(
-        {"name": "Alice", "newPassword": "a much better horse", "currentPassword": "correct horse"}
+        {"name": "Alice", "newPassword": "a much better horse", "currentPassword": "correct horse"}  # nosec B105 # an example
     )
 
     name: Name | None = Field(default=None, description="An empty string removes the name.")
@@ -166,7 +184,7 @@ class UpdateAccountRequest(BaseModel):
 class DeleteAccountRequest(BaseModel):
     """The current password, as confirmation."""
 
-    model_config = _config({"password": "correct horse"})
+    model_config = _config({"password": "correct horse"})  # nosec B105 # an example
 
     password: Password
 
@@ -182,7 +200,7 @@ class ForgotPasswordRequest(BaseModel):
 class ResetPasswordRequest(BaseModel):
     """The token from the mail and the new password."""
 
-    model_config = _config({"token": _EXAMPLE_REFRESH_TOKEN, "new_password": "a much better horse"})
+    model_config = _config({"token": _EXAMPLE_REFRESH_TOKEN, "new_password": "a much better horse"})  # nosec B105 # an example
 
     token: Token
     new_password: NewPassword
@@ -229,7 +247,7 @@ class AuthResponse(BaseModel):
             "user": _EXAMPLE_USER,
             "token": _EXAMPLE_TOKEN,
             "refresh_token": _EXAMPLE_REFRESH_TOKEN,
-            "token_type": "bearer",
+            "token_type": "bearer",  # nosec B105 # an example
             "expires_in": 1800,
         }
     )
@@ -259,7 +277,7 @@ class TokenResponse(BaseModel):
             "access_token": _EXAMPLE_TOKEN,
             "token": _EXAMPLE_TOKEN,
             "refresh_token": _EXAMPLE_REFRESH_TOKEN,
-            "token_type": "bearer",
+            "token_type": "bearer",  # nosec B105 # an example
             "expires_in": 1800,
         }
     )
@@ -287,17 +305,7 @@ class TokenResponse(BaseModel):
 class Device(BaseModel):
     """A signed-in device."""
 
-    model_config = _config(
-        {
-            "id": "019a7c2e-6f10-7b52-8a3d-9c4e5f607182",
-            "created_at": "2026-11-24T12:00:00Z",
-            "last_used_at": "2026-11-26T08:30:00Z",
-            "device": "Coach/1.2 (iPhone)",
-            "agent": "Coach/1.2 (iPhone)",
-            "is_current": True,
-            "current": True,
-        }
-    )
+    model_config = _config(_EXAMPLE_DEVICE)
 
     id: str
     created_at: datetime
@@ -330,6 +338,8 @@ class Device(BaseModel):
 class DeviceList(BaseModel):
     """The signed-in devices of a user."""
 
+    model_config = _config({"logins": [_EXAMPLE_DEVICE]})
+
     logins: list[Device]
 
     @classmethod
@@ -351,6 +361,8 @@ class MessageResponse(BaseModel):
 class JsonWebKey(BaseModel):
     """A public RSA key (RFC 7517)."""
 
+    model_config = _config(_EXAMPLE_KEY)
+
     kty: str
     use: str
     alg: str
@@ -361,6 +373,8 @@ class JsonWebKey(BaseModel):
 
 class JsonWebKeySet(BaseModel):
     """The public keys that verify access tokens (RFC 7517)."""
+
+    model_config = _config({"keys": [_EXAMPLE_KEY]})
 
     keys: list[JsonWebKey]
 

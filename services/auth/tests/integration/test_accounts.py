@@ -371,8 +371,8 @@ def test_short_secret_key_fails_startup_without_leaking_it() -> None:
 @pytest.mark.parametrize("name", ["secret_key", "service_token"])
 def test_placeholder_secrets_fail_startup(name: str) -> None:
     values = {
-        "secret_key": "s3cret of thirty-two characters!",
-        "service_token": "t0ken of services",
+        "secret_key": "a made up key of more than thirty-two letters",
+        "service_token": "a token of services",
     }
     placeholder = {name: "please-change-me-please-change-me"}
     with pytest.raises(SettingsError, match=name.upper()):

@@ -7,7 +7,7 @@ from coach_common import logs
 from coach_common.client_address import TrustedProxies
 from coach_common.clock import Clock, utc_now
 from coach_common.event_loop_watchdog import watch_event_loop
-from coach_common.http.protocol import HttpLimits, HttpOptions
+from coach_common.http.limits import HttpLimits, HttpOptions
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
@@ -15,6 +15,7 @@ from coach_gateway.access import Authenticator, RevocationList
 from coach_gateway.config import GatewaySettings, find_deprecated_settings
 from coach_gateway.handler import GatewayApp, accepts_websocket, default_headers
 from coach_gateway.limits import RateLimits
+from coach_gateway.live_audio import LiveAudioClient
 from coach_gateway.local_routes import create_local_app
 from coach_gateway.push_hub import SUBSCRIPTIONS, PushHub
 from coach_gateway.sockets.connection import SocketConnection, SocketLimits
@@ -52,10 +53,20 @@ def build(
         "upstreams": upstream_client.check_health,
     }
     socket_context = SocketContext(
-        settings, authenticator, upstream_client, push_hub, limits, clock, Counter()
+        settings,
+        authenticator,
+        upstream_client,
+        LiveAudioClient(upstream_client.get_upstream("ai"), settings.service_token),
+        push_hub,
+        limits,
+        clock,
+        Counter(),
     )
     socket_limits = SocketLimits(
-        settings.socket_frames_per_second, settings.socket_write_buffer_bytes
+        settings.socket_frames_per_second,
+        settings.socket_text_bytes_per_second,
+        settings.socket_audio_bytes_per_second,
+        settings.socket_write_buffer_bytes,
     )
     gateway = GatewayApp(
         settings,

@@ -92,7 +92,13 @@ class GatewaySettings(TokenSettings, RedisSettings):
     socket_frames_per_second: int = _setting(
         "socket_frames_per_second", "socket_frames_a_second", 50
     )
-    """Frames per WebSocket. A burst may have twice as many."""
+    """Text frames, pings and pongs per WebSocket. A burst may have twice as many."""
+    socket_text_bytes_per_second: int = Field(default=256 * 1024, gt=0)
+    """Bytes of text per WebSocket. A burst may have 2 MiB."""
+    socket_audio_bytes_per_second: int = Field(default=512 * 1024, gt=0)
+    """Bytes of live audio per WebSocket. A frame counts as 1 KiB more than its length.
+
+    The default is 16 times real time at 16 kHz and 5 times at 48 kHz. A burst may have 4 MiB."""
     socket_write_buffer_bytes: int = _setting(
         "socket_write_buffer_bytes", "socket_unread_bytes", MIB
     )

@@ -16,7 +16,12 @@ from coach_gateway.access import Authenticator, parse_bearer
 from coach_gateway.config import GatewaySettings
 from coach_gateway.json_depth import JsonDepthCounter
 from coach_gateway.limits import RateLimitExceeded, RateLimits, Shares
-from coach_gateway.request_head import Headers, RequestHead, payload_too_large
+from coach_gateway.request_head import (
+    Headers,
+    RequestHead,
+    encode_headers,
+    payload_too_large,
+)
 from coach_gateway.routing import (
     SOCKET_PATH,
     Match,
@@ -141,9 +146,11 @@ class GatewayApp:
         response_headers = [*self._default_headers, (b"x-request-id", record.request_id)]
 
         async def send_with_defaults(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            if message["type"] == "http.response.start":
                 record.status, record.has_started = message["status"], True
                 message["headers"] = [*message["headers"], *response_headers]
+            if is_socket and message["type"].startswith("http."):
+                message["type"] = f"websocket.{message['type']}"
             await send(message)
 
         try:
@@ -249,8 +256,8 @@ class GatewayApp:
     ) -> UpstreamRequest:
         route = match.route
         encoded = b"%bx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n%b" % (
-            head.encoded, request_id, head.traceparent().encode(), address.encode(),
-            self._upstream_specific_headers(route, head),
+            encode_headers(head.forwarded), request_id, head.traceparent().encode(),
+            address.encode(), self._upstream_specific_headers(route, head),
         )  # fmt: skip
         return UpstreamRequest(route.upstream, route.method, match.path, query, encoded)
 

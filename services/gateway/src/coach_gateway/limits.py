@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from coach_common import logs
 from coach_common.errors import TooManyRequests, Unavailable
-from coach_gateway.request_head import Headers, decode_headers
+from coach_gateway.request_head import Headers
 
 log = logs.get_logger(__name__)
 
@@ -41,17 +41,13 @@ class Allowance:
     remaining: int
     reset_seconds: int
 
-    def encode(self) -> bytes:
-        """Return the encoded RateLimit headers."""
-        return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % (
-            self.limit,
-            self.remaining,
-            self.reset_seconds,
-        )
-
     def headers(self) -> Headers:
         """Return the RateLimit headers."""
-        return decode_headers(self.encode())
+        return [
+            (b"ratelimit-limit", b"%d" % self.limit),
+            (b"ratelimit-remaining", b"%d" % self.remaining),
+            (b"ratelimit-reset", b"%d" % self.reset_seconds),
+        ]
 
 
 class RateLimitExceeded(TooManyRequests):

@@ -28,6 +28,7 @@ log = logs.get_logger(__name__)
 
 OPEN_SOCKETS = Gauge("coach_gateway_sockets", "Open, authenticated sockets.")
 PUSHES = Counter("coach_gateway_pushes", "Frames pushed to sockets.", ["type"])
+SOCKET_FAILURES = Counter("coach_gateway_socket_failures", "Failed writes to single sockets.")
 PUSH_BUFFER_BYTES = Gauge(
     "coach_gateway_push_buffer_bytes", "Pushes buffered for reconnecting clients."
 )
@@ -131,9 +132,9 @@ class PushHub:
         """Send a frame to every socket of a user and buffer it for reconnecting clients."""
         encoded = json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode()
         self._buffer(user_id, BufferedPush(frame["event_id"], self._now(), encoded))
-        sockets = self._sockets.get(user_id, ())
+        sockets = list(self._sockets.get(user_id, ()))
         for socket in sockets:
-            socket.push(encoded)
+            _call(socket.push, encoded)
         PUSHES.labels(frame["type"]).inc(len(sockets))
 
     def find_pushes(
@@ -155,10 +156,9 @@ class PushHub:
 
     def close_revoked(self, login_ids: set[UUID]) -> None:
         """Close the sockets of revoked logins."""
-        for sockets in self._sockets.values():
-            for socket in sockets:
-                if socket.login_id in login_ids:
-                    socket.close_revoked("Your sign-in has ended.")
+        for socket in self._list_all():
+            if socket.login_id in login_ids:
+                _call(socket.close_revoked, "Your sign-in has ended.")
 
     async def watch_broker(self, check: Callable[[], Awaitable[None]]) -> None:
         """Watch the broker connection until cancelled.
@@ -193,9 +193,11 @@ class PushHub:
         self._complete_since = self._now()
         PUSH_BUFFER_BYTES.set(0)
         log.warning("push_hub.gap_detected", users=len(self._sockets))
-        for sockets in self._sockets.values():
-            for socket in sockets:
-                socket.close_for_reconnect()
+        for socket in self._list_all():
+            _call(socket.close_for_reconnect)
+
+    def _list_all(self) -> list[PushTarget]:
+        return [socket for sockets in self._sockets.values() for socket in sockets]
 
     def _buffer(self, user_id: UUID, pushed: BufferedPush) -> None:
         history = self._history.setdefault(user_id, PushHistory(self._complete_since))
@@ -215,6 +217,15 @@ class PushHub:
             self._size_bytes -= oldest.size_bytes
             self._complete_since = max(self._complete_since, oldest.pushes[-1].pushed_at)
         PUSH_BUFFER_BYTES.set(self._size_bytes)
+
+
+def _call(action: Callable[..., None], *arguments: Any) -> None:
+    """Call a method of one socket. A failure does not stop the calls for the other sockets."""
+    try:
+        action(*arguments)
+    except Exception:
+        SOCKET_FAILURES.inc()
+        log.exception("push_hub.socket_failed")
 
 
 async def on_session_transcribed(

@@ -1,7 +1,7 @@
 """Request headers: those the gateway interprets and those it forwards."""
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from coach_common import telemetry
 from coach_common.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
@@ -61,11 +61,6 @@ class RequestHead:
             head.forwarded = [pair for pair in forwarded if pair[0] not in hop_by_hop]
         return head
 
-    @cached_property
-    def encoded(self) -> bytes:
-        """The forwarded headers, encoded."""
-        return encode_headers(self.forwarded)
-
     def get(self, name: bytes) -> bytes | None:
         """Return the value of an interpreted header."""
         return self.interpreted.get(name)
@@ -124,12 +119,6 @@ def encode_headers(headers: Headers) -> bytes:
     for name, value in headers:
         lines += (name, b": ", value, b"\r\n")
     return b"".join(lines)
-
-
-def decode_headers(lines: bytes) -> Headers:
-    """Return the headers that `encode_headers` encoded."""
-    pairs = [line.split(b": ", 1) for line in lines.splitlines()]
-    return [(name, value) for name, value in pairs]
 
 
 def connection_options(connection: bytes) -> set[bytes]:

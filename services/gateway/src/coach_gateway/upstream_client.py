@@ -236,6 +236,10 @@ class UpstreamClient:
         except UpstreamError as error:
             raise report_failure(upstream, error) from None
 
+    def get_upstream(self, name: str) -> Upstream:
+        """Return an upstream by its name."""
+        return self._upstreams[name]
+
     async def get_auth_json(self, path: str) -> Any:
         """Return JSON that auth serves to the gateway. Raises Unavailable without a 200."""
         headers = {"authorization": f"Bearer {self._settings.service_token}"}

@@ -145,6 +145,12 @@ class Upstream:
         replica.active.discard(connection)
         replica.put_back(connection)
 
+    async def list_replicas(self) -> Sequence[Replica]:
+        """Return the replicas. Raises NotResolved if the name has no address."""
+        if not self.replicas:
+            await self._resolve_now()
+        return self.replicas
+
     def has_other(self, excluded: set[Replica]) -> bool:
         """Return whether there is a replica outside `excluded`."""
         return any(replica not in excluded for replica in self.replicas)

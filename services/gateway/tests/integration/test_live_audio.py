@@ -10,11 +10,13 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from coach_common.clock import utc_now
-from coach_common.errors import CoachError, Conflict, NotFound
+from coach_common.errors import Conflict, NotFound
+from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import free_port
-from coach_gateway.config import GatewaySettings
-from coach_gateway.live_audio import LiveAudioRelay
-from coach_gateway.sockets.frames import AudioEndFrame, AudioStartFrame, BinaryFrame, ServerFrame
+from coach_gateway.live_audio import LiveAudioClient, LiveAudioRelay
+from coach_gateway.live_audio.buffers import AudioOverrun, PendingAudio
+from coach_gateway.sockets.frames import AudioStartFrame, ServerFrame
+from coach_gateway.upstreams import Upstream
 
 SERVICE_TOKEN = "a token between services"
 
@@ -28,6 +30,11 @@ class StubAiService:
     stored: dict[str, bytes] = field(default_factory=dict)
     start_requests: list[dict[str, Any]] = field(default_factory=list)
     disconnects_after: int | None = None
+    stores_and_restarts: bool = False
+    """Stores the audio after the first frame and closes with 1012, as at a shutdown."""
+    refuses_with: str | None = None
+    """The code of the `error` that answers every start."""
+    open_connections: int = 0
     server: Server | None = None
 
     async def start(self) -> None:
@@ -39,13 +46,21 @@ class StubAiService:
             await self.server.wait_closed()
 
     async def _serve(self, socket: ServerConnection) -> None:
+        self.open_connections += 1
+        try:
+            await self._serve_recording(socket)
+        finally:
+            self.open_connections -= 1
+
+    async def _serve_recording(self, socket: ServerConnection) -> None:
         assert socket.request is not None
         assert socket.request.path == "/internal/live"
         assert socket.request.headers["authorization"] == f"Bearer {SERVICE_TOKEN}"
         start = json.loads(await socket.recv())
         self.start_requests.append(start)
-        if start["sample_rate"] == 1:
-            await socket.send(json.dumps({"type": "error", "message": "No.", "code": "no"}))
+        if self.refuses_with is not None:
+            error = {"type": "error", "message": "No.", "code": self.refuses_with}
+            await socket.send(json.dumps(error))
             return
         kept = self.received.setdefault(start["key"], bytearray())
         await socket.send(json.dumps({"type": "started", "received": len(kept)}))
@@ -55,6 +70,10 @@ class StubAiService:
                 await socket.send(json.dumps({"type": "stored", "size": len(kept)}))
                 return
             kept += message
+            if self.stores_and_restarts:
+                self.stored[start["key"]] = bytes(kept)
+                await socket.close(1012)
+                return
             if self.disconnects_after is not None and len(kept) >= self.disconnects_after:
                 self.disconnects_after = None
                 socket.transport.abort()
@@ -68,16 +87,28 @@ class FakeClient:
 
     frames: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    token: str = "t"
+    status: str = "pending"
+    """Of the upload that the client resumes, as media knows it."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next calls."""
 
     def send_frame(self, frame: ServerFrame) -> None:
-        fields = frame.model_dump()
+        fields = json.loads(frame.encode())
         self.frames.append((fields.pop("type"), fields))
 
     async def call_service(
         self, upstream: str, method: str, path: str, **body: Any
     ) -> dict[str, Any]:
         self.calls.append((path, body))
-        return {"key": "uploads/u/1.wav"} if path.endswith("presign") else {}
+        if self.failures:
+            raise self.failures.pop(0)
+        if path.endswith("presign"):
+            return {"key": "uploads/u/1.wav"}
+        return {
+            "upload_id": "u1", "key": body["key"], "size": 7, "content_type": "audio/wav",
+            "status": self.status,
+        }  # fmt: skip
 
     async def resolve_session(self, frame: AudioStartFrame) -> str:
         if frame.session_id == "gone":
@@ -110,40 +141,49 @@ def phone() -> FakeClient:
     return FakeClient()
 
 
-@pytest.fixture
-async def live(ai: StubAiService, phone: FakeClient) -> AsyncIterator[LiveAudioRelay]:
-    settings = GatewaySettings(service_token=SERVICE_TOKEN, ai_url=f"http://127.0.0.1:{ai.port}")
-    live = LiveAudioRelay(
-        settings,
+def _upstream(*ports: int) -> Upstream:
+    urls = ",".join(f"http://127.0.0.1:{port}" for port in ports)
+    return Upstream("ai", urls, max_in_flight=8, connect_timeout_seconds=1.0)
+
+
+def _relay(phone: FakeClient, upstream: Upstream) -> LiveAudioRelay:
+    return LiveAudioRelay(
+        LiveAudioClient(upstream, SERVICE_TOKEN),
         utc_now,
         phone.call_service,
         phone.send_frame,
         phone.resolve_session,
+        lambda: phone.token,
         reconnect_delay_seconds=0.05,
     )
+
+
+@pytest.fixture
+async def live(ai: StubAiService, phone: FakeClient) -> AsyncIterator[LiveAudioRelay]:
+    live = _relay(phone, _upstream(ai.port))
     yield live
     await live.close()
 
 
 def _start(live: LiveAudioRelay, **fields: Any) -> None:
-    frame = {"type": "audio_start", "format": "pcm16", "sample_rate": 16_000} | fields
-    live.handle_frame(AudioStartFrame(**frame), token="t")
+    frame = {"type": "audio_start", "format": "pcm16", "sample_rate": 16_000}
+    live.start(AudioStartFrame.model_validate(frame | fields))
 
 
 CONTENT = bytes(range(256)) * 400
 
 
-def _send_audio(live: LiveAudioRelay, content: bytes, size: int = 4096) -> None:
+async def _send_audio(live: LiveAudioRelay, content: bytes, size: int = 4096) -> None:
     for begin in range(0, len(content), size):
-        live.handle_frame(BinaryFrame(content[begin : begin + size]), token="t")
+        await live.add_audio(content[begin : begin + size])
 
 
 async def test_audio_is_stored_and_confirmed_for_its_session(
     live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
 ) -> None:
     _start(live)
-    _send_audio(live, CONTENT)
-    live.handle_frame(AudioEndFrame(type="audio_end"), token="t")
+    await _send_audio(live, CONTENT)
+    live.end()
 
     confirmed = await phone.wait_for_confirmation()
 
@@ -154,7 +194,7 @@ async def test_audio_is_stored_and_confirmed_for_its_session(
     started = await phone.wait_for("audio_started")
     assert started == {"session_id": "s1", "key": "uploads/u/1.wav", "received": 0}
     assert ai.start_requests[0]["token"] == "t"
-    assert (await phone.wait_for("partial"))["text"] == "4096"
+    await phone.wait_for("partial")
 
 
 @pytest.mark.parametrize("has_ended", [True, False])
@@ -163,12 +203,12 @@ async def test_lost_audio_is_sent_again_after_a_broken_connection(
 ) -> None:
     ai.disconnects_after = 50_000
     _start(live)
-    _send_audio(live, CONTENT)
+    await _send_audio(live, CONTENT)
     if not has_ended:
         async with asyncio.timeout(30):
             while len(ai.start_requests) < 2:
                 await asyncio.sleep(0.01)
-    live.handle_frame(AudioEndFrame(type="audio_end"), token="t")
+    live.end()
 
     await phone.wait_for_confirmation()
 
@@ -180,12 +220,12 @@ async def test_recording_continues_after_ai_restarts(
     live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
 ) -> None:
     _start(live)
-    _send_audio(live, CONTENT[:50_000])
+    await _send_audio(live, CONTENT[:50_000])
     await phone.wait_for("partial")
     await ai.stop()
-    _send_audio(live, CONTENT[50_000:])
+    await _send_audio(live, CONTENT[50_000:])
     await ai.start()
-    live.handle_frame(AudioEndFrame(type="audio_end"), token="t")
+    live.end()
 
     await phone.wait_for_confirmation()
 
@@ -198,25 +238,46 @@ async def test_client_resumes_a_recording_by_key(
     ai.received["uploads/u/0.wav"] = bytearray(CONTENT[:50_000])
     _start(live, key="uploads/u/0.wav")
     started = await phone.wait_for("audio_started")
-    _send_audio(live, CONTENT[started["received"] :])
-    live.handle_frame(AudioEndFrame(type="audio_end"), token="t")
+    await _send_audio(live, CONTENT[started["received"] :])
+    live.end()
 
     await phone.wait_for_confirmation()
 
     assert started["received"] == 50_000
     assert ai.stored == {"uploads/u/0.wav": CONTENT}
-    assert [path for path, _ in phone.calls] == ["/upload/confirm"]
+    asked = {"key": "uploads/u/0.wav", "content_type": "audio/wav", "session_id": "s1"}
+    assert phone.calls[0] == ("/internal/uploads/check", asked)
+    assert [path for path, _ in phone.calls] == ["/internal/uploads/check", "/upload/confirm"]
 
 
-@pytest.mark.parametrize("fields", [{"session_id": "gone"}, {"sample_rate": 1}])
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"session_id": "gone"}, "Session"),
+        ({"sample_rate": 1}, "sample_rate"),
+        ({"sample_rate": 96_000}, "sample_rate"),
+        ({"sample_rate": None}, "sample_rate"),
+    ],
+    ids=str,
+)
 async def test_rejected_start_returns_error_and_next_start_works(
-    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient, fields: dict[str, Any]
+    live: LiveAudioRelay, phone: FakeClient, fields: dict[str, Any], words: str
 ) -> None:
     _start(live, **fields)
-    await phone.wait_for("error")
+    assert words in (await phone.wait_for("error"))["message"]
 
     _start(live)
     assert (await phone.wait_for("audio_started"))["received"] == 0
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(16_000.0, 16_000), (44_100.4, 44_100)])
+async def test_sample_rate_with_a_fraction_is_rounded(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient, rate: float, expected: int
+) -> None:
+    _start(live, sample_rate=rate)
+    await phone.wait_for("audio_started")
+
+    assert ai.start_requests[0]["sample_rate"] == expected
 
 
 async def test_unavailable_ai_returns_error(
@@ -233,19 +294,224 @@ async def test_audio_frames_out_of_order_are_rejected(
     live: LiveAudioRelay, phone: FakeClient
 ) -> None:
     with pytest.raises(Conflict):
-        live.handle_frame(BinaryFrame(b"x"), token="t")
+        await live.add_audio(b"x")
     with pytest.raises(Conflict):
-        live.handle_frame(AudioEndFrame(type="audio_end"), token="t")
+        live.end()
     _start(live)
     with pytest.raises(Conflict):
         _start(live)
 
 
-async def test_audio_faster_than_the_queue_is_rejected(
+async def test_audio_after_a_failed_start_is_dropped_without_further_errors(
     live: LiveAudioRelay, phone: FakeClient
 ) -> None:
+    _start(live, sample_rate=1)
+    await phone.wait_for("error")
+
+    await _send_audio(live, CONTENT)
+    live.end()
+
+    assert [kind for kind, _ in phone.frames] == ["error"]
+
+
+async def test_unexpected_exception_reaches_the_client(
+    live: LiveAudioRelay, phone: FakeClient
+) -> None:
+    phone.failures = [KeyError("a bug")]
     _start(live)
 
-    with pytest.raises(CoachError, match="faster"):
-        for _ in range(100_000):
-            live.handle_frame(BinaryFrame(b"x"), token="t")
+    error = await phone.wait_for("error")
+    assert (error["code"], error["message"]) == ("internal", "Something went wrong on our side.")
+
+    _start(live)
+    await phone.wait_for("audio_started")
+
+
+@pytest.mark.parametrize("status", ["confirmed", "transcribing", "transcribed", "failed"])
+async def test_stored_recording_is_not_resumed(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient, status: str
+) -> None:
+    phone.status = status
+    _start(live, key="uploads/u/0.wav")
+
+    error = await phone.wait_for("error")
+
+    assert error["code"] == "already_stored"
+    stored = {"upload_id": "u1", "key": "uploads/u/0.wav", "size": 7, "content_type": "audio/wav"}
+    assert error["upload"] == stored
+    assert ai.start_requests == []
+
+
+async def test_recording_that_ai_has_stored_is_confirmed_and_not_resumed(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.refuses_with = "already_stored"
+    _start(live, key="uploads/u/0.wav")
+
+    error = await phone.wait_for("error")
+
+    assert (error["code"], error["upload"]["size"]) == ("already_stored", 7)
+    assert [path for path, _ in phone.calls] == ["/internal/uploads/check", "/upload/confirm"]
+
+
+async def test_recording_that_ai_stores_at_shutdown_is_not_sent_again(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.stores_and_restarts = True
+    _start(live)
+    await phone.wait_for("audio_started")
+    await _send_audio(live, CONTENT)
+    phone.failures = [NotFound("Recording not found", code="recording_not_found")] * 2
+
+    error = await phone.wait_for("error")
+
+    assert (error["code"], error["upload"]["upload_id"]) == ("already_stored", "u1")
+    assert len(ai.start_requests) == 1
+
+
+async def test_complete_recording_that_ai_stores_at_shutdown_is_confirmed(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.stores_and_restarts = True
+    _start(live)
+    await _send_audio(live, b"0123456")
+    live.end()
+
+    await phone.wait_for_confirmation()
+    await _wait_until_idle(live)
+
+    assert ai.stored == {"uploads/u/1.wav": b"0123456"}
+    assert [kind for kind, _ in phone.frames] == ["audio_started"]
+
+
+async def test_key_that_media_rejects_never_reaches_ai(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    phone.failures = [NotFound("Recording not found", code="recording_not_found")]
+    _start(live, key="uploads/somebody/0.wav")
+
+    assert (await phone.wait_for("error"))["code"] == "recording_not_found"
+    assert ai.start_requests == []
+
+
+async def test_reconnect_sends_the_renewed_token(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.disconnects_after = 50_000
+    _start(live)
+    await phone.wait_for("audio_started")
+    phone.token = "renewed"
+    await _send_audio(live, CONTENT)
+    live.end()
+
+    await phone.wait_for_confirmation()
+
+    assert [start["token"] for start in ai.start_requests] == ["t", "renewed"]
+
+
+async def test_connection_is_closed_after_audio_was_lost(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    _start(live)
+    await _send_audio(live, CONTENT)
+    await phone.wait_for("partial")
+    ai.received.clear()
+    ai.disconnects_after = 1
+    ai.received["uploads/u/1.wav"] = bytearray(10 * 1024 * 1024)
+    await _send_audio(live, CONTENT)
+
+    assert (await phone.wait_for("error"))["code"] == "live_lost"
+
+    async def is_closed() -> bool:
+        return ai.open_connections == 0
+
+    await wait_until(is_closed, description="no connection to ai")
+
+
+async def test_connection_is_closed_when_the_client_disconnects(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    _start(live)
+    await _send_audio(live, CONTENT)
+    await phone.wait_for("partial")
+    await live.close()
+
+    async def is_closed() -> bool:
+        return ai.open_connections == 0
+
+    await wait_until(is_closed, description="no connection to ai")
+    assert ai.stored == {}, "the client may resume the recording"
+
+
+async def test_recording_uses_the_replica_that_works(ai: StubAiService, phone: FakeClient) -> None:
+    relay = _relay(phone, _upstream(free_port(), ai.port, free_port()))
+    for number in range(4):
+        phone.calls.clear()
+        _start(relay, key=f"uploads/u/{number}.wav")
+        await _send_audio(relay, CONTENT)
+        relay.end()
+        await phone.wait_for_confirmation()
+        await _wait_until_idle(relay)
+
+    assert ai.stored == {f"uploads/u/{number}.wav": CONTENT for number in range(4)}
+
+
+async def test_resumed_recordings_go_to_the_replica_that_has_them(phone: FakeClient) -> None:
+    replicas = [StubAiService(free_port()), StubAiService(free_port())]
+    for replica in replicas:
+        await replica.start()
+    urls = [replica.port for replica in replicas]
+    for _ in range(2):
+        relay = _relay(phone, _upstream(*urls))
+        for number in range(8):
+            phone.frames.clear()
+            _start(relay, key=f"uploads/u/{number}.wav")
+            await phone.wait_for("audio_started")
+            await relay.close()
+            relay = _relay(phone, _upstream(*reversed(urls)))
+    for replica in replicas:
+        await replica.stop()
+
+    keys = [{start["key"] for start in replica.start_requests} for replica in replicas]
+    assert keys[0].isdisjoint(keys[1])
+    assert len(keys[0] | keys[1]) == 8
+    assert all(keys)
+
+
+async def _wait_until_idle(relay: LiveAudioRelay) -> None:
+    async def is_idle() -> bool:
+        return relay.state == "idle"
+
+    await wait_until(is_idle, description="an idle relay")
+
+
+async def test_full_buffer_makes_the_client_wait() -> None:
+    pending = PendingAudio(max_bytes=1000)
+    await pending.put(bytes(900))
+    waiting = asyncio.create_task(pending.put(bytes(200)))
+    await asyncio.sleep(0)
+
+    assert not waiting.done()
+    assert len(await pending.get() or b"") == 900
+    await waiting
+    assert len(await pending.get() or b"") == 200
+
+
+async def test_buffer_that_stays_full_is_an_overrun() -> None:
+    pending = PendingAudio(max_bytes=1000, put_timeout_seconds=0.05)
+    await pending.put(bytes(1000))
+
+    with pytest.raises(AudioOverrun):
+        await pending.put(b"x")
+
+
+async def test_frame_longer_than_the_buffer_is_accepted_while_it_is_empty() -> None:
+    pending = PendingAudio(max_bytes=1000)
+    await pending.put(bytes(100_000))
+    pending.end()
+
+    pieces = []
+    while piece := await pending.get():
+        pieces.append(len(piece))
+
+    assert pieces == [65_536, 34_464]

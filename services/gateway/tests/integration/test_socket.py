@@ -6,9 +6,11 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from coach_common.db.transaction import MessageContext
 from coach_common.events.base import Event
@@ -117,21 +119,128 @@ async def test_socket_without_authentication_times_out(gateway: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "status"),
+    ("query", "origin", "status", "code"),
     [
-        ("?token=x", {}, 400),
-        ("?access_token=x", {}, 400),
-        ("", {"origin": "https://evil.example"}, 403),
+        ("?token=x", None, 400, "token_in_url"),
+        ("?access_token=x", None, 400, "token_in_url"),
+        ("", "https://evil.example", 403, "origin_not_allowed"),
+        ("", "null", 403, "origin_not_allowed"),
+        ("", "", 403, "origin_not_allowed"),
+        ("", "http://localhost", 403, "origin_not_allowed"),
+        ("", "http://127.0.0.1", 403, "origin_not_allowed"),
+        ("", "http://127.0.0.1.evil.example:{port}", 403, "origin_not_allowed"),
+        ("", "http://127.0.0.1@evil.example:{port}", 403, "origin_not_allowed"),
+        ("", "http://127.0.0.1:x", 403, "origin_not_allowed"),
+        ("", "https://[", 403, "origin_not_allowed"),
+        ("", "file://evil.example", 403, "origin_not_allowed"),
     ],
 )
-async def test_handshake_rejects_token_in_query_and_foreign_origin(
-    gateway: Any, path: str, headers: dict[str, str], status: int
+async def test_refused_handshake_is_a_problem_that_is_counted(
+    gateway: Any, query: str, origin: str | None, status: int, code: str
 ) -> None:
+    headers = {} if origin is None else {"origin": origin.format(port=gateway.port)}
+    before = await _request_count(gateway, status)
     with pytest.raises(InvalidStatus) as refused:
-        async with connect(gateway.socket_url + path, additional_headers=headers, proxy=None):
+        async with connect(
+            gateway.socket_url + query,
+            additional_headers=headers,
+            subprotocols=[Subprotocol("bearer"), Subprotocol("x")],
+            proxy=None,
+        ):
             pass
 
-    assert refused.value.response.status_code == status
+    response = refused.value.response
+    problem = json.loads(response.body)
+    assert response.status_code == problem["status"] == status
+    assert problem["code"] == code
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert await _request_count(gateway, status) == before + 1
+
+
+async def _request_count(gateway: Any, status: int) -> float:
+    async with httpx.AsyncClient() as client:
+        lines = (await client.get(f"{gateway.url}/metrics")).text.splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("coach_http_requests_total{")
+        and 'service="gateway"' in line
+        and f'status="{status}"' in line
+        and "/ws/transcribe" in line
+    )
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        "http://127.0.0.1:{port}",
+        "https://127.0.0.1:{port}",
+        "ws://127.0.0.1:{port}",
+        "file://",
+        "capacitor://localhost",
+        "ionic://localhost",
+        "http://localhost:8081",
+    ],
+)
+async def test_native_app_and_allowed_page_connect(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID, origin: str | None
+) -> None:
+    headers = {} if origin is None else {"origin": origin.format(port=gateway.port)}
+    async with connect(gateway.socket_url, additional_headers=headers, proxy=None) as socket:
+        await _send(socket, type="auth", token=issuer.issue(user_id))
+        assert (await _next(socket))["type"] == "auth_success"
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://api.example.com", "api.example.com"),
+        ("https://api.example.com:443", "api.example.com"),
+        ("http://api.example.com", "API.example.com:80"),
+        ("http://10.0.2.2:8000", "10.0.2.2:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+async def test_origin_of_the_requested_host_connects(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID, origin: str, host: str
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        f"GET /ws/transcribe HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    status_line = await reader.readline()
+    writer.transport.abort()
+
+    assert b" 101 " in status_line
+
+
+async def test_foreign_origin_with_a_bearer_token_connects(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID
+) -> None:
+    headers = {"origin": "https://evil.example"} | issuer.bearer(user_id)
+    async with connect(gateway.socket_url, additional_headers=headers, proxy=None) as socket:
+        assert (await _next(socket))["type"] == "auth_success"
+
+
+class TestAllOrigins:
+    """`CORS_ORIGINS=["*"]` applies to the socket as well."""
+
+    @pytest.fixture
+    def setting_overrides(self) -> dict[str, Any]:
+        return {"cors_origins": ("*",)}
+
+    async def test_every_page_connects(
+        self, gateway: Any, issuer: TokenIssuer, user_id: UUID
+    ) -> None:
+        headers = {"origin": "https://somewhere.example"}
+        async with connect(gateway.socket_url, additional_headers=headers, proxy=None) as socket:
+            await _send(socket, type="auth", token=issuer.issue(user_id))
+            assert (await _next(socket))["type"] == "auth_success"
 
 
 async def test_allowed_origin_and_v1_path_connect(
@@ -152,7 +261,7 @@ async def test_frames_become_service_calls_with_the_users_token(
         await _send(socket, type="session_start", question=question)
         started = await _next(socket)
         await _send(socket, type="audio_uri", key="uploads/u/1.m4a")
-        await _send(socket, type="complete", duration_seconds=9)
+        await _send(socket, type="complete", duration_seconds=9.4)
 
         async def has_asked() -> bool:
             return len(gateway.upstreams.requests) == 3
@@ -182,11 +291,16 @@ async def test_frames_become_service_calls_with_the_users_token(
         ('{"type": "dance"}', "unknown_type"),
         ('{"type": "audio"}', "unknown_type"),
         ('{"type": "audio", "bytes": "abc"}', "unknown_type"),
+        ('{"type": "ping", "x": "' + "x" * 17_000 + '"}', "too_large"),
         ('{"type": ["ping"]}', "bad_json"),
         ("[]", "bad_json"),
         ("{", "bad_json"),
         ("[" * 100_000, "bad_json"),
         ('{"type": "session_start"}', "invalid"),
+        ('{"type": "audio_start", "format": "mp3"}', "invalid"),
+        ('{"type": "audio_start", "format": "pcm16", "sample_rate": "16000"}', "invalid"),
+        ('{"type": "audio_start", "format": "pcm16", "sample_rate": true}', "invalid"),
+        ('{"type": "audio_start", "format": "pcm16", "sample_rate": NaN}', "invalid"),
         ('{"type": "complete", "session_id": "../internal/x"}', "session_not_found"),
         ('{"type": "ping", "x": "' + "x" * 1_100_000 + '"}', "too_large"),
     ],

@@ -15,7 +15,7 @@ from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import wait_until
 
-TEXT, CONT, PING = 1, 0, 9
+TEXT, BINARY, CONT, PING = 1, 2, 0, 9
 MIB = 1024 * 1024
 _ESTABLISHED = 1
 
@@ -119,6 +119,82 @@ async def test_burst_below_the_limit_is_answered_completely(
         await peer.send(peer.encode_frame(b'{"type": "ping"}') * 90)
 
         assert [await peer.receive_json() for _ in range(90)] == [{"type": "pong"}] * 90
+
+
+async def test_text_over_256_kib_per_second_closes_the_socket(
+    open_socket: Any, user_id: UUID
+) -> None:
+    async with open_socket(user_id) as peer, open_socket(user_id) as other:
+        await peer.send(peer.encode_frame(b'{"type": "ping", "x": [' + b"1," * 250_000) * 6)
+
+        assert await peer.wait_closed() == 1008
+        assert await _answers_ping(other)
+
+
+async def test_frame_of_3_mib_returns_error_and_keeps_socket_open(
+    open_socket: Any, user_id: UUID
+) -> None:
+    async with open_socket(user_id) as peer:
+        await peer.send(peer.encode_frame(b"x" * (3 * MIB)))
+
+        assert (await peer.receive_json())["code"] == "too_large"
+        assert await _answers_ping(peer)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sample_rate"), [(128, 16_000), (128, 48_000), (160, 16_000), (320, 16_000)]
+)
+async def test_backlog_of_5_seconds_of_audio_is_not_a_flood(
+    open_socket: Any, user_id: UUID, samples: int, sample_rate: int
+) -> None:
+    count = 5 * sample_rate // samples
+    async with open_socket(user_id) as peer:
+        await peer.send_json(type="audio_start", format="pcm16", sample_rate=sample_rate)
+        frames = peer.encode_frame(bytes(samples * 2), BINARY) * count
+
+        await peer.send(frames)
+
+        assert (await peer.receive_json())["code"] == "no_session"
+        assert await _answers_ping(peer)
+
+
+class TestAudioRate:
+    """Audio over the rate is read later. The bound is low, so that the test is short."""
+
+    @pytest.fixture
+    def setting_overrides(self) -> dict[str, Any]:
+        return {"socket_audio_bytes_per_second": 16 * MIB}
+
+    async def test_audio_over_the_rate_is_slowed_down_and_not_closed(
+        self, open_socket: Any, user_id: UUID
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        async with open_socket(user_id) as peer:
+            await peer.send_json(type="audio_start", format="mp3")
+            assert (await peer.receive_json())["code"] == "invalid"
+            began = loop.time()
+            sending = asyncio.create_task(peer.send(*[peer.encode_frame(bytes(MIB), BINARY)] * 12))
+
+            assert await _answers_ping_after(peer, sending)
+            assert 0.4 <= loop.time() - began < 5
+
+    async def test_one_byte_frames_are_slowed_down_and_not_closed(
+        self, open_socket: Any, user_id: UUID
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        async with open_socket(user_id) as peer:
+            await peer.send_json(type="audio_start", format="mp3")
+            assert (await peer.receive_json())["code"] == "invalid"
+            began = loop.time()
+            sending = asyncio.create_task(peer.send(peer.encode_frame(b"x", BINARY) * 12_000))
+
+            assert await _answers_ping_after(peer, sending)
+            assert 0.4 <= loop.time() - began < 8
+
+
+async def _answers_ping_after(peer: Any, sending: asyncio.Task[None]) -> bool:
+    await sending
+    return await _answers_ping(peer)
 
 
 class TestUnauthenticatedSockets:

@@ -66,7 +66,7 @@ def test_invalid_frame_is_rejected_with_its_code(fields: dict[str, Any], code: s
 
 
 def test_unknown_audio_format_error_names_the_known_ones() -> None:
-    with pytest.raises(CoachError, match=r"^format must be one of pcm16, webm, ogg$"):
+    with pytest.raises(CoachError, match=r"^format must be one of pcm16, webm, ogg\.$"):
         _validate(type="audio_start", format="mp3")
 
 

@@ -148,3 +148,54 @@ def test_closed_socket_gets_no_push(hub_with_clock: HubWithClock, user_id: UUID)
 
     assert (len(closed.frames), len(still_open.frames)) == (0, 1)
     assert hub_with_clock.hub.count(user_id) == 1
+
+
+class BrokenSocket(FakeSocket):
+    """Raises on every call, as the transport of a lost connection may do."""
+
+    def push(self, frame: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    def close_revoked(self, reason: str) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+    def close_for_reconnect(self) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+
+@pytest.mark.parametrize("action", ["push", "close_revoked", "reset_after_gap"])
+def test_failing_socket_does_not_affect_others(
+    hub_with_clock: HubWithClock, user_id: UUID, action: str
+) -> None:
+    hub = hub_with_clock.hub
+    working = [FakeSocket() for _ in range(3)]
+    sockets = [BrokenSocket(), *working, BrokenSocket()]
+    for socket in sockets:
+        hub.register(user_id, socket)
+
+    if action == "push":
+        hub_with_clock.push(user_id, at=0)
+    elif action == "close_revoked":
+        hub.close_revoked({socket.login_id for socket in sockets})
+    else:
+        hub.reset_after_gap()
+
+    assert [len(socket.frames) + len(socket.closes) for socket in working] == [1, 1, 1]
+
+
+def test_socket_may_unregister_while_it_is_closed(
+    hub_with_clock: HubWithClock, user_id: UUID
+) -> None:
+    hub = hub_with_clock.hub
+
+    class LeavingSocket(FakeSocket):
+        def close_revoked(self, reason: str) -> None:
+            hub.unregister(user_id, self)
+            super().close_revoked(reason)
+
+    sockets = [LeavingSocket() for _ in range(3)]
+    for socket in sockets:
+        hub.register(user_id, socket)
+    hub.close_revoked({socket.login_id for socket in sockets})
+
+    assert [socket.closes for socket in sockets] == [["Your sign-in has ended."]] * 3

@@ -27,7 +27,9 @@ async def on_transcription_completed(
     deps: Deps, event: TranscriptionCompleted, message: MessageContext
 ) -> None:
     """Store the transcript."""
-    await use_cases.record_transcript(deps, event.upload_id, event.text, message)
+    await use_cases.record_transcript(
+        deps, event.upload_id, event.text, audio=event.audio, words=event.words, message=message
+    )
 
 
 async def on_transcription_progressed(

@@ -15,6 +15,7 @@ from coach_common.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
+from coach_common.events.feedback import AudioCoverage
 
 UPLOAD_URL_SECONDS = 900
 PLAYBACK_URL_SECONDS = 300
@@ -113,6 +114,15 @@ class UploadNotFound(NotFound):
         super().__init__("Recording not found")
 
 
+class NotLiveUpload(UnsupportedMediaType):
+    """The upload was prepared for another recording than this live one."""
+
+    code = "not_live_upload"
+
+    def __init__(self) -> None:
+        super().__init__("This upload was not prepared for this recording.")
+
+
 class RecordingTooLarge(PayloadTooLarge):
     """The stored object exceeds the size limit of the upload."""
 
@@ -191,6 +201,7 @@ class Upload:
     etag: str | None = None
     confirmed_at: datetime | None = None
     transcript: str | None = None
+    audio: AudioCoverage | None = None
     reason: str | None = None
     rejection_code: str | None = None
 
@@ -204,6 +215,24 @@ class Upload:
         """The error that rejected this upload. A repeated confirm raises it again."""
         kind = REJECTIONS.get(self.rejection_code or "", NotARecording)
         return kind(self.reason or "The recording was rejected.")
+
+    def require_live(self, content_type: str, session_id: UUID | None) -> None:
+        """Check that a live recording of this media type and session may use the upload.
+
+        Raises:
+            UploadNotFound: If the upload has expired.
+            CoachError: If it was rejected, with the reason.
+            NotLiveUpload: If it was prepared for another media type or a fixed size.
+            AlreadyLinked: If it is linked to another session.
+        """
+        if self.status is UploadStatus.EXPIRED:
+            raise UploadNotFound
+        if self.status is UploadStatus.REJECTED:
+            raise self.rejection
+        if parse_media_type(self.content_type) != content_type or self.declared_bytes is not None:
+            raise NotLiveUpload
+        if self.session_id is not None and session_id not in (None, self.session_id):
+            raise AlreadyLinked
 
     def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
         """Return when to check the object again, or None after the last check.

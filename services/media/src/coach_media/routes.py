@@ -4,7 +4,7 @@ from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
@@ -14,8 +14,10 @@ from coach_media.config import MediaSettings
 from coach_media.deps import Deps
 from coach_media.domain import PLAYBACK_URL_SECONDS, UPLOAD_URL_SECONDS, safe_public_host
 from coach_media.schemas import (
+    CheckLiveUploadRequest,
     ConfirmUploadRequest,
     ConfirmUploadResponse,
+    LiveUploadResponse,
     PlaybackUrlResponse,
     PresignRequest,
     PresignResponse,
@@ -23,7 +25,10 @@ from coach_media.schemas import (
     UploadResponse,
 )
 
+IncludeWords = Annotated[bool, Query(description="Include the words with their times.")]
+
 router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflictRoute)
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
 async def _public_endpoint(request: Request) -> str | None:
@@ -95,10 +100,14 @@ async def confirm_upload(
 
 
 @router.get("/{upload_id}")
-async def get_upload(upload_id: str, caller: CurrentUser, deps: MediaDeps) -> UploadResponse:
-    """Return an upload and, when available, its transcript."""
-    upload = await use_cases.get_upload(deps, caller, parse_id(upload_id, resource="Recording"))
-    return UploadResponse.from_domain(upload)
+async def get_upload(
+    upload_id: str, caller: CurrentUser, deps: MediaDeps, words: IncludeWords = False
+) -> UploadResponse:
+    """Return an upload and, when available, its transcript. With `words=true`, also word times."""
+    upload_uuid = parse_id(upload_id, resource="Recording")
+    upload = await use_cases.get_upload(deps, caller, upload_uuid)
+    spoken = await use_cases.list_words(deps, caller, upload_uuid) if words else None
+    return UploadResponse.from_domain(upload, spoken)
 
 
 @router.get("/{upload_id}/url")
@@ -110,6 +119,21 @@ async def get_playback_url(
         deps, caller, parse_id(upload_id, resource="Recording"), endpoint_url=endpoint
     )
     return PlaybackUrlResponse(url=url, expires_in=PLAYBACK_URL_SECONDS)
+
+
+@internal_router.post("/uploads/check")
+async def check_live_upload(
+    body: CheckLiveUploadRequest, caller: CurrentUser, deps: MediaDeps
+) -> LiveUploadResponse:
+    """Return the upload that a live recording continues. For the gateway."""
+    upload = await use_cases.check_live_upload(
+        deps,
+        caller,
+        key=body.key,
+        content_type=body.content_type,
+        session_id=_session_id(body.session_id),
+    )
+    return LiveUploadResponse.from_domain(upload)
 
 
 @internal_router.get("/sessions/{session_id}/recording")

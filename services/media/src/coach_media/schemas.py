@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_media.domain import Upload, UploadStatus
 
 _UPLOAD_ID = "01936f5e-8c1a-7c3e-9b55-0d4c3f0a7e21"
@@ -137,6 +138,35 @@ class ConfirmUploadResponse(BaseModel):
         )
 
 
+class CheckLiveUploadRequest(BaseModel):
+    """Live recording that continues an upload."""
+
+    key: Key
+    content_type: Annotated[str, StringConstraints(min_length=3, max_length=200)]
+    session_id: SessionId | None = None
+
+
+class LiveUploadResponse(BaseModel):
+    """Upload of a live recording."""
+
+    upload_id: str
+    key: str
+    status: UploadStatus
+    size: int | None
+    content_type: str
+
+    @classmethod
+    def from_domain(cls, upload: Upload) -> "LiveUploadResponse":
+        """Build the response from an upload."""
+        return cls(
+            upload_id=str(upload.id),
+            key=upload.key,
+            status=upload.status,
+            size=upload.size_bytes,
+            content_type=upload.content_type,
+        )
+
+
 class UploadResponse(BaseModel):
     """An upload and, when available, its transcript."""
 
@@ -149,6 +179,8 @@ class UploadResponse(BaseModel):
             "size": 482133,
             "session_id": _SESSION_ID,
             "transcript": "In my last project we had to move two services to a new database.",
+            "audio": {"duration_seconds": 92.4, "heard_seconds": 92.4, "gaps": []},
+            "words": None,
             "created_at": "2025-11-25T12:00:00Z",
             "confirmed_at": "2025-11-25T12:00:09Z",
             "reason": None,
@@ -162,13 +194,21 @@ class UploadResponse(BaseModel):
     size: int | None = Field(description="Size of the stored file in bytes, once confirmed.")
     session_id: str | None
     transcript: str | None
+    audio: AudioCoverage | None = Field(
+        default=None, description="How much of the recording was transcribed."
+    )
+    words: list[TranscribedWord] | None = Field(
+        default=None, description="Words with their times. Only with `words=true`."
+    )
     created_at: datetime
     confirmed_at: datetime | None
     reason: str | None = Field(description="Why the upload or its transcription failed.")
 
     @classmethod
-    def from_domain(cls, upload: Upload) -> "UploadResponse":
-        """Build the response from an upload."""
+    def from_domain(
+        cls, upload: Upload, words: list[TranscribedWord] | None = None
+    ) -> "UploadResponse":
+        """Build the response from an upload and its words, None if they were not requested."""
         return cls(
             id=str(upload.id),
             key=upload.key,
@@ -177,6 +217,8 @@ class UploadResponse(BaseModel):
             size=upload.size_bytes,
             session_id=None if upload.session_id is None else str(upload.session_id),
             transcript=upload.transcript,
+            audio=upload.audio,
+            words=words,
             created_at=upload.created_at,
             confirmed_at=upload.confirmed_at,
             reason=upload.reason,

@@ -28,6 +28,10 @@ UPLOADS = Table(
     Column("size_bytes", BigInteger, nullable=True),
     Column("etag", String(128), nullable=True),
     Column("transcript", LongText, nullable=True),
+    # AudioCoverage as JSON: how much of the recording was transcribed.
+    Column("audio", LongText, nullable=True),
+    # The words with their times as JSON.
+    Column("words", LongText, nullable=True),
     Column("reason", LongText, nullable=True),
     # The error code of a rejected upload.
     Column("rejection_code", String(32), nullable=True),

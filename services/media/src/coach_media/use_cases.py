@@ -1,6 +1,7 @@
 """Use cases of the media service: presign, confirm, play back and delete recordings."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -11,6 +12,7 @@ from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
 from coach_common.events.catalog import UploadConfirmed, UploadLinked
+from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 from coach_media import store
@@ -132,6 +134,23 @@ async def confirm_upload(
     return await _link_session(deps, caller, key, session_id)
 
 
+async def check_live_upload(
+    deps: Deps, caller: Identity, *, key: str, content_type: str, session_id: UUID | None
+) -> Upload:
+    """Return the caller's upload that a live recording continues. Its status may be any.
+
+    Raises:
+        UploadNotFound: If the key is unknown, expired or belongs to another user.
+        CoachError: If the upload was rejected, the error that rejected it.
+        NotLiveUpload: If the upload was not prepared for this media type.
+        AlreadyLinked: If the upload is linked to another session.
+    """
+    async with deps.db.read_only() as tx:
+        upload = await store.get_upload_by_key(tx, key, user_id=caller.user_id)
+    upload.require_live(content_type, session_id)
+    return upload
+
+
 async def get_upload(deps: Deps, caller: Identity, upload_id: UUID) -> Upload:
     """Return the caller's upload.
 
@@ -140,6 +159,12 @@ async def get_upload(deps: Deps, caller: Identity, upload_id: UUID) -> Upload:
     """
     async with deps.db.read_only() as tx:
         return await store.get_upload(tx, upload_id, user_id=caller.user_id)
+
+
+async def list_words(deps: Deps, caller: Identity, upload_id: UUID) -> list[TranscribedWord]:
+    """Return the words of the caller's upload with their times, none before transcription."""
+    async with deps.db.read_only() as tx:
+        return await store.list_words(tx, upload_id, user_id=caller.user_id)
 
 
 async def find_session_recording(deps: Deps, caller: Identity, session_id: UUID) -> str | None:
@@ -248,11 +273,17 @@ async def delete_objects(deps: Deps) -> int:
 
 
 async def record_transcript(
-    deps: Deps, upload_id: UUID, text: str, message: MessageContext
+    deps: Deps,
+    upload_id: UUID,
+    text: str,
+    *,
+    audio: AudioCoverage | None,
+    words: Sequence[TranscribedWord],
+    message: MessageContext,
 ) -> None:
-    """Store the transcript of a recording. Applied once per message."""
+    """Store the transcript of a recording with its word times. Applied once per message."""
     async with deps.db.transaction(deduplicate=message) as tx:
-        await store.record_transcript(tx, upload_id, text)
+        await store.record_transcript(tx, upload_id, text, audio=audio, words=words)
 
 
 async def mark_transcribing(deps: Deps, upload_id: UUID, message: MessageContext) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from coach_common.db.migrate import schema_differences
-from coach_common.errors import NotFound
+from coach_common.errors import Conflict, NotFound
 from coach_common.events.catalog import (
     SessionDeleted,
     TranscriptionCompleted,
@@ -21,6 +21,7 @@ from coach_common.events.catalog import (
 )
 from coach_common.ids import new_id
 from coach_common.service import Service
+from coach_common.storage import ObjectRejected
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
 from coach_media import use_cases
@@ -67,6 +68,102 @@ async def _object_exists(service: Service, key: str) -> bool:
 async def test_migrations_match_metadata(service: Service) -> None:
     assert service.database is not None
     assert await schema_differences(service.database, "coach_media", METADATA) == []
+
+
+async def test_put_if_absent_never_replaces_an_object(service: Service) -> None:
+    store = _deps(service).object_store
+    key = "uploads/u/1.wav"
+    await store.put_if_absent(key, b"first", content_type="audio/wav")
+    await store.put_if_absent(key, b"first", content_type="audio/wav")
+
+    with pytest.raises(Conflict):
+        await store.put_if_absent(key, b"second", content_type="audio/wav")
+    assert (await store.read_prefix(key, length=10))[0] == b"first"
+
+
+async def test_put_if_absent_does_not_replace_an_uploaded_object(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    key = await _upload(client)
+
+    with pytest.raises(Conflict):
+        await _deps(service).object_store.put_if_absent(key, b"x", content_type="audio/m4a")
+    assert (await _deps(service).object_store.head(key)).size_bytes == len(M4A)
+
+
+async def test_one_of_concurrent_puts_creates_the_object(service: Service) -> None:
+    store = _deps(service).object_store
+    bodies = [bytes([number]) * 3_000_000 for number in range(6)]
+
+    outcomes = await asyncio.gather(
+        *(
+            store.put_if_absent("uploads/u/1.wav", body, content_type="audio/wav")
+            for body in bodies
+        ),
+        return_exceptions=True,
+    )
+
+    created = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome is None]
+    assert len(created) == 1
+    assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 5
+    assert (await store.read_prefix("uploads/u/1.wav", length=1))[0] == created[0][:1]
+
+
+async def test_rejected_put_does_not_break_the_next_one(service: Service) -> None:
+    store = _deps(service).object_store
+    for number in range(6):
+        with pytest.raises(ObjectRejected):
+            await store.put_if_absent("uploads/../x.wav", bytes(64_000), content_type="audio/wav")
+        await store.put_if_absent(f"uploads/{number}.wav", bytes(64_000), content_type="audio/wav")
+
+
+async def _check_live(client: httpx.AsyncClient, key: str, **changed: Any) -> httpx.Response:
+    body = {"key": key, "content_type": "audio/wav"} | changed
+    return await client.post("/internal/uploads/check", json=body)
+
+
+async def test_live_recording_may_use_a_pending_upload_of_its_type(
+    service: Service, client: httpx.AsyncClient, sessions: Any
+) -> None:
+    session_id = new_id()
+    sessions.owned.add(session_id)
+    live = {"content_type": "audio/wav", "extension": "wav"}
+    key = (await _presign(client, **live, session_id=str(session_id))).json()["key"]
+
+    checked = await _check_live(client, key, session_id=str(session_id))
+    of_another = await _check_live(client, key, session_id=str(new_id()))
+    of_another_type = await _check_live(client, key, content_type="audio/webm")
+
+    assert (checked.status_code, checked.json()["status"]) == (200, "pending")
+    assert (of_another.status_code, of_another.json()["code"]) == (409, "linked_elsewhere")
+    assert of_another_type.status_code == 415
+
+
+async def test_live_recording_learns_that_the_upload_is_confirmed(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    key = await _upload(client)
+    confirmed = (await _confirm(client, key)).json()
+
+    checked = (await _check_live(client, key, content_type="audio/m4a")).json()
+
+    assert checked["status"] == "confirmed"
+    names = ("upload_id", "key", "size", "content_type")
+    assert {name: checked[name] for name in names} == {name: confirmed[name] for name in names}
+
+
+async def test_live_recording_may_not_use_other_keys(
+    service: Service, client: httpx.AsyncClient, issuer: TokenIssuer, user_id: UUID
+) -> None:
+    live = {"content_type": "audio/wav", "extension": "wav"}
+    sized = (await _presign(client, **live, size=10)).json()["key"]
+    async with client_for(service, headers=issuer.bearer(new_id())) as other:
+        of_other = (await _presign(other, **live)).json()["key"]
+
+    assert (await _check_live(client, sized)).status_code == 415
+    for key in (of_other, f"uploads/{user_id}/1700000000000_deadbeef.wav", "uploads/../x"):
+        response = await _check_live(client, key)
+        assert (response.status_code, response.json()["code"]) == (404, "recording_not_found")
 
 
 async def test_confirm_emits_event_with_stored_size_and_etag(
@@ -145,7 +242,7 @@ async def test_missing_upload_is_checked_with_backoff_then_expires(
         (M4A * 20, {}, 413, "too_large", False),
     ],
 )  # fmt: skip
-async def test_repeated_confirm_of_rejected_upload_returns_the_same_response(
+async def test_repeated_confirm_of_rejected_upload_returns_the_same_error(
     service: Service,
     client: httpx.AsyncClient,
     clock: FakeClock,
@@ -497,6 +594,40 @@ async def test_transcript_takes_precedence_over_failure(
 
     assert await status() == "transcribed"
     assert (await client.get(f"/upload/{upload_id}")).json()["transcript"] == "Hello."
+
+
+async def test_audio_coverage_and_words_are_returned_after_transcription(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    key = await _upload(client)
+    upload_id = (await _confirm(client, key)).json()["upload_id"]
+    before = (await client.get(f"/upload/{upload_id}?words=true")).json()
+    gap = {"start": 1.5, "end": 2.0, "reason": "damaged"}
+    audio = {"duration_seconds": 4.0, "heard_seconds": 3.5, "gaps": [gap]}
+    words = [{"text": "Hello.", "start": 0.4, "end": 0.9}]
+
+    await deliver_event(
+        service,
+        TranscriptionCompleted.model_validate(
+            {
+                "upload_id": upload_id,
+                "user_id": user_id,
+                "key": key,
+                "text": "Hello.",
+                "language": "en",
+                "duration_seconds": 4.0,
+                "provider": "p",
+                "model": "m",
+                "audio": audio,
+                "words": words,
+            }
+        ),
+    )
+
+    assert (before["audio"], before["words"]) == (None, [])
+    without = (await client.get(f"/upload/{upload_id}")).json()
+    assert (without["audio"], without["words"]) == (audio, None)
+    assert (await client.get(f"/upload/{upload_id}?words=true")).json()["words"] == words
 
 
 async def test_upload_is_transcribing_once_ai_reports_progress(

@@ -84,6 +84,7 @@ async def on_feedback_generated(
         generated_at=deps.clock(),
         main_improvement=event.main_improvement,
         star=event.star,
+        audio=event.audio,
         answer=None if event.transcript is None else AnswerText(event.transcript, event.key),
     )
     await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, message)

@@ -11,7 +11,13 @@ from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from coach_common.errors import Conflict, NotFound
-from coach_common.events.feedback import DeliveryMetrics, EvidenceItem, MainImprovement, StarStory
+from coach_common.events.feedback import (
+    AudioCoverage,
+    DeliveryMetrics,
+    EvidenceItem,
+    MainImprovement,
+    StarStory,
+)
 
 MAX_RECORDINGS_PER_SESSION = 20
 MAX_RECORDING_DELAY = timedelta(hours=25)
@@ -163,6 +169,7 @@ class Feedback:
     generated_at: datetime
     main_improvement: MainImprovement | None = None
     star: StarStory = field(default_factory=StarStory)
+    audio: AudioCoverage | None = None
     answer: AnswerText | None = None
 
     @property

@@ -42,6 +42,7 @@ def build_feedback_view(session: Session) -> FeedbackView:
         delivery=feedback.delivery,
         main_improvement=feedback.main_improvement,
         star=feedback.star,
+        audio=feedback.audio,
         generated_at=feedback.generated_at,
     )
 

@@ -15,6 +15,7 @@ from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, Conflict, Unauthenticated
 from coach_common.events.catalog import (
     SessionCompleted,
+    SessionCreated,
     SessionDeleted,
     SessionJudged,
     SessionMeasured,
@@ -75,6 +76,11 @@ async def create_session(
         if await store.is_deleted(tx, caller.user_id):
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await store.add_session(tx, session)
+        await tx.emit(
+            SessionCreated(
+                session_id=session.id, user_id=session.user_id, title=title, question=question
+            )
+        )
     return session
 
 

@@ -24,6 +24,11 @@ FEEDBACK = {
     "provider": "local",
     "model": "rubric",
     "rubric_version": "1",
+    "audio": {
+        "duration_seconds": 61.5,
+        "heard_seconds": 60.0,
+        "gaps": [{"start": 3.0, "end": 4.5, "reason": "damaged"}],
+    },
 }
 
 
@@ -43,6 +48,7 @@ async def test_stored_feedback_with_unknown_keys_is_returned(
     async with service.database.transaction() as tx:
         stored = json.loads(await tx.scalar(select(SESSIONS.c.feedback)))
         stored["added_later"] = 1
+        stored["audio"]["gaps"][0]["added_later"] = 1
         stored["delivery"]["pace"]["added_later"] = [2]
         prints = json.loads(await tx.scalar(select(SESSIONS.c.published_fingerprints)))
         await tx.execute(
@@ -56,6 +62,7 @@ async def test_stored_feedback_with_unknown_keys_is_returned(
 
     assert (answer.status_code, answer.json()) == (200, before)
     assert (before["status"], before["delivery"]) == ("ready", FEEDBACK["delivery"])
+    assert before["audio"] == FEEDBACK["audio"]
 
 
 async def test_feedback_of_older_release_keeps_its_text(

@@ -9,11 +9,13 @@ from pydantic import Field
 
 from coach_common.events.base import Event
 from coach_common.events.feedback import (
+    AudioCoverage,
     DeliveryMetrics,
     EvidenceItem,
     FeedbackView,
     MainImprovement,
     StarStory,
+    TranscribedWord,
 )
 
 
@@ -85,6 +87,12 @@ class TranscriptionCompleted(Event):
     duration_seconds: float
     provider: str
     model: str
+    audio: AudioCoverage | None = Field(
+        default=None, description="how much of the recording was transcribed"
+    )
+    words: list[TranscribedWord] = Field(
+        default_factory=list, description="empty if the provider returned no word times"
+    )
 
 
 class TranscriptionFailed(Event):
@@ -150,6 +158,20 @@ class SessionTranscribed(Event):
     text: str
 
 
+class SessionCreated(Event):
+    """A session was created. The recogniser is given the words of its question."""
+
+    type = "session.created"
+    source = "sessions"
+    consumers = ("ai",)
+
+    session_id: UUID
+    user_id: UUID
+    title: str
+    question: str | None = None
+    role: str | None = None
+
+
 class SessionCompleted(Event):
     """The user completed the session.
 
@@ -192,6 +214,9 @@ class FeedbackGenerated(Event):
     delivery: DeliveryMetrics
     main_improvement: MainImprovement | None = None
     star: StarStory = Field(default_factory=StarStory)
+    audio: AudioCoverage | None = Field(
+        default=None, description="null if the answer was not scored from a recording"
+    )
     provider: str
     model: str
     rubric_version: str
@@ -269,6 +294,7 @@ CATALOG: dict[str, type[Event]] = {
         TranscriptionProgressed,
         DeliveryMeasured,
         SessionTranscribed,
+        SessionCreated,
         SessionCompleted,
         FeedbackGenerated,
         FeedbackFailed,

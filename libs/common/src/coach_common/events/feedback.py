@@ -149,6 +149,42 @@ class DeliveryMetrics(SparseModel):
     answer_length: MetricValue | None = None
 
 
+class AudioGap(SparseModel):
+    """A part of a recording that was not transcribed."""
+
+    model_config = _always_present("start", "end", "reason")
+
+    start: Number = Field(default=0, description="seconds from the recording's start")
+    end: Number = Field(default=0, description="seconds from the recording's start")
+    reason: str = Field(
+        default="missing",
+        description=(
+            "`damaged`: the data cannot be decoded; `missing`: the file has no data for this time;"
+            " `too_long`: after the first 30 minutes; `other_language`: not in English"
+        ),
+        json_schema_extra=_known_values("damaged", "missing", "too_long", "other_language"),
+    )
+    language: str | None = Field(
+        default=None, description="ISO 639-1 code; present only for `other_language`"
+    )
+
+
+class AudioCoverage(FeedbackModel):
+    """How much of a recording was transcribed."""
+
+    duration_seconds: Number = Field(description="length of the recording, gaps included")
+    heard_seconds: Number = Field(description="length of the audio that was transcribed")
+    gaps: list[AudioGap] = Field(default_factory=list)
+
+
+class TranscribedWord(FeedbackModel):
+    """A word of the transcript with its time."""
+
+    text: str
+    start: Number = Field(description="seconds from the recording's start")
+    end: Number = Field(description="seconds from the recording's start")
+
+
 class EvidenceItem(SparseModel):
     """A remark with the words of the transcript that support it."""
 
@@ -232,6 +268,7 @@ FEEDBACK_EXAMPLE: JsonDict = {
         "action": "I wrote a list.",
         "result": "It took two days.",
     },
+    "audio": {"duration_seconds": 61.5, "heard_seconds": 61.5, "gaps": []},
     "generated_at": "2026-11-24T12:03:10.250000Z",
 }
 
@@ -266,4 +303,7 @@ class FeedbackView(FeedbackModel):
     delivery: DeliveryMetrics = Field(default_factory=DeliveryMetrics)
     main_improvement: MainImprovement | None = None
     star: StarStory = Field(default_factory=StarStory)
+    audio: AudioCoverage | None = Field(
+        default=None, description="null if the answer was not scored from a recording"
+    )
     generated_at: datetime | None = None

@@ -5,113 +5,32 @@ request that offers an upgrade. docs/bounds.md lists the bounds.
 """
 
 import asyncio
-import json
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import IntEnum, auto
 from functools import partial
-from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
 
 import httptools
 from starlette.types import ASGIApp
 
-from coach_common import logs, telemetry
+from coach_common import logs
 from coach_common.client_address import group_address
-from coach_common.http import problems
-from coach_common.http.exchange import STATUS_LINES, Exchange, Headers
+from coach_common.http import limits as bounds
+from coach_common.http.connection_state import PARSING_STATES, TRANSITIONS, State
+from coach_common.http.exchange import Exchange, Headers
+from coach_common.http.limits import HttpOptions
+from coach_common.http.protocol_errors import encode_error
+from coach_common.http.request import build_scope, encode_request_head, split_url
 from coach_common.rearmable_timer import RearmableTimer
 
 log = logs.get_logger(__name__)
 
-MAX_BUFFERED_BYTES = 64 * 1024
-"""Request bytes that wait for the application before reading is paused."""
-_LINGER_SECONDS = 2.0
-"""How long input is discarded after the last response, so that a reset does not destroy it."""
-_SHUTDOWN_GRACE_SECONDS = 0.25
-_MAX_DRAINED_BYTES = 4 * 1024 * 1024
-_FRAMING_BYTES_PER_BODY_BYTE = 16
 _END_OF_HEAD = b"\r\n\r\n"
 _FRAMING_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-_ERRORS = {
-    "bad_http": (400, "The request is not valid HTTP/1.1."),
-    "internal": (500, "Something went wrong on our side."),
-    "slow_body": (400, "The request body did not arrive in time."),
-    "slow_request": (408, "The request took too long to arrive."),
-    "uri_too_long": (414, "The URL is too long."),
-    "headers_too_large": (431, "The headers are too large."),
-    "too_many_connections": (503, "Too many connections. Please try again."),
-}
 
 
-class State(IntEnum):
-    """What a connection is doing."""
-
-    IDLE = auto()
-    READING_HEAD = auto()
-    READING_BODY = auto()
-    RESPONDING = auto()
-    """The request is complete, the response is not."""
-    DRAINING = auto()
-    """The response is complete, the rest of the request body is discarded."""
-    CLOSING = auto()
-    """The last response is written, all input is discarded."""
-    CLOSED = auto()
-    """Closed, or handed over to the WebSocket protocol."""
-
-
-_PARSING_STATES = frozenset((State.IDLE, State.READING_HEAD, State.READING_BODY, State.DRAINING))
-_TRANSITIONS = {
-    State.IDLE: {State.READING_HEAD, State.CLOSING, State.CLOSED},
-    State.READING_HEAD: {State.READING_BODY, State.CLOSING, State.CLOSED},
-    State.READING_BODY: {State.RESPONDING, State.DRAINING, State.CLOSING, State.CLOSED},
-    State.RESPONDING: {State.IDLE, State.CLOSING, State.CLOSED},
-    State.DRAINING: {State.IDLE, State.CLOSING, State.CLOSED},
-    State.CLOSING: {State.CLOSED},
-    State.CLOSED: {State.CLOSED},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class HttpLimits:
-    """The bounds of client connections."""
-
-    max_url_bytes: int = 8 * 1024
-    max_header_bytes: int = 32 * 1024
-    """URL and headers together. Trailers have the same bound."""
-    max_headers: int = 100
-    max_connections: int = 10_000
-    max_connections_per_address: int = 10_000
-    header_timeout_seconds: float = 10.0
-    body_chunk_timeout_seconds: float = 20.0
-    body_timeout_seconds: float = 60.0
-    keep_alive_seconds: float = 75.0
-    write_stall_timeout_seconds: float = 30.0
-    closes_early_responses: bool = False
-    """Whether a response before the end of the request body closes the connection. For clients
-    that then send no more of the body, such as boto3."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """What all connections of a server share."""
-
-    service: str
-    limits: HttpLimits = field(default_factory=HttpLimits)
-    error_headers: Headers = ()
-    """Added to the errors that the protocol itself sends."""
-    accepts_websocket: Callable[[bytes], bool] = lambda _: True
-    """Whether a path may be upgraded. Other upgrades are ignored (RFC 9110 §7.8)."""
-    is_proxy: Callable[[str], bool] = lambda _: False
-    """Whether an address is a trusted proxy, which the share per address does not bind."""
-    connections: Counter[str] = field(default_factory=Counter)
-    """Open connections per address."""
-
-    def create_factory(self) -> Callable[..., asyncio.Protocol]:
-        """Return what uvicorn takes as `http`."""
-        return partial(HttpProtocol, options=self)
+def create_protocol_factory(options: HttpOptions) -> Callable[..., asyncio.Protocol]:
+    """Return what uvicorn takes as `http`: every connection shares the options."""
+    return partial(HttpProtocol, options=options)
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -176,7 +95,7 @@ class HttpProtocol(asyncio.Protocol):
         """Bytes to the end of a body with Content-Length, None if it is chunked."""
 
     def _enter(self, state: State) -> None:
-        if state not in _TRANSITIONS[self._state]:
+        if state not in TRANSITIONS[self._state]:
             raise RuntimeError(f"connection cannot change from {self._state.name} to {state.name}")
         self._state = state
 
@@ -190,14 +109,11 @@ class HttpProtocol(asyncio.Protocol):
         if isinstance(peer, tuple):
             self._client = (str(peer[0]), int(peer[1]))
             self._address = group_address(peer[0])
-        counts = self._options.connections
-        counts[self._address] += 1
-        is_over_share = counts[
-            self._address
-        ] > self.limits.max_connections_per_address and not self._options.is_proxy(
-            self._client[0] if self._client else ""
+        is_within_share = self._options.add_connection(
+            self._address, host=self._client[0] if self._client else ""
         )
-        if is_over_share or len(self._server_state.connections) > self.limits.max_connections:
+        count = len(self._server_state.connections)
+        if not is_within_share or count > self.limits.max_connections:
             self._reject("too_many_connections")
         else:
             self._timer.arm(self.limits.header_timeout_seconds)
@@ -214,10 +130,7 @@ class HttpProtocol(asyncio.Protocol):
         self._enter(State.CLOSED)
         self._timer.close()
         self._server_state.connections.discard(self)
-        counts = self._options.connections
-        counts[self._address] -= 1
-        if counts[self._address] <= 0:
-            del counts[self._address]
+        self._options.remove_connection(self._address)
 
     def data_received(self, data: bytes) -> None:
         if self._state in (State.CLOSING, State.CLOSED):
@@ -251,7 +164,7 @@ class HttpProtocol(asyncio.Protocol):
             self._exchange.keeps_alive = False
         elif self._state is State.IDLE:
             self._served += 1  # no error if no request follows
-            self._timer.arm(_SHUTDOWN_GRACE_SECONDS)
+            self._timer.arm(bounds.SHUTDOWN_GRACE_SECONDS)
 
     # --- called by the exchange
 
@@ -311,7 +224,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._pending = b""
         self.resume_reading()
-        self._timer.arm(_LINGER_SECONDS)
+        self._timer.arm(bounds.LINGER_SECONDS)
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -320,7 +233,7 @@ class HttpProtocol(asyncio.Protocol):
     def _parse(self) -> None:
         """Feed the parser up to the end of the current request."""
         state_before, body_before = self._state, self._body_bytes
-        while self._pending and self._state in _PARSING_STATES:
+        while self._pending and self._state in PARSING_STATES:
             state, body_bytes = self._state, self._body_bytes
             piece = self._take_piece()
             try:
@@ -338,7 +251,7 @@ class HttpProtocol(asyncio.Protocol):
             state_before is not State.READING_BODY or self._body_bytes > body_before
         ):
             self._arm_body_timer(is_new=state_before is not State.READING_BODY)
-        if len(self._pending) > MAX_BUFFERED_BYTES:
+        if len(self._pending) > bounds.MAX_BUFFERED_BYTES:
             self._pause_reading()
 
     def _take_piece(self) -> bytes:
@@ -366,10 +279,10 @@ class HttpProtocol(asyncio.Protocol):
                 self._reject("uri_too_long" if is_url else "headers_too_large")
         elif state is State.READING_BODY is self._state:
             self._framing_bytes += fed_bytes - body_bytes
-            allowed = self._body_bytes * _FRAMING_BYTES_PER_BODY_BYTE
+            allowed = self._body_bytes * bounds.FRAMING_BYTES_PER_BODY_BYTE
             if self._framing_bytes > self.limits.max_header_bytes + allowed:
                 self._reject("headers_too_large")
-        elif self._state is State.DRAINING and self._body_bytes > _MAX_DRAINED_BYTES:
+        elif self._state is State.DRAINING and self._body_bytes > bounds.MAX_DRAINED_BYTES:
             self._transport.close()
 
     def _arm_body_timer(self, *, is_new: bool) -> None:
@@ -419,7 +332,7 @@ class HttpProtocol(asyncio.Protocol):
             self._fail("bad_http")
         if method == b"CONNECT" or b"#" in self._url:
             self._fail("bad_http")
-        path, query = self._split_url()
+        path, query = split_url(self._url)
         content_length = int(framing.get(b"content-length", b"0"))
         if parser.should_upgrade():
             is_websocket = (
@@ -441,7 +354,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._body_left is not None:
             self._body_left -= len(body)
         exchange = self._exchange
-        if exchange is not None and exchange.feed(body) > MAX_BUFFERED_BYTES:
+        if exchange is not None and exchange.feed(body) > bounds.MAX_BUFFERED_BYTES:
             self._pause_reading()
 
     def on_message_complete(self) -> None:
@@ -455,32 +368,10 @@ class HttpProtocol(asyncio.Protocol):
         self._error = error
         raise ValueError(error)
 
-    def _split_url(self) -> tuple[bytes, bytes]:
-        url = self._url
-        if url[:1] == b"/":
-            path, _, query = url.partition(b"?")
-            return path, query
-        parsed = httptools.parse_url(url)
-        return parsed.path or b"/", parsed.query or b""
-
     def _begin_exchange(self, method: str, version: str, path: bytes, query: bytes) -> None:
         self._enter(State.READING_BODY)
-        text = path.decode("latin-1")
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "method": method,
-            "scheme": "http",
-            "path": unquote(text) if "%" in text else text,
-            "raw_path": path,
-            "query_string": query,
-            "root_path": "",
-            "headers": self._headers,
-            "client": self._client,
-            "server": self._server,
-            "state": self._app_state.copy(),
-        }
+        scope = build_scope(method, version, path, query, self._headers)
+        scope |= {"client": self._client, "server": self._server, "state": self._app_state.copy()}
         exchange = self._exchange = Exchange(
             self,
             scope,
@@ -532,14 +423,14 @@ class HttpProtocol(asyncio.Protocol):
         framing and no upgrade, and then the body.
         """
         framing = [
-            b"%b: %b\r\n" % (name, value)
+            (name, value)
             for name, value in self._framing.items()
             if name in (b"content-length", b"transfer-encoding")
         ]
         self._parser = httptools.HttpRequestParser(self)
         self._is_replaying = True
         try:
-            self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
+            self._parser.feed_data(encode_request_head(b"POST", b"/", framing))
         except httptools.HttpParserError:
             self._reject("bad_http")
         finally:
@@ -547,9 +438,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """Give the connection to the WebSocket protocol."""
-        lines = [b"GET ", self._url, b" HTTP/1.1\r\n"]
-        for name, value in self._headers:
-            lines += (name, b": ", value, b"\r\n")
+        head = encode_request_head(b"GET", self._url, self._headers)
         rest, self._pending = self._pending, b""
         self._leave()
         self.resume_reading()
@@ -557,7 +446,7 @@ class HttpProtocol(asyncio.Protocol):
             config=self._config, server_state=self._server_state, app_state=self._app_state
         )
         protocol.connection_made(self._transport)
-        protocol.data_received(b"".join([*lines, b"\r\n"]))
+        protocol.data_received(head)
         self._transport.set_protocol(protocol)
         if rest:
             protocol.data_received(rest)
@@ -565,11 +454,10 @@ class HttpProtocol(asyncio.Protocol):
     # --- errors
 
     def _on_timeout(self) -> None:
-        if self._state in (State.IDLE, State.READING_HEAD):
-            if self._state is State.IDLE and self._served:
-                self._transport.close()
-            else:
-                self._reject("slow_request")
+        if self._state is State.IDLE and self._served:
+            self._transport.close()
+        elif self._state in (State.IDLE, State.READING_HEAD):
+            self._reject("slow_request")
         elif self._state is State.READING_BODY and self._is_reading_paused:
             self._timer.arm(self.limits.body_chunk_timeout_seconds)
         elif self._state is State.READING_BODY:
@@ -585,30 +473,7 @@ class HttpProtocol(asyncio.Protocol):
         if exchange is not None and exchange.has_started:
             self._transport.abort()
         else:
-            self._send_error(error)
+            self._transport.write(encode_error(error, self._options))
             self._close_after_response(is_input_complete=error == "too_many_connections")
         if exchange is not None:
             exchange.disconnect()
-
-    def _send_error(self, error: str) -> None:
-        status, sentence = _ERRORS[error]
-        request_id = telemetry.random_hex(8)
-        telemetry.current_request_id.set(request_id)
-        body = json.dumps(problems.problem_body(status, sentence, code=error)).encode()
-        lines = [STATUS_LINES[status]]
-        for name, value in (
-            (b"content-type", problems.MEDIA_TYPE.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            *([(b"retry-after", b"2")] if status == HTTPStatus.SERVICE_UNAVAILABLE else []),
-            *self._options.error_headers,
-            (b"x-request-id", request_id.encode()),
-        ):
-            lines += (name, b": ", value, b"\r\n")
-        self._transport.write(b"".join([*lines, b"\r\n", body]))
-        service = self._options.service
-        telemetry.record_request(service, "any", "unmatched", status, 0.0)
-        logs.log_request(
-            service=service, method="any", route="unmatched", status=status, ms=0.0,
-            request_id=request_id,
-        )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from coach_ai.delivery import metric_spec
 from coach_ai.delivery.fillers import FILLED_PAUSES, find_fillers, held_vowels_between
 from coach_ai.delivery.metric_spec import Metric
+from coach_ai.delivery.time_axis import TimeAxis
 from coach_ai.delivery.words import count_syllables, normalise_word, speech_span
 from coach_ai.domain import AcousticFeatures, Answer, AudioAnalysis, Silence, Transcript, Word
 
@@ -55,8 +56,10 @@ def measure_audio(audio: AudioAnalysis) -> dict[str, Any] | None:
     None if there are less than 20 s of speech. The speech span is that of the audio; `measure`
     corrects it by the words.
     """
-    begin, end = _audio_span(audio)
-    pauses = _pauses_within(audio.silences, begin, end)
+    axis = TimeAxis.for_answer(audio)
+    silences = axis.compress_silences(audio.silences)
+    begin, end = _audio_span(silences, axis.compress(audio.duration_seconds))
+    pauses = _pauses_within(silences, begin, end)
     if end - begin - _total_seconds(pauses) < MIN_SECONDS:
         return None
     unusable_reason = _quality_gate(audio.acoustic_features)
@@ -75,34 +78,37 @@ def measure(answer: Answer | Transcript) -> dict[str, Any]:
     Returns `{"status": "not_measurable", "reason": …}` for answers without word times, under 20 s
     or under 40 words. A single metric without a value has the verdict `not_measurable` and a
     `reason`."""
-    words = answer.words
-    if not words or answer.silences is None:
+    if not answer.words or answer.silences is None:
         return metric_spec.not_measurable("the transcript has no word times")
-    begin, end = speech_span(words, answer.silences)
+    axis = TimeAxis.for_answer(answer)
+    words = axis.compress_words(answer.words)
+    silences = axis.compress_silences(answer.silences)
+    features = axis.compress_features(answer.acoustic_features)
+    begin, end = speech_span(words, silences)
     if end - begin < MIN_SECONDS or len(words) < MIN_WORDS:
         return metric_spec.not_measurable(
             f"{max(end - begin, 0.0):.0f} s and {len(words)} words are too few to measure"
             f" (at least {MIN_SECONDS:.0f} s and {MIN_WORDS} words)"
         )
-    pauses = _pauses_within(answer.silences, begin, end)
-    unusable_reason = _quality_gate(answer.acoustic_features)
+    pauses = _pauses_within(silences, begin, end)
+    unusable_reason = _quality_gate(features)
     return {
         **_pace_metrics(words, begin, end),
         **_silence_metrics(pauses, end - begin, unusable_reason),
         **_run_metrics(words, pauses, end - begin, unusable_reason),
-        **_filler_metrics(words, answer.acoustic_features, end - begin, unusable_reason),
-        **_voice_metrics(answer.acoustic_features, unusable_reason),
+        **_filler_metrics(words, features, axis, end - begin, unusable_reason),
+        **_voice_metrics(features, unusable_reason),
         "response_latency": metric_spec.RESPONSE_LATENCY.value(begin, 1),
         "answer_length": metric_spec.ANSWER_LENGTH.value(end - begin, len(words)),
     }
 
 
-def _audio_span(audio: AudioAnalysis) -> tuple[float, float]:
-    begin, end = 0.0, audio.duration_seconds
-    for silence in audio.silences:
+def _audio_span(silences: Sequence[Silence], duration_seconds: float) -> tuple[float, float]:
+    begin, end = 0.0, duration_seconds
+    for silence in silences:
         if silence.start <= _EDGE_SECONDS:
             begin = silence.end
-        if silence.end >= audio.duration_seconds - _EDGE_SECONDS:
+        if silence.end >= duration_seconds - _EDGE_SECONDS:
             end = silence.start
     return begin, end
 
@@ -198,6 +204,7 @@ def _is_inside_clause(words: Sequence[Word], pause: Silence) -> bool:
 def _filler_metrics(
     words: Sequence[Word],
     features: AcousticFeatures | None,
+    axis: TimeAxis,
     span: float,
     unusable_reason: str | None,
 ) -> dict[str, Metric]:
@@ -209,9 +216,10 @@ def _filler_metrics(
         if features is not None and unusable_reason is None
         else []
     )
-    moments = [[word.start, word.end] for word in written] + [
-        [vowel.start, vowel.end] for vowel in held_vowels
-    ]
+    moments = _merge_overlapping(
+        [[word.start, word.end] for word in written]
+        + [[vowel.start, vowel.end] for vowel in held_vowels]
+    )
     return {
         "discourse_fillers": metric_spec.DISCOURSE_FILLERS.value(
             100 * fillers / len(words), fillers
@@ -220,11 +228,22 @@ def _filler_metrics(
             60 * len(moments) / span,
             len(moments),
             in_words=len(written),
-            in_sound=len(held_vowels),
+            in_sound=len(moments) - len(written),
             confidence="low",
-            moments=sorted(moments),
+            moments=[[axis.restore(start), axis.restore(end)] for start, end in moments],
         ),
     }
+
+
+def _merge_overlapping(moments: list[list[float]]) -> list[list[float]]:
+    """Return the moments in order, overlapping ones as one."""
+    merged: list[list[float]] = []
+    for start, end in sorted(moments):
+        if merged and start < merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    return merged
 
 
 def _voice_metrics(

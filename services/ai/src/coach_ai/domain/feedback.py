@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from coach_ai.domain.recordings import AcousticFeatures, Recording, Silence, Word
+from coach_ai.domain.recordings import (
+    AcousticFeatures,
+    AudioCoverage,
+    Recording,
+    Silence,
+    Word,
+)
 from coach_common.errors import CoachError
 
 MIN_WORD_PROBABILITY = 0.75
@@ -34,6 +40,9 @@ class Answer:
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
     acoustic_features: AcousticFeatures | None = None
+    coverage: AudioCoverage | None = None
+    set_aside: tuple[tuple[float, float], ...] = ()
+    """Stretches of the recording that are not part of the answer: begin and end in seconds."""
 
     @property
     def is_unclear(self) -> bool:
@@ -133,6 +142,7 @@ class CompletedSession:
                 words=transcript.words,
                 silences=transcript.silences,
                 acoustic_features=transcript.acoustic_features,
+                coverage=transcript.coverage,
             )
         has_failed = recording is not None and recording.has_failed
         if self.client_transcript and (self.audio_s3_key is None or has_failed):

@@ -1,6 +1,7 @@
 """Recordings, transcripts and acoustic features. Times are seconds from the recording's start."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from uuid import UUID
 
 from coach_common.errors import CoachError
@@ -68,6 +69,41 @@ class AcousticFeatures:
     held_vowels: tuple[HeldVowel, ...]
 
 
+class GapReason(StrEnum):
+    """Why a part of a recording was not transcribed."""
+
+    DAMAGED = "damaged"
+    """The data cannot be decoded."""
+    MISSING = "missing"
+    """The container has no data for this time."""
+    TOO_LONG = "too_long"
+    """It lies after the first 30 minutes."""
+    OTHER_LANGUAGE = "other_language"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioGap:
+    """A part of a recording that was not transcribed. `language` is the code of another one."""
+
+    start: float
+    end: float
+    reason: GapReason
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCoverage:
+    """How much of a recording was transcribed. `duration_seconds` includes the gaps."""
+
+    duration_seconds: float
+    heard_seconds: float
+    gaps: tuple[AudioGap, ...] = ()
+
+    def list_gaps(self, *reasons: GapReason) -> list[AudioGap]:
+        """Return the gaps with one of these reasons, in order."""
+        return [gap for gap in self.gaps if gap.reason in reasons]
+
+
 @dataclass(frozen=True, slots=True)
 class AudioAnalysis:
     """Everything that is known about a recording before its transcript."""
@@ -75,6 +111,7 @@ class AudioAnalysis:
     duration_seconds: float
     silences: tuple[Silence, ...]
     acoustic_features: AcousticFeatures
+    coverage: AudioCoverage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +138,7 @@ class Transcript:
     words: tuple[Word, ...] = ()
     silences: tuple[Silence, ...] | None = None
     acoustic_features: AcousticFeatures | None = None
+    coverage: AudioCoverage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ are split at silences.
 import asyncio
 import tempfile
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import openai
 from coach_ai.domain import AudioAnalysis, CannotTranscribe, Transcript, Word
 from coach_ai.openai.client import PROVIDER, check_key, map_openai_errors, open_client
 from coach_ai.ports import ProgressCallback, Transcriber, ignore_progress
+from coach_ai.speech.alignment import align
 from coach_ai.speech.process import AUDIO_ANALYSIS, SpeechProcess
-from coach_ai.text import tokenize
 from coach_common.errors import CoachError, Unavailable
 
 MAX_CHUNK_SECONDS = 600.0
@@ -58,10 +57,10 @@ class OpenAITranscriber:
         self._lock = asyncio.Lock()
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         """Return the transcript, with word times if the model or the aligner supplies them."""
-        with tempfile.TemporaryDirectory(prefix="chunks-") as directory:
+        with tempfile.TemporaryDirectory(prefix="chunks-", dir=recording.parent) as directory:
             async with self._lock:
                 response = await self._process.request(
                     {
@@ -74,7 +73,9 @@ class OpenAITranscriber:
             analysis: AudioAnalysis = AUDIO_ANALYSIS.validate_python(response["analysis"])
             chunks = [
                 _shift_times(
-                    await self._transcribe_chunk(await asyncio.to_thread(Path(file).read_bytes)),
+                    await self._transcribe_chunk(
+                        await asyncio.to_thread(Path(file).read_bytes), prompt
+                    ),
                     begin,
                 )
                 for begin, file in response["chunks"]
@@ -84,7 +85,7 @@ class OpenAITranscriber:
             raise CannotTranscribe("We found no speech in this recording.")
         words = tuple(word for chunk in chunks for word in chunk.words)
         if not words:
-            words = await self._align(recording, text)
+            words = await self._align(recording, text, prompt)
         return Transcript(
             text=text,
             language=next((chunk.language for chunk in chunks if chunk.language), None) or "en",
@@ -94,6 +95,7 @@ class OpenAITranscriber:
             words=words,
             silences=analysis.silences,
             acoustic_features=analysis.acoustic_features,
+            coverage=analysis.coverage,
         )
 
     async def warm_up(self) -> None:
@@ -110,10 +112,12 @@ class OpenAITranscriber:
         if self._aligner is not None:
             await self._aligner.close()
 
-    async def _transcribe_chunk(self, encoded: bytes) -> _ChunkTranscript:
+    async def _transcribe_chunk(self, encoded: bytes, prompt: str) -> _ChunkTranscript:
         options: dict[str, Any] = {"response_format": "json"}
         if self._model.startswith(_MODELS_WITH_WORD_TIMES):
             options = {"response_format": "verbose_json", "timestamp_granularities": ["word"]}
+        if prompt:
+            options["prompt"] = prompt
         try:
             with map_openai_errors():
                 response: Any = await self._client.audio.transcriptions.create(
@@ -132,30 +136,15 @@ class OpenAITranscriber:
             text.strip(), _language_code(getattr(response, "language", None)), words
         )
 
-    async def _align(self, recording: Path, text: str) -> tuple[Word, ...]:
+    async def _align(self, recording: Path, text: str, prompt: str) -> tuple[Word, ...]:
         """Return the words of `text` with the aligner's times, or no words if it fails."""
         if self._aligner is None:
             return ()
         try:
-            local = await self._aligner.transcribe(recording)
+            local = await self._aligner.transcribe(recording, prompt=prompt)
         except CoachError:
             return ()
-        return align(text, local.words)
-
-
-def align(text: str, timed_words: tuple[Word, ...]) -> tuple[Word, ...]:
-    """Return the words of `text` that also occur in `timed_words`, with their times.
-
-    Words without a counterpart are left out: no time is interpolated.
-    """
-    written = text.split()
-    ours = [" ".join(tokenize(word)) for word in written]
-    theirs = [" ".join(tokenize(word.text)) for word in timed_words]
-    return tuple(
-        replace(timed_words[block.b + offset], text=written[block.a + offset])
-        for block in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks()
-        for offset in range(block.size)
-    )
+        return await asyncio.to_thread(align, text, local.words)
 
 
 def _shift_times(chunk: _ChunkTranscript, seconds: float) -> _ChunkTranscript:

@@ -1,7 +1,4 @@
-"""Decoding of recordings with PyAV, and detection of silences.
-
-Sizes that headers claim are not trusted, and a recording cannot make the decoder open other files
-or addresses. No external programs are run."""
+"""Audio of a recording, resampling, and detection of silences."""
 
 from pathlib import Path
 from typing import Any
@@ -10,83 +7,26 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from coach_ai.domain import CannotTranscribe, Silence
+from coach_ai.domain import Silence
+from coach_ai.speech.decoding import decode_recording
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
 
-SAMPLE_RATE = 16_000
-MAX_SECONDS = 30 * 60
+__all__ = ["SAMPLE_RATE", "Samples", "decode", "find_runs", "find_silences", "resample"]
 
-Samples = NDArray[np.float32]
-
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,mp3,wav,flac,aac"
 _FRAME_SECONDS = 0.010
 _MIN_SILENCE_SECONDS = 0.25
 _MAX_CLICK_SECONDS = 0.05
 _ABOVE_NOISE_DB = 12.0
 _BELOW_SPEECH_DB = 25.0
-_MAX_CHANNELS = 8
-_SUPPORTED_SAMPLE_RATES = range(4_000, 192_001)
-_DECODERS = (
-    "aac,aac_fixed,mp3,mp3float,opus,libopus,vorbis,flac,alac,amrnb,amrwb,"
-    "pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s32le,pcm_f32le,pcm_f64le,pcm_alaw,pcm_mulaw"
-)
-"""Audio decoders only. Video is never decoded, whatever its size."""
 
 
 def decode(recording: Path) -> Samples:
-    """Return the first audio track as mono float32 at 16 kHz.
-
-    A truncated recording is decoded up to the point where it ends.
+    """Return the audio of a recording at 16 kHz; see `decode_recording`.
 
     Raises:
-        CannotTranscribe: If there is no audio track, it cannot be decoded, or it is longer than 30
-            minutes.
+        CannotTranscribe: If there is no audio track, or it cannot be decoded.
     """
-    with recording.open("rb") as file:
-        try:
-            # A file object, not a path: a playlist in it cannot open other files.
-            with av.open(
-                file,
-                mode="r",
-                metadata_errors="ignore",
-                options={
-                    "format_whitelist": _FORMATS,
-                    "protocol_whitelist": "none",
-                    "codec_whitelist": _DECODERS,
-                },
-            ) as container:
-                return _decode(container)
-        except (av.FFmpegError, OSError, ValueError, IndexError, MemoryError) as error:
-            raise CannotTranscribe("We could not read this recording.") from error
-
-
-def _decode(container: Any) -> Samples:
-    if not container.streams.audio:
-        raise CannotTranscribe("This recording has no audio track.")
-    stream = container.streams.audio[0]
-    codec = stream.codec_context
-    if codec.channels > _MAX_CHANNELS or codec.sample_rate not in _SUPPORTED_SAMPLE_RATES:
-        raise CannotTranscribe("We could not read this recording.")
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    chunks: list[Samples] = []
-    total = 0
-    is_broken = False
-    try:
-        for frame in container.decode(stream):
-            frame.pts = None
-            for resampled in resampler.resample(frame):
-                chunks.append(_to_samples(resampled))
-                total += len(chunks[-1])
-            if total > MAX_SECONDS * SAMPLE_RATE:
-                raise CannotTranscribe("This recording is longer than 30 minutes.")
-        chunks.extend(map(_to_samples, resampler.resample(None)))
-    except av.FFmpegError:
-        # Truncated: the decoded part is used.
-        is_broken = True
-    if not chunks:
-        reason = "We could not read this recording." if is_broken else "This recording is empty."
-        raise CannotTranscribe(reason)
-    samples: Samples = np.concatenate(chunks).astype(np.float32, copy=False)
-    return np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+    return decode_recording(recording).samples
 
 
 def resample(samples: Samples, sample_rate: int) -> Samples:

@@ -37,6 +37,9 @@ from coach_ai.speech.audio import SAMPLE_RATE, Samples
 
 MAX_SEGMENT_SECONDS = 30.0
 
+PROMPT_LANGUAGE = "en"
+"""A prompt in another language than the speech harms recognition."""
+
 _BATCH_SIZE = 8
 """Decoding a token reads all weights: eight segments at once take 0.8 of the time of twice four."""
 _ALIGNMENT_BATCH = 2
@@ -49,6 +52,8 @@ _MAX_FRAMES = 3000
 _MAX_TOKENS_PER_SECOND = 12
 """Above the rate of any speech. Stops a decoder that repeats itself."""
 _MIN_TOKENS = 16
+_MAX_PROMPT_TOKENS = 160
+"""Whisper takes 223. The decoder needs the rest of its 448 positions for half a minute of words."""
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"
 _MIN_LOGPROB = -1.0
@@ -88,18 +93,28 @@ class Language:
     probability: float
 
 
-def segment(samples: Samples) -> list[Span]:
-    """Return segments of up to 30 s that contain speech, split at silences if possible."""
+def find_speech(samples: Samples) -> list[Span]:
+    """Return the parts with speech, each up to 30 s, split at silences if possible."""
     options = VadOptions(
         max_speech_duration_s=MAX_SEGMENT_SECONDS, min_silence_duration_ms=160, speech_pad_ms=200
     )
+    return [(part["start"], part["end"]) for part in get_speech_timestamps(samples, options)]
+
+
+def join_segments(parts: Sequence[Span]) -> list[Span]:
+    """Return segments of up to 30 s, each of as many neighbouring parts as fit."""
     segments: list[Span] = []
-    for part in get_speech_timestamps(samples, options):
-        if segments and part["end"] - segments[-1][0] <= MAX_SEGMENT_SECONDS * SAMPLE_RATE:
-            segments[-1] = (segments[-1][0], part["end"])
+    for begin, end in parts:
+        if segments and end - segments[-1][0] <= MAX_SEGMENT_SECONDS * SAMPLE_RATE:
+            segments[-1] = (segments[-1][0], end)
         else:
-            segments.append((part["start"], part["end"]))
+            segments.append((begin, end))
     return segments
+
+
+def segment(samples: Samples) -> list[Span]:
+    """Return segments of up to 30 s that contain speech, split at silences if possible."""
+    return join_segments(find_speech(samples))
 
 
 def batch_transcribe(
@@ -108,11 +123,13 @@ def batch_transcribe(
     segments: Sequence[Span],
     *,
     language: str | None = None,
+    prompt: str = "",
     beam_size: int = 1,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[list[Phrase], Language]:
     """Return the phrase of each segment, in order, and the language.
 
+    `prompt` is text that may precede the recording: words in it are recognised more easily.
     Segments of similar length are batched, longest first. `on_progress` receives the seconds done
     so far: encoding a segment counts half of its duration, decoding it the other half."""
     detected = Language(language, 1.0) if language else None
@@ -123,7 +140,7 @@ def batch_transcribe(
         batch = longest_first[first : first + _BATCH_SIZE]
         features = [model.feature_extractor(samples[begin:end]) for begin, end in batch]
         frames = [min(_MAX_FRAMES, one.shape[-1]) for one in features]
-        length = _padded_frames(max(frames))
+        length = padded_frames(max(frames))
         encoded = []
         for one, (begin, end) in zip(features, batch, strict=True):
             # Encoded one by one: a batch takes as long and needs several times the memory.
@@ -134,14 +151,14 @@ def batch_transcribe(
         detected = detected or _detect_language(
             model, get_ctranslate2_storage(encoded_batch[:_LANGUAGE_VOTES])
         )
-        phrases = _decode(model, encoded_batch, batch, frames, detected.code, beam_size)
+        phrases = _decode(model, encoded_batch, batch, frames, detected.code, prompt, beam_size)
         phrases_by_segment |= zip(batch, phrases, strict=True)
         done_seconds += sum(end - begin for begin, end in batch) / SAMPLE_RATE / 2
         on_progress(done_seconds)
     return [phrases_by_segment[segment] for segment in segments], detected or Language("en", 0.0)
 
 
-def _padded_frames(frames: int) -> int:
+def padded_frames(frames: int) -> int:
     """Return the padded number of frames. It is even, because the encoder halves it."""
     padding = _PADDING_FRAMES if frames < _LONG_FRAMES else _LONG_PADDING_FRAMES
     return min(_MAX_FRAMES, (frames + padding) // 2 * 2)
@@ -166,18 +183,23 @@ def _decode(
     batch: Sequence[Span],
     frames: Sequence[int],
     language: str,
+    prompt: str,
     beam_size: int,
 ) -> list[Phrase]:
     tokenizer = Tokenizer(
         model.hf_tokenizer, model.model.is_multilingual, task="transcribe", language=language
     )
-    prompt = model.get_prompt(tokenizer, [], without_timestamps=True)
+    is_prompted = prompt and language == PROMPT_LANGUAGE
+    previous = tokenizer.encode(f" {prompt.strip()}") if is_prompted else []
+    tokens_before = model.get_prompt(
+        tokenizer, previous[-_MAX_PROMPT_TOKENS:], without_timestamps=True
+    )
     max_new_tokens = _MIN_TOKENS + _MAX_TOKENS_PER_SECOND * max(frames) // 100
     results = model.model.generate(
         get_ctranslate2_storage(encoded_batch),
-        [prompt] * len(batch),
+        [tokens_before] * len(batch),
         beam_size=beam_size,
-        max_length=min(model.max_length, len(prompt) + max_new_tokens),
+        max_length=min(model.max_length, len(tokens_before) + max_new_tokens),
         suppress_blank=True,
         suppress_tokens=get_suppressed_tokens(tokenizer, [-1]),
         return_scores=True,

@@ -30,17 +30,17 @@ class FallbackTranscriber:
         self._primary_blocked_until = 0.0
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         """Return the transcript of the primary provider, or of the secondary one."""
         if time.monotonic() >= self._primary_blocked_until:
             try:
-                return await self._primary.transcribe(recording, on_progress)
+                return await self._primary.transcribe(recording, on_progress, prompt=prompt)
             except Unavailable as error:
                 self._primary_blocked_until = time.monotonic() + error.retry_after_seconds
                 log.warning("speech.fallback_used", reason=str(error))
         SPEECH_FALLBACKS.inc()
-        return await self._secondary.transcribe(recording, on_progress)
+        return await self._secondary.transcribe(recording, on_progress, prompt=prompt)
 
     async def warm_up(self) -> None:
         """Warm up the primary provider. The secondary one loads its model when it is used."""

@@ -37,6 +37,7 @@ class LiveRequest:
     sample_rate: int | None
     start: float
     language: str | None
+    prompt: str = ""
 
 
 class LiveResponse(TypedDict):
@@ -101,7 +102,7 @@ class LiveDecoder:
     ) -> None:
         """Transcribe the window from sample `first` on, and keep the result."""
         (phrase,), language = batch_transcribe(
-            model, window, [(first, len(window))], language=request.language
+            model, window, [(first, len(window))], language=request.language, prompt=request.prompt
         )
         self.path, self.start = request.path, request.start
         self.decoded_until = request.start + len(window) / SAMPLE_RATE

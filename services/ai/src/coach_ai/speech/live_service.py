@@ -3,36 +3,55 @@
 The gateway opens one WebSocket per recording. It authenticates with SERVICE_TOKEN, and the user
 with the access token in the first frame:
 
-    -> start {token, key, format, sample_rate?}
+    -> start {token, key, session_id?, format, sample_rate?}
     <- started {received}      bytes stored so far; a resuming client continues from there
     -> binary frames           audio
     <- partial {text}          committed text so far
     -> end
     <- stored {size}           the recording is in the object store
+    <- error {message, code}   instead of any of these
 
-The uploaded recording is confirmed and transcribed like any other. A recording whose connection
-broke is uploaded after `abandoned_seconds` without new audio.
+The gateway has asked media whether the key is the user's and pending. The recording is uploaded
+only if the store has no object under the key. A recording whose connection broke is uploaded after
+`abandoned_seconds` without new audio, and every recording is uploaded at shutdown.
 """
 
 import asyncio
 import json
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 from fastapi import APIRouter
 from prometheus_client import Counter, Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from coach_ai.deps import Deps
-from coach_ai.domain import CannotTranscribe
+from coach_ai.domain.recordings import CannotTranscribe
 from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
-from coach_ai.speech.recording_file import CONTENT_TYPES, RecordingFile, RecordingInfo
+from coach_ai.speech.recording_file import (
+    CONTENT_TYPES,
+    RecordingDirectory,
+    RecordingFile,
+    RecordingInfo,
+)
+from coach_ai.store import deletion
+from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.credentials import is_service_token
-from coach_common.errors import CoachError, NotFound, TooManyRequests, Unavailable
+from coach_common.errors import (
+    CoachError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    TooManyRequests,
+    Unavailable,
+)
+from coach_common.storage import ObjectRejected
 from coach_common.tokens import AccessTokenVerifier
 
 log = logs.get_logger(__name__)
@@ -42,22 +61,61 @@ PARTIALS = Counter("coach_ai_live_partials", "Partial texts sent to clients.")
 LIVE_STORED = Counter(
     "coach_ai_live_stored", "Live recordings uploaded to the object store, by reason.", ["reason"]
 )
+LIVE_DISCARDED = Counter(
+    "coach_ai_live_discarded", "Live recordings deleted without an upload, by reason.", ["reason"]
+)
 
 ABANDONED_SECONDS = 60.0
-_MAX_CONCURRENT = 64
+IDLE_SECONDS = 30.0
+MAX_CONCURRENT = 64
+MAX_CONCURRENT_PER_USER = 2
 _START_TIMEOUT_SECONDS = 10.0
 _MIN_DECODE_INTERVAL_SECONDS = 0.1
 _RETRY_SECONDS = 5.0
+_SWEEP_INTERVAL_SECONDS = 5.0
+_SHUTDOWN_SECONDS = 20.0
 _POLICY_VIOLATION = 1008
 
 router = APIRouter()
+
+
+class AlreadyStored(Conflict):
+    """The object store has an object under the key of the recording."""
+
+    code = "already_stored"
+
+    def __init__(self) -> None:
+        super().__init__("This recording was stored already.")
+
+
+class UploadDelayed(Unavailable):
+    """The recording is complete and will be uploaded later."""
+
+    code = "live_upload_delayed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The recording is saved and will be uploaded as soon as storage is available."
+        )
+
+
+class RecordingIdle(CoachError):
+    """No audio arrived for a while."""
+
+    code = "live_idle"
 
 
 class LiveTranscriber(Protocol):
     """Transcribes a recording that is still growing."""
 
     async def decode(
-        self, recording: Path, *, sample_rate: int | None, start: float, language: str | None
+        self,
+        recording: Path,
+        *,
+        sample_rate: int | None,
+        start: float,
+        language: str | None,
+        prompt: str = "",
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` on and the language if it is certain.
 
@@ -76,9 +134,14 @@ class LiveRecordingService:
     transcriber: LiveTranscriber
     token_verifier: AccessTokenVerifier
     service_token: str
-    directory: Path
+    directory: RecordingDirectory
     abandoned_seconds: float = ABANDONED_SECONDS
+    idle_seconds: float = IDLE_SECONDS
+    now: Callable[[], float] = time.time
+    """Unix time for retries of uploads."""
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    # --- connections
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection until it ends. A later connection for the same key replaces it."""
@@ -87,79 +150,128 @@ class LiveRecordingService:
             await socket.close(_POLICY_VIOLATION)
             return
         await socket.accept()
-        with suppress(WebSocketDisconnect, RuntimeError):
-            try:
-                info = await self._read_start(socket)
-                await self._replace_previous(info.key)
-                task = asyncio.create_task(self._serve_recording(socket, info))
-                self._tasks[info.key] = task
-                try:
-                    await asyncio.wait({task})
-                finally:
-                    task.cancel()
-                    if self._tasks.get(info.key) is task:
-                        del self._tasks[info.key]
-                if not task.cancelled():
-                    task.result()
-            except CoachError as error:
-                await socket.send_json({"type": "error", "message": str(error), "code": error.code})
+        try:
+            info, prompt = await self._read_start(socket)
+            await self._run_exclusively(socket, info, prompt)
+        except WebSocketDisconnect:
+            return
+        except CoachError as error:
+            log.info("live.ended_with_error", code=error.code)
+            await _send_error(socket, str(error), error.code)
+        except Exception:
+            log.exception("live.crashed")
+            await _send_error(socket, "Something went wrong on our side.", "internal")
+        with suppress(WebSocketDisconnect, RuntimeError):  # The gateway may have disconnected.
             await socket.close()
 
-    async def store_abandoned(self) -> None:
-        """Upload recordings whose connection broke. Runs until cancelled."""
-        while True:
-            await asyncio.sleep(min(5.0, self.abandoned_seconds))
-            for file in await asyncio.to_thread(
-                RecordingFile.lock_abandoned, self.directory, self.abandoned_seconds
-            ):
-                try:
-                    await self._upload(file, "abandoned")
-                except CoachError as error:
-                    log.warning("live.upload_failed", reason=str(error))
-                finally:
-                    file.unlock()
+    async def _read_start(self, socket: WebSocket) -> tuple[RecordingInfo, str]:
+        """Return what the first frame describes, and the recogniser's prompt for its session.
 
-    async def _read_start(self, socket: WebSocket) -> RecordingInfo:
-        """Return what the first frame describes, after authenticating its user."""
+        Authenticates the user of the frame.
+        """
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 frame = await socket.receive_json()
         except (TimeoutError, ValueError, KeyError):
             frame = None
-        if not isinstance(frame, dict) or frame.get("type") != "start":
-            raise CannotTranscribe("The first frame must be `start`.")
+        if not isinstance(frame, Mapping) or frame.get("type") != "start":
+            raise InvalidInput("The first frame must be `start`.")
         identity = await self.token_verifier.verify(str(frame.get("token")))
-        info = RecordingInfo.parse(frame.get("key"), frame.get("format"), frame.get("sample_rate"))
-        if not info.key.startswith(f"uploads/{identity.user_id}/"):
-            raise NotFound("Recording not found")
-        if len(self._tasks) >= _MAX_CONCURRENT:
-            raise TooManyRequests("Too many live recordings are in progress.")
-        return info
+        info = RecordingInfo.parse(frame, user_id=identity.user_id)
+        if await self._is_deleted(info):
+            raise NotFound("Recording not found", code="recording_not_found")
+        return info, await self._build_prompt(info)
 
-    async def _replace_previous(self, key: str) -> None:
-        """End the previous connection for this key. It may be broken without having noticed."""
-        if (previous := self._tasks.get(key)) is not None:
+    async def _build_prompt(self, info: RecordingInfo) -> str:
+        """Return the recogniser's prompt, or an empty one if the session cannot be read."""
+        try:
+            session_id = UUID(info.session_id) if info.session_id is not None else None
+            return await build_session_prompt(self.deps, session_id, user_id=info.user_id)
+        except Unavailable:
+            return ""  # The recording matters more than the spelling of its partial texts.
+
+    async def _run_exclusively(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
+        """Serve a recording in a task that a later connection for the key can cancel."""
+        await self._stop(info.key)
+        of_user = sum(key.startswith(_user_prefix(info.user_id)) for key in self._tasks)
+        if of_user >= MAX_CONCURRENT_PER_USER:
+            raise TooManyRequests(
+                "You have too many live recordings in progress.", code="too_many_live_recordings"
+            )
+        if len(self._tasks) >= MAX_CONCURRENT:
+            raise TooManyRequests(
+                "Too many live recordings are in progress. Please try again.", code="live_busy"
+            )
+        task = self._tasks[info.key] = asyncio.create_task(
+            self._serve_recording(socket, info, prompt)
+        )
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+            if self._tasks.get(info.key) is task:
+                del self._tasks[info.key]
+        if not task.cancelled():
+            task.result()
+
+    async def _stop(self, key: str) -> None:
+        """End the connection for this key. It may be broken without having noticed."""
+        while (previous := self._tasks.pop(key, None)) is not None:
             previous.cancel()
             await asyncio.wait({previous})
 
-    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo) -> None:
-        file = await asyncio.to_thread(RecordingFile.open_locked, self.directory, info)
+    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
+        file = self.directory.open_locked(info)
         if file is None:
             raise Unavailable("Another connection is still writing this recording.")
-        decoding = asyncio.create_task(self._transcribe_live(socket, file))
+        decoding: asyncio.Task[None] | None = None
         LIVE_RECORDINGS.inc()
         try:
+            if not file.received:
+                await self._require_absent(file)
             await socket.send_json({"type": "started", "received": file.received})
-            await _receive_audio(socket, file)
+            decoding = asyncio.create_task(self._transcribe_live(socket, file, prompt))
+            await self._receive_audio(socket, file)
             decoding.cancel()
             size = await self._upload(file, "completed")
             await socket.send_json({"type": "stored", "size": size})
         finally:
             LIVE_RECORDINGS.dec()
-            decoding.cancel()
+            if decoding is not None:
+                decoding.cancel()
+            if not file.received:
+                self._delete(file)
             file.unlock()
 
-    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile) -> None:
+    async def _receive_audio(self, socket: WebSocket, file: RecordingFile) -> None:
+        """Append binary frames to the file until the `end` frame."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self.idle_seconds) as idle:
+                while True:
+                    message: dict[str, Any] = dict(await socket.receive())
+                    if message["type"] == "websocket.disconnect":
+                        raise WebSocketDisconnect(message.get("code", 1006))
+                    if content := message.get("bytes"):
+                        file.append(content)
+                        idle.reschedule(loop.time() + self.idle_seconds)
+                    elif message.get("text") and _is_end(message["text"]):
+                        return
+        except TimeoutError:
+            raise RecordingIdle(
+                f"No audio arrived for {self.idle_seconds:.0f} s. Please resume the recording."
+            ) from None
+
+    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
+        """Send partial texts. A failure ends them and not the recording."""
+        try:
+            await self._send_partials(socket, file, prompt)
+        except (WebSocketDisconnect, RuntimeError):
+            log.info("live.partials_undeliverable")
+        except Exception:
+            log.exception("live.transcription_crashed")
+
+    async def _send_partials(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
         agreement = LocalAgreement()
         decoded_bytes, language = 0, None
         decode_seconds = 0.0
@@ -177,6 +289,7 @@ class LiveRecordingService:
                     sample_rate=file.info.sample_rate,
                     start=agreement.window_start,
                     language=language,
+                    prompt=prompt,
                 )
             except CoachError as error:
                 # Partial text is optional: the recording continues without it.
@@ -192,33 +305,135 @@ class LiveRecordingService:
                 PARTIALS.inc()
                 await socket.send_json({"type": "partial", "text": agreement.text})
 
+    # --- uploads
+
+    async def store_abandoned(self) -> None:
+        """Upload recordings whose connection broke. Runs until cancelled, then uploads all."""
+        try:
+            while True:
+                await asyncio.sleep(min(_SWEEP_INTERVAL_SECONDS, self.abandoned_seconds))
+                await self.sweep()
+        except asyncio.CancelledError:
+            await self._store_at_shutdown()
+            raise
+
+    async def sweep(self, *, is_shutdown: bool = False) -> None:
+        """Delete recordings of deleted users and sessions, and upload abandoned recordings.
+
+        At shutdown, recordings are uploaded without waiting for their client or their retry.
+        """
+        try:
+            recordings = await asyncio.to_thread(self.directory.list_recordings)
+        except Unavailable as error:
+            log.error("live.directory_unusable", reason=str(error))
+            return
+        for info in recordings:
+            try:
+                await self._sweep_one(info, is_shutdown=is_shutdown)
+            except Unavailable as error:
+                log.warning("live.sweep_failed", reason=str(error))
+
+    async def _sweep_one(self, info: RecordingInfo, *, is_shutdown: bool) -> None:
+        if await self._is_deleted(info):
+            await self._stop(info.key)
+            self.directory.delete(info)
+            LIVE_DISCARDED.labels("erased").inc()
+            return
+        if not is_shutdown and info.retry_at > self.now():
+            return
+        file = self.directory.lock_abandoned(
+            info, min_age_seconds=0.0 if is_shutdown else self.abandoned_seconds
+        )
+        if file is None:
+            return
+        try:
+            await self._upload(file, "shutdown" if is_shutdown else "abandoned")
+        except CoachError as error:
+            log.warning("live.upload_failed", code=error.code, attempts=file.info.attempts)
+        finally:
+            file.unlock()
+
+    async def _store_at_shutdown(self) -> None:
+        try:
+            async with asyncio.timeout(_SHUTDOWN_SECONDS):
+                await self.sweep(is_shutdown=True)
+        except TimeoutError:
+            log.error("live.shutdown_timed_out")
+
+    async def _require_absent(self, file: RecordingFile) -> None:
+        """Raise AlreadyStored if the store has the key. A store that is down is asked later."""
+        try:
+            await self.deps.objects.head(file.info.key)
+        except (NotFound, Unavailable):
+            return
+        raise AlreadyStored
+
     async def _upload(self, file: RecordingFile, reason: str) -> int:
-        """Upload a recording, delete its file, and return the uploaded size in bytes."""
-        content = await asyncio.to_thread(file.content)
-        if file.received:
-            await self.deps.objects.put(
-                file.info.key, content, content_type=CONTENT_TYPES[file.info.format]
-            )
-            LIVE_STORED.labels(reason).inc()
-        file.delete()
+        """Upload a recording, delete its file, and return the uploaded size in bytes.
+
+        Raises:
+            CannotTranscribe: If the recording is empty. Its file is deleted.
+            AlreadyStored: If the store has another object. The file is deleted.
+            UploadDelayed: If the upload failed and is tried again later.
+        """
         if not file.received:
-            raise CannotTranscribe("This recording is empty.")
+            self._delete(file)
+            raise CannotTranscribe("This recording is empty.", code="live_empty")
+        content = await asyncio.to_thread(file.content)
+        content_type = CONTENT_TYPES[file.info.format]
+        try:
+            await self.deps.objects.put_if_absent(file.info.key, content, content_type=content_type)
+        except Conflict:
+            self._discard(file, "already_stored")
+            raise AlreadyStored from None
+        except Unavailable as error:
+            self._schedule_retry(file, error)
+            raise UploadDelayed from error
+        self._delete(file)
+        LIVE_STORED.labels(reason).inc()
         return len(content)
 
+    def _schedule_retry(self, file: RecordingFile, error: Unavailable) -> None:
+        retried = file.info.schedule_retry(
+            now=self.now(),
+            last_byte_at=file.last_byte_at,
+            is_rejected=isinstance(error, ObjectRejected),
+        )
+        if retried is None:
+            self._discard(file, "given_up")
+        else:
+            file.save_info(retried)
 
-async def _receive_audio(socket: WebSocket, file: RecordingFile) -> None:
-    """Append binary frames to the file until the `end` frame."""
-    while True:
-        message: dict[str, Any] = dict(await socket.receive())
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1006))
-        content = message.get("bytes")
-        if content:
-            file.append(content)
-        elif message.get("text"):
-            with suppress(ValueError, AttributeError):
-                if json.loads(message["text"]).get("type") == "end":
-                    return
+    def _discard(self, file: RecordingFile, reason: str) -> None:
+        log.error("live.recording_discarded", reason=reason, size_bytes=file.received)
+        LIVE_DISCARDED.labels(reason).inc()
+        self._delete(file)
+
+    def _delete(self, file: RecordingFile) -> None:
+        file.delete()
+        self.directory.delete_empty(file.info.user_id)
+
+    async def _is_deleted(self, info: RecordingInfo) -> bool:
+        session_id = None if info.session_id is None else UUID(info.session_id)
+        async with self.deps.db.read_only() as tx:
+            return await deletion.is_deleted(tx, info.user_id, session_id)
+
+
+def _user_prefix(user_id: UUID) -> str:
+    return f"uploads/{user_id}/"
+
+
+def _is_end(text: str) -> bool:
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(message, dict) and message.get("type") == "end"
+
+
+async def _send_error(socket: WebSocket, message: str, code: str) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError):  # The gateway may have disconnected.
+        await socket.send_json({"type": "error", "message": message, "code": code})
 
 
 @router.websocket("/internal/live")

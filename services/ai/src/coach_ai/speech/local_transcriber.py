@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from coach_ai.domain import AudioAnalysis, Transcript, Word
+from pydantic import TypeAdapter
+
+from coach_ai.domain import AudioAnalysis, AudioCoverage, AudioGap, Transcript, Word
 from coach_ai.ports import ProgressCallback, ignore_progress
 from coach_ai.speech import whisper_model
 from coach_ai.speech.process import AUDIO_ANALYSIS, SpeechProcess
 from coach_common.errors import Unavailable
 
 PROVIDER = "local"
+GAPS = TypeAdapter(list[AudioGap])
 
 _MAX_THREADS = 4
 
@@ -30,12 +33,14 @@ class LocalTranscriber:
             self._idle.put_nowait(process)
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         """Return the transcript with word times, silences and acoustic features."""
         await self.check()
         async with self._borrow_process() as process:
-            response = await process.request({"path": str(recording)}, on_progress)
+            response = await process.request(
+                {"path": str(recording), "prompt": prompt}, on_progress
+            )
         return _parse_transcript(response, whisper_model.get_name(self._model_dir))
 
     async def warm_up(self) -> None:
@@ -77,4 +82,16 @@ def _parse_transcript(response: Mapping[str, Any], model: str) -> Transcript:
         words=tuple(Word(*word) for word in transcript["words"]),
         silences=analysis.silences,
         acoustic_features=analysis.acoustic_features,
+        coverage=_add_gaps(analysis.coverage, GAPS.validate_python(transcript["gaps"])),
+    )
+
+
+def _add_gaps(coverage: AudioCoverage | None, gaps: list[AudioGap]) -> AudioCoverage | None:
+    if coverage is None or not gaps:
+        return coverage
+    lost_seconds = sum(gap.end - gap.start for gap in gaps)
+    return AudioCoverage(
+        coverage.duration_seconds,
+        round(max(0.0, coverage.heard_seconds - lost_seconds), 3),
+        tuple(sorted((*coverage.gaps, *gaps), key=lambda gap: gap.start)),
     )

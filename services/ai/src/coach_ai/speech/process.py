@@ -7,6 +7,7 @@ before its response.
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ AUDIO_ANALYSIS = TypeAdapter(AudioAnalysis)
 
 UNREADABLE_MESSAGE = "We could not read this recording."
 
-_ENVIRONMENT = {
+_DEFAULT_ENVIRONMENT = {
     # CTranslate2 allocates and frees tens of megabytes per layer. glibc returns each block to the
     # kernel, and a sixth of the time went into zeroing new pages. With these settings the memory
     # stays in one heap of large pages until the recording is transcribed.
@@ -38,18 +39,47 @@ _ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""Environment of the child. The operator's own environment takes precedence."""
+"""Performance settings of the child. The operator's own values take precedence."""
+_FORCED_ENVIRONMENT = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+}
+_INHERITED = frozenset(
+    ("PATH", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHASHSEED")
+)
+_INHERITED_PREFIXES = ("LC_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "GLIBC_", "CT2_")
+"""The child decodes files from strangers, so it gets no other variable: no key, token or URL."""
 
 _MEMORY_BYTES = 6 * 1024**3
 _START_TIMEOUT_SECONDS = 60.0
 _DECODE_TIMEOUT_SECONDS = 60.0
 _MIN_TRANSCRIBE_TIMEOUT_SECONDS = 30.0
 _TRANSCRIBE_TIMEOUT_PER_AUDIO_SECOND = 2.0
+_MIN_BUSY_SHARE = 0.5
+"""A child that had the processor for less of its time was delayed by the machine."""
+_OUTSIDE_SIGNALS = frozenset((-signal.SIGKILL, -signal.SIGTERM))
+"""Sent by the kernel when memory runs out, or by an operator. A decoder's crash has others."""
 _MAX_LINE_BYTES = 64 * 1024**2
 
 
+def build_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the child: nothing secret, and telemetry disabled."""
+    inherited = {
+        name: value
+        for name, value in environment.items()
+        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    return _DEFAULT_ENVIRONMENT | inherited | _FORCED_ENVIRONMENT
+
+
 class SpeechProcessCrashed(Unavailable):
-    """The child exited or exceeded its time during a request, and was killed."""
+    """The child crashed, or used up its time during a request. The recording may be the cause."""
+
+
+class SpeechProcessInterrupted(Unavailable):
+    """The child was killed from outside, or was not given the processor. Try again later."""
 
 
 class SpeechProcess:
@@ -82,14 +112,14 @@ class SpeechProcess:
             str(_MEMORY_BYTES),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=_ENVIRONMENT | dict(os.environ),
+            env=build_environment(os.environ),
             limit=_MAX_LINE_BYTES,
         )
         try:
             await _read_line(child, _START_TIMEOUT_SECONDS)
         except BaseException as error:
             await self.kill()
-            if isinstance(error, SpeechProcessCrashed):
+            if isinstance(error, SpeechProcessCrashed | SpeechProcessInterrupted):
                 raise Unavailable("Transcription could not be started.") from error
             raise
         log.info("speech.started", pid=child.pid)
@@ -100,20 +130,24 @@ class SpeechProcess:
     ) -> dict[str, Any]:
         """Send a request and return the response. Calls `on_progress` for each event.
 
-        If the child crashes, the request is sent once more to a new child.
+        If the child exits, the request is sent once more to a new child. A recording is only given
+        up if both children crashed: the machine can also kill or delay a child.
 
         Raises:
             CannotTranscribe: If the recording cannot be transcribed, or both children crashed.
-            Unavailable: If the speech model cannot be loaded.
+            Unavailable: If the speech model cannot be loaded, or the machine interrupted the child.
         """
         try:
             return await self._request(message, on_progress)
-        except SpeechProcessCrashed:
-            log.warning("speech.process_restarted")
+        except (SpeechProcessCrashed, SpeechProcessInterrupted) as error:
+            log.warning("speech.process_restarted", reason=str(error))
+            has_crashed = isinstance(error, SpeechProcessCrashed)
         try:
             return await self._request(message, on_progress)
         except SpeechProcessCrashed as error:
-            raise CannotTranscribe(UNREADABLE_MESSAGE) from error
+            if has_crashed:
+                raise CannotTranscribe(UNREADABLE_MESSAGE) from error
+            raise
 
     async def kill(self) -> None:
         """Kill the child, if one is running."""
@@ -176,14 +210,29 @@ async def _exchange(
 async def _read_line(child: asyncio.subprocess.Process, seconds: float) -> dict[str, Any]:
     if child.stdout is None:
         raise SpeechProcessCrashed("Transcription is unavailable.")
+    used_before = _processor_seconds(child.pid)
     try:
         async with asyncio.timeout(seconds):
             line = await child.stdout.readline()
     except TimeoutError:
-        log.error("speech.timed_out", seconds=seconds)
+        used_seconds = _processor_seconds(child.pid) - used_before
+        log.error("speech.timed_out", seconds=seconds, processor_seconds=used_seconds)
+        if used_seconds < _MIN_BUSY_SHARE * seconds:
+            raise SpeechProcessInterrupted("Transcription is delayed.") from None
         raise SpeechProcessCrashed("Transcription took too long.") from None
     if not line:
-        log.error("speech.process_exited", status=child.returncode)
+        status = await child.wait()
+        log.error("speech.process_exited", status=status)
+        if status in _OUTSIDE_SIGNALS:
+            raise SpeechProcessInterrupted("Transcription was interrupted.")
         raise SpeechProcessCrashed("Transcription stopped unexpectedly.")
     parsed: dict[str, Any] = json.loads(line)
     return parsed
+
+
+def _processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, or 0 if the system does not tell."""
+    with suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0

@@ -12,31 +12,35 @@ import resource
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 from faster_whisper import WhisperModel
-from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-from coach_ai.domain import AudioAnalysis, CannotTranscribe, Word
+from coach_ai.domain import AudioAnalysis, AudioGap, CannotTranscribe, GapReason, Word
 from coach_ai.speech import batch_transcription
-from coach_ai.speech.audio import SAMPLE_RATE, Samples, decode, find_silences
+from coach_ai.speech.audio import SAMPLE_RATE, Samples, find_silences
 from coach_ai.speech.audio_features import analyse
 from coach_ai.speech.batch_transcription import Phrase
 from coach_ai.speech.chunking import encode_opus, split_at_silence
+from coach_ai.speech.decoding import decode_recording
 from coach_ai.speech.live_decoder import LiveDecoder, LiveRequest
+from coach_ai.speech.mixed_languages import (
+    LanguageDetector,
+    MixedTranscript,
+    keep_main_language,
+)
+from coach_ai.speech.voice_activity import has_speech
 
 NO_SPEECH = "We found no speech in this recording."
 NOT_INTELLIGIBLE = "We could not understand what is said in this recording."
 
 _PR_SET_PDEATHSIG = 1
-_VAD_WINDOW_SAMPLES = 30 * SAMPLE_RATE
-_MIN_SPEECH_SECONDS = 0.5
 _RETRY_TEMPERATURES = [0.0, 0.4, 0.8]
 """A hallucinated phrase is decoded again with rising temperatures."""
 _MIN_MEAN_PROBABILITY = 0.6
@@ -45,27 +49,58 @@ noise it has 0.52, and four of five words are wrong. A recording played backward
 _WIDE_BEAM_MAX_SECONDS = 45.0
 _PROGRESS_MIN_SECONDS = 60.0
 _NICENESS = 5
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_MAX_OPEN_FILES = 256
+_MAX_FILE_BYTES = 64 * 1024**2
+"""A chunk of half an hour has 7 MB."""
+_MAX_PROCESSOR_SECONDS = 4 * 3600
+"""Four processors for the longest time that the parent waits."""
 
 
 def main(model_dir: str, threads: str, memory_bytes: str) -> None:
     """Serve requests until stdin is closed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    is_isolated = _leave_network()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
     os.nice(_NICENESS)
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    for limit, value in (
+        (resource.RLIMIT_AS, int(memory_bytes)),
+        (resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
+        (resource.RLIMIT_FSIZE, _MAX_FILE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
 
     @cache
     def model() -> WhisperModel:
         return WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=int(threads))
 
     live_decoder = LiveDecoder()
-    _write_message({"ready": True})
+    _write_message({"ready": True, "has_network": not is_isolated})
     for line in sys.stdin:
         request = json.loads(line)
+        _limit_processor_time()
         _write_message(_handle(model, live_decoder, request))
         if "start" not in request:
             _release_memory()
+
+
+def _leave_network() -> bool:
+    """Move to a network namespace without interfaces, if the system allows it."""
+    if sys.platform != "linux":
+        return False
+    unshare = getattr(ctypes.CDLL(None), "unshare", None)
+    return unshare is not None and (
+        unshare(_CLONE_NEWNET) == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    )
+
+
+def _limit_processor_time() -> None:
+    """Have the kernel end this process if the next request takes hours of processor time."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(usage.ru_utime + usage.ru_stime) + _MAX_PROCESSOR_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 def _release_memory() -> None:
@@ -92,12 +127,16 @@ def _handle(
     try:
         if "start" in request:
             return {"live": live_decoder.decode(model(), LiveRequest(**request))}
-        samples = decode(Path(request["path"]))
+        decoded = decode_recording(Path(request["path"]))
+        samples = decoded.samples
         _write_message({"event": "decoded", "seconds": len(samples) / SAMPLE_RATE})
-        if not _has_speech(samples):
+        if not has_speech(samples):
             raise CannotTranscribe(NO_SPEECH)
         analysis = AudioAnalysis(
-            round(len(samples) / SAMPLE_RATE, 3), find_silences(samples), analyse(samples)
+            round(len(samples) / SAMPLE_RATE, 3),
+            find_silences(samples),
+            analyse(samples),
+            decoded.coverage,
         )
         _write_message({"event": "analysis", "analysis": asdict(analysis)})
         if "chunks_dir" in request:
@@ -105,7 +144,8 @@ def _handle(
                 samples, analysis, Path(request["chunks_dir"]), request["max_seconds"]
             )
             return {"chunks": chunks, "analysis": asdict(analysis)}
-        return {"transcript": transcribe(model(), samples), "analysis": asdict(analysis)}
+        transcript = transcribe(model(), samples, request.get("prompt", ""))
+        return {"transcript": transcript, "analysis": asdict(analysis)}
     except CannotTranscribe as error:
         return {"error": str(error)}
 
@@ -122,38 +162,43 @@ def _write_chunks(
     return chunks
 
 
-def transcribe(model: WhisperModel, samples: Samples) -> dict[str, Any]:
-    """Return text, language and words of samples that contain speech.
+def transcribe(model: WhisperModel, samples: Samples, prompt: str = "") -> dict[str, Any]:
+    """Return text, language, words and gaps of samples that contain speech.
+
+    `gaps` are the parts in another language, which are not transcribed.
 
     Raises:
         CannotTranscribe: If the speech is not intelligible.
     """
-    phrases, language = _transcribe(model, samples)
-    intelligible = [phrase for phrase in phrases if not phrase.is_hallucination]
+    transcript = _transcribe(model, samples, prompt)
+    intelligible = [phrase for phrase in transcript.phrases if not phrase.is_hallucination]
     words = [word for phrase in intelligible for word in phrase.words]
-    text = " ".join(phrase.text for phrase in intelligible).strip()
+    text = " ".join(phrase.text for phrase in intelligible if phrase.text).strip()
     if not text or not words:
-        raise CannotTranscribe(NOT_INTELLIGIBLE if phrases else NO_SPEECH)
+        raise CannotTranscribe(NOT_INTELLIGIBLE if transcript.phrases else NO_SPEECH)
     if statistics.fmean(word.probability or 0.0 for word in words) < _MIN_MEAN_PROBABILITY:
         raise CannotTranscribe(NOT_INTELLIGIBLE)
-    return {"text": text, "language": language, "words": [astuple(word) for word in words]}
+    gaps = [
+        AudioGap(
+            round(other.begin / SAMPLE_RATE, 2),
+            round(other.end / SAMPLE_RATE, 2),
+            GapReason.OTHER_LANGUAGE,
+            other.language,
+        )
+        for other in transcript.others
+    ]
+    return {
+        "text": text,
+        "language": transcript.language,
+        "words": [astuple(word) for word in words],
+        "gaps": [asdict(gap) for gap in gaps],
+    }
 
 
-def _has_speech(samples: Samples) -> bool:
-    """True if the samples contain half a second of speech. Stops at the first half second."""
-    speech_samples = 0
-    options = VadOptions(min_silence_duration_ms=250, speech_pad_ms=0)
-    for begin in range(0, len(samples), _VAD_WINDOW_SAMPLES):
-        parts = get_speech_timestamps(samples[begin : begin + _VAD_WINDOW_SAMPLES], options)
-        speech_samples += sum(part["end"] - part["start"] for part in parts)
-        if speech_samples >= _MIN_SPEECH_SECONDS * SAMPLE_RATE:
-            return True
-    return False
-
-
-def _transcribe(model: WhisperModel, samples: Samples) -> tuple[list[Phrase], str]:
-    """Return the phrases and the language code. Short recordings use a wider beam."""
+def _transcribe(model: WhisperModel, samples: Samples, prompt: str) -> MixedTranscript:
+    """Return the phrases of the main language. Short recordings use a wider beam."""
     duration_seconds = len(samples) / SAMPLE_RATE
+    beam_size = 5 if duration_seconds < _WIDE_BEAM_MAX_SECONDS else 1
 
     def report_progress(seconds: float) -> None:
         if duration_seconds >= _PROGRESS_MIN_SECONDS:
@@ -165,22 +210,38 @@ def _transcribe(model: WhisperModel, samples: Samples) -> tuple[list[Phrase], st
                 }
             )
 
+    def replace_hallucinated(phrases: list[Phrase], language: str) -> list[Phrase]:
+        return [
+            final
+            for phrase in phrases
+            for final in (
+                _retry_hallucinated(model, samples, phrase, language)
+                if phrase.is_hallucination
+                else [phrase]
+            )
+        ]
+
+    def transcribe_again(segments: Sequence[batch_transcription.Span], code: str) -> list[Phrase]:
+        phrases, _ = batch_transcription.batch_transcribe(
+            model, samples, segments, language=code, prompt=prompt, beam_size=beam_size
+        )
+        return replace_hallucinated(phrases, code)
+
+    parts = batch_transcription.find_speech(samples)
     phrases, language = batch_transcription.batch_transcribe(
         model,
         samples,
-        batch_transcription.segment(samples),
-        beam_size=5 if duration_seconds < _WIDE_BEAM_MAX_SECONDS else 1,
+        batch_transcription.join_segments(parts),
+        prompt=prompt,
+        beam_size=beam_size,
         on_progress=report_progress,
     )
-    return [
-        final
-        for phrase in phrases
-        for final in (
-            _retry_hallucinated(model, samples, phrase, language.code)
-            if phrase.is_hallucination
-            else [phrase]
-        )
-    ], language.code
+    phrases = replace_hallucinated(phrases, language.code)
+    if not model.model.is_multilingual:
+        return MixedTranscript(phrases, language.code)
+    return keep_main_language(
+        LanguageDetector(model), samples, parts, phrases, language.code, transcribe_again
+    )
 
 
 def _retry_hallucinated(

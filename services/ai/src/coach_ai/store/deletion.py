@@ -13,6 +13,7 @@ from coach_ai.tables import (
     JOBS,
     MESSAGES,
     OUTBOX,
+    QUESTIONS,
     RECORDINGS,
     SCORING_USAGE,
     TOMBSTONES,
@@ -36,6 +37,7 @@ async def erase_session(
     await tx.execute(delete(JOBS).where(JOBS.c.subject_id.in_([session_id, *uploads])))
     await tx.execute(delete(RECORDINGS).where(of_session))
     await tx.execute(delete(ANSWERS).where(ANSWERS.c.session_id == session_id))
+    await tx.execute(delete(QUESTIONS).where(QUESTIONS.c.session_id == session_id))
 
 
 async def erase_user(tx: Transaction, user_id: UUID) -> None:
@@ -43,6 +45,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
     for table in (
         JOBS,
         RECORDINGS,
+        QUESTIONS,
         ANSWERS,
         SCORING_USAGE,
         BUDGETS,

@@ -1,10 +1,11 @@
 """Recordings, completed sessions and deletions of other services. They arrive in any order."""
 
+import asyncio
 from uuid import UUID
 
 from coach_ai.deps import Deps
 from coach_ai.domain import CompletedSession, JobKind, Recording
-from coach_ai.store import answers, deletion, jobs, recordings
+from coach_ai.store import answers, deletion, jobs, questions, recordings
 from coach_common.db.transaction import MessageContext, Transaction
 
 
@@ -36,6 +37,21 @@ async def link_recording(
     """Store the session of a recording. A recording that has one keeps it."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await recordings.mark_linked(tx, upload_id, session_id)
+
+
+async def register_question(
+    deps: Deps,
+    session_id: UUID,
+    user_id: UUID,
+    *,
+    question: str | None,
+    role: str | None,
+    message: MessageContext,
+) -> None:
+    """Store what a new session asks. Does nothing if its user or the session was deleted."""
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if not await deletion.is_deleted(tx, user_id, session_id):
+            await questions.save_question(tx, session_id, user_id, question=question, role=role)
 
 
 async def register_completed_session(
@@ -79,6 +95,8 @@ async def erase_user(deps: Deps, user_id: UUID, message: MessageContext) -> None
     async with deps.db.transaction(deduplicate=message) as tx:
         await deletion.add_tombstone(tx, user_id, at=deps.clock())
         await deletion.erase_user(tx, user_id)
+    # A killed process may have left a recording of this user.
+    await asyncio.to_thread(deps.downloads.delete_abandoned)
 
 
 async def _find_session_recording(tx: Transaction, session: CompletedSession) -> Recording | None:

@@ -1,12 +1,15 @@
 """Scoring a session: from the transcript to the session's only feedback."""
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from coach_ai.deps import Deps
 from coach_ai.domain import Feedback, Job
+from coach_ai.scoring.coverage_note import describe_gaps
+from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import answers, jobs, recordings, token_budgets
 from coach_ai.use_cases import budget
+from coach_ai.use_cases.transcription import audio_coverage_event
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 from coach_common.events.feedback import (
@@ -37,6 +40,11 @@ async def score_session(deps: Deps, job: Job) -> None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
         return
+    transcript = answer.text
+    answer = set_aside_non_answer(answer)
+    if answer.text not in transcript:
+        # Without labels and timestamps. The quotes must occur in the transcript that is shown.
+        transcript = answer.text
     started_at = time.perf_counter()
     max_tokens = deps.scorer.max_tokens_needed(answer)
     try:
@@ -45,6 +53,10 @@ async def score_session(deps: Deps, job: Job) -> None:
     except TooManyRequests as error:
         raise Unavailable(BUDGET_EXCEEDED_REASON) from error
     seconds = time.perf_counter() - started_at
+    if note := describe_gaps(answer.coverage):
+        feedback = replace(
+            feedback, detailed_feedback=f"{feedback.detailed_feedback} {note}".strip()
+        )
     async with deps.db.transaction() as tx:
         if not await jobs.finish_job(tx, job):
             return
@@ -81,9 +93,12 @@ async def score_session(deps: Deps, job: Job) -> None:
                 if main_improvement is None
                 else MainImprovement.model_validate(asdict(main_improvement)),
                 star=StarStory.model_validate(feedback.star),
+                audio=audio_coverage_event(answer.coverage),
                 provider=feedback.provider,
                 model=feedback.model,
                 rubric_version=feedback.rubric_version,
+                transcript=transcript,
+                key=recording.key if recording is not None and recording.transcript else None,
             )
         )
 

@@ -12,6 +12,7 @@ from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import (
     AudioAnalysis,
+    AudioCoverage,
     CannotTranscribe,
     Job,
     JobKind,
@@ -21,8 +22,10 @@ from coach_ai.domain import (
 )
 from coach_ai.ports import ProgressCallback
 from coach_ai.store import answers, jobs, recordings
+from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.errors import Conflict, NotFound, Unavailable
+from coach_common.events import feedback as events
 from coach_common.events.catalog import (
     DeliveryMeasured,
     TranscriptionCompleted,
@@ -79,7 +82,8 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
         if isinstance(update, AudioAnalysis):
             FIRST_METRICS_SECONDS.observe(time.perf_counter() - started_at)
 
-    transcript = await _transcribe(deps, recording, on_progress)
+    prompt = await build_session_prompt(deps, recording.session_id, user_id=recording.user_id)
+    transcript = await _transcribe(deps, recording, on_progress, prompt)
     TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
     metrics = delivery.measure(transcript)
     SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
@@ -97,6 +101,11 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
                 duration_seconds=transcript.duration_seconds,
                 provider=transcript.provider,
                 model=transcript.model,
+                audio=audio_coverage_event(transcript.coverage),
+                words=[
+                    events.TranscribedWord(text=word.text, start=word.start, end=word.end)
+                    for word in transcript.words
+                ],
             )
         )
         await tx.emit(
@@ -160,6 +169,22 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
     deps.notify_workers(JobKind.FEEDBACK)
 
 
+def audio_coverage_event(coverage: AudioCoverage | None) -> events.AudioCoverage | None:
+    """Return how much of a recording was transcribed, as events carry it."""
+    if coverage is None:
+        return None
+    return events.AudioCoverage(
+        duration_seconds=coverage.duration_seconds,
+        heard_seconds=coverage.heard_seconds,
+        gaps=[
+            events.AudioGap.model_validate(
+                {name: value for name, value in asdict(gap).items() if value is not None}
+            )
+            for gap in coverage.gaps
+        ],
+    )
+
+
 def _event_fields(recording: Recording) -> _RecordingFields:
     """Return the fields that all events about a recording share."""
     return {
@@ -171,7 +196,7 @@ def _event_fields(recording: Recording) -> _RecordingFields:
 
 
 async def _transcribe(
-    deps: Deps, recording: Recording, on_progress: ProgressCallback
+    deps: Deps, recording: Recording, on_progress: ProgressCallback, prompt: str
 ) -> Transcript:
     """Download the confirmed content to a temporary file, transcribe it, and delete the file."""
     try:
@@ -179,7 +204,7 @@ async def _transcribe(
             recording.key,
             etag=recording.etag,
             max_bytes=recording.size_bytes,
-            directory=deps.temp_dir,
+            directory=deps.downloads.path,
         )
     except NotFound:
         raise CannotTranscribe("The recording is no longer in the store.") from None
@@ -187,7 +212,7 @@ async def _transcribe(
         raise CannotTranscribe(str(error)) from None
     started_at = time.perf_counter()
     try:
-        return await deps.transcriber.transcribe(file, on_progress)
+        return await deps.transcriber.transcribe(file, on_progress, prompt=prompt)
     finally:
         TRANSCRIBING_SECONDS.inc(time.perf_counter() - started_at)
         await asyncio.to_thread(file.unlink, missing_ok=True)

@@ -174,8 +174,11 @@ async def test_unscorable_answer_has_null_scores_and_the_models_reason(
         Response("<html>hello</html>", media_type="text/html"),
         {"choices": []},
     ],
-    ids=lambda one: str(one)[:60],
-)
+    ids=[
+        "above-100", "negative", "text", "fraction", "empty", "extra-key",
+        "truncated", "blank", "null", "huge", "html", "no-choices",
+    ],
+)  # fmt: skip
 async def test_invalid_response_is_retried_then_unavailable(
     server: OpenAIServer, scorer: OpenAIScorer, nonsense: Any
 ) -> None:

@@ -14,8 +14,9 @@ from coach_ai.domain import (
     Transcript,
     Word,
 )
-from coach_ai.openai.transcriber import OpenAITranscriber, align
+from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.ports import ProgressCallback, ignore_progress
+from coach_ai.speech.alignment import align
 from coach_ai.speech.audio import SAMPLE_RATE, decode
 from coach_ai.speech.chunking import encode_opus, split_at_silence
 from coach_common.errors import Unavailable
@@ -129,7 +130,7 @@ class _Local:
     """A local transcriber that returns the same words."""
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
     ) -> Transcript:
         words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
         return Transcript("Hello there", "en", 20.0, "local", "base", words)

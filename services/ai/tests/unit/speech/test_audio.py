@@ -129,7 +129,6 @@ def test_empty_audio_track_is_rejected(tmp_path: Path) -> None:
         (wav(b"\0\1" * 192 * 1600, channels=192), "could not read"),
         (wav(b"\0\1" * 100_000, rate=1), "could not read"),
         (wav(b"\0\1" * 100_000, rate=0xFFFFFFF), "could not read"),
-        (wav(b"\0\1" * 4_000 * 1_801, rate=4_000), "longer than 30 minutes"),
     ],
 )
 def test_undecodable_file_is_rejected_with_reason(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
 
-from coach_auth import mail_store, store
+from coach_auth import login_store, mail_store, store
 from coach_auth.deps import Deps
 from coach_auth.domain import (
     ClientInfo,
@@ -65,7 +65,7 @@ async def create_user(
         is_active=True,
         created_at=deps.clock(),
     )
-    wants_mail = await deps.mail_throttle.take_mail(account)
+    wants_mail = await deps.mail_throttle.take_mail(MailTemplate.EMAIL_VERIFICATION, account)
     async with mail_transaction(deps) as tx:
         # The unique digest decides between parallel registrations.
         await store.add_user(tx, user)
@@ -88,7 +88,7 @@ async def show_user(deps: Deps, email: str) -> tuple[User, int]:
         user = await store.find_user_by_email(tx, email)
         if user is None:
             raise UserNotFound
-        logins = await store.list_logins(
+        logins = await login_store.list_logins(
             tx, user.id, now=now, unused_since=now - deps.token_policy.refresh_lifetime
         )
     return user, len(logins)
@@ -117,10 +117,9 @@ async def login(deps: Deps, client: ClientInfo, *, email: str, password: str) ->
     async with deps.db.read_only() as tx:
         user = await store.find_user_by_email(tx, email)
     owner = HashOwner.login(client_ip=client.ip, account=account)
-    if not await _is_password_right(deps, client, user, password, account=account, owner=owner):
+    is_right = await _is_password_right(deps, client, user, password, account=account, owner=owner)
+    if user is None or not is_right:
         LOGINS.labels("refused").inc()
-        raise InvalidCredentials
-    if user is None:
         raise InvalidCredentials
     key = await get_signing_key(deps)
     LOGINS.labels("succeeded").inc()

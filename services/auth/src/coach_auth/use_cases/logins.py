@@ -7,7 +7,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from coach_auth import store
+from coach_auth import login_store, store
 from coach_auth.deps import Deps
 from coach_auth.domain import (
     LOGIN_MAX_AGE,
@@ -51,10 +51,10 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
     grace_period = deps.token_policy.refresh_grace
     successor = deps.key_derivation.derive_successor(refresh_token)
     async with deps.db.transaction() as tx:
-        token = await store.find_refresh_token(tx, token_digest(refresh_token))
+        token = await login_store.find_refresh_token(tx, token_digest(refresh_token))
         if token is None:
             raise LoginEnded
-        login = await store.get_login(tx, token.login_id)
+        login = await login_store.get_login(tx, token.login_id)
         user = await store.get_user(tx, login.user_id)
         next_token = RefreshToken(
             token_digest(successor),
@@ -62,15 +62,15 @@ async def refresh(deps: Deps, refresh_token: str) -> LoginResult:
             min(now + deps.token_policy.refresh_lifetime, login.expires_at),
         )
         decision = decide_refresh(login, token, None, now, grace_period=grace_period)
-        if decision is RefreshDecision.ROTATE and await store.mark_refresh_token_used(
+        if decision is RefreshDecision.ROTATE and await login_store.mark_refresh_token_used(
             tx, token, at=now
         ):
-            await store.add_refresh_token(tx, next_token)
-            await store.mark_login_used(tx, login.id, at=now)
+            await login_store.add_refresh_token(tx, next_token)
+            await login_store.mark_login_used(tx, login.id, at=now)
         elif decision is not RefreshDecision.REFUSE:
             # Used before, or by a parallel call just now: read what that call stored.
-            token = await store.find_refresh_token(tx, token.digest) or token
-            stored_successor = await store.find_refresh_token(tx, next_token.digest)
+            token = await login_store.find_refresh_token(tx, token.digest) or token
+            stored_successor = await login_store.find_refresh_token(tx, next_token.digest)
             decision = decide_refresh(
                 login, token, stored_successor, now, grace_period=grace_period
             )
@@ -99,7 +99,7 @@ async def list_logins(deps: Deps, caller: Identity) -> list[Login]:
     now = deps.clock()
     async with deps.db.read_only() as tx:
         await get_active_user(deps, tx, caller)
-        return await store.list_logins(
+        return await login_store.list_logins(
             tx, caller.user_id, now=now, unused_since=now - deps.token_policy.refresh_lifetime
         )
 
@@ -122,14 +122,14 @@ async def list_revocations(deps: Deps, after: RevocationCursor | None) -> Revoca
     """
     now = deps.clock()
     async with deps.db.read_only() as tx:
-        found = await store.list_revocations(
+        found = await login_store.list_revocations(
             tx, after=after, now=now, limit=_REVOCATIONS_PAGE_SIZE + 1
         )
         has_more = len(found) > _REVOCATIONS_PAGE_SIZE
         page = found[:_REVOCATIONS_PAGE_SIZE]
         cursor = page[-1].cursor if page else after
         if after is not None and not has_more:
-            page += await store.list_recent_revocations(tx, until=after, now=now)
+            page += await login_store.list_recent_revocations(tx, until=after, now=now)
     return RevocationPage(page, cursor, has_more)
 
 
@@ -141,7 +141,7 @@ async def purge(deps: Deps) -> None:
 
 async def get_active_user(deps: Deps, tx: Transaction, caller: Identity) -> User:
     """Return the caller's account. Raises LoginEnded if the caller's login is not live."""
-    login = await store.get_login(tx, caller.login_id)
+    login = await login_store.get_login(tx, caller.login_id)
     if not login.is_live(deps.clock()) or login.user_id != caller.user_id:
         raise LoginEnded
     return await store.get_user(tx, caller.user_id)
@@ -160,7 +160,7 @@ async def revoke_logins(
     now = deps.clock()
     # Until then an access token of the login could still be valid.
     expires_at = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
-    count = await store.revoke_logins(
+    count = await login_store.revoke_logins(
         tx,
         user_id=user_id,
         now=now,
@@ -187,12 +187,12 @@ async def create_login(
         # The password may have been changed, or the account disabled, during the check.
         if (await store.lock_user(tx, user.id)).password_hash != user.password_hash:
             raise InvalidCredentials
-        if excess := await store.list_excess_login_ids(
+        if excess := await login_store.list_excess_login_ids(
             tx, user.id, now=now, keep=MAX_LIVE_LOGINS - 1
         ):
             await revoke_logins(deps, tx, user.id, reason="too_many", login_ids=excess)
-        await store.add_login(tx, login)
-        await store.add_refresh_token(
+        await login_store.add_login(tx, login)
+        await login_store.add_refresh_token(
             tx,
             RefreshToken(
                 token_digest(refresh_token),

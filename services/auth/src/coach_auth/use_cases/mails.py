@@ -91,7 +91,10 @@ async def deliver_due_mails(deps: Deps) -> int:
     now = deps.clock()
     async with deps.db.read_only() as tx:
         due = await mail_store.list_due_mails(tx, now=now, limit=_BATCH_SIZE)
-    await asyncio.gather(*(_attempt(deps, deps.mailer, mail) for mail in due))
+    attempts = (_attempt(deps, deps.mailer, mail) for mail in due)
+    for failure in await asyncio.gather(*attempts, return_exceptions=True):
+        if failure is not None:
+            raise failure
     return len(due)
 
 

@@ -38,7 +38,7 @@ async def request_password_reset(deps: Deps, client: ClientInfo, *, email: str) 
     the mail is delivered. Raises TooManyRequests if the client's address sent too many requests.
     """
     await deps.mail_throttle.take_reset_request(client.ip)
-    if await deps.mail_throttle.take_mail(email_digest(email)):
+    if await deps.mail_throttle.take_mail(MailTemplate.PASSWORD_RESET, email_digest(email)):
         async with mail_transaction(deps) as tx:
             await queue_mail(deps, tx, MailTemplate.PASSWORD_RESET, recipient=email, user_id=None)
 
@@ -72,14 +72,15 @@ async def request_verification(deps: Deps, caller: Identity) -> None:
     """Queue another verification mail, unless the address is verified or got enough mails."""
     async with deps.db.read_only() as tx:
         user = await get_active_user(deps, tx, caller)
-    if user.is_verified or not await deps.mail_throttle.take_mail(email_digest(user.email)):
+    template = MailTemplate.EMAIL_VERIFICATION
+    if user.is_verified or not await deps.mail_throttle.take_mail(
+        template, email_digest(user.email)
+    ):
         return
     async with mail_transaction(deps) as tx:
         user = await store.lock_user(tx, user.id)
-        await mail_store.delete_tokens(tx, user.id, [MailTemplate.EMAIL_VERIFICATION])
-        await queue_mail(
-            deps, tx, MailTemplate.EMAIL_VERIFICATION, recipient=user.email, user_id=user.id
-        )
+        await mail_store.delete_tokens(tx, user.id, [template])
+        await queue_mail(deps, tx, template, recipient=user.email, user_id=user.id)
 
 
 async def undo_email_change(deps: Deps, client: ClientInfo, *, token: str) -> None:

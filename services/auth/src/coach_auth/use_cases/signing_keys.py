@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from prometheus_client import Counter
 
-from coach_auth import store
+from coach_auth import key_store
 from coach_auth.deps import Deps, SigningKeyCache
 from coach_auth.domain import (
     KeyState,
@@ -75,7 +75,7 @@ async def get_public_keys(deps: Deps, kid: str) -> PublicKeys:
 async def list_keys(deps: Deps) -> list[SigningKeyInfo]:
     """Return all keys, oldest first."""
     async with deps.db.read_only() as tx:
-        return await store.list_keys(tx)
+        return await key_store.list_keys(tx)
 
 
 async def publish_key(deps: Deps) -> SigningKeyInfo:
@@ -97,14 +97,14 @@ async def revoke_key(deps: Deps, kid: str) -> None:
     replacement = await asyncio.to_thread(deps.key_derivation.new_signing_key)
     now = deps.clock()
     async with deps.db.transaction() as tx:
-        previous_state = await store.delete_key(tx, kid)
+        previous_state = await key_store.delete_key(tx, kid)
         if previous_state is None:
             raise SigningKeyNotFound(kid)
         if previous_state is KeyState.ACTIVE:
-            published = [k for k in await store.list_keys(tx) if k.state is KeyState.PUBLISHED]
-            if not published or not await store.mark_key_active(tx, published[0].kid, at=now):
+            published = [k for k in await key_store.list_keys(tx) if k.state is KeyState.PUBLISHED]
+            if not published or not await key_store.mark_key_active(tx, published[0].kid, at=now):
                 wrapped = deps.key_derivation.wrap(replacement)
-                await store.add_key(
+                await key_store.add_key(
                     tx, kid=replacement.kid, state=KeyState.ACTIVE, private_key=wrapped, at=now
                 )
     KEY_STEPS.labels("revoked").inc()
@@ -129,7 +129,7 @@ async def rotate_keys(deps: Deps) -> RotationStep:
     elif step is RotationStep.ACTIVATE and not await _activate(deps, keys, now):
         step = RotationStep.NONE
     async with deps.db.transaction() as tx:
-        deleted = await store.delete_expired_keys(tx, now=now)
+        deleted = await key_store.delete_expired_keys(tx, now=now)
     if deleted:
         KEY_STEPS.labels("expired").inc(deleted)
         await _refresh_cache(deps, force=True)
@@ -143,9 +143,9 @@ async def _activate(deps: Deps, keys: list[SigningKeyInfo], now: datetime) -> bo
     trusted_until = now + deps.token_policy.access_lifetime + CLOCK_SKEW_ALLOWANCE
     with suppress(TransactionConflict):
         async with deps.db.transaction() as tx:
-            if not await store.mark_key_retired(tx, old, trusted_until=trusted_until):
+            if not await key_store.mark_key_retired(tx, old, trusted_until=trusted_until):
                 return False
-            if not await store.mark_key_active(tx, new, at=now):
+            if not await key_store.mark_key_active(tx, new, at=now):
                 raise TransactionConflict("The published key no longer exists.")
         KEY_STEPS.labels("activated").inc()
         log.info("signing_key.activated", kid=new, retired=old)
@@ -158,7 +158,7 @@ async def _add_key(deps: Deps, state: KeyState) -> bool:
     """Create a key in this state. Returns False if there is one already."""
     key = await asyncio.to_thread(deps.key_derivation.new_signing_key)
     async with deps.db.transaction() as tx:
-        added = await store.add_key(
+        added = await key_store.add_key(
             tx, kid=key.kid, state=state, private_key=deps.key_derivation.wrap(key), at=deps.clock()
         )
     await _refresh_cache(deps, force=True)
@@ -174,7 +174,7 @@ async def _refresh_cache(deps: Deps, *, force: bool = False) -> None:
         cache.read_at = time.monotonic()
     try:
         async with deps.db.read_only() as tx:
-            stored = await store.list_wrapped_keys(tx, now=deps.clock())
+            stored = await key_store.list_wrapped_keys(tx, now=deps.clock())
     except Unavailable:
         if cache.active is None:
             raise

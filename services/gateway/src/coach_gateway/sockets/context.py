@@ -7,6 +7,7 @@ from coach_common.clock import Clock
 from coach_gateway.access import Authenticator
 from coach_gateway.config import GatewaySettings
 from coach_gateway.limits import RateLimits
+from coach_gateway.live_audio import LiveAudioClient
 from coach_gateway.push_hub import PushHub
 from coach_gateway.upstream_client import UpstreamClient
 
@@ -18,6 +19,7 @@ class SocketContext:
     settings: GatewaySettings
     authenticator: Authenticator
     upstream_client: UpstreamClient
+    live_audio_client: LiveAudioClient
     push_hub: PushHub
     limits: RateLimits
     clock: Clock

@@ -4,12 +4,13 @@ docs/asyncapi-socket.json is generated from these models by `coach_gateway.socke
 """
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.config import JsonValue
-from starlette.types import Message
 
 from coach_common.errors import CoachError, InvalidInput, NotFound, Unauthenticated
 from coach_common.events.feedback import FEEDBACK_EXAMPLE, FeedbackView
@@ -20,6 +21,15 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 MAX_TEXT_BYTES = 1024 * 1024
 """A larger text frame gets an `error`."""
+
+MAX_CONTROL_TEXT_BYTES = 16 * 1024
+"""A larger text frame gets an `error` unless its type is in LONG_FRAMES."""
+
+LONG_FRAMES = frozenset({"auth", "complete"})
+"""Frames that may have up to 1 MiB."""
+
+MIN_SAMPLE_RATE = 8_000
+MAX_SAMPLE_RATE = 48_000
 
 AudioFormat = Literal["pcm16", "webm", "ogg"]
 SessionId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
@@ -59,6 +69,16 @@ class SessionFrame(ClientFrame):
     """A frame about a session; without `session_id`, about the last session of the socket."""
 
     session_id: SessionId | None = None
+
+
+def _round_number(value: object) -> object:
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+MeasuredNumber = Annotated[
+    int, Field(strict=True), BeforeValidator(_round_number, json_schema_input_type=float)
+]
+"""A number that a device measures. A fraction is rounded."""
 
 
 def _string_or_none(value: object) -> object:
@@ -105,7 +125,9 @@ class AudioStartFrame(SessionFrame):
 
     type: Literal["audio_start"]
     format: AudioFormat
-    sample_rate: int | None = Field(default=None, description="in Hz, for pcm16")
+    sample_rate: MeasuredNumber | None = Field(
+        default=None, description="in Hz, from 8000 to 48000; required for pcm16"
+    )
     key: Annotated[str | None, BeforeValidator(_string_or_none)] = Field(
         default=None, description="continue the interrupted recording with this object key"
     )
@@ -125,7 +147,9 @@ class CompleteFrame(SessionFrame):
     model_config = _example(type="complete", duration_seconds=95)
 
     type: Literal["complete"]
-    duration_seconds: Annotated[int, Field(strict=True)] | None = None
+    duration_seconds: MeasuredNumber | None = Field(
+        default=None, description="length of the answer; a fraction is rounded"
+    )
     transcript: str | None = None
     audio_s3_key: str | None = None
 
@@ -157,9 +181,6 @@ class BinaryFrame:
     """A binary frame: live audio."""
 
     content: bytes
-
-
-LiveAudioFrame = AudioStartFrame | AudioEndFrame | BinaryFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,14 +257,37 @@ class PongFrame(ServerFrame):
     type: Literal["pong"] = "pong"
 
 
-class ErrorFrame(ServerFrame):
-    """A frame was rejected, or the socket is about to be closed."""
+class StoredUpload(ServerFrame):
+    """A live recording that was stored before the client resumed it."""
 
-    model_config = _example(type="error", message="Start a session first.", code="no_session")
+    upload_id: str
+    key: str
+    size: int = Field(description="size in bytes")
+    content_type: str
+
+
+class ErrorFrame(ServerFrame):
+    """A frame was rejected, a recording failed, or the socket is about to be closed."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"type": "error", "message": "Start a session first.", "code": "no_session"}
+            ]
+        },
+        json_schema_serialization_defaults_required=False,
+    )
 
     type: Literal["error"] = "error"
     message: str = Field(description="one sentence for the user")
     code: str
+    upload: StoredUpload | None = Field(
+        default=None, description="only with the code `already_stored`: what was stored"
+    )
+
+    def encode(self) -> bytes:
+        """Return the frame as JSON, without an absent `upload`."""
+        return self.model_dump_json(exclude_none=True).encode()
 
 
 class TranscriptFrame(ServerFrame):
@@ -320,15 +364,18 @@ _CLIENT_TYPES = frozenset(
 _CLIENT_FRAME: TypeAdapter[ClientTextFrame] = TypeAdapter(ClientTextFrame)
 
 
-def parse(message: Message) -> TextFrame | BinaryFrame:
-    """Return a received frame. Raises FrameRejected if it is not a JSON object with a `type`."""
-    text = message.get("text")
+def parse(message: Mapping[str, Any]) -> TextFrame | BinaryFrame:
+    """Return a received frame.
+
+    Raises:
+        FrameRejected: If it is not a JSON object with a `type`, or too long for its type.
+    """
+    text: str | None = message.get("text")
     if text is None:
         return BinaryFrame(message["bytes"])
-    # A character is at least one byte and at most four in UTF-8.
-    if len(text) > MAX_TEXT_BYTES or (
-        len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES
-    ):
+    # A text of more than MAX_TEXT_BYTES characters is not encoded.
+    size_bytes = len(text) if len(text) > MAX_TEXT_BYTES else len(text.encode())
+    if size_bytes > MAX_TEXT_BYTES:
         raise FrameRejected("Frames may be up to 1 MiB.", "too_large")
     try:
         fields = json.loads(text)
@@ -336,6 +383,8 @@ def parse(message: Message) -> TextFrame | BinaryFrame:
         raise FrameRejected("The frame is not valid JSON.", "bad_json") from None
     if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
         raise FrameRejected("A frame must be a JSON object with a `type`.", "bad_json")
+    if size_bytes > MAX_CONTROL_TEXT_BYTES and fields["type"] not in LONG_FRAMES:
+        raise FrameRejected("Frames of this type may be up to 16 KiB.", "too_large")
     return TextFrame(fields["type"], fields)
 
 
@@ -366,5 +415,14 @@ def _invalid_field_error(frame_type: str, field: str, message: str) -> CoachErro
     if (frame_type, field) == ("audio_uri", "key"):
         return FrameRejected("Upload the recording first and send its `key`.", "key_needed")
     if field == "format":
-        return InvalidInput(f"format must be one of {', '.join(get_args(AudioFormat))}")
+        return InvalidInput(f"format must be one of {', '.join(get_args(AudioFormat))}.")
+    if field == "sample_rate":
+        return invalid_sample_rate()
     return InvalidInput(f"{field}: {message}")
+
+
+def invalid_sample_rate() -> InvalidInput:
+    """Return the error of a `sample_rate` that is missing, no number or out of range."""
+    return InvalidInput(
+        f"sample_rate must be a number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}."
+    )

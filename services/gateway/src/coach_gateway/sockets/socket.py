@@ -23,8 +23,8 @@ from coach_gateway.sockets.frames import (
     AuthFrame,
     AuthSuccessFrame,
     BinaryFrame,
+    ClientTextFrame,
     ErrorFrame,
-    LiveAudioFrame,
     PingFrame,
     PongFrame,
     ServerFrame,
@@ -170,13 +170,17 @@ class Socket:
             is_auth = isinstance(received, TextFrame) and received.type == "auth"
             if self._identity is None and not is_auth:
                 raise Unauthenticated("Please sign in first.", code="auth_required")
-            frame = validate(received) if isinstance(received, TextFrame) else received
+            frame = self._validate(received) if isinstance(received, TextFrame) else received
             if isinstance(frame, AuthFrame):
                 await self._authenticate(frame)
             elif isinstance(frame, PingFrame):
                 self._send(PongFrame())
-            elif isinstance(frame, AudioStartFrame | AudioEndFrame | BinaryFrame):
-                self._handle_audio(frame)
+            elif isinstance(frame, BinaryFrame):
+                await self._get_live_audio().add_audio(frame.content)
+            elif isinstance(frame, AudioStartFrame):
+                self._get_live_audio().start(frame)
+            elif isinstance(frame, AudioEndFrame):
+                self._get_live_audio().end()
             else:
                 self._commands.enqueue(frame)
         except Unauthenticated as error:
@@ -184,17 +188,25 @@ class Socket:
         except CoachError as error:
             self._send(ErrorFrame(message=str(error), code=error.code))
 
-    def _handle_audio(self, frame: LiveAudioFrame) -> None:
-        """Pass a frame to the live audio relay."""
+    def _validate(self, received: TextFrame) -> ClientTextFrame:
+        try:
+            return validate(received)
+        except CoachError:
+            if received.type == "audio_start":
+                self._get_live_audio().expect_no_audio()
+            raise
+
+    def _get_live_audio(self) -> LiveAudioRelay:
         if self._live_audio is None:
             self._live_audio = LiveAudioRelay(
-                self._context.settings,
+                self._context.live_audio_client,
                 self._context.clock,
                 self._commands.call_service,
                 self._send,
                 self._commands.resolve_session,
+                lambda: self._commands.token,
             )
-        self._live_audio.handle_frame(frame, token=self._commands.token)
+        return self._live_audio
 
     # --- outgoing frames
 

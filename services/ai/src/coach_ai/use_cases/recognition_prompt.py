@@ -1,0 +1,19 @@
+"""What is known about an answer before it is transcribed."""
+
+from uuid import UUID
+
+from coach_ai.deps import Deps
+from coach_ai.store import questions
+from coach_ai.vocabulary import build_prompt
+
+
+async def build_session_prompt(deps: Deps, session_id: UUID | None, *, user_id: UUID) -> str:
+    """Return the recogniser's prompt for a recording of this session.
+
+    Without a session, or if its question is not known yet, it has general terms only.
+    """
+    if session_id is None:
+        return build_prompt(None)
+    async with deps.db.read_only() as tx:
+        question = await questions.find_question(tx, session_id, user_id=user_id)
+    return build_prompt(None) if question is None else build_prompt(*question)
