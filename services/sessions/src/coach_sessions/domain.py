@@ -29,9 +29,10 @@ _ANNOTATION = re.compile(r"[\[(<*]([^\[\]()<>*]{0,60})[\])>*]")
 _ANNOTATION_WORDS = {
     "applause", "audio", "background", "beep", "beeping", "blank", "blank_audio", "blowing",
     "breathing", "chatter", "clicking", "cough", "coughing", "coughs", "end", "foreign",
-    "inaudible", "indistinct", "keyboard", "language", "laughing", "laughs", "laughter", "music", "no",
-    "no_speech", "noise", "object", "of", "pause", "playing", "sigh", "sighing", "sighs", "silence", "sound",
-    "sounds", "speaking", "speech", "static", "typing", "unintelligible", "unk", "wind",
+    "inaudible", "indistinct", "keyboard", "language", "laughing", "laughs", "laughter",
+    "music", "no", "no_speech", "noise", "object", "of", "pause", "playing", "sigh", "sighing",
+    "sighs", "silence", "sound", "sounds", "speaking", "speech", "static", "typing",
+    "unintelligible", "unk", "wind",
 }  # fmt: skip
 """What recognisers write in brackets for sounds without words, such as `[BLANK_AUDIO]`."""
 _PLACEHOLDERS = {

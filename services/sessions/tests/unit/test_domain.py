@@ -179,7 +179,8 @@ def test_upload_key_must_have_the_form_that_media_gives(name: str, is_own: bool)
         None, "", "  ", "...", "…", "-", "[BLANK_AUDIO]", "[BLANK_AUDIO] [BLANK_AUDIO]",
         "(silence)", "*music*", "<unk>", "null", "NULL", "undefined", "None",
         "NaN", "[object Object]", '""',
-        "No speech detected.", "no-speech", "n/a", "[ Silence ]", "♪♪", "____", "[end of audio]", "(keyboard clicking)",
+        "No speech detected.", "no-speech", "n/a", "[ Silence ]", "♪♪", "____",
+        "[end of audio]", "(keyboard clicking)",
     ],
 )  # fmt: skip
 def test_placeholder_is_no_transcript(text: str | None) -> None:
