@@ -1,5 +1,9 @@
 """Queues and exchanges that disappear from RabbitMQ are declared again, and no event is lost."""
 
+import asyncio
+import os
+import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
@@ -185,3 +189,22 @@ async def test_kept_messages_keep_their_order(url: str) -> None:
         assert [body.body.split()[0] for body in bodies] == [
             str(number).encode() for number in range(20) if number % 3
         ]
+
+
+async def test_stop_is_prompt_at_any_time(url: str) -> None:
+    for number in range(60):
+        async with _running(url, check_seconds=0.05) as transport:
+            await asyncio.sleep(number % 20 / 100)
+            started_at = time.monotonic()
+            await transport.stop()
+            assert time.monotonic() - started_at < 5
+
+
+async def test_stop_ends_while_the_broker_is_frozen(url: str, rabbitmq: PrivateRabbitMQ) -> None:
+    async with _running(url, check_seconds=0.05) as transport:
+        os.killpg(rabbitmq.process.pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(25):
+                await transport.stop()
+        finally:
+            os.killpg(rabbitmq.process.pid, signal.SIGCONT)

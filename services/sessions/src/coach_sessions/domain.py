@@ -25,7 +25,15 @@ MAX_RECORDING_DELAY = timedelta(hours=25)
 also sent a transcript; other sessions wait without a limit."""
 
 _KEY_NAME = re.compile(r"[0-9]{13}_[0-9a-f]{8}\.[a-z0-9]{2,5}")
-_ANNOTATION = re.compile(r"\[[^\[\]]{0,60}\]|<[^<>]{0,60}>|\([^()]{0,30}\)|\*[^*]{0,30}\*")
+_ANNOTATION = re.compile(r"[\[(<*]([^\[\]()<>*]{0,60})[\])>*]")
+_ANNOTATION_WORDS = {
+    "applause", "audio", "background", "beep", "beeping", "blank", "blank_audio", "blowing",
+    "breathing", "chatter", "clicking", "cough", "coughing", "coughs", "end", "foreign",
+    "inaudible", "indistinct", "keyboard", "language", "laughing", "laughs", "laughter",
+    "music", "no", "no_speech", "noise", "object", "of", "pause", "playing", "sigh", "sighing",
+    "sighs", "silence", "sound", "sounds", "speaking", "speech", "static", "typing",
+    "unintelligible", "unk", "wind",
+}  # fmt: skip
 """What recognisers write in brackets for sounds without words, such as `[BLANK_AUDIO]`."""
 _PLACEHOLDERS = {
     "null", "undefined", "none", "nil", "nan", "object object", "empty", "n a", "silence",
@@ -401,7 +409,12 @@ def parse_client_transcript(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    words = re.findall(r"\w+", _ANNOTATION.sub(" ", text).lower())
+    words = re.findall(r"\w+", _ANNOTATION.sub(_keep_unknown_annotation, text).lower())
     if not words or " ".join(words) in _PLACEHOLDERS or not any(map(str.isalnum, "".join(words))):
         return None
     return text
+
+
+def _keep_unknown_annotation(annotation: re.Match[str]) -> str:
+    words = re.findall(r"\w+", annotation[1].lower())
+    return " " if _ANNOTATION_WORDS.issuperset(words) else annotation[0]

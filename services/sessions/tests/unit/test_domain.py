@@ -180,6 +180,7 @@ def test_upload_key_must_have_the_form_that_media_gives(name: str, is_own: bool)
         "(silence)", "*music*", "<unk>", "null", "NULL", "undefined", "None",
         "NaN", "[object Object]", '""',
         "No speech detected.", "no-speech", "n/a", "[ Silence ]", "♪♪", "____",
+        "[end of audio]", "(keyboard clicking)",
     ],
 )  # fmt: skip
 def test_placeholder_is_no_transcript(text: str | None) -> None:
@@ -187,7 +188,18 @@ def test_placeholder_is_no_transcript(text: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["I fixed it.", "Null pointers are bad.", "Ja", "我修好了", "[Music] I fixed it.", "42"]
+    "text",
+    [
+        "I fixed it.",
+        "Null pointers are bad.",
+        "Ja",
+        "我修好了",
+        "[Music] I fixed it.",
+        "42",
+        "$(id)",
+        "(I fixed it.)",
+        "<b>I</b>",
+    ],
 )
 def test_words_are_a_transcript(text: str) -> None:
     assert parse_client_transcript(text) == text

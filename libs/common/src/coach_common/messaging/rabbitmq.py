@@ -39,6 +39,8 @@ _PUBLISH_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
 _RECONNECT_SECONDS = 2.0
 _SHUTDOWN_TIMEOUT_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+_MAX_CANCELLATIONS = 4
 _TOPOLOGY_CHECK_SECONDS = 5.0
 _TOPOLOGY_TIMEOUT_SECONDS = 60.0
 _REQUEUE_DELAY_SECONDS = 2.0
@@ -72,6 +74,7 @@ class RabbitMQTransport:
         self._consumer = _broker(url, Channel(prefetch_count=prefetch))
         self._replica = uuid4().hex[:12]
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self._has_topology = False
         self._is_consuming = False
         self._is_unconfirmed = False
@@ -117,18 +120,21 @@ class RabbitMQTransport:
             raise Unavailable("The message broker does not confirm published messages.")
 
     async def stop(self) -> None:
-        """Wait up to 10 s for running handlers, then close the connections."""
+        """Wait up to 10 s for running handlers, then close the connections.
+
+        Closing is bounded too: a broker that is frozen does not respond to it.
+        """
+        self._is_stopping = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await self._consumer.stop()
-        await self._publisher.stop()
+            await _cancel(self._task)
+        await _bounded(self._consumer.stop(), _SHUTDOWN_TIMEOUT_SECONDS + _CLOSE_SECONDS)
+        await _bounded(self._publisher.stop(), _CLOSE_SECONDS)
         if self._maintenance is not None:
-            await self._maintenance.close()
+            await _bounded(self._maintenance.close(), _CLOSE_SECONDS)
 
     async def _connect_and_maintain(self) -> None:
         await self._connect()
-        while True:
+        while not self._is_stopping:
             try:
                 async with asyncio.timeout(_TOPOLOGY_TIMEOUT_SECONDS):
                     await self._repair_topology()
@@ -161,7 +167,7 @@ class RabbitMQTransport:
 
     async def _restart_consumers(self) -> None:
         log.warning("rabbitmq.consumers_restarted")
-        await self._consumer.stop()
+        await _bounded(self._consumer.stop(), _SHUTDOWN_TIMEOUT_SECONDS + _CLOSE_SECONDS)
         await self._consumer.start()
 
     async def _maintenance_connection(self) -> AbstractConnection:
@@ -171,7 +177,7 @@ class RabbitMQTransport:
             return self._maintenance
 
     async def _connect(self) -> None:
-        while True:
+        while not self._is_stopping:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     await topology.declare(await self._maintenance_connection(), self._delays)
@@ -280,6 +286,24 @@ class RabbitMQTransport:
                 str(result.deleted_user_id),
                 [*dead_letter_queues, *([UNROUTED_QUEUE] if is_first else [])],
             )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it ends. aiormq can turn a cancellation into another exception."""
+    for _ in range(_MAX_CANCELLATIONS):
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CLOSE_SECONDS / _MAX_CANCELLATIONS)
+        if task.done():
+            return
+    log.warning("rabbitmq.task_not_stopped")
+
+
+async def _bounded(closing: Awaitable[object], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await closing
+    except Exception as error:
+        log.warning("rabbitmq.close_failed", reason=type(error).__name__)
 
 
 async def _send(broker: RabbitBroker, body: bytes, **options: Any) -> None:

@@ -6,8 +6,9 @@ Topic exchange `coach.events` with a durable queue per service and event. A retr
 consumers, and to `coach.unrouted` otherwise.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -29,6 +30,7 @@ EVENTS_EXCHANGE = "coach.events"
 MISROUTED_QUEUE = "coach.misrouted"
 """Events whose type has consumers and whose queues were missing. They are published again."""
 
+_CLOSE_SECONDS = 2.0
 _MAX_MOVED_MESSAGES = 10_000
 """Most messages of one queue that one call looks at."""
 
@@ -193,8 +195,18 @@ async def move_messages(
 async def open_channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
     """Open a channel that confirms publishes and raises if a message reaches no queue."""
     channel = connection.channel(publisher_confirms=True, on_return_raises=True)
-    async with channel:
+    try:
+        await channel.initialize()
         yield channel
+    finally:
+        await _close(channel)
+
+
+async def _close(channel: AbstractChannel) -> None:
+    """Close a channel. A broker that is frozen does not respond, so the wait is bounded."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await channel.close()
 
 
 class _ReopeningChannel:
@@ -209,7 +221,7 @@ class _ReopeningChannel:
 
     async def __aexit__(self, *_: object) -> None:
         if self._channel is not None:
-            await self._channel.close()
+            await _close(self._channel)
 
     async def has_exchange(self, name: str) -> bool:
         channel = await self._open()
