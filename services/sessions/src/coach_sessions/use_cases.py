@@ -1,7 +1,5 @@
 """The use cases of sessions: requests of users, and facts reported by other services."""
 
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
@@ -14,12 +12,8 @@ from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, Conflict, Unauthenticated
 from coach_common.events.catalog import (
-    SessionCompleted,
     SessionCreated,
     SessionDeleted,
-    SessionJudged,
-    SessionMeasured,
-    SessionTranscribed,
 )
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
@@ -41,7 +35,7 @@ from coach_sessions.domain import (
     parse_client_transcript,
     recording_id,
 )
-from coach_sessions.presentation import build_feedback_view
+from coach_sessions.publishing import emit_changes
 
 log = logs.get_logger(__name__)
 
@@ -325,10 +319,7 @@ async def update_session_once(
     if locked is None:
         return None
     updated = change(locked).with_facts_joined()
-    updated = await _publish_transcript(tx, updated)
-    updated = await _publish_completion(tx, updated)
-    updated = await _publish_interim_feedback(tx, updated)
-    updated = await _publish_final_feedback(tx, updated)
+    updated = await emit_changes(tx, updated)
     if updated != locked:
         updated = replace(updated, updated_at=deps.clock())
     # Also if the session itself is unchanged: a fact of its recording may change the status.
@@ -412,73 +403,6 @@ async def _link_requested_recording(
     await store.link_recording(
         tx, key=key, user_id=user_id, session_id=session_id, link_id=new_id()
     )
-
-
-async def _publish_transcript(tx: Transaction, session: Session) -> Session:
-    answer = session.answer
-    published = session.published_fingerprints
-    if answer is None or answer.recording_key is None or published.transcript is not None:
-        return session
-    await tx.emit(
-        SessionTranscribed(
-            session_id=session.id,
-            user_id=session.user_id,
-            key=answer.recording_key,
-            text=answer.text,
-        )
-    )
-    return replace(
-        session, published_fingerprints=replace(published, transcript=answer.recording_key)
-    )
-
-
-async def _publish_completion(tx: Transaction, session: Session) -> Session:
-    if session.completed_at is None or session.feedback is not None:
-        return session
-    event = SessionCompleted(
-        session_id=session.id,
-        user_id=session.user_id,
-        title=session.title,
-        question=session.question,
-        duration_seconds=session.duration_seconds,
-        audio_s3_key=session.audio_s3_key,
-        transcript=session.usable_client_transcript,
-    )
-    published = session.published_fingerprints
-    fingerprint = _fingerprint(event.model_dump_json())
-    if published.completion == fingerprint:
-        return session
-    await tx.emit(event)
-    return replace(session, published_fingerprints=replace(published, completion=fingerprint))
-
-
-async def _publish_interim_feedback(tx: Transaction, session: Session) -> Session:
-    if not session.has_interim_feedback:
-        return session
-    view = build_feedback_view(session)
-    published = session.published_fingerprints
-    content = [view.status, view.delivery.model_dump(mode="json")]
-    fingerprint = _fingerprint(json.dumps(content, sort_keys=True))
-    if published.interim_feedback == fingerprint:
-        return session
-    await tx.emit(SessionMeasured(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(session, published_fingerprints=replace(published, interim_feedback=fingerprint))
-
-
-async def _publish_final_feedback(tx: Transaction, session: Session) -> Session:
-    if not session.status.is_final:
-        return session
-    view = build_feedback_view(session)
-    published = session.published_fingerprints
-    fingerprint = _fingerprint(json.dumps(view.model_dump(mode="json"), sort_keys=True))
-    if published.final_feedback == fingerprint:
-        return session
-    await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=view))
-    return replace(session, published_fingerprints=replace(published, final_feedback=fingerprint))
-
-
-def _fingerprint(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _keep_first(known: T | None, new: T | None) -> T | None:
