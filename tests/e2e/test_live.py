@@ -182,4 +182,6 @@ async def _wait_for_transcript(client: ApiClient, session_id: str) -> None:
         return bool((await client.feedback(session_id))["transcript"])
 
     await client.complete(session_id, duration_seconds=6)
-    await wait_until(is_transcribed, description="the transcript", timeout_seconds=120)
+    await wait_until(
+        is_transcribed, description="the transcript", timeout_seconds=120, interval_seconds=0.25
+    )

@@ -19,6 +19,7 @@ from stacks import RunningStack
 from websockets.asyncio.client import ClientConnection, connect
 
 from coach_auth.keys import KeyDerivation
+from coach_common.testing.harness import wait_until
 
 PASSWORD = "seven violet walrus umbrellas"
 """Password of all users. Must not appear in any log."""
@@ -111,6 +112,16 @@ class SystemUnderTest:
         with closing(sqlite3.connect(uri, uri=True, timeout=10)) as database:
             return database.execute(query, values).fetchall()
 
+    async def wait_until_events_are_applied(self) -> None:
+        """Wait until no event is in an outbox or a queue. Embedded profile only."""
+
+        async def are_applied() -> bool:
+            outboxes = [self.query(service, "SELECT 1 FROM outbox") for service in _SERVICES]
+            under_way = "SELECT 1 FROM messages WHERE dead_at IS NULL AND queue <> 'coach.unrouted'"
+            return not any(outboxes) and not self.query("broker", under_way)
+
+        await wait_until(are_applied, description="the events to be applied")
+
     def sign_token(self, header: dict[str, Any], payload: dict[str, Any]) -> str:
         """Sign a token with the server's real key, to test the validation of claims."""
         query = "SELECT private_key FROM signing_keys WHERE kid = ?"
@@ -199,6 +210,8 @@ class ApiUser:
         payload = {"title": "Mine", "question": "Why?"} | body
         response = await self.call("POST", "/sessions", json=payload)
         assert response.status_code == 201, response.text
+        if self.target.stack.profile == "embedded":
+            await self.target.wait_until_events_are_applied()
         return str(response.json()["id"])
 
     async def presign(self, **body: Any) -> dict[str, Any]:

@@ -314,8 +314,8 @@ async def _upgrade(gateway: Any, target: str, *headers: str) -> tuple[bytes, dic
 @pytest.mark.parametrize(
     ("target", "headers", "status", "code"),
     [
-        ("/ws/transcribe?token=abc", (), 400, "refused"),
-        ("/v1/ws/transcribe", ("Origin: https://evil.example",), 403, "refused"),
+        ("/ws/transcribe?token=abc", (), 400, "token_in_url"),
+        ("/v1/ws/transcribe", ("Origin: https://evil.example",), 403, "origin_not_allowed"),
         ("/ws/other", (), 404, "no_such_route"),
         ("/sessions", (), 401, "token_missing"),
     ],
