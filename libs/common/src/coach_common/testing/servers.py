@@ -138,6 +138,7 @@ class PrivateRabbitMQ:
                 "RABBITMQ_CONF_ENV_FILE": f"{folder}/env.conf",
                 "RABBITMQ_FEATURE_FLAGS_FILE": f"{folder}/feature_flags",
                 "ERL_EPMD_PORT": str(epmd),
+                "ERL_CRASH_DUMP": f"{folder}/erl_crash.dump",
                 "ERL_EPMD_ADDRESS": "127.0.0.1",
                 "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none",
             }
