@@ -17,6 +17,8 @@ import yaml
 from coach_ai.embeddings import Embeddings
 from coach_ai.text import tokenize
 
+_MAX_EMBEDDED_CHARACTERS = 2_000
+"""Characters of a message that are embedded. The time to embed grows with its length."""
 # The usual constants of BM25 (Robertson and Zaragoza, 2009), and the weights of an article's
 # fields.
 _K1, _B = 1.2, 0.5
@@ -79,7 +81,7 @@ class SearchResult:
 
 def search(question: str, embeddings: Embeddings | None = None) -> list[SearchResult]:
     """Return all articles, best first."""
-    similarities = _similarities(question, embeddings)
+    similarities = article_similarities(question, embeddings)
     words = dict.fromkeys(content_stems(question))
     stemmed = _stemmed_text(question)
     idf = _idf()
@@ -105,11 +107,11 @@ def search(question: str, embeddings: Embeddings | None = None) -> list[SearchRe
     return sorted(results, key=lambda one: one.score, reverse=True)
 
 
-def _similarities(question: str, embeddings: Embeddings | None) -> dict[str, float]:
+def article_similarities(question: str, embeddings: Embeddings | None) -> dict[str, float]:
     """Return the similarity of each article: the mean for its closest question and its topic."""
     if embeddings is None:
         return {}
-    (vector,) = embeddings.encode([question])
+    (vector,) = embeddings.encode([question[:_MAX_EMBEDDED_CHARACTERS]])
     questions = [(article.name, text) for article in load_articles() for text in article.questions]
     nearest: dict[str, float] = {}
     for (name, _), cosine in zip(

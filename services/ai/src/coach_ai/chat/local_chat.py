@@ -7,6 +7,7 @@ matches, the reply says so.
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from coach_ai.chat import knowledge_base
 from coach_ai.chat.knowledge_base import Article
@@ -74,11 +75,13 @@ _FOLLOW_UP = _pattern(
 class LocalChat:
     """A Chat without a language model. Deterministic.
 
-    Without embeddings, articles are found by words only.
+    Without embeddings, articles are found by words only. Replies are composed one at a time in a
+    thread: several would take the interpreter from everything else in the process.
     """
 
     def __init__(self, embedder: Embeddings | None = None) -> None:
         self._embedder = embedder
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="local-chat")
 
     def max_tokens_needed(self, context: ChatContext) -> int:
         """Return 0: no language model is used."""
@@ -86,7 +89,10 @@ class LocalChat:
 
     async def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:
         """Yield the reply word by word."""
-        for piece in await asyncio.to_thread(compose_reply, context, self._embedder):
+        loop = asyncio.get_running_loop()
+        for piece in await loop.run_in_executor(
+            self._executor, compose_reply, context, self._embedder
+        ):
             yield piece
 
     async def summarise(
@@ -99,7 +105,8 @@ class LocalChat:
         """The local chat is always available."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Drop replies that were not begun."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
 
 
 def compose_reply(context: ChatContext, embedder: Embeddings | None = None) -> list[str]:

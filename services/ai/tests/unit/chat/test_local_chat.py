@@ -178,3 +178,12 @@ def test_hostile_message_gets_a_reply(text: str) -> None:
     *_, last = send("How do I tell a story?", text)
 
     assert last
+
+
+def test_only_the_first_2000_characters_of_a_message_are_embedded(embeddings: Embeddings) -> None:
+    message = "How do I answer a question about my weaknesses? ".ljust(2_000, ".")
+    long = message + "Tell me about salary negotiation. " * 200
+
+    similarities = knowledge_base.article_similarities(long, embeddings)
+
+    assert similarities == knowledge_base.article_similarities(message, embeddings)
