@@ -70,7 +70,7 @@ test: setup servers  ## run all tests: unit, contract, integration and end-to-en
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 test-fast: setup  ## run unit and contract tests that need no servers, in under a minute
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech" \
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech and not slow" \
 	  libs services/*/tests/unit tests/contract tests/architecture
 
 check: setup  ## check format, lint, types, imports, words, secrets, generated files, Dockerfile, compose

@@ -17,6 +17,7 @@ MAKE = runpy.run_path(str(BENCHMARKS / "quality.py"))
 AGAIN = "Run make quality, and read what became better or worse."
 
 
+@pytest.mark.slow
 def test_committed_report_matches_current_scores(embeddings: Embeddings) -> None:
     current = json.loads(json.dumps(MAKE["measure"]()))
 

@@ -78,6 +78,7 @@ def test_level_1_answers_are_rejected_and_good_ones_are_not() -> None:
         assert scores[0] == -1 and -1 not in scores[1:], one["question"]
 
 
+@pytest.mark.slow
 def test_good_answer_is_not_rejected_for_other_wordings(
     embeddings: Embeddings,
 ) -> None:
