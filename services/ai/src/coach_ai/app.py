@@ -79,13 +79,14 @@ def build(
         state=state,
     )
     live = live_transcriber or LocalLiveTranscriber(settings.speech_model_dir)
-    app.state.live = live_service.LiveRecordingService(
+    recordings = live_service.LiveRecordingService(
         deps=deps,
         transcriber=live,
         token_verifier=state.tokens,
         service_token=settings.service_token,
         directory=RecordingDirectory(settings.live_dir or _temporary_live_dir(settings)),
     )
+    live_service.set_live_service(app, recordings)
     app.include_router(routes.router)
     app.include_router(live_service.router)
     return Service(
@@ -97,7 +98,7 @@ def build(
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
-        workers=_workers(settings, deps) | {"abandoned_recordings": app.state.live.store_abandoned},
+        workers=_workers(settings, deps) | {"abandoned_recordings": recordings.store_abandoned},
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
         on_close=(

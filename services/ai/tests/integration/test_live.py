@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -22,7 +23,7 @@ from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
 from coach_ai.ports import Transcriber
 from coach_ai.speech.audio import SAMPLE_RATE, decode
-from coach_ai.speech.live_service import LiveRecordingService
+from coach_ai.speech.live_service import LiveRecordingService, get_live_service
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
 from coach_ai.speech.recording_file import MAX_REJECTED_ATTEMPTS, RecordingDirectory
 from coach_common.config import Settings
@@ -88,7 +89,7 @@ async def live(
     url = f"ws://127.0.0.1:{listener.getsockname()[1]}/internal/live"
     bare = Service("live", built.app, Settings(shutdown_seconds=1), FakeTransport(), deps=None)
     async with migrated_service(built), running(bare, listener):
-        yield Line(url, built.app.state.live, issuer, built)  # type: ignore[attr-defined]
+        yield Line(url, get_live_service(cast(FastAPI, built.app)), issuer, built)
 
 
 @dataclass

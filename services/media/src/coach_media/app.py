@@ -36,11 +36,17 @@ def build(
         settings.max_pending_uploads,
         timedelta(seconds=settings.sweep_seconds),
     )
-    deps = Deps(database, clock, object_store, ownership, limits)
+    deps = Deps(
+        database,
+        clock,
+        object_store,
+        ownership,
+        limits,
+        settings.s3_endpoint_url if settings.presign_host_from_request else None,
+    )
     checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
     state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app("media", checks=checks, state=state)
-    app.state.settings = settings
     app.include_router(routes.router)
     app.include_router(routes.internal_router)
     return Service(

@@ -44,3 +44,6 @@ class Deps:
     object_store: ObjectStore
     sessions: SessionOwnership
     limits: UploadLimits
+    request_host_endpoint: str | None = None
+    """Object storage URL whose host becomes the private host of the request, or None to use
+    S3_PUBLIC_ENDPOINT_URL in presigned URLs."""

@@ -10,7 +10,6 @@ from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
 from coach_media import use_cases
-from coach_media.config import MediaSettings
 from coach_media.deps import Deps
 from coach_media.domain import PLAYBACK_URL_SECONDS, UPLOAD_URL_SECONDS, safe_public_host
 from coach_media.schemas import (
@@ -31,15 +30,17 @@ router = APIRouter(prefix="/upload", tags=["upload"], route_class=RetryOnConflic
 internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
-async def _public_endpoint(request: Request) -> str | None:
+MediaDeps = Annotated[Deps, inject_deps(Deps)]
+
+
+async def _public_endpoint(request: Request, deps: MediaDeps) -> str | None:
     """Return the object storage URL for presigned URLs, or None to use the settings.
 
-    With `presign_host_from_request`, its host is the private host of the client's request.
+    With PRESIGN_HOST_FROM_REQUEST, its host is the private host of the client's request.
     """
-    settings: MediaSettings = request.app.state.settings
-    if not settings.presign_host_from_request or settings.s3_endpoint_url is None:
+    if deps.request_host_endpoint is None:
         return None
-    storage = urlsplit(settings.s3_endpoint_url)
+    storage = urlsplit(deps.request_host_endpoint)
     host = safe_public_host(request.headers.get("x-coach-public-host", ""))
     netloc = host if storage.port is None else f"{host}:{storage.port}"
     return urlunsplit(storage._replace(netloc=netloc))
@@ -53,7 +54,6 @@ def _session_id(text: str | None) -> UUID | None:
     return parse_id(text, resource="Session") if text else None
 
 
-MediaDeps = Annotated[Deps, inject_deps(Deps)]
 PublicEndpoint = Annotated[str | None, Depends(_public_endpoint)]
 
 

@@ -1,11 +1,13 @@
 """Uploads from presign to deletion, with a real object store."""
 
 import asyncio
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import select
 
 from coach_common.db.migrate import schema_differences
@@ -19,6 +21,7 @@ from coach_common.events.catalog import (
     UploadLinked,
     UserDeleted,
 )
+from coach_common.http.dependencies import get_app_state, set_app_state
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.storage import ObjectRejected
@@ -548,8 +551,9 @@ async def test_presigned_url_uses_private_request_host(client: httpx.AsyncClient
 async def test_presigned_url_has_no_port_if_the_endpoint_has_none(
     service: Service, client: httpx.AsyncClient
 ) -> None:
-    state = service.app.state  # type: ignore[attr-defined]
-    state.settings = state.settings.model_copy(update={"s3_endpoint_url": "https://storage.test"})
+    deps = replace(_deps(service), request_host_endpoint="https://storage.test")
+    app = cast(FastAPI, service.app)
+    set_app_state(app, replace(get_app_state(app), deps=deps))
 
     response = await client.post(
         "/upload/s3-presign",

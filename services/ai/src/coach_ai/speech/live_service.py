@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from prometheus_client import Counter, Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -436,8 +436,20 @@ async def _send_error(socket: WebSocket, message: str, code: str) -> None:
         await socket.send_json({"type": "error", "message": message, "code": code})
 
 
+def set_live_service(app: FastAPI, service: LiveRecordingService) -> None:
+    """Store the service in the app, for `/internal/live`."""
+    app.state.live = service
+
+
+def get_live_service(app: FastAPI) -> LiveRecordingService:
+    """Return the service that was stored in the app."""
+    service = getattr(app.state, "live", None)
+    if not isinstance(service, LiveRecordingService):
+        raise TypeError("the app was created without a LiveRecordingService")
+    return service
+
+
 @router.websocket("/internal/live")
 async def serve_live_recording(socket: WebSocket) -> None:
     """Receive a live recording from the gateway."""
-    service: LiveRecordingService = socket.app.state.live
-    await service.serve(socket)
+    await get_live_service(socket.app).serve(socket)
