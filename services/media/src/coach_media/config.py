@@ -2,12 +2,18 @@
 
 from pydantic import Field
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
+from coach_common.config import (
+    DatabaseSettings,
+    RabbitMQSettings,
+    RepairSettings,
+    StorageSettings,
+    TokenSettings,
+)
 
 MIB = 1024 * 1024
 
 
-class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings):
+class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSettings):
     """Settings of the media service, without its transport."""
 
     sessions_url: str = "http://localhost:8002"

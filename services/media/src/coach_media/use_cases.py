@@ -330,6 +330,20 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
         await store.delete_uploader(tx, user_id)
 
 
+def build_confirmation(upload: Upload, *, is_repeated: bool = False) -> UploadConfirmed:
+    """Return the event that a confirmed upload is published with."""
+    return UploadConfirmed(
+        upload_id=upload.id,
+        user_id=upload.user_id,
+        key=upload.key,
+        content_type=upload.content_type,
+        size=upload.size_bytes or 0,
+        etag=upload.etag or "",
+        session_id=upload.session_id,
+        is_repeated=is_repeated,
+    )
+
+
 async def _verify_and_confirm(
     deps: Deps, upload: Upload, session_id: UUID | None, *, source: str
 ) -> None:
@@ -378,18 +392,10 @@ async def _mark_confirmed(deps: Deps, upload: Upload, session_id: UUID | None, s
             await store.lock_uploader(tx, upload.user_id)
             await _check_session_limit(tx, upload.user_id, session_id)
         # Client and sweep may confirm concurrently; only the one that updates the row emits.
-        if await store.mark_confirmed(tx, upload, session_id=session_id):
-            await tx.emit(
-                UploadConfirmed(
-                    upload_id=upload.id,
-                    user_id=upload.user_id,
-                    key=upload.key,
-                    content_type=upload.content_type,
-                    size=upload.size_bytes or 0,
-                    etag=upload.etag or "",
-                    session_id=linked_session_id,
-                )
-            )
+        if await store.mark_confirmed(
+            tx, upload, session_id=session_id, repair_after=deps.clock() + deps.repair_delay
+        ):
+            await tx.emit(build_confirmation(replace(upload, session_id=linked_session_id)))
             UPLOADS.labels(f"confirmed_by_{source}").inc()
             log.info("upload.confirmed", upload_id=str(upload.id), source=source)
         if await store.is_deleted(tx, upload.user_id, linked_session_id):

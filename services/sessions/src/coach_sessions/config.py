@@ -1,9 +1,9 @@
 """The settings of sessions."""
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, TokenSettings
+from coach_common.config import DatabaseSettings, RabbitMQSettings, RepairSettings, TokenSettings
 
 
-class SessionsSettings(DatabaseSettings, TokenSettings):
+class SessionsSettings(DatabaseSettings, TokenSettings, RepairSettings):
     """Settings of sessions in every profile."""
 
     media_url: str = "http://localhost:8003"

@@ -1,11 +1,13 @@
 """The dependencies of the use cases."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.repair import DEFAULT_DELAY
 
 
 class UploadedRecordings(Protocol):
@@ -31,3 +33,5 @@ class Deps:
     db: Database
     clock: Clock
     uploaded_recordings: UploadedRecordings
+    repair_delay: timedelta = DEFAULT_DELAY
+    """How long a session waits before the repair sweep looks at it."""

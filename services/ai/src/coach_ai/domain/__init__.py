@@ -20,6 +20,8 @@ from coach_ai.domain.feedback import (
     MainImprovement,
     PastSession,
     Remark,
+    ScoredText,
+    StoredFeedback,
 )
 from coach_ai.domain.jobs import (
     LEASE_DURATION,
@@ -77,7 +79,9 @@ __all__ = [
     "Progress",
     "Recording",
     "Remark",
+    "ScoredText",
     "Silence",
+    "StoredFeedback",
     "Transcript",
     "Word",
     "estimate_tokens",
