@@ -63,7 +63,10 @@ async def list_unscored_sessions(
 async def save_feedback(
     tx: Transaction, session_id: UUID, feedback: Feedback, *, scored: ScoredText, at: datetime
 ) -> bool:
-    """Store a session's feedback with the text that was scored. Return False if it has feedback already or was deleted."""
+    """Store a session's feedback with the text that was scored.
+
+    Return False if it has feedback already or was deleted.
+    """
     saved = await tx.execute(
         update(ANSWERS)
         .where(ANSWERS.c.session_id == session_id, ANSWERS.c.feedback.is_(None))
