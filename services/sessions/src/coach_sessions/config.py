@@ -8,6 +8,8 @@ class SessionsSettings(DatabaseSettings, TokenSettings):
 
     media_url: str = "http://localhost:8003"
     """Base URL of the media service."""
+    ai_url: str = "http://localhost:8004"
+    """Base URL of the ai service."""
 
 
 class DistributedSessionsSettings(SessionsSettings, RabbitMQSettings):
