@@ -53,7 +53,7 @@ async def _score(deps: Deps) -> None:
 
 
 @pytest.mark.parametrize("is_created_first", [True, False])
-async def test_scorer_gets_named_question_whatever_event_comes_first(
+async def test_scorer_gets_named_question_for_any_order_of_events(
     service: Service, deps: Deps, user_id: UUID, coach: Any, *, is_created_first: bool
 ) -> None:
     session_id = new_id()
