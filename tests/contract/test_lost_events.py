@@ -84,6 +84,13 @@ class OwnerOfAll:
         return None
 
 
+class NoQuestions:
+    """Questions that no session names."""
+
+    async def close(self) -> None:
+        return None
+
+
 @dataclass
 class System:
     """Sessions, media and ai on one transport, and the messages that they lose."""
@@ -154,6 +161,7 @@ async def system(
                 _transport(bus),
                 tokens=issuer.verifier,
                 uploaded_recordings=owner,
+                questions=NoQuestions(),
             ),
             coach_media.app.build(
                 coach_media.config.MediaSettings(

@@ -1,7 +1,7 @@
 """The events that ai consumes."""
 
 from coach_ai.deps import Deps
-from coach_ai.domain import CompletedSession, Recording
+from coach_ai.domain import AskedQuestion, CompletedSession, Recording, Seniority
 from coach_ai.use_cases import events, repair
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
@@ -14,6 +14,8 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
+
+_SENIORITIES = frozenset(Seniority)
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
@@ -41,24 +43,20 @@ async def on_session_completed(
     deps: Deps, event: SessionCompleted, message: MessageContext
 ) -> None:
     """Store the session. It is scored as soon as its transcript is available."""
-    await events.register_completed_session(deps, _completed_session(event), message)
+    await events.register_completed_session(
+        deps, _completed_session(event), _asked_question(event), message
+    )
 
 
 async def on_session_stalled(deps: Deps, event: SessionStalled, message: MessageContext) -> None:
     """Publish the session's feedback again, or queue it if its job is missing."""
-    await repair.repair_session(deps, _completed_session(event), message)
+    await repair.repair_session(deps, _completed_session(event), _asked_question(event), message)
 
 
 async def on_session_created(deps: Deps, event: SessionCreated, message: MessageContext) -> None:
-    """Store the question for the recogniser."""
-    await events.register_question(
-        deps,
-        event.session_id,
-        event.user_id,
-        question=event.question or event.title,
-        role=event.role,
-        message=message,
-    )
+    """Store what the session asks, for the recogniser and the scorer."""
+    asked = _asked_question(event)
+    await events.register_question(deps, event.session_id, event.user_id, asked, message)
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
@@ -80,6 +78,16 @@ def _completed_session(event: SessionCompleted) -> CompletedSession:
         duration_seconds=event.duration_seconds,
         audio_s3_key=event.audio_s3_key,
         client_transcript=event.transcript,
+    )
+
+
+def _asked_question(event: SessionCreated | SessionCompleted) -> AskedQuestion:
+    return AskedQuestion(
+        question=event.question or event.title,
+        role=event.role,
+        # A newer release may know other levels.
+        seniority=Seniority(event.seniority) if event.seniority in _SENIORITIES else None,
+        question_id=event.question_id,
     )
 
 

@@ -12,9 +12,10 @@ from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
 from coach_sessions import routes, tables, workers
 from coach_sessions.adapters.media_http import HttpUploadedRecordings
+from coach_sessions.adapters.questions_http import HttpQuestions
 from coach_sessions.config import SessionsSettings
 from coach_sessions.consumers import SUBSCRIPTIONS
-from coach_sessions.deps import Deps, UploadedRecordings
+from coach_sessions.deps import Deps, Questions, UploadedRecordings
 
 
 def build(
@@ -24,11 +25,14 @@ def build(
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
     uploaded_recordings: UploadedRecordings | None = None,
+    questions: Questions | None = None,
 ) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
     recordings = uploaded_recordings or HttpUploadedRecordings(settings.media_url)
-    deps = Deps(database, clock, recordings, timedelta(seconds=settings.repair_seconds))
+    asked_questions = questions or HttpQuestions(settings.ai_url)
+    repair_delay = timedelta(seconds=settings.repair_seconds)
+    deps = Deps(database, clock, recordings, asked_questions, repair_delay)
     app = create_app(
         "sessions",
         checks={"database": database.check, "broker": transport.check},
@@ -49,5 +53,5 @@ def build(
             "repair": partial(workers.publish_stalled_sessions, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(recordings.close,),
+        on_close=(recordings.close, asked_questions.close),
     )

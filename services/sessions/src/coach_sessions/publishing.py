@@ -36,6 +36,9 @@ def build_completion(session: Session) -> SessionCompleted:
         duration_seconds=session.duration_seconds,
         audio_s3_key=session.audio_s3_key,
         transcript=session.usable_client_transcript,
+        question_id=session.question_id,
+        seniority=session.seniority,
+        role=session.role,
     )
 
 

@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import LongText, UtcDateTime
 
 revision = "2026_11_26_repair"
-down_revision = "2026_11_26_session_questions"
+down_revision = "2026_11_26_references"
 
 
 def upgrade() -> None:

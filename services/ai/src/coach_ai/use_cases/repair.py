@@ -2,8 +2,9 @@
 
 from coach_ai import delivery
 from coach_ai.deps import Deps
-from coach_ai.domain import CompletedSession, JobKind, Recording
-from coach_ai.store import answers, deletion, jobs, recordings
+from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
+from coach_ai.store import answers, deletion, jobs, questions, recordings
+from coach_ai.use_cases.events import add_reference
 from coach_ai.use_cases.feedback import build_feedback_event
 from coach_ai.use_cases.transcription import emit_failure, emit_transcript
 from coach_common.db.transaction import MessageContext, Transaction
@@ -35,15 +36,19 @@ async def repair_recording(deps: Deps, recording: Recording, message: MessageCon
     deps.notify_workers(JobKind.TRANSCRIPTION)
 
 
-async def repair_session(deps: Deps, session: CompletedSession, message: MessageContext) -> None:
+async def repair_session(
+    deps: Deps, session: CompletedSession, asked: AskedQuestion, message: MessageContext
+) -> None:
     """Emit the feedback of a session again, or queue a session that has no job for scoring.
 
     A job that waits or runs is not changed. Does nothing if its user or the session was deleted,
-    or while its transcript is missing.
+    or while its transcript is missing. `asked` is stored if it is unknown.
     """
+    asked = await add_reference(deps, session.user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return
+        await questions.save_asked_question(tx, session.session_id, session.user_id, asked)
         await answers.upsert_session(tx, session)
         stored = await answers.find_session(tx, session.session_id)
         if stored is None:

@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import UtcDateTime
 
 revision = "2026_11_26_repair"
-down_revision = "2026_11_26_requested_key"
+down_revision = "2026_11_26_question_id"
 
 
 def upgrade() -> None:
