@@ -7,7 +7,7 @@ from coach_common.db.transaction import MessageContext
 from coach_common.repair import is_settled, next_repair_at
 from coach_media import store
 from coach_media.deps import Deps
-from coach_media.use_cases import build_confirmation
+from coach_media.publishing import build_confirmation
 
 log = logs.get_logger(__name__)
 

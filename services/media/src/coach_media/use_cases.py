@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
-from coach_common.events.catalog import UploadConfirmed, UploadLinked
+from coach_common.events.catalog import UploadLinked
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.identity import Identity
 from coach_common.ids import new_id
@@ -36,6 +36,7 @@ from coach_media.domain import (
     parse_media_type,
     validate_object,
 )
+from coach_media.publishing import build_confirmation
 
 log = logs.get_logger(__name__)
 
@@ -328,20 +329,6 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
         await store.delete_uploads(tx, uploads)
         await store.delete_outbox_by_user(tx, user_id)
         await store.delete_uploader(tx, user_id)
-
-
-def build_confirmation(upload: Upload, *, is_repeated: bool = False) -> UploadConfirmed:
-    """Return the event that a confirmed upload is published with."""
-    return UploadConfirmed(
-        upload_id=upload.id,
-        user_id=upload.user_id,
-        key=upload.key,
-        content_type=upload.content_type,
-        size=upload.size_bytes or 0,
-        etag=upload.etag or "",
-        session_id=upload.session_id,
-        is_repeated=is_repeated,
-    )
 
 
 async def _verify_and_confirm(
