@@ -210,7 +210,7 @@ async def _raise_broker_alarm(system: System, _: str) -> AsyncIterator[None]:
     """Make the broker believe that its disk is full: it blocks all publishers."""
     assert system.rabbitmq is not None
     control = system.rabbitmq.rabbitmqctl
-    await asyncio.to_thread(control, "set_disk_free_limit", "1000TB")
+    await asyncio.to_thread(control, "set_disk_free_limit", "1000000GB")
     try:
         yield
     finally:
