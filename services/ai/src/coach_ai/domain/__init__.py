@@ -22,13 +22,18 @@ from coach_ai.domain.feedback import (
     Remark,
 )
 from coach_ai.domain.jobs import (
+    FREE_CLAIMS,
+    INTERRUPTION_DELAY,
     LEASE_DURATION,
     LEASE_RENEWAL_SECONDS,
-    MAX_CLAIMS,
+    MAX_BACKOFF,
     RETRY_WINDOW,
     ClaimableJob,
     Job,
+    JobFailure,
+    JobInterrupted,
     JobKind,
+    interruption_backoff,
 )
 from coach_ai.domain.recordings import (
     AcousticFeatures,
@@ -47,9 +52,11 @@ from coach_ai.domain.recordings import (
 )
 
 __all__ = [
+    "FREE_CLAIMS",
+    "INTERRUPTION_DELAY",
     "LEASE_DURATION",
     "LEASE_RENEWAL_SECONDS",
-    "MAX_CLAIMS",
+    "MAX_BACKOFF",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "AcousticFeatures",
@@ -68,6 +75,8 @@ __all__ = [
     "GapReason",
     "HeldVowel",
     "Job",
+    "JobFailure",
+    "JobInterrupted",
     "JobKind",
     "MainImprovement",
     "Message",
@@ -82,6 +91,7 @@ __all__ = [
     "Word",
     "estimate_tokens",
     "extractive_summary",
+    "interruption_backoff",
     "make_title",
     "split_by_budget",
 ]

@@ -153,3 +153,5 @@ class Recording:
     size_bytes: int
     transcript: Transcript | None = None
     has_failed: bool = False
+    is_restartable: bool = False
+    """Whether it failed for another reason than the recording itself."""

@@ -61,10 +61,21 @@ async def save_transcript(tx: Transaction, upload_id: UUID, transcript: Transcri
     )
 
 
-async def mark_failed(tx: Transaction, upload_id: UUID) -> None:
-    """Store that a recording can never be transcribed."""
+async def mark_failed(tx: Transaction, upload_id: UUID, *, is_restartable: bool) -> None:
+    """Store that transcription has failed for good, and whether it can be started again."""
     await tx.execute(
-        update(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id).values(has_failed=True)
+        update(RECORDINGS)
+        .where(RECORDINGS.c.upload_id == upload_id)
+        .values(has_failed=True, is_restartable=is_restartable)
+    )
+
+
+async def clear_failure(tx: Transaction, upload_id: UUID) -> None:
+    """Store that transcription was started again."""
+    await tx.execute(
+        update(RECORDINGS)
+        .where(RECORDINGS.c.upload_id == upload_id)
+        .values(has_failed=False, is_restartable=False)
     )
 
 
@@ -79,4 +90,5 @@ def _recording_from_row(row: RowMapping) -> Recording:
         size_bytes=row["size_bytes"],
         transcript=None if stored is None else _TRANSCRIPT.validate_json(stored),
         has_failed=row["has_failed"],
+        is_restartable=row["is_restartable"],
     )
