@@ -34,7 +34,7 @@ _RETRY_AFTER_SECONDS = {
 }
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={404: {}})
 async def create_session(
     body: CreateSessionRequest, caller: CurrentUser, bearer: BearerToken, deps: SessionsDeps
 ) -> Session:

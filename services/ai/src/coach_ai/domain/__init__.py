@@ -32,6 +32,7 @@ from coach_ai.domain.jobs import (
     JobKind,
 )
 from coach_ai.domain.questions import (
+    MAX_OWN_QUESTIONS,
     DimensionLevel,
     ExpectedPoint,
     Importance,
@@ -40,8 +41,11 @@ from coach_ai.domain.questions import (
     PointStatus,
     Question,
     QuestionNotFound,
+    QuestionPage,
+    QuestionQuery,
     QuestionType,
     Seniority,
+    TooManyQuestions,
 )
 from coach_ai.domain.recordings import (
     AcousticFeatures,
@@ -63,6 +67,7 @@ __all__ = [
     "LEASE_DURATION",
     "LEASE_RENEWAL_SECONDS",
     "MAX_CLAIMS",
+    "MAX_OWN_QUESTIONS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "AcousticFeatures",
@@ -97,11 +102,14 @@ __all__ = [
     "Progress",
     "Question",
     "QuestionNotFound",
+    "QuestionPage",
+    "QuestionQuery",
     "QuestionType",
     "Recording",
     "Remark",
     "Seniority",
     "Silence",
+    "TooManyQuestions",
     "Transcript",
     "Word",
     "estimate_tokens",
