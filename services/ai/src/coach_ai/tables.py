@@ -37,6 +37,10 @@ RECORDINGS = Table(
     # A Transcript as JSON, with its words and silences.
     Column("transcript", LongText, nullable=True),
     Column("has_failed", Boolean, nullable=False),
+    # Why it can never be transcribed, for the user.
+    Column("failure_reason", LongText, nullable=True),
+    # When it was transcribed or has failed.
+    Column("finished_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_recordings_user_id", "user_id"),
     Index("ix_recordings_session_id", "session_id"),
@@ -55,6 +59,9 @@ ANSWERS = Table(
     # A Feedback as JSON. It is written once.
     Column("feedback", LongText, nullable=True),
     Column("scored_at", UtcDateTime, nullable=True),
+    # The text that was scored, and its recording; no key if the client sent the text.
+    Column("scored_transcript", LongText, nullable=True),
+    Column("scored_key", String(160), nullable=True),
     Index("ix_answers_user_id_scored_at", "user_id", "scored_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )

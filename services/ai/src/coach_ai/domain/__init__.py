@@ -21,6 +21,8 @@ from coach_ai.domain.feedback import (
     MainImprovement,
     PastSession,
     Remark,
+    ScoredText,
+    StoredFeedback,
 )
 from coach_ai.domain.jobs import (
     LEASE_DURATION,
@@ -107,8 +109,10 @@ __all__ = [
     "QuestionType",
     "Recording",
     "Remark",
+    "ScoredText",
     "Seniority",
     "Silence",
+    "StoredFeedback",
     "TooManyQuestions",
     "Transcript",
     "Word",

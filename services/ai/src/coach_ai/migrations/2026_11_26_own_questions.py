@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import Id, LongText, UtcDateTime
 
 revision = "2026_11_26_own_questions"
-down_revision = "2026_11_26_references"
+down_revision = "2026_11_26_repair"
 
 
 def upgrade() -> None:
