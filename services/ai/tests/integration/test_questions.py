@@ -178,8 +178,8 @@ async def test_deleted_question_is_not_found(client: httpx.AsyncClient) -> None:
     assert (await client.delete(f"/questions/{question_id}")).status_code == 204
 
     for method in ("GET", "DELETE"):
-        gone = await client.request(method, f"/questions/{question_id}")
-        assert (gone.status_code, gone.json()["code"]) == (404, "question_not_found")
+        refused = await client.request(method, f"/questions/{question_id}")
+        assert (refused.status_code, refused.json()["code"]) == (404, "question_not_found")
 
 
 async def test_question_of_another_user_is_not_found(
