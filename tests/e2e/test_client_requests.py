@@ -182,7 +182,7 @@ async def test_five_refreshes_at_once_return_one_successor(client: ApiClient) ->
 
 
 @pytest.mark.slow
-async def test_client_that_was_away_continues(client: ApiClient) -> None:
+async def test_client_continues_after_a_pause(client: ApiClient) -> None:
     """A connection answers after 30 s of silence, and a refresh whose answer was lost for 15 s."""
 
     async def use_connection_again() -> None:
