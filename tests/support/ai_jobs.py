@@ -12,7 +12,12 @@ from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import emit_start, fail_transcription, transcribe_recording
 from coach_common.db.database import database_now
-from coach_common.events.catalog import SessionCompleted, UploadConfirmed, UploadLinked
+from coach_common.events.catalog import (
+    SessionCompleted,
+    SessionStalled,
+    UploadConfirmed,
+    UploadLinked,
+)
 from coach_common.ids import new_id
 
 WORK = {
@@ -47,6 +52,12 @@ class Case:
             session_id=self.session_id, user_id=self.user_id, title="T", question="Q?",
             duration_seconds=6, audio_s3_key=self.key if key else None, transcript=transcript,
         )  # fmt: skip
+
+    def confirmed_again(self) -> UploadConfirmed:
+        return self.confirmed().model_copy(update={"is_repeated": True})
+
+    def stalled(self) -> SessionStalled:
+        return SessionStalled(**self.completed().model_dump(), status="scoring")
 
 
 def another_replica() -> jobs.FairScheduler:

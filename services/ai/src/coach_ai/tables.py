@@ -40,6 +40,10 @@ RECORDINGS = Table(
     Column("has_failed", Boolean, nullable=False),
     # Whether it failed for another reason than the recording itself.
     Column("is_restartable", Boolean, nullable=False, server_default=false()),
+    # Why it can never be transcribed, for the user.
+    Column("failure_reason", LongText, nullable=True),
+    # When it was transcribed or has failed.
+    Column("finished_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_recordings_user_id", "user_id"),
     Index("ix_recordings_session_id", "session_id"),
@@ -60,11 +64,14 @@ ANSWERS = Table(
     Column("scored_at", UtcDateTime, nullable=True),
     # Whether scoring failed because of the answer itself.
     Column("has_failed", Boolean, nullable=False, server_default=false()),
+    # The text that was scored, and its recording; no key if the client sent the text.
+    Column("scored_transcript", LongText, nullable=True),
+    Column("scored_key", String(160), nullable=True),
     Index("ix_answers_user_id_scored_at", "user_id", "scored_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
 
-# What a session asks, from its creation: the recogniser is given these words.
+# What a session asks, from its creation. Written once.
 QUESTIONS = Table(
     "session_questions",
     METADATA,
@@ -72,7 +79,23 @@ QUESTIONS = Table(
     Column("user_id", Id, nullable=False),
     Column("question", LongText, nullable=True),
     Column("role", String(200), nullable=True),
+    Column("question_id", String(64), nullable=True),
+    Column("seniority", String(16), nullable=True),
+    # A copy of the Question as JSON, so that later edits of it change no score.
+    Column("reference", LongText, nullable=True),
     Index("ix_session_questions_user_id", "user_id"),
+)
+
+OWN_QUESTIONS = Table(
+    "own_questions",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # A Question as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_own_questions_user_id_id", "user_id", "id"),
 )
 
 # Tokens and cost of each scored session. Rows outlive their session, so that deleting a session

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_26_job_attempts"
-down_revision = "2026_11_26_session_questions"
+down_revision = "2026_11_26_own_questions"
 
 
 def upgrade() -> None:

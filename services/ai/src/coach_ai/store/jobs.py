@@ -37,6 +37,12 @@ class Backlog:
 
 async def add_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID) -> None:
     """Queue a job. If it is queued already, reschedule it to run now."""
+    if not await add_missing_job(tx, kind, subject_id, user_id):
+        await reschedule_now(tx, kind, subject_id)
+
+
+async def add_missing_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID) -> bool:
+    """Queue a job. Return False if it is queued already; it is not changed then."""
     now = await database_now(tx)
     added = await tx.execute(
         tx.dialect.insert_ignore(JOBS).values(
@@ -51,8 +57,7 @@ async def add_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUI
             retried_seconds=0.0,
         )
     )
-    if added.rowcount == 0:
-        await reschedule_now(tx, kind, subject_id)
+    return added.rowcount == 1
 
 
 async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID) -> None:

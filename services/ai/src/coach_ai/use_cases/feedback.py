@@ -4,10 +4,17 @@ import time
 from dataclasses import asdict, replace
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Answer, CompletedSession, Feedback, Job, JobFailure, Recording
+from coach_ai.domain import (
+    AudioCoverage,
+    CompletedSession,
+    Feedback,
+    Job,
+    JobFailure,
+    ScoredText,
+)
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, recordings, token_budgets
+from coach_ai.store import answers, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.transcription import audio_coverage_event
@@ -16,8 +23,10 @@ from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 from coach_common.events.feedback import (
     DeliveryMetrics,
+    DimensionLevel,
     EvidenceItem,
     MainImprovement,
+    PointCoverage,
     StarStory,
 )
 
@@ -32,7 +41,11 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
-        recording = None
+        recording = asked = None
+        if session is not None:
+            asked = await questions.find_asked_question(
+                tx, session.session_id, user_id=session.user_id
+            )
         if session is not None and session.audio_s3_key is not None:
             recording = await recordings.find_recording_by_key(
                 tx, session.audio_s3_key, user_id=session.user_id
@@ -40,6 +53,10 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     answer = None if session is None or session.is_scored else session.answer(recording)
     if session is None or answer is None:
         return _write_nothing
+    if asked is not None:
+        answer = replace(
+            answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
+        )
     transcript = answer.text
     answer = set_aside_non_answer(answer)
     if answer.text not in transcript:
@@ -53,13 +70,17 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     except TooManyRequests as error:
         raise Unavailable(BUDGET_EXCEEDED_REASON) from error
     seconds = time.perf_counter() - started_at
+    has_transcript = recording is not None and recording.transcript is not None
+    scored = ScoredText(transcript, session.audio_s3_key if has_transcript else None)
     if note := describe_gaps(answer.coverage):
         feedback = replace(
             feedback, detailed_feedback=f"{feedback.detailed_feedback} {note}".strip()
         )
 
     async def write(tx: Transaction) -> None:
-        if not await answers.save_feedback(tx, session.session_id, feedback, at=deps.clock()):
+        if not await answers.save_feedback(
+            tx, session.session_id, feedback, scored=scored, at=deps.clock()
+        ):
             return
         if usage.tokens:
             await token_budgets.add_usage(
@@ -72,7 +93,7 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
                 seconds=seconds,
                 at=deps.clock(),
             )
-        await tx.emit(_feedback_event(session, recording, answer, transcript, feedback))
+        await tx.emit(build_feedback_event(session, feedback, scored, answer.coverage))
 
     return write
 
@@ -81,13 +102,31 @@ async def _write_nothing(tx: Transaction) -> None:
     """Write no result: the job is only removed."""
 
 
-def _feedback_event(
+async def fail_feedback(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:
+    """Emit `feedback.failed` for a session without feedback."""
+    session = await answers.find_session(tx, job.subject_id)
+    if session is None or session.is_scored:
+        return
+    if failure.is_final:
+        await answers.set_failed(tx, session.session_id, not failure.is_restartable)
+    await tx.emit(
+        FeedbackFailed(
+            session_id=session.session_id,
+            user_id=session.user_id,
+            reason=failure.reason,
+            retryable=not failure.is_final,
+            restartable=failure.is_restartable,
+        )
+    )
+
+
+def build_feedback_event(
     session: CompletedSession,
-    recording: Recording | None,
-    answer: Answer,
-    transcript: str,
     feedback: Feedback,
+    scored: ScoredText | None,
+    coverage: AudioCoverage | None,
 ) -> FeedbackGenerated:
+    """Return the event that publishes a session's feedback."""
     main_improvement = feedback.main_improvement
     return FeedbackGenerated(
         session_id=session.session_id,
@@ -105,30 +144,18 @@ def _feedback_event(
         if main_improvement is None
         else MainImprovement.model_validate(asdict(main_improvement)),
         star=StarStory.model_validate(feedback.star),
-        audio=audio_coverage_event(answer.coverage),
+        audio=audio_coverage_event(coverage),
         provider=feedback.provider,
         model=feedback.model,
         rubric_version=feedback.rubric_version,
-        transcript=transcript,
-        key=recording.key if recording is not None and recording.transcript else None,
-    )
-
-
-async def fail_feedback(tx: Transaction, job: Job, failure: JobFailure) -> None:
-    """Emit `feedback.failed` for a session without feedback."""
-    session = await answers.find_session(tx, job.subject_id)
-    if session is None or session.is_scored:
-        return
-    if failure.is_final:
-        await answers.set_failed(tx, session.session_id, not failure.is_restartable)
-    await tx.emit(
-        FeedbackFailed(
-            session_id=session.session_id,
-            user_id=session.user_id,
-            reason=failure.reason,
-            retryable=not failure.is_final,
-            restartable=failure.is_restartable,
-        )
+        transcript=None if scored is None else scored.transcript,
+        key=None if scored is None else scored.key,
+        points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
+        dimensions=[DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions],
+        score_spread=feedback.score_spread,
+        prompt_version=feedback.prompt_version,
+        question_type=feedback.question_type,
+        seniority=feedback.seniority,
     )
 
 

@@ -59,7 +59,7 @@ ResultWriter = Callable[[Transaction], Awaitable[None]]
 """Stores a job's result. It may run again in a new transaction if the first was not committed."""
 JobHandler = Callable[[Deps, Job], Awaitable[ResultWriter]]
 """Does a job's work. The returned writer runs in the transaction that removes the job."""
-FailureWriter = Callable[[Transaction, Job, JobFailure], Awaitable[None]]
+FailureWriter = Callable[[Deps, Transaction, Job, JobFailure], Awaitable[None]]
 """Stores and emits a job's failure, in the transaction that removes or postpones the job."""
 ClaimWriter = Callable[[Transaction, Job], Awaitable[None]]
 """Emits that a job was started, in the transaction that claims it."""
@@ -197,7 +197,9 @@ class _Attempt:
         return await self._save(finish, outcome)
 
     async def _fail(self, failure: JobFailure, outcome: str) -> str:
-        return await self._finish(lambda tx: self._write_failure(tx, self._job, failure), outcome)
+        return await self._finish(
+            lambda tx: self._write_failure(self._deps, tx, self._job, failure), outcome
+        )
 
     async def _postpone(self, reason: str, outcome: str) -> str:
         """Schedule the next try, or fail the job after 24 h. A new reason is emitted once."""
@@ -214,7 +216,7 @@ class _Attempt:
                 tx, job, delay=delay, spent_seconds=spent_seconds, reason=reason
             )
             if is_owned and reason != job.reason:
-                await self._write_failure(tx, job, JobFailure(reason, is_final=False))
+                await self._write_failure(self._deps, tx, job, JobFailure(reason, is_final=False))
             return is_owned
 
         return await self._save(postpone, outcome)
@@ -230,7 +232,7 @@ class _Attempt:
                 tx, job, delay=delay, reason=reason if is_frequent else job.reason
             )
             if is_owned and is_frequent and reason != job.reason:
-                await self._write_failure(tx, job, JobFailure(reason, is_final=False))
+                await self._write_failure(self._deps, tx, job, JobFailure(reason, is_final=False))
             return is_owned
 
         return await self._save(interrupt, "interrupted")

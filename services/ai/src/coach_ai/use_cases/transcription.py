@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import asdict
-from typing import TypedDict
+from typing import Any, TypedDict
 from uuid import UUID
 
 from prometheus_client import Counter, Histogram
@@ -99,41 +99,20 @@ async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
     SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
 
     async def write(tx: Transaction) -> None:
-        await _write_transcript(tx, recording, transcript, DeliveryMetrics.model_validate(metrics))
+        # Read again: the recording may have been linked to a session meanwhile.
+        stored = await recordings.find_recording(tx, recording.upload_id) or recording
+        await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
+        await emit_transcript(tx, stored, transcript, metrics)
+        for session in await answers.list_unscored_sessions(
+            tx, recording.key, user_id=recording.user_id
+        ):
+            await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
     return write
 
 
 async def _write_nothing(tx: Transaction) -> None:
     """Write no result: the job is only removed."""
-
-
-async def _write_transcript(
-    tx: Transaction, recording: Recording, transcript: Transcript, metrics: DeliveryMetrics
-) -> None:
-    # Read again: the recording may have been linked to a session meanwhile.
-    stored = await recordings.find_recording(tx, recording.upload_id) or recording
-    await recordings.save_transcript(tx, recording.upload_id, transcript)
-    await tx.emit(
-        TranscriptionCompleted(
-            **_event_fields(stored),
-            text=transcript.text,
-            language=transcript.language,
-            duration_seconds=transcript.duration_seconds,
-            provider=transcript.provider,
-            model=transcript.model,
-            audio=audio_coverage_event(transcript.coverage),
-            words=[
-                events.TranscribedWord(text=word.text, start=word.start, end=word.end)
-                for word in transcript.words
-            ],
-        )
-    )
-    await tx.emit(DeliveryMeasured(**_event_fields(stored), delivery=metrics))
-    for session in await answers.list_unscored_sessions(
-        tx, recording.key, user_id=recording.user_id
-    ):
-        await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
 
 async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progress) -> None:
@@ -156,14 +135,34 @@ async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progre
             await tx.emit(TranscriptionProgressed(**fields, **asdict(update)))
 
 
-async def fail_transcription(tx: Transaction, job: Job, failure: JobFailure) -> None:
-    """Emit `transcription.failed`.
+async def emit_transcript(
+    tx: Transaction, recording: Recording, transcript: Transcript, metrics: dict[str, Any]
+) -> None:
+    """Emit the transcript of a recording and its delivery metrics."""
+    await tx.emit(
+        TranscriptionCompleted(
+            **_event_fields(recording),
+            text=transcript.text,
+            language=transcript.language,
+            duration_seconds=transcript.duration_seconds,
+            provider=transcript.provider,
+            model=transcript.model,
+            audio=audio_coverage_event(transcript.coverage),
+            words=[
+                events.TranscribedWord(text=word.text, start=word.start, end=word.end)
+                for word in transcript.words
+            ],
+        )
+    )
+    await tx.emit(
+        DeliveryMeasured(
+            **_event_fields(recording), delivery=DeliveryMetrics.model_validate(metrics)
+        )
+    )
 
-    After a final failure, scoring is queued for the sessions that have a client transcript.
-    """
-    recording = await recordings.find_recording(tx, job.subject_id)
-    if recording is None:
-        return
+
+async def emit_failure(tx: Transaction, recording: Recording, failure: JobFailure) -> None:
+    """Emit why a recording was not transcribed."""
     await tx.emit(
         TranscriptionFailed(
             **_event_fields(recording),
@@ -172,8 +171,25 @@ async def fail_transcription(tx: Transaction, job: Job, failure: JobFailure) -> 
             restartable=failure.is_restartable,
         )
     )
+
+
+async def fail_transcription(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:
+    """Emit `transcription.failed`.
+
+    After a final failure, scoring is queued for the sessions that have a client transcript.
+    """
+    recording = await recordings.find_recording(tx, job.subject_id)
+    if recording is None:
+        return
+    await emit_failure(tx, recording, failure)
     if failure.is_final:
-        await recordings.mark_failed(tx, recording.upload_id, is_restartable=failure.is_restartable)
+        await recordings.mark_failed(
+            tx,
+            recording.upload_id,
+            failure.reason,
+            is_restartable=failure.is_restartable,
+            at=deps.clock(),
+        )
         for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
