@@ -43,8 +43,8 @@ JOBS_WAITING = Gauge("coach_ai_jobs_waiting", "Jobs that are due and not running
 OLDEST_JOB_SECONDS = Gauge(
     "coach_ai_oldest_waiting_job_seconds", "Time since the oldest of them became due.", ["kind"]
 )
-LEASES_TAKEN_OVER = Counter(
-    "coach_ai_leases_taken_over",
+LEASES_RECLAIMED = Counter(
+    "coach_ai_leases_reclaimed",
     "Leases that a new process released for its predecessor of the same instance id.",
 )
 
@@ -76,14 +76,14 @@ class FairScheduler:
     def __init__(self, instance_id: str) -> None:
         self._instance_id = instance_id
         self._last_served_at: OrderedDict[UUID, float] = OrderedDict()
-        self._take_over_lock = asyncio.Lock()
-        self._has_taken_over = False
+        self._reclaim_lock = asyncio.Lock()
+        self._has_reclaimed = False
 
     async def claim(
         self, deps: Deps, kind: JobKind, write_claim: ClaimWriter | None = None
     ) -> Job | None:
         """Claim the next job, or return None if there is none."""
-        await self._take_over_leases(deps)
+        await self._reclaim_leases(deps)
         async with deps.db.read_only() as tx:
             claimable = await jobs.list_claimable(tx, kind, await database_now(tx))
         claimable.sort(key=lambda job: (job.running, self._last_served_at.get(job.user_id, 0.0)))
@@ -100,18 +100,18 @@ class FairScheduler:
                 return job
         return None
 
-    async def _take_over_leases(self, deps: Deps) -> None:
-        if self._has_taken_over:
+    async def _reclaim_leases(self, deps: Deps) -> None:
+        if self._has_reclaimed:
             return
-        async with self._take_over_lock:
-            if self._has_taken_over:
+        async with self._reclaim_lock:
+            if self._has_reclaimed:
                 return
             async with deps.db.transaction() as tx:
                 released = await jobs.release_jobs_of(tx, self._instance_id)
-            self._has_taken_over = True
+            self._has_reclaimed = True
         if released:
-            LEASES_TAKEN_OVER.inc(released)
-            log.warning("job.leases_taken_over", instance_id=self._instance_id, jobs=released)
+            LEASES_RECLAIMED.inc(released)
+            log.warning("job.leases_reclaimed", instance_id=self._instance_id, jobs=released)
 
 
 async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: FailureWriter) -> None:
