@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from coach_common.errors import Conflict, NotFound
 from coach_common.events.feedback import (
@@ -415,11 +415,6 @@ def is_own_upload_key(user_id: UUID, key: str) -> bool:
     """Return whether a key has the form of the keys that media gives to uploads of this user."""
     prefix = f"uploads/{user_id}/"
     return key.startswith(prefix) and _KEY_NAME.fullmatch(key, len(prefix)) is not None
-
-
-def recording_id(key: str) -> UUID:
-    """Return the id under which the deletion of a recording is remembered."""
-    return uuid5(NAMESPACE_URL, key)
 
 
 def parse_client_transcript(text: str | None) -> str | None:

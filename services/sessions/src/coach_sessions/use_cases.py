@@ -17,7 +17,7 @@ from coach_common.events.catalog import (
 )
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
-from coach_common.ids import new_id
+from coach_common.ids import new_id, recording_id
 from coach_common.repair import REPAIRS
 from coach_sessions import store
 from coach_sessions.deps import Deps
@@ -34,7 +34,6 @@ from coach_sessions.domain import (
     TooManyRecordings,
     is_own_upload_key,
     parse_client_transcript,
-    recording_id,
 )
 from coach_sessions.publishing import emit_changes
 

@@ -25,15 +25,21 @@ from coach_ai.domain.feedback import (
     StoredFeedback,
 )
 from coach_ai.domain.jobs import (
+    FREE_CLAIMS,
+    INTERRUPTION_DELAY,
     LEASE_DURATION,
     LEASE_RENEWAL_SECONDS,
-    MAX_CLAIMS,
+    MAX_BACKOFF,
     RETRY_WINDOW,
     ClaimableJob,
     Job,
+    JobFailure,
+    JobInterrupted,
     JobKind,
+    interruption_backoff,
 )
 from coach_ai.domain.questions import (
+    MAX_OWN_QUESTIONS,
     DimensionLevel,
     ExpectedPoint,
     Importance,
@@ -42,8 +48,11 @@ from coach_ai.domain.questions import (
     PointStatus,
     Question,
     QuestionNotFound,
+    QuestionPage,
+    QuestionQuery,
     QuestionType,
     Seniority,
+    TooManyQuestions,
 )
 from coach_ai.domain.recordings import (
     AcousticFeatures,
@@ -62,9 +71,12 @@ from coach_ai.domain.recordings import (
 )
 
 __all__ = [
+    "FREE_CLAIMS",
+    "INTERRUPTION_DELAY",
     "LEASE_DURATION",
     "LEASE_RENEWAL_SECONDS",
-    "MAX_CLAIMS",
+    "MAX_BACKOFF",
+    "MAX_OWN_QUESTIONS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "AcousticFeatures",
@@ -87,6 +99,8 @@ __all__ = [
     "HeldVowel",
     "Importance",
     "Job",
+    "JobFailure",
+    "JobInterrupted",
     "JobKind",
     "MainImprovement",
     "Message",
@@ -99,6 +113,8 @@ __all__ = [
     "Progress",
     "Question",
     "QuestionNotFound",
+    "QuestionPage",
+    "QuestionQuery",
     "QuestionType",
     "Recording",
     "Remark",
@@ -106,10 +122,12 @@ __all__ = [
     "Seniority",
     "Silence",
     "StoredFeedback",
+    "TooManyQuestions",
     "Transcript",
     "Word",
     "estimate_tokens",
     "extractive_summary",
+    "interruption_backoff",
     "make_title",
     "split_by_budget",
 ]
