@@ -15,6 +15,7 @@ from aio_pika.exceptions import AMQPError
 from chaos.system import System
 from coach_common.messaging.subscriptions import durable_queues
 
+_RELEASE_SECONDS = 5.0
 _SQLITE_TRIGGERS = {
     "chaos_double": """
         CREATE TRIGGER chaos_double AFTER INSERT ON messages
@@ -238,7 +239,8 @@ async def _shuffle_rabbitmq(system: System, _: str) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        # A message that is not returned here is delivered again when the connection ends.
+        await asyncio.wait({task}, timeout=_RELEASE_SECONDS)
 
 
 async def _shuffle_queues(system: System) -> None:
