@@ -103,6 +103,7 @@ def build(
         workers=_workers(settings, deps) | {"abandoned_recordings": recordings.store_abandoned},
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
+        drain=deps.drain.close,
         on_close=(
             live.close,
             deps.transcriber.close,

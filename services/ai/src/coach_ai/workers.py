@@ -67,14 +67,19 @@ async def _run_jobs(
     write_failure: jobs.FailureWriter,
     write_claim: jobs.ClaimWriter | None = None,
 ) -> None:
-    """Run jobs of one kind. The commit that queues a job sets the job event."""
+    """Run jobs of one kind. The commit that queues a job sets the job event.
+
+    After the shutdown has begun it claims no job, and waits to be cancelled.
+    """
     job_event = deps.job_events[kind]
-    while True:
+    while not deps.drain.is_closed:
         job_event.clear()
         try:
-            job = await scheduler.claim(deps, kind, write_claim)
-            if job is not None:
-                await jobs.run_job(deps, job, handle, write_failure)
+            with deps.drain.work():
+                has_run = await _run_next_job(
+                    deps, scheduler, kind, handle, write_failure, write_claim
+                )
+            if has_run:
                 continue
         except Unavailable as error:
             log.warning("worker.dependency_unavailable", kind=kind, reason=str(error))
@@ -83,3 +88,20 @@ async def _run_jobs(
                 await job_event.wait()
         except TimeoutError:
             pass
+    await asyncio.Event().wait()
+
+
+async def _run_next_job(
+    deps: Deps,
+    scheduler: jobs.FairScheduler,
+    kind: JobKind,
+    handle: jobs.JobHandler,
+    write_failure: jobs.FailureWriter,
+    write_claim: jobs.ClaimWriter | None,
+) -> bool:
+    """Claim and run a job. Return False if there is none."""
+    job = await scheduler.claim(deps, kind, write_claim)
+    if job is None:
+        return False
+    await jobs.run_job(deps, job, handle, write_failure)
+    return True
