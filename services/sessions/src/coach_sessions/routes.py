@@ -34,13 +34,23 @@ _RETRY_AFTER_SECONDS = {
 }
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={404: {}})
 async def create_session(
-    body: CreateSessionRequest, caller: CurrentUser, deps: SessionsDeps
+    body: CreateSessionRequest, caller: CurrentUser, bearer: BearerToken, deps: SessionsDeps
 ) -> Session:
-    """Create a practice session."""
+    """Create a practice session.
+
+    With `question_id`, the expected points of that question are checked when the answer is scored.
+    """
     session = await use_cases.create_session(
-        deps, caller, title=body.title, question=body.question or None
+        deps,
+        caller,
+        title=body.title,
+        question=body.question or None,
+        question_id=body.question_id or None,
+        seniority=body.seniority or None,
+        role=body.role or None,
+        bearer=bearer,
     )
     return Session.from_domain(session)
 
@@ -74,7 +84,15 @@ async def complete_session(
     bearer: BearerToken,
     deps: SessionsDeps,
     body: CompleteSessionRequest | None = None,
-    duration_seconds: Annotated[int | None, Query(ge=0, le=MAX_DURATION_SECONDS)] = None,
+    duration_seconds: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=MAX_DURATION_SECONDS,
+            allow_inf_nan=False,
+            description="a fraction is rounded",
+        ),
+    ] = None,
 ) -> Session:
     """Mark the session as completed and request feedback.
 
@@ -82,13 +100,15 @@ async def complete_session(
     override the query parameter.
     """
     completion = body or CompleteSessionRequest()
+    if completion.duration_seconds is not None:
+        seconds: int | None = completion.duration_seconds
+    else:
+        seconds = None if duration_seconds is None else round(duration_seconds)
     session = await use_cases.complete_session(
         deps,
         caller,
         parse_id(session_id, resource="Session"),
-        duration_seconds=duration_seconds
-        if completion.duration_seconds is None
-        else completion.duration_seconds,
+        duration_seconds=seconds,
         transcript=completion.transcript or None,
         audio_s3_key=completion.audio_s3_key or None,
         bearer=bearer,
