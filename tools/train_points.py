@@ -113,10 +113,7 @@ def mix_words(question: Question, choice: random.Random) -> list[str]:
     """Return sentences of a question's terms that mean nothing."""
     sentences = [text for one in question.points for text in (one.text, *one.accepted)]
     pool = [
-        word
-        for text in sentences
-        for word in _WORD.findall(text)
-        if len(word) >= _MIN_MIXED_LENGTH
+        word for text in sentences for word in _WORD.findall(text) if len(word) >= _MIN_MIXED_LENGTH
     ]
 
     def swap(match: re.Match[str]) -> str:
@@ -189,8 +186,10 @@ def train(model: Embeddings) -> dict[str, Any]:
                         is_covered = point.id in answer.get("covers", ())
                         is_against = point.id in answer.get("contradicts", ())
                         point_labels.append((is_covered, is_against))
-                    for wrong in question.misconceptions:
-                        wrong_labels.append(wrong.id in answer.get("misconceptions", ()))
+                    wrong_labels.extend(
+                        wrong.id in answer.get("misconceptions", ())
+                        for wrong in question.misconceptions
+                    )
     x, y = np.vstack(point_rows), np.array(point_labels, dtype=np.float64)
     stated = np.array(wrong_labels, dtype=np.float64)
     return {

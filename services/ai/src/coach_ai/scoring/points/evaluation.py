@@ -55,9 +55,7 @@ def evaluate_points(entries: Sequence[Mapping[str, Any]], matcher: PointMatcher)
         scores.append(by_kind)
     return {
         "questions": len(scores),
-        "mean_score": {
-            kind: _mean([one[kind] for one in scores if kind in one]) for kind in KINDS
-        },
+        "mean_score": {kind: _mean([one[kind] for one in scores if kind in one]) for kind in KINDS},
         "right_above_partly": _order(scores, "right", "partly"),
         "right_above_wrong": _order(scores, "right", "wrong"),
         "right_above_nonsense": _order(scores, "right", "nonsense"),

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coach_ai.domain import Question
-from coach_ai.embeddings import Embeddings, Vectors
+from coach_ai.embeddings import Embeddings
 from coach_ai.scoring.units import split_units
 
-MAX_UNITS = 48
-"""Later units are not read. Bounds the time: at most 95 texts are embedded per answer."""
+MAX_UNITS = 40
+"""Later units are not read. Bounds the time: at most 79 texts are embedded per answer."""
 
 POINT_FEATURES = (
     "best",
@@ -62,14 +62,13 @@ _NEGATION = re.compile(
 _WORD = re.compile(r"[a-z0-9]+")
 _SUFFIXES = ("ing", "edly", "ed", "ies", "es", "s", "ly")
 _MIN_STEM_LENGTH = 3
-_STOP_WORDS = frozenset(
-    """
+_STOP_WORD_LIST = """
     a an the and or but of to in on at by for with from as is are was were be been it its that this
     these those i you he we they my your our their so then if than not no do does did have has had
     can could will would which who when what there one some any all more most very just only also
     into out up about because
-    """.split()
-)
+    """
+_STOP_WORDS = frozenset(_STOP_WORD_LIST.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +218,8 @@ def _list_wordings(question: Question) -> tuple[tuple[str, ...], list[slice]]:
 
 
 def _max(cosines: Numbers, span: slice) -> Numbers:
-    return cosines[:, span].max(axis=1, initial=_ABSENT)
+    highest: Numbers = cosines[:, span].max(axis=1, initial=_ABSENT)
+    return highest
 
 
 def _is_negated(text: str) -> bool:
@@ -248,7 +248,6 @@ __all__ = [
     "AnswerFeatures",
     "Numbers",
     "Piece",
-    "Vectors",
     "compute_features",
     "split_pieces",
 ]

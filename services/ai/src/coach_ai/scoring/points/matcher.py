@@ -159,11 +159,7 @@ def _quote(text: str, piece: Piece) -> str:
 def _find_by_quote(found: Sequence[FoundMisconception], quote: str) -> str | None:
     """Return the misconception whose passage overlaps a quote, or None."""
     return next(
-        (
-            one.misconception.text
-            for one in found
-            if one.quote in quote or quote in one.quote
-        ),
+        (one.misconception.text for one in found if one.quote in quote or quote in one.quote),
         None,
     )
 
