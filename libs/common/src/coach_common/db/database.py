@@ -156,6 +156,14 @@ class Database:
         async with self.read_only() as tx:
             await tx.execute(text("SELECT 1"))
 
+    async def require_access(self) -> None:
+        """Raise Unavailable unless the database accepts this user, also if it will do so later."""
+        try:
+            await self.check()
+        except DBAPIError as error:
+            number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+            raise Unavailable(f"The database refused the connection (error {number}).") from error
+
     async def purge(self, *tables: Table) -> None:
         """Delete inbox rows and tombstones older than 30 days."""
         before = self.clock() - RETENTION
