@@ -157,12 +157,14 @@ class Database:
             await tx.execute(text("SELECT 1"))
 
     async def require_access(self) -> None:
-        """Raise Unavailable unless the database accepts this user, also if it will do so later."""
+        """Raise DatabaseUnavailable unless the database responds and accepts this user."""
         try:
             await self.check()
         except DBAPIError as error:
             number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-            raise Unavailable(f"The database refused the connection (error {number}).") from error
+            raise DatabaseUnavailable(
+                f"The database refused the connection (error {number})."
+            ) from error
 
     async def purge(self, *tables: Table) -> None:
         """Delete inbox rows and tombstones older than 30 days."""
