@@ -14,7 +14,7 @@ from chaos.proxy import Proxy
 from chaos.run import run
 from chaos.system import System
 
-KINDS = ("kill -9 of a process", "full disk")
+KINDS = ("kill -9 of speech", "full disk")
 
 
 @pytest.mark.slow
@@ -25,7 +25,7 @@ async def test_embedded_system_keeps_its_promises_under_faults(tmp_path: Path) -
     report = await run("embedded", 7, 0, directory=directory, kinds=KINDS, max_hold_seconds=1)
 
     assert report.violations == []
-    assert "kill -9 of a process" in report.by_kind()
+    assert "kill -9 of speech" in report.by_kind()
     assert report.with_recording >= 1
     assert not directory.parent.exists()
 
