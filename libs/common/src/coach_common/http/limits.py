@@ -44,8 +44,8 @@ class HttpOptions:
 
     service: str
     limits: HttpLimits = field(default_factory=HttpLimits)
-    error_headers: Headers = ()
-    """Added to the errors that the protocol itself sends."""
+    headers: Headers = ()
+    """Added to every response."""
     accepts_websocket: Callable[[bytes], bool] = lambda _: True
     """Whether a path may be upgraded. Other upgrades are ignored (RFC 9110 §7.8)."""
     is_proxy: Callable[[str], bool] = lambda _: False
