@@ -16,7 +16,7 @@ from coach_common import logs
 from coach_common.client_address import group_address
 from coach_common.http import limits as bounds
 from coach_common.http.connection_state import PARSING_STATES, TRANSITIONS, State
-from coach_common.http.exchange import Exchange, Headers, encode_headers
+from coach_common.http.exchange import Exchange
 from coach_common.http.limits import HttpOptions
 from coach_common.http.protocol_errors import encode_error
 from coach_common.http.request import build_scope, encode_request_head, split_url
@@ -80,8 +80,6 @@ class HttpProtocol(asyncio.Protocol):
         self._tail = b""
         """The last bytes that the parser has seen, in which the end of a head may begin."""
         self._exchange: Exchange | None = None
-        self._default_headers: Headers | None = None
-        self._default_lines = b""
         self._start_request()
 
     def _start_request(self) -> None:
@@ -173,12 +171,8 @@ class HttpProtocol(asyncio.Protocol):
 
     @property
     def default_lines(self) -> bytes:
-        """The header lines of every response. The server replaces its headers every second."""
-        headers = self._server_state.default_headers
-        if headers is not self._default_headers:
-            self._default_headers = headers
-            self._default_lines = encode_headers([*headers, *self._options.headers])
-        return self._default_lines
+        """The header lines of every response."""
+        return self._options.encode_default_headers(self._server_state.default_headers)
 
     def write(self, data: bytes) -> None:
         """Send bytes, unless the connection is closing."""
