@@ -3,8 +3,8 @@
 import pytest
 
 from coach_auth.login_throttle import LoginThrottle
+from coach_auth.sliding_window import SlidingWindowCounter
 from coach_common.errors import TooManyRequests
-from coach_common.sliding_window import SlidingWindowCounter
 from coach_common.testing.fakes import FakeClock
 
 
