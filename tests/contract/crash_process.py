@@ -70,7 +70,7 @@ async def main(broker_url: str, database_url: str, emit: bool) -> None:
     async with asyncio.timeout(60):
         while not await _is_done(database):
             await asyncio.sleep(0.05)
-    # Whatever would be applied a second time gets its chance.
+    # Wait for effects that would be applied a second time.
     await asyncio.sleep(1.5)
     relay.cancel()
     await transport.stop()

@@ -20,7 +20,7 @@ from coach_common.validation import describe_errors
 
 
 class SettingsError(SystemExit):
-    """Settings are missing or invalid. The message has a line with the name of each, no values."""
+    """Settings are missing or invalid. The message names each one on a line, without values."""
 
 
 class Settings(BaseSettings):

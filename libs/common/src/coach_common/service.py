@@ -171,7 +171,7 @@ async def upgrade(service: Service[object]) -> None:
 async def upgrade_when_available(service: Service[object]) -> bool:
     """Wait for the database and migrate it. Return False if SIGINT or SIGTERM stopped the wait.
 
-    A migration that has begun is completed first, because MySQL cannot roll it back.
+    A migration that has started is completed first, because MySQL cannot roll it back.
     """
     if service.database is None:
         return True

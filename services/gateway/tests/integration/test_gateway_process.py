@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, in front of upstreams that respond as networks do."""
+"""A gateway in a separate process, in front of upstreams that respond as networks do."""
 
 import asyncio
 import json
