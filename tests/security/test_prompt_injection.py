@@ -207,7 +207,8 @@ async def test_a74_invalid_model_output_yields_no_score(
 ) -> None:
     """Out of range, not of the schema, cut short, huge, empty, refused, or no completion.
 
-    What makes no sense leaves `scoring` with the reason, and is asked for again with pauses.
+    After an invalid output the status stays `scoring` with the reason, and the request is repeated
+    with backoff.
     """
     model.answers[:] = [answer]
     model.requests.clear()

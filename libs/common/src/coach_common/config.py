@@ -153,7 +153,7 @@ class RabbitMQSettings(Settings):
 
 
 class RedisSettings(Settings):
-    """Settings of a service that counts. Without `redis_url` each replica counts for itself."""
+    """Settings of a service with rate limits. Without `redis_url` each replica counts alone."""
 
     redis_url: RedisUrl | None = None
     """URL of Redis, which shares counters between replicas."""

@@ -152,7 +152,7 @@ async def wait_for_shutdown() -> None:
 
 
 def _catch_stop_signals() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set, instead of what they did before."""
+    """Return an event that SIGINT and SIGTERM set. It replaces their former handlers."""
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""Who must wait after failed logins."""
+"""The backoff after failed logins."""
 
 import pytest
 
