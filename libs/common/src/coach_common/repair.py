@@ -15,7 +15,7 @@ SETTLING_TIME = timedelta(seconds=10)
 """A fact that is younger than this may still be on its way to its consumers."""
 
 MAX_DELAY = timedelta(days=1)
-"""The longest interval between two looks at a row."""
+"""The longest interval between two checks of a row."""
 
 _REPAIR_WINDOW = timedelta(days=30)
 
