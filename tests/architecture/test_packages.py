@@ -126,3 +126,14 @@ def test_wheels_contain_no_test_code() -> None:
 
     assert excluded == ["src/coach_common/testing"]
     assert "pytest11" not in wheel["project"].get("entry-points", {})
+
+
+def test_shared_library_has_no_module_that_only_the_gateway_uses() -> None:
+    users: dict[str, set[str]] = {}
+    for image in generate_packages.IMAGES:
+        if image.name != "embedded":
+            for module in import_graph.list_reachable(image.list_roots(), with_later=True):
+                users.setdefault(module, set()).add(image.name)
+    common = {name: used_by for name, used_by in users.items() if name.startswith("coach_common.")}
+
+    assert [name for name, used_by in common.items() if used_by == {"gateway"}] == []
