@@ -54,13 +54,12 @@ def _imported_packages(modules: Iterable[str], *, with_later: bool) -> set[str]:
 
 def _unused(required: Iterable[str], imported: set[str], modules: set[str]) -> set[str]:
     """Return the required packages that the modules neither import nor name in a literal."""
-    named = {
+    used = imported | {
         package
+        for package in set(required) - imported
         for module, packages in _distributions().items()
-        if import_graph.is_named(module, modules)
-        for package in packages
+        if package in packages and import_graph.is_named(module, modules)
     }
-    used = imported | named
     return {
         package
         for package in required
