@@ -73,15 +73,23 @@ class ApiClient:
         return str(session["id"])
 
     async def upload(
-        self, recording: Path, content_type: str, *, session_id: str | None = None
+        self,
+        recording: Path,
+        content_type: str,
+        *,
+        extension: str | None = None,
+        session_id: str | None = None,
     ) -> str:
-        """Upload a recording with a presigned URL and return its object key."""
+        """Upload a recording with a presigned URL and return its object key.
+
+        `extension` defaults to that of the file.
+        """
         content = recording.read_bytes()
         presigned = await self.call(
             "POST",
             "/upload/s3-presign",
             content_type=content_type,
-            extension=recording.suffix.removeprefix("."),
+            extension=extension or recording.suffix.removeprefix("."),
             size=len(content),
             session_id=session_id,
         )

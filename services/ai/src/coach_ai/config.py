@@ -5,7 +5,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
+from coach_common.config import (
+    DatabaseSettings,
+    RabbitMQSettings,
+    StorageSettings,
+    TokenSettings,
+)
+from coach_common.setting_types import HttpUrl
 
 _REMOTE_WORKERS = 4
 """Requests to a provider that run at the same time, so that a slow one does not delay the others."""
@@ -20,9 +26,9 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """Provider of transcription, if it differs from AI_PROVIDER."""
     openai_api_key: str | None = None
     """Key of the OpenAI API. A compatible server may need none."""
-    openai_base_url: str | None = None
+    openai_base_url: HttpUrl | None = None
     """URL of a server that is compatible with OpenAI. None: OpenAI. See docs/providers.md."""
-    openai_transcribe_base_url: str | None = None
+    openai_transcribe_base_url: HttpUrl | None = None
     """URL of the server that transcribes, if it differs from OPENAI_BASE_URL."""
     openai_transcribe_model: str = "gpt-transcribe"
     """OpenAI model for transcription."""

@@ -88,9 +88,7 @@ class UserBudget:
     async def settle(self) -> None:
         """Replace the reservation by the tokens used."""
         if self._day is not None:
-            await _settle(
-                self.deps, self.user_id, self.use, self._day, self._reserved, self.usage
-            )
+            await _settle(self.deps, self.user_id, self.use, self._day, self._reserved, self.usage)
 
 
 @asynccontextmanager
