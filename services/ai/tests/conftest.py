@@ -28,7 +28,7 @@ from coach_ai.domain import (
 )
 from coach_ai.embeddings import Embeddings, default_cache_dir, find_installed
 from coach_ai.ports import ProgressCallback, ignore_progress
-from coach_ai.token_usage import TokenUsage
+from coach_ai.token_usage import TokenBudget, TokenUsage
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
@@ -61,7 +61,12 @@ class ScriptedTranscriber:
     coverage: AudioCoverage | None = None
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         self.received.append(recording.read_bytes())
         self.prompts.append(prompt)

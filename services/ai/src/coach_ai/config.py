@@ -14,7 +14,7 @@ from coach_common.config import (
 from coach_common.setting_types import HttpUrl
 
 _REMOTE_WORKERS = 4
-"""Requests to a provider that run at the same time, so that a slow one does not delay the others."""
+"""Calls to a provider at the same time, so that a slow one does not delay the others."""
 
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
