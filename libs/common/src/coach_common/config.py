@@ -118,6 +118,13 @@ class DatabaseSettings(Settings):
         return add_password(self.database_url, self.database_password)
 
 
+class RepairSettings(Settings):
+    """Settings of a service that repairs lost events."""
+
+    repair_seconds: float = Field(default=60.0, gt=0)
+    """How long a session or upload waits for an event before it is repaired."""
+
+
 class TokenSettings(Settings):
     """Settings of a service that verifies access tokens."""
 

@@ -37,6 +37,10 @@ RECORDINGS = Table(
     # A Transcript as JSON, with its words and silences.
     Column("transcript", LongText, nullable=True),
     Column("has_failed", Boolean, nullable=False),
+    # Why it can never be transcribed, for the user.
+    Column("failure_reason", LongText, nullable=True),
+    # When it was transcribed or has failed.
+    Column("finished_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_recordings_user_id", "user_id"),
     Index("ix_recordings_session_id", "session_id"),
@@ -55,6 +59,9 @@ ANSWERS = Table(
     # A Feedback as JSON. It is written once.
     Column("feedback", LongText, nullable=True),
     Column("scored_at", UtcDateTime, nullable=True),
+    # The text that was scored, and its recording; no key if the client sent the text.
+    Column("scored_transcript", LongText, nullable=True),
+    Column("scored_key", String(160), nullable=True),
     Index("ix_answers_user_id_scored_at", "user_id", "scored_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
@@ -72,6 +79,18 @@ QUESTIONS = Table(
     # A copy of the Question as JSON, so that later edits of it change no score.
     Column("reference", LongText, nullable=True),
     Index("ix_session_questions_user_id", "user_id"),
+)
+
+OWN_QUESTIONS = Table(
+    "own_questions",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # A Question as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_own_questions_user_id_id", "user_id", "id"),
 )
 
 # Tokens and cost of each scored session. Rows outlive their session, so that deleting a session

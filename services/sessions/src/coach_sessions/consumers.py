@@ -28,7 +28,9 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
     """Save the recording and link it if it was confirmed for a session."""
-    await use_cases.link_recording(deps, _recording_ref(event), message)
+    await use_cases.link_recording(
+        deps, _recording_ref(event), message, is_repeated=event.is_repeated
+    )
 
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:

@@ -21,6 +21,8 @@ from coach_ai.domain.feedback import (
     MainImprovement,
     PastSession,
     Remark,
+    ScoredText,
+    StoredFeedback,
 )
 from coach_ai.domain.jobs import (
     LEASE_DURATION,
@@ -32,6 +34,7 @@ from coach_ai.domain.jobs import (
     JobKind,
 )
 from coach_ai.domain.questions import (
+    MAX_OWN_QUESTIONS,
     DimensionLevel,
     ExpectedPoint,
     Importance,
@@ -40,8 +43,11 @@ from coach_ai.domain.questions import (
     PointStatus,
     Question,
     QuestionNotFound,
+    QuestionPage,
+    QuestionQuery,
     QuestionType,
     Seniority,
+    TooManyQuestions,
 )
 from coach_ai.domain.recordings import (
     AcousticFeatures,
@@ -63,6 +69,7 @@ __all__ = [
     "LEASE_DURATION",
     "LEASE_RENEWAL_SECONDS",
     "MAX_CLAIMS",
+    "MAX_OWN_QUESTIONS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "AcousticFeatures",
@@ -97,11 +104,16 @@ __all__ = [
     "Progress",
     "Question",
     "QuestionNotFound",
+    "QuestionPage",
+    "QuestionQuery",
     "QuestionType",
     "Recording",
     "Remark",
+    "ScoredText",
     "Seniority",
     "Silence",
+    "StoredFeedback",
+    "TooManyQuestions",
     "Transcript",
     "Word",
     "estimate_tokens",

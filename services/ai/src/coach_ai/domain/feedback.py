@@ -2,6 +2,7 @@
 
 import statistics
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -125,6 +126,23 @@ class Feedback:
     """The type that the question was scored as."""
     seniority: Seniority | None = None
     """The level that the answer was scored for. None if the session names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """The words that were scored. `key` is their recording, or None if the client sent them."""
+
+    transcript: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeedback:
+    """A session's only feedback. `scored` is None in a row of an older release."""
+
+    feedback: Feedback
+    scored: ScoredText | None
+    scored_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

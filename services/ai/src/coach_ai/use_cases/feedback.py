@@ -4,7 +4,7 @@ import time
 from dataclasses import asdict, replace
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Feedback, Job
+from coach_ai.domain import AudioCoverage, CompletedSession, Feedback, Job, ScoredText
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import answers, jobs, questions, recordings, token_budgets
@@ -67,6 +67,8 @@ async def score_session(deps: Deps, job: Job) -> None:
     except TooManyRequests as error:
         raise Unavailable(BUDGET_EXCEEDED_REASON) from error
     seconds = time.perf_counter() - started_at
+    has_transcript = recording is not None and recording.transcript is not None
+    scored = ScoredText(transcript, session.audio_s3_key if has_transcript else None)
     if note := describe_gaps(answer.coverage):
         feedback = replace(
             feedback, detailed_feedback=f"{feedback.detailed_feedback} {note}".strip()
@@ -74,7 +76,9 @@ async def score_session(deps: Deps, job: Job) -> None:
     async with deps.db.transaction() as tx:
         if not await jobs.finish_job(tx, job):
             return
-        if not await answers.save_feedback(tx, session.session_id, feedback, at=deps.clock()):
+        if not await answers.save_feedback(
+            tx, session.session_id, feedback, scored=scored, at=deps.clock()
+        ):
             return
         if usage.tokens:
             await token_budgets.add_usage(
@@ -87,42 +91,7 @@ async def score_session(deps: Deps, job: Job) -> None:
                 seconds=seconds,
                 at=deps.clock(),
             )
-        main_improvement = feedback.main_improvement
-        await tx.emit(
-            FeedbackGenerated(
-                session_id=session.session_id,
-                user_id=session.user_id,
-                overall_score=feedback.overall_score,
-                communication_score=feedback.communication_score,
-                technical_score=feedback.technical_score,
-                clarity_score=feedback.clarity_score,
-                strengths=_remark_texts(feedback, "strength"),
-                improvements=_remark_texts(feedback, "improvement"),
-                detailed_feedback=feedback.detailed_feedback,
-                evidence=[
-                    EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks
-                ],
-                delivery=DeliveryMetrics.model_validate(feedback.delivery),
-                main_improvement=None
-                if main_improvement is None
-                else MainImprovement.model_validate(asdict(main_improvement)),
-                star=StarStory.model_validate(feedback.star),
-                audio=audio_coverage_event(answer.coverage),
-                provider=feedback.provider,
-                model=feedback.model,
-                rubric_version=feedback.rubric_version,
-                transcript=transcript,
-                key=recording.key if recording is not None and recording.transcript else None,
-                points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
-                dimensions=[
-                    DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions
-                ],
-                score_spread=feedback.score_spread,
-                prompt_version=feedback.prompt_version,
-                question_type=feedback.question_type,
-                seniority=feedback.seniority,
-            )
-        )
+        await tx.emit(build_feedback_event(session, feedback, scored, answer.coverage))
 
 
 async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
@@ -141,6 +110,45 @@ async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> No
                 retryable=not is_final,
             )
         )
+
+
+def build_feedback_event(
+    session: CompletedSession,
+    feedback: Feedback,
+    scored: ScoredText | None,
+    coverage: AudioCoverage | None,
+) -> FeedbackGenerated:
+    """Return the event that publishes a session's feedback."""
+    main_improvement = feedback.main_improvement
+    return FeedbackGenerated(
+        session_id=session.session_id,
+        user_id=session.user_id,
+        overall_score=feedback.overall_score,
+        communication_score=feedback.communication_score,
+        technical_score=feedback.technical_score,
+        clarity_score=feedback.clarity_score,
+        strengths=_remark_texts(feedback, "strength"),
+        improvements=_remark_texts(feedback, "improvement"),
+        detailed_feedback=feedback.detailed_feedback,
+        evidence=[EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks],
+        delivery=DeliveryMetrics.model_validate(feedback.delivery),
+        main_improvement=None
+        if main_improvement is None
+        else MainImprovement.model_validate(asdict(main_improvement)),
+        star=StarStory.model_validate(feedback.star),
+        audio=audio_coverage_event(coverage),
+        provider=feedback.provider,
+        model=feedback.model,
+        rubric_version=feedback.rubric_version,
+        transcript=None if scored is None else scored.transcript,
+        key=None if scored is None else scored.key,
+        points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
+        dimensions=[DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions],
+        score_spread=feedback.score_spread,
+        prompt_version=feedback.prompt_version,
+        question_type=feedback.question_type,
+        seniority=feedback.seniority,
+    )
 
 
 def _remark_texts(feedback: Feedback, kind: str) -> list[str]:
