@@ -67,7 +67,7 @@ async def _run(deps: Deps, kind: JobKind) -> None:
         JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
         JobKind.FEEDBACK: (score_session, fail_feedback),
     }
-    job = await jobs.FairScheduler().claim(deps, kind)
+    job = await jobs.FairScheduler("test").claim(deps, kind)
     assert job is not None
     await jobs.run_job(deps, job, *work[kind])
 
