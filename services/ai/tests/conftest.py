@@ -27,6 +27,7 @@ from coach_ai.domain import (
     Word,
 )
 from coach_ai.embeddings import Embeddings, default_cache_dir, find_installed
+from coach_ai.openai import request_forms
 from coach_ai.ports import ProgressCallback, ignore_progress
 from coach_ai.token_usage import TokenBudget, TokenUsage
 from coach_common.errors import NotFound
@@ -180,8 +181,10 @@ def coach() -> ScriptedCoach:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    """A fake server of OpenAI's API."""
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenAIServer]:
+    """A fake server of OpenAI's API. No request form is remembered, and the SDK retries at once."""
+    monkeypatch.setattr(request_forms, "_REMEMBERED", {})
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
     async with OpenAIServer.start() as server:
         yield server
 

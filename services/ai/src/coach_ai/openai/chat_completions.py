@@ -21,7 +21,7 @@ from coach_ai.openai.client import (
 )
 from coach_ai.openai.json_responses import parse_object, read_content
 from coach_ai.openai.provider_calls import InvalidResponse
-from coach_ai.openai.refusals import Feature, Reason, read_refusal
+from coach_ai.openai.refusals import Feature, Reason, read_error_body
 from coach_ai.openai.request_forms import ChatForm, FormMemory, first_chat_form, simplify
 from coach_ai.token_usage import TokenUsage
 
@@ -177,7 +177,7 @@ class ChatCompletions:
         text = raw.text
         response = parse_object(text)
         if response is not None and response.get("error") and not response.get("choices"):
-            raise RefusedByProvider(read_refusal(_read_status(response["error"]), text))
+            raise RefusedByProvider(read_error_body(text))
         # Before reading on: truncated and invalid responses are billed too.
         usage.add(self._model, *read_usage(text, body["messages"]))
         return _read_completion(response)
@@ -264,9 +264,3 @@ def _read_completion(response: Mapping[str, Any] | None) -> Completion:
         refusal if isinstance(refusal, str) and refusal else None,
     )
 
-
-def _read_status(error: object) -> int:
-    code = error.get("code") if isinstance(error, dict) else None
-    if isinstance(code, str) and code.isdigit():
-        code = int(code)
-    return code if isinstance(code, int) and 400 <= code < 600 else 200

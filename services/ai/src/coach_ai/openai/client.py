@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import openai
 from openai.types.chat import ChatCompletionMessageParam
@@ -15,7 +16,7 @@ from coach_ai.openai.provider_calls import (
     ProviderDown,
     RequestRefused,
 )
-from coach_ai.openai.refusals import Reason, Refusal, read_refusal
+from coach_ai.openai.refusals import Reason, Refusal, read_error_body, read_refusal
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -38,6 +39,8 @@ _CONNECT_TIMEOUT_SECONDS = 5.0
 _MAX_RETRIES = 2
 _MAX_RETRY_AFTER_SECONDS = 3600
 _BUSY_RETRY_SECONDS = 5
+_MAX_RETRY_DELAY_SECONDS = 5
+"""The longest delay between two attempts of one call. After a longer one the job is retried."""
 _OPERATOR_RETRY_SECONDS = 60
 
 
@@ -59,6 +62,7 @@ def open_client(
         base_url=base_url,
         timeout=openai.Timeout(timeout_seconds, connect=_CONNECT_TIMEOUT_SECONDS),
         max_retries=_MAX_RETRIES,
+        http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_limit_retry_delay]}),
     )
 
 
@@ -86,7 +90,8 @@ def map_openai_errors() -> Iterator[None]:
             reason=refusal.reason,
             features=sorted(refusal.features),
         )
-        raise RefusedByProvider(refusal, _retry_after_seconds(error)) from error
+        retry_after = _read_retry_after(error.response.headers)
+        raise RefusedByProvider(refusal, retry_after) from error
     except openai.APITimeoutError as error:
         log.warning("openai.timed_out")
         raise ProviderDown(NO_RESPONSE_MESSAGE, "timeout", retry_after_seconds=30) from error
@@ -95,7 +100,7 @@ def map_openai_errors() -> Iterator[None]:
         raise ProviderDown("The AI provider is unavailable.", "unreachable") from error
     except openai.APIError as error:
         # An error event in a stream.
-        refusal = read_refusal(200, json.dumps(error.body, default=str))
+        refusal = read_error_body(json.dumps({"error": error.body}, default=str))
         log.warning("openai.stream_failed", reason=refusal.reason)
         raise RefusedByProvider(refusal) from error
 
@@ -157,9 +162,20 @@ def read_usage(body: str, messages: Iterable[ChatCompletionMessageParam]) -> tup
         return estimate_message_tokens(messages), estimate_tokens(body)
 
 
-def _retry_after_seconds(error: openai.APIStatusError) -> int | None:
+async def _limit_retry_delay(response: Any) -> None:
+    """Forbid the SDK to wait in the call for as long as the server asks, up to two minutes."""
+    retry_after = _read_retry_after(response.headers)
+    if retry_after is not None and retry_after > _MAX_RETRY_DELAY_SECONDS:
+        response.headers["x-should-retry"] = "false"
+
+
+def _read_retry_after(headers: Mapping[str, str]) -> int | None:
+    """Return the delay that a response asks for in seconds, or None if it asks for none."""
     try:
-        seconds = float(error.response.headers.get("retry-after", ""))
+        if "retry-after-ms" in headers:
+            seconds = float(headers["retry-after-ms"]) / 1000
+        else:
+            seconds = float(headers.get("retry-after", ""))
     except ValueError:
         return None
     if not 0 <= seconds < math.inf:

@@ -85,6 +85,8 @@ _FILE = re.compile(
     r"|could not (be )?(decode|read|process)|(failed|unable) to (decode|load|read|open)"
     r"|file.{0,40}(corrupted|unsupported|not supported|cannot be (read|decoded))"
 )
+_AUDIO = re.compile(r"\b(audio|media)\b")
+"""In the error of a failing server. Without it the server may have failed to load its model."""
 _UNSUPPORTED = re.compile(r"not (supported|implemented)|unsupported|does not support")
 _MODEL_CODES = frozenset(("model_not_found", "not_found_error", "model_not_available"))
 _MODEL = re.compile(r"model .{0,80}(not found|does not exist|not loaded|not available)")
@@ -120,6 +122,22 @@ def read_refusal(status: int, body: str) -> Refusal:
     return Refusal(status, reason, features if reason is Reason.REQUEST else frozenset())
 
 
+def read_error_body(body: str) -> Refusal:
+    """Return why a request was refused whose response has the status 200 and an error as its body.
+
+    Some servers put the status into the error.
+    """
+    status = 200
+    parsed = _parse(body)
+    error = parsed.get("error") if isinstance(parsed, Mapping) else None
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(code, str) and code.isdigit():
+        code = int(code)
+    if isinstance(code, int) and 400 <= code < 600:
+        status = code
+    return read_refusal(status, body)
+
+
 def _read_reason(status: int, codes: set[str], words: str, features: frozenset[Feature]) -> Reason:
     if codes & _CONTENT_CODES or (status in (200, 400, 403, 422) and _CONTENT.search(words)):
         return Reason.CONTENT
@@ -136,7 +154,7 @@ def _read_reason(status: int, codes: set[str], words: str, features: frozenset[F
     if status == 404 or codes & _MODEL_CODES or _MODEL.search(words):
         # A router reports that no model has a feature with 404, too.
         return Reason.REQUEST if features and status == 404 else Reason.MODEL
-    if not features and _FILE.search(words):
+    if not features and _FILE.search(words) and (status < 500 or _AUDIO.search(words)):
         return Reason.FILE
     if 400 <= status < 500 or features or _UNSUPPORTED.search(words):
         return Reason.REQUEST

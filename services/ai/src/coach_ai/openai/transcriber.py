@@ -33,7 +33,7 @@ from coach_ai.openai.client import (
 from coach_ai.openai.invalid_responses import InvalidResponses, digest
 from coach_ai.openai.json_responses import parse_object
 from coach_ai.openai.provider_calls import InvalidResponse, ProviderCalls
-from coach_ai.openai.refusals import Feature, Reason, read_refusal
+from coach_ai.openai.refusals import Feature, Reason, read_error_body
 from coach_ai.openai.request_forms import (
     MAX_CHUNK_SECONDS,
     FormMemory,
@@ -58,13 +58,16 @@ _DECLINED = "The AI provider declined to transcribe this recording."
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class Chunk:
+    """A part of the recording that is sent in one request."""
+
     begin: float
     end: float
     path: Path
 
     @property
     def seconds(self) -> float:
+        """The length of the chunk."""
         return self.end - self.begin
 
 
@@ -171,7 +174,7 @@ class OpenAITranscriber:
 
     async def _split(
         self, recording: Path, directory: Path, form: SpeechForm, on_progress: ProgressCallback
-    ) -> tuple[AudioAnalysis, list[_Chunk]]:
+    ) -> tuple[AudioAnalysis, list[Chunk]]:
         """Decode the recording, and write its chunks to the directory."""
         async with self._process_lock:
             response = await self._process.request(
@@ -184,11 +187,11 @@ class OpenAITranscriber:
                 on_progress,
             )
         analysis: AudioAnalysis = AUDIO_ANALYSIS.validate_python(response["analysis"])
-        return analysis, [_Chunk(begin, end, Path(file)) for begin, end, file in response["chunks"]]
+        return analysis, [Chunk(begin, end, Path(file)) for begin, end, file in response["chunks"]]
 
     async def _transcribe_chunks(
         self,
-        chunks: Sequence[_Chunk],
+        chunks: Sequence[Chunk],
         form: SpeechForm,
         prompt: str,
         analysis: AudioAnalysis,
@@ -205,7 +208,7 @@ class OpenAITranscriber:
         return parts
 
     async def _transcribe_chunk(
-        self, chunk: _Chunk, encoded: bytes, form: SpeechForm, prompt: str, usage: TokenUsage
+        self, chunk: Chunk, encoded: bytes, form: SpeechForm, prompt: str, usage: TokenUsage
     ) -> tuple[_ChunkTranscript, SpeechForm]:
         """Return the transcript of a chunk, and the form of the request that was accepted.
 
@@ -254,7 +257,7 @@ class OpenAITranscriber:
         if response is None:
             raise InvalidResponse(INVALID_RESPONSE_MESSAGE)
         if response.get("error"):
-            raise RefusedByProvider(read_refusal(200, raw.text))
+            raise RefusedByProvider(read_error_body(raw.text))
         return response
 
     async def _align(self, recording: Path, text: str, prompt: str) -> tuple[Word, ...]:
@@ -286,10 +289,10 @@ def _next_form(form: SpeechForm, refused: RefusedByProvider, *, has_prompt: bool
     match refusal.reason:
         case Reason.CONTENT:
             raise CannotTranscribe(_DECLINED) from refused
-        case Reason.FILE if form.is_wav:
-            raise CannotTranscribe(_UNREADABLE) from refused
-        case Reason.FILE:
+        case Reason.FILE if not form.is_wav:
             raise _NewChunksNeeded(replace(form, is_wav=True)) from refused
+        case Reason.FILE if refusal.status < 500:
+            raise CannotTranscribe(_UNREADABLE) from refused
         case Reason.TOO_LONG:
             shorter = form.shorten()
             if shorter is not None:
