@@ -263,4 +263,3 @@ def _read_completion(response: Mapping[str, Any] | None) -> Completion:
         finish_reason if isinstance(finish_reason, str) else None,
         refusal if isinstance(refusal, str) and refusal else None,
     )
-

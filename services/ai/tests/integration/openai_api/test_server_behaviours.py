@@ -137,7 +137,9 @@ async def _call(
     return [transcript.text, *(word.text for word in transcript.words)]
 
 
-@pytest.mark.parametrize("row", BEHAVIOURS, ids=[f"{one['server']}: {one['id']}" for one in BEHAVIOURS])
+@pytest.mark.parametrize(
+    "row", BEHAVIOURS, ids=[f"{one['server']}: {one['id']}" for one in BEHAVIOURS]
+)
 async def test_recorded_behaviour_has_its_outcome(
     server: OpenAIServer, tmp_path: Path, row: Row
 ) -> None:
