@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from coach_ai.scoring.rubric import load_rubric
 from coach_common.config import Settings
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport
@@ -190,6 +191,12 @@ LEVELS = {
     "clarity": 5,
     "technical": None,
 }
+OVERALL_SCORE = (
+    load_rubric()
+    .scores(LEVELS | {"delivery": None}, load_rubric().classify_question("Tell me about a problem"))
+    .overall
+)
+"""Of an answer to a question about an experience, scored with LEVELS."""
 
 
 def scoring_completion(**changed: Any) -> dict[str, Any]:

@@ -69,8 +69,10 @@ _CONTENT = re.compile(
     r"|\bmoderation\b|\bflagged\b"
 )
 _QUOTA_CODES = frozenset(
-    ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_funds")
-)
+    ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_funds",
+     "credit_balance_exhausted", "organization_spend_limit_exceeded",
+     "project_spend_limit_exceeded", "organization_usage_limit_exceeded")
+)  # fmt: skip
 _TOO_LONG_CODES = frozenset(
     ("context_length_exceeded", "exceed_context_size_error", "string_above_max_length")
 )
@@ -78,6 +80,7 @@ _TOO_LONG = re.compile(
     r"context (size|length|window)|(prompt|input|request|file) is too (long|large)"
     r"|maximum (context|(input|prompt) length|file ?size|model length)|too many tokens"
     r"|longer than (the maximum|\d)|duration .{0,40}exceed|reduce the length|max_model_len"
+    r"|max_tokens must be at least 1, got -"
 )
 _TOO_SHORT = re.compile(r"audio(_| )(file )?(is )?too(_| )short|shorter than the minimum")
 _FILE = re.compile(

@@ -219,6 +219,7 @@ class OpenAITranscriber:
         """
         key = digest(encoded)
         attempt = self._invalid_responses.list_attempts(key).start
+        is_certain = True
         try:
             async with self._calls.call():
                 while True:
@@ -228,6 +229,7 @@ class OpenAITranscriber:
                         if refused.refusal.reason is Reason.TOO_SHORT:
                             return _ChunkTranscript("", None, ()), form
                         form = _next_form(form, refused, has_prompt=bool(prompt))
+                        is_certain = is_certain and refused.refusal.reason is not Reason.BUSY
                         continue
                     tokens = _read_usage(response, chunk.seconds)
                     usage.add(self._model, *tokens)
@@ -237,7 +239,8 @@ class OpenAITranscriber:
             self._invalid_responses.record(key, attempt)
             raise
         self._invalid_responses.forget(key)
-        self._forms.remember(form)
+        if is_certain:
+            self._forms.remember(form)
         return part, form
 
     async def _request(self, encoded: bytes, form: SpeechForm, prompt: str) -> Mapping[str, Any]:
@@ -300,6 +303,9 @@ def _next_form(form: SpeechForm, refused: RefusedByProvider, *, has_prompt: bool
         case Reason.REQUEST:
             used = {Feature.WORD_TIMES} | ({Feature.PROMPT} if has_prompt else set())
             plainer = simplify(form, refusal.features, frozenset(used))
+        case Reason.BUSY if refusal.status == 500 and form.has_word_times:
+            # Some servers fail with 500 for a response format that the model does not support.
+            plainer = form.simplify(Feature.WORD_TIMES)
     if plainer is None:
         raise to_unavailable(refused) from refused
     return plainer

@@ -16,6 +16,7 @@ from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
 from coach_common.testing.harness import wait_until
 from support.openai_server import (
+    OVERALL_SCORE,
     DrippingResponse,
     OpenAIServer,
     error_response,
@@ -101,7 +102,7 @@ async def test_failing_provider_is_not_called_until_its_retry_delay_has_passed(
     server.answers = [scoring_completion()]
     found = await scorer.score(ANSWER, TokenUsage())
 
-    assert (asked, found.overall_score) == (1, 77)
+    assert (asked, found.overall_score) == (1, OVERALL_SCORE)
     await scorer.check()
 
 
@@ -196,7 +197,7 @@ async def test_compatible_server_needs_no_key(server: OpenAIServer) -> None:
     found = await scorer.score(ANSWER, TokenUsage())
     await scorer.close()
 
-    assert found.overall_score == 77
+    assert found.overall_score == OVERALL_SCORE
 
 
 async def test_hanging_server_does_not_delay_a_second_recording(

@@ -18,6 +18,7 @@ from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
 from support.openai_server import (
+    OVERALL_SCORE,
     OpenAIServer,
     error_response,
     scoring_completion,
@@ -118,13 +119,13 @@ async def test_refused_feature_is_left_out_and_the_form_remembered(
 ) -> None:
     server.answers = [refuse(is_refused, response)]
     first = OpenAIScorer("key", server.url, "model")
-    assert (await first.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await first.score(ANSWER, TokenUsage())).overall_score == OVERALL_SCORE
     await first.check()
     await first.close()
     asked = len(server.requests)
 
     second = OpenAIScorer("key", server.url, "model")
-    assert (await second.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await second.score(ANSWER, TokenUsage())).overall_score == OVERALL_SCORE
     await second.close()
 
     assert len(server.requests) == asked + 1
@@ -217,7 +218,7 @@ async def test_corrected_setting_scores_the_answer(
 
     server.answers = [scoring_completion()]
 
-    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == OVERALL_SCORE
     assert server.requests[-1]["response_format"]["type"] == "json_schema"
     await scorer.check()
 
@@ -280,9 +281,9 @@ async def test_token_limit_is_left_out_of_a_request_that_fills_the_context(
     message = "'max_tokens' is too large: 4000. This model's maximum context length is 4096 tokens"
     server.answers = [refuse(lambda request: "max_tokens" in request, error_response(400, message))]
 
-    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == OVERALL_SCORE
     assert len(server.requests) == 2
-    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == OVERALL_SCORE
     assert "max_tokens" in server.requests[2]
 
 

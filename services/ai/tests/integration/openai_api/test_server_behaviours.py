@@ -32,7 +32,7 @@ from coach_ai.ports import ProgressCallback
 from coach_ai.speech.chunking import encode_opus, encode_wav
 from coach_ai.token_usage import TokenUsage, UnlimitedBudget
 from coach_common.errors import Unavailable
-from support.openai_server import OpenAIServer, scoring_completion
+from support.openai_server import OVERALL_SCORE, OpenAIServer, scoring_completion
 
 TABLE = yaml.safe_load(Path(__file__).with_name("server_behaviours.yaml").read_text("utf-8"))
 BEHAVIOURS = [
@@ -129,7 +129,8 @@ async def _call(
 ) -> Any:
     """Return what the row's `result` is compared to."""
     if isinstance(adapter, OpenAIScorer):
-        return (await adapter.score(ANSWER, usage)).overall_score
+        score = (await adapter.score(ANSWER, usage)).overall_score
+        return "the score" if score == OVERALL_SCORE else score
     if isinstance(adapter, OpenAIChat):
         return "".join([piece async for piece in adapter.reply(HELLO, usage)])
     budget = UnlimitedBudget(usage)

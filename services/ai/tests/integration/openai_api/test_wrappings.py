@@ -14,6 +14,7 @@ from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
 from support.openai_server import (
     LEVELS,
+    OVERALL_SCORE,
     OpenAIServer,
     completion,
     scoring_completion,
@@ -75,7 +76,7 @@ async def test_wrapped_scoring_is_read_at_once(
 
     found = await scorer.score(ANSWER, TokenUsage())
 
-    assert (found.overall_score, found.clarity_score) == (77, 95)
+    assert (found.overall_score, found.clarity_score) == (OVERALL_SCORE, 95)
     assert [remark.quote for remark in found.remarks] == ["It took two days."]
     assert len(server.requests) == 1
 
@@ -108,7 +109,7 @@ async def test_invalid_response_is_not_requested_again_before_its_delay(
     await scorer.close()
 
     assert (asked, len(server.requests)) == (3, 4)
-    assert found.overall_score == 77
+    assert found.overall_score == OVERALL_SCORE
     sent = [json.dumps(request, sort_keys=True) for request in server.requests]
     assert len(set(sent)) == 4
 
@@ -131,7 +132,7 @@ async def test_next_request_after_a_truncated_response_has_a_higher_limit(
     with pytest.raises(Unavailable, match="truncated"):
         await scorer.score(ANSWER, TokenUsage())
 
-    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == OVERALL_SCORE
 
     first, second = (request["max_tokens"] for request in server.requests)
     assert second == 2 * first
