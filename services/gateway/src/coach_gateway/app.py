@@ -96,7 +96,7 @@ def build(
         http=HttpOptions(
             service="gateway",
             limits=_http_limits(settings),
-            error_headers=default_headers(settings),
+            headers=default_headers(settings),
             accepts_websocket=accepts_websocket,
             is_proxy=TrustedProxies(settings.trusted_proxies).is_trusted,
         ),
