@@ -14,7 +14,9 @@ DEFAULT_DELAY = timedelta(minutes=1)
 SETTLING_TIME = timedelta(seconds=10)
 """A fact that is younger than this may still be on its way to its consumers."""
 
-_MAX_DELAY = timedelta(days=1)
+MAX_DELAY = timedelta(days=1)
+"""The longest interval between two looks at a row."""
+
 _REPAIR_WINDOW = timedelta(days=30)
 
 
@@ -27,7 +29,7 @@ def next_repair_at(now: datetime, *, waiting_since: datetime, delay: timedelta) 
     waited = now - waiting_since
     if waited > _REPAIR_WINDOW:
         return None
-    return now + min(max(waited, delay), _MAX_DELAY)
+    return now + min(max(waited, delay), MAX_DELAY)
 
 
 def is_settled(changed_at: datetime | None, now: datetime) -> bool:

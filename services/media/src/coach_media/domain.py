@@ -25,6 +25,8 @@ _FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """An upload is checked at every sweep until this long after its URL has expired."""
 _CHECK_PERIOD = timedelta(hours=24)
 """An upload that has not arrived this long after its URL has expired is not checked again."""
+MAX_CHECK_INTERVAL = _CHECK_PERIOD / 2
+"""The longest interval between two checks of an upload."""
 _MAX_RETRY_DELAY = timedelta(hours=1)
 _MAX_BACKOFF_EXPONENT = 12
 _MIB = 2**20

@@ -8,9 +8,11 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
 
+from coach_common.db.leases import is_due
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
+from coach_common.repair import MAX_DELAY
 from coach_sessions.domain import (
     Failure,
     Feedback,
@@ -91,7 +93,7 @@ async def list_due_repairs(
     columns = SESSIONS.c
     rows = await tx.fetch_all(
         select(columns.id, columns.user_id, columns.repair_after)
-        .where(columns.repair_after <= now)
+        .where(is_due(columns.repair_after, now=now, max_delay=MAX_DELAY))
         .order_by(columns.repair_after)
         .limit(limit)
     )
