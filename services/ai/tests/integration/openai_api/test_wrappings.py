@@ -9,6 +9,7 @@ import pytest
 from coach_ai.domain import Answer, ChatContext, Message
 from coach_ai.openai.chat import OpenAIChat
 from coach_ai.openai.scorer import OpenAIScorer
+from coach_ai.openai.thinking import remove_thinking
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
@@ -153,6 +154,24 @@ async def test_thoughts_are_not_part_of_a_reply(
     server.answers = [streamed_completion(*pieces)]
 
     assert "".join([piece async for piece in chat.reply(HELLO, TokenUsage())]) == "Hello."
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("x" * 2_000_000, "x" * 2_000_000),
+        ("<think>" * 300_000 + "</think>4", "4"),
+        ("<think>" * 300_000, "<think>" * 300_000),
+        ("</think>" * 300_000 + "4", "4"),
+        ("a<think>b</think>c<reasoning>d</reasoning>e", "ace"),
+        ("a</think>b", "b"),
+        ("a<think>b", "a<think>b"),
+        ("<THINK>a</Think>b", "b"),
+    ],
+    ids=["no tag", "beginnings", "no end", "ends", "two blocks", "end", "beginning", "case"],
+)
+def test_thoughts_are_removed_in_linear_time(text: str, kept: str) -> None:
+    assert remove_thinking(text) == kept
 
 
 async def test_angle_bracket_at_the_start_is_no_thought(
