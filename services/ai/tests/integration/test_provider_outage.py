@@ -7,18 +7,23 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from fastapi.responses import JSONResponse
 from sqlalchemy import select
 
+from coach_ai.app import build
+from coach_ai.config import AiSettings
 from coach_ai.deps import Deps
-from coach_ai.domain import JobKind
+from coach_ai.domain import Answer, JobKind
 from coach_ai.openai.provider_calls import NO_RESPONSE_MESSAGE
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber, estimate_audio_tokens
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.tables import BUDGETS
+from coach_ai.token_usage import TokenUsage
 from coach_ai.use_cases import jobs, provider_outage
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
+from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     FeedbackFailed,
     FeedbackGenerated,
@@ -29,7 +34,14 @@ from coach_common.events.catalog import (
 )
 from coach_common.ids import new_id
 from coach_common.service import Service
-from coach_common.testing.harness import deliver_event, emitted_events, wait_until
+from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
+from coach_common.testing.harness import (
+    client_for,
+    deliver_event,
+    emitted_events,
+    migrated_service,
+    wait_until,
+)
 from support.openai_server import OpenAIServer, scoring_completion
 from support.sounds import speech, write_recording
 
@@ -148,3 +160,27 @@ async def test_fallback_transcribes_over_budget_without_blocking_the_primary(
 
     completed = await emitted_events(service.database, TranscriptionCompleted)
     assert [one.provider for one in completed] == ["scripted", "openai"]
+
+
+async def test_readiness_names_the_failing_provider_until_it_recovers(
+    settings: AiSettings, transport: FakeTransport, clock: FakeClock, issuer: TokenIssuer,
+    objects: Any, server: OpenAIServer,
+) -> None:  # fmt: skip
+    settings = settings.model_copy(
+        update={"ai_provider": "openai", "openai_base_url": server.url, "openai_api_key": "key"}
+    )
+    service = build(settings, transport, clock=clock, tokens=issuer.verifier, objects=objects)
+    refused = JSONResponse({"error": {"message": "no", "code": "invalid_api_key"}}, 401)
+    server.answers = [refused, scoring_completion()]
+    answer = Answer("T", "Tell me about a hard problem.", TEXT, "en")
+    scorer = service.deps.scorer
+    async with migrated_service(service), client_for(service) as client:
+        with pytest.raises(Unavailable):
+            await scorer.score(answer, TokenUsage())
+        failing = await client.get("/health/ready")
+        scorer._calls._blocked_until = 0.0
+        await scorer.score(answer, TokenUsage())
+        recovered = await client.get("/health/ready")
+
+    assert (failing.status_code, recovered.status_code) == (503, 200)
+    assert failing.json()["missing"] == {"scorer": "The AI provider rejected our credentials."}
