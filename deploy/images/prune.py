@@ -23,16 +23,18 @@ _UNUSED_DIRECTORIES = (
     "onnxruntime/backend",
     "onnxruntime/datasets",
     "sqlalchemy/testing",
-    "huggingface_hub/cli",
-    "huggingface_hub/inference",
     "faststream/confluent",
     "faststream/kafka",
     "faststream/mqtt",
     "faststream/nats",
     "faststream/redis",
 )
-_UNUSED_FILES = ("onnxruntime/capi/libonnxruntime.so*",)
-"""The library for C programs. The module for Python contains the same code."""
+_UNUSED_FILES = (
+    # The library for C programs. The module for Python contains the same code.
+    "onnxruntime/capi/libonnxruntime.so*",
+    "huggingface_hub/[a-z]*.py",
+    "huggingface_hub/__pycache__/[a-z]*",
+)
 _USED_AWS_DATA = {"s3", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 _LOAD_SEGMENT = 1
 
@@ -61,6 +63,8 @@ def _unused_directories(directory: Path) -> Iterator[Path]:
         yield directory / name
     for package in _PACKAGES_WITH_TESTS:
         yield from (directory / package).rglob("tests")
+    # Its modules download models. Its `__init__` imports them on demand.
+    yield from (directory / "huggingface_hub").glob("[a-z]*/")
     data = directory / "botocore" / "data"
     if data.is_dir():
         yield from (path for path in data.iterdir() if path.name not in _USED_AWS_DATA)
