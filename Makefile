@@ -107,6 +107,8 @@ check-secrets:
 check-containers:
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python deploy/compose/check.py docker-compose.yml
+	@if docker compose version >/dev/null 2>&1; then docker compose --env-file /dev/null --profile proxy config --quiet; \
+	else echo "docker compose config: skipped, because Docker Compose is not installed"; fi
 
 check-generated:
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py --check || exit 1; done

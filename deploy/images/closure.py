@@ -19,6 +19,7 @@ _EXTRAS = {"sqlalchemy": {"greenlet"}, "faststream": {"aio-pika"}}
 """Extras of third-party packages that ours ask for. The comments do not name them."""
 
 _UNUSED = {
+    "cffi": {"pycparser"},
     "huggingface-hub": {
         "click",
         "filelock",
