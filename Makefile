@@ -19,7 +19,7 @@ TEST_PASSWORD := ^[a-z]+([ @.-][a-z]+)*$$
 CHECKSUM := "(etag|[a-z]+\.(bin|json|safetensors|txt))": "[0-9a-f]+"
 
 # tools/generate_NAME.py writes documents from the source code.
-GENERATORS := openapi errors configuration
+GENERATORS := openapi errors configuration events asyncapi_socket packages
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -112,16 +112,12 @@ check-containers:
 
 check-generated:
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py --check || exit 1; done
-	$(BIN)/python -m coach_common.events.docs --check
-	$(BIN)/python -m coach_gateway.sockets.docs --check
 
 check-words:
 	$(BIN)/python tools/check_words.py
 
-docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md
+docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md, packages.md
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py || exit 1; done
-	$(BIN)/python -m coach_common.events.docs
-	$(BIN)/python -m coach_gateway.sockets.docs
 
 demo-picture: setup  ## record `make demo` and write docs/demo.svg
 	@$(BIN)/python tools/record_demo.py

@@ -77,7 +77,7 @@ async def update_session(
 ) -> None:
     """Save the mutable columns of a locked session, derived ones included.
 
-    `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
+    `repair_after` is when the repair sweep checks it, or None if it waits for nothing.
     """
     await tx.execute(
         update(SESSIONS)
@@ -89,7 +89,7 @@ async def update_session(
 async def list_due_repairs(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[UUID, UUID, datetime]]:
-    """Return id, user and due time of the sessions that the repair sweep looks at, oldest first."""
+    """Return id, user and due time of the sessions that the repair sweep checks, oldest first."""
     columns = SESSIONS.c
     rows = await tx.fetch_all(
         select(columns.id, columns.user_id, columns.repair_after)

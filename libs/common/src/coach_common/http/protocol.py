@@ -156,7 +156,7 @@ class HttpProtocol(asyncio.Protocol):
     # --- called by the server
 
     def shutdown(self) -> None:
-        """Close after the next response, which says `connection: close`, or when none is due.
+        """Close after the next response, which has `connection: close`, or now if none is due.
 
         An idle connection waits a moment, because its client may have sent a request already.
         """
@@ -185,7 +185,7 @@ class HttpProtocol(asyncio.Protocol):
         await self._drain_waiter
 
     def resume_reading(self) -> None:
-        """Read on after the application has taken what was buffered."""
+        """Read from the client again, after the application has read the buffered bytes."""
         if self._is_reading_paused and not self._transport.is_closing():
             self._is_reading_paused = False
             self._transport.resume_reading()
@@ -467,7 +467,7 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def _reject(self, error: str) -> None:
-        """Send an error and close. If a response has begun, only close."""
+        """Send an error and close. If a response has started, only close."""
         if self._state in (State.CLOSING, State.CLOSED) or self._transport.is_closing():
             return
         exchange, self._exchange = self._exchange, None
