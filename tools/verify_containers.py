@@ -370,8 +370,10 @@ async def _require_kept_answer(deployment: Deployment) -> None:
         await _sign_in(client, deployment.email)
         kept = dict(deployment.feedback)
         session_id = kept.pop("session_id")
-        if await _retry(lambda: client.feedback(session_id)) != kept:
-            raise StepFailed("the feedback of the kept answer changed")
+        feedback = await _retry(lambda: client.feedback(session_id))
+        changed = sorted(name for name in kept if feedback.get(name) != kept[name])
+        if changed:
+            raise StepFailed(f"the feedback of the kept answer changed: {', '.join(changed)}")
         session = await client.call("GET", f"/sessions/{session_id}")
         if not session["audio_s3_key"]:
             raise StepFailed("the recording of the kept answer is lost")
@@ -386,7 +388,7 @@ async def _live_answer(deployment: Deployment) -> str:
         async with client.socket() as phone:
             key = (await _start_audio(phone, session_id=session_id))["key"]
             await _speak(phone, content[:half])
-            await phone.wait_for("partial", seconds=60)
+            await phone.wait_for("partial", seconds=_FEEDBACK_SECONDS)
             deployment.compose("kill", "ai")
             deployment.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "ai")
         async with client.socket() as phone:
