@@ -55,8 +55,8 @@ class BrokenEngine:
         yield
 
 
-async def test_driver_error_while_connecting_raises_unavailable(tmp_path: Path) -> None:
-    database = Database(f"sqlite:///{tmp_path}/notes.db", source="test")
+async def test_driver_error_while_connecting_raises_unavailable() -> None:
+    database = Database("mysql://127.0.0.1/notes", source="test")
     await database.close()
     database.engine = BrokenEngine()  # type: ignore[assignment]
 

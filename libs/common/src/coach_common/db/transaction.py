@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
+from sqlalchemy import Connection, CursorResult, Executable, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coach_common import telemetry
 from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
+from coach_common.db.sqlite import run_in_thread
 from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
 
@@ -42,7 +43,7 @@ class Transaction:
 
     def __init__(
         self,
-        connection: AsyncConnection,
+        connection: AsyncConnection | Connection,
         dialect: Dialect,
         events: EventWriter,
         *,
@@ -56,7 +57,15 @@ class Transaction:
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement. `rowcount` of the result tells whether a conditional update won."""
+        if isinstance(self._connection, Connection):
+            return self._connection.execute(statement, parameters)
         return await self._connection.execute(statement, parameters)
+
+    async def execute_bulk(self, statement: Executable) -> CursorResult[Any]:
+        """Run a statement that may touch many rows. It does not block the event loop."""
+        if isinstance(self._connection, Connection):
+            return await run_in_thread(self._connection.execute, statement)
+        return await self._connection.execute(statement)
 
     async def scalar(self, statement: Executable) -> Any:
         """Return the first column of the first row, or None."""
