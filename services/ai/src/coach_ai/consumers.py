@@ -1,7 +1,7 @@
 """The events that ai consumes."""
 
 from coach_ai.deps import Deps
-from coach_ai.domain import CompletedSession, Recording
+from coach_ai.domain import AskedQuestion, CompletedSession, Recording, Seniority
 from coach_ai.use_cases import events
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
@@ -13,6 +13,8 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
+
+_SENIORITIES = frozenset(Seniority)
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
@@ -46,19 +48,13 @@ async def on_session_completed(
         audio_s3_key=event.audio_s3_key,
         client_transcript=event.transcript,
     )
-    await events.register_completed_session(deps, session, message)
+    await events.register_completed_session(deps, session, _asked_question(event), message)
 
 
 async def on_session_created(deps: Deps, event: SessionCreated, message: MessageContext) -> None:
-    """Store the question for the recogniser."""
-    await events.register_question(
-        deps,
-        event.session_id,
-        event.user_id,
-        question=event.question or event.title,
-        role=event.role,
-        message=message,
-    )
+    """Store what the session asks, for the recogniser and the scorer."""
+    asked = _asked_question(event)
+    await events.register_question(deps, event.session_id, event.user_id, asked, message)
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
@@ -69,6 +65,16 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
     await events.erase_user(deps, event.user_id, message)
+
+
+def _asked_question(event: SessionCreated | SessionCompleted) -> AskedQuestion:
+    return AskedQuestion(
+        question=event.question or event.title,
+        role=event.role,
+        # A newer release may know other levels.
+        seniority=Seniority(event.seniority) if event.seniority in _SENIORITIES else None,
+        question_id=event.question_id,
+    )
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {

@@ -59,7 +59,7 @@ ANSWERS = Table(
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
 
-# What a session asks, from its creation: the recogniser is given these words.
+# What a session asks, from its creation. Written once.
 QUESTIONS = Table(
     "session_questions",
     METADATA,
@@ -67,6 +67,10 @@ QUESTIONS = Table(
     Column("user_id", Id, nullable=False),
     Column("question", LongText, nullable=True),
     Column("role", String(200), nullable=True),
+    Column("question_id", String(64), nullable=True),
+    Column("seniority", String(16), nullable=True),
+    # A copy of the Question as JSON, so that later edits of it change no score.
+    Column("reference", LongText, nullable=True),
     Index("ix_session_questions_user_id", "user_id"),
 )
 

@@ -11,9 +11,10 @@ from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
 from coach_sessions import routes, tables, workers
 from coach_sessions.adapters.media_http import HttpUploadedRecordings
+from coach_sessions.adapters.questions_http import HttpQuestions
 from coach_sessions.config import SessionsSettings
 from coach_sessions.consumers import SUBSCRIPTIONS
-from coach_sessions.deps import Deps, UploadedRecordings
+from coach_sessions.deps import Deps, Questions, UploadedRecordings
 
 
 def build(
@@ -23,11 +24,13 @@ def build(
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
     uploaded_recordings: UploadedRecordings | None = None,
+    questions: Questions | None = None,
 ) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
     recordings = uploaded_recordings or HttpUploadedRecordings(settings.media_url)
-    deps = Deps(database, clock, recordings)
+    asked_questions = questions or HttpQuestions(settings.ai_url)
+    deps = Deps(database, clock, recordings, asked_questions)
     app = create_app(
         "sessions",
         checks={"database": database.check, "broker": transport.check},
@@ -47,5 +50,5 @@ def build(
             "stop_waiting_for_recordings": partial(workers.stop_waiting_for_recordings, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(recordings.close,),
+        on_close=(recordings.close, asked_questions.close),
     )

@@ -85,6 +85,12 @@ async def on_feedback_generated(
         main_improvement=event.main_improvement,
         star=event.star,
         audio=event.audio,
+        points=event.points,
+        dimensions=event.dimensions,
+        score_spread=event.score_spread,
+        prompt_version=event.prompt_version,
+        question_type=event.question_type,
+        seniority=event.seniority,
         answer=None if event.transcript is None else AnswerText(event.transcript, event.key),
     )
     await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, message)

@@ -24,6 +24,21 @@ class UploadedRecordings(Protocol):
         """Close the HTTP connections."""
 
 
+class Questions(Protocol):
+    """The questions of the bank and the users' own questions, which ai stores."""
+
+    async def get_text(self, question_id: str, *, bearer: str) -> str:
+        """Return the text of a question.
+
+        Raises:
+            QuestionNotFound: If it does not exist or belongs to another user.
+            Unavailable: If the ai service cannot be reached.
+        """
+
+    async def close(self) -> None:
+        """Close the HTTP connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """Everything that a use case needs from outside."""
@@ -31,3 +46,4 @@ class Deps:
     db: Database
     clock: Clock
     uploaded_recordings: UploadedRecordings
+    questions: Questions

@@ -55,6 +55,9 @@ async def _emit_completion(tx: Transaction, session: Session) -> Session:
         duration_seconds=session.duration_seconds,
         audio_s3_key=session.audio_s3_key,
         transcript=session.usable_client_transcript,
+        question_id=session.question_id,
+        seniority=session.seniority,
+        role=session.role,
     )
     published = session.published_fingerprints
     fingerprint = _fingerprint(event.model_dump_json())

@@ -50,19 +50,36 @@ SessionChange = Callable[[Session], Session]
 
 
 async def create_session(
-    deps: Deps, caller: Identity, *, title: str, question: str | None
+    deps: Deps,
+    caller: Identity,
+    *,
+    title: str,
+    question: str | None,
+    question_id: str | None = None,
+    seniority: str | None = None,
+    role: str | None = None,
+    bearer: str,
 ) -> Session:
-    """Create a session.
+    """Create a session. Without `question` it asks the text of the question `question_id`.
 
     Raises:
+        QuestionNotFound: If `question_id` does not exist or belongs to another user.
+        Unavailable: If `question_id` is given and ai cannot be reached.
         Unauthenticated: If the account was deleted; an access token may outlive it.
     """
+    if question_id is not None:
+        # Also if the client sends a text: an unknown id is reported now, not by missing scores.
+        text = await deps.questions.get_text(question_id, bearer=bearer)
+        question = question or text
     now = deps.clock()
     session = Session(
         id=new_id(),
         user_id=caller.user_id,
         title=title,
         question=question,
+        question_id=question_id,
+        seniority=seniority,
+        role=role,
         created_at=now,
         updated_at=now,
     )
@@ -72,7 +89,13 @@ async def create_session(
         await store.add_session(tx, session)
         await tx.emit(
             SessionCreated(
-                session_id=session.id, user_id=session.user_id, title=title, question=question
+                session_id=session.id,
+                user_id=session.user_id,
+                title=title,
+                question=question,
+                role=role,
+                question_id=question_id,
+                seniority=seniority,
             )
         )
     return session

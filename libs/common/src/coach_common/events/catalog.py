@@ -11,9 +11,14 @@ from coach_common.events.base import Event
 from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
+    DimensionLevel,
     EvidenceItem,
     FeedbackView,
     MainImprovement,
+    Number,
+    PointCoverage,
+    QuestionType,
+    Seniority,
     StarStory,
     TranscribedWord,
 )
@@ -159,7 +164,11 @@ class SessionTranscribed(Event):
 
 
 class SessionCreated(Event):
-    """A session was created. The recogniser is given the words of its question."""
+    """A session was created.
+
+    The recogniser is given the words of its question. The question with this id and its expected
+    points are copied, so that a later edit changes no score.
+    """
 
     type = "session.created"
     source = "sessions"
@@ -170,6 +179,8 @@ class SessionCreated(Event):
     title: str
     question: str | None = None
     role: str | None = None
+    question_id: str | None = None
+    seniority: Seniority | None = None
 
 
 class SessionCompleted(Event):
@@ -189,6 +200,9 @@ class SessionCompleted(Event):
     duration_seconds: int | None
     audio_s3_key: str | None = None
     transcript: str | None = None
+    question_id: str | None = None
+    seniority: Seniority | None = None
+    role: str | None = None
 
 
 class FeedbackGenerated(Event):
@@ -227,6 +241,20 @@ class FeedbackGenerated(Event):
         default=None,
         description="the recording that was scored; null if the client's own transcript was",
     )
+    points: list[PointCoverage] = Field(
+        default_factory=list,
+        description="coverage of the expected points; empty if the question has none",
+    )
+    dimensions: list[DimensionLevel] = Field(
+        default_factory=list, description="empty if the answer was not scored"
+    )
+    score_spread: Number | None = Field(
+        default=None,
+        description="by how many points `overall_score` differs if the answer is scored again",
+    )
+    prompt_version: str | None = None
+    question_type: QuestionType | None = None
+    seniority: Seniority | None = None
 
 
 class FeedbackFailed(Event):

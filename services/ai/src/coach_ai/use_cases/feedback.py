@@ -7,15 +7,17 @@ from coach_ai.deps import Deps
 from coach_ai.domain import Feedback, Job
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, jobs, recordings, token_budgets
+from coach_ai.store import answers, jobs, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.transcription import audio_coverage_event
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 from coach_common.events.feedback import (
     DeliveryMetrics,
+    DimensionLevel,
     EvidenceItem,
     MainImprovement,
+    PointCoverage,
     StarStory,
 )
 
@@ -30,7 +32,11 @@ async def score_session(deps: Deps, job: Job) -> None:
     """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
-        recording = None
+        recording = asked = None
+        if session is not None:
+            asked = await questions.find_asked_question(
+                tx, session.session_id, user_id=session.user_id
+            )
         if session is not None and session.audio_s3_key is not None:
             recording = await recordings.find_recording_by_key(
                 tx, session.audio_s3_key, user_id=session.user_id
@@ -40,6 +46,10 @@ async def score_session(deps: Deps, job: Job) -> None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
         return
+    if asked is not None:
+        answer = replace(
+            answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
+        )
     transcript = answer.text
     answer = set_aside_non_answer(answer)
     if answer.text not in transcript:
@@ -99,6 +109,14 @@ async def score_session(deps: Deps, job: Job) -> None:
                 rubric_version=feedback.rubric_version,
                 transcript=transcript,
                 key=recording.key if recording is not None and recording.transcript else None,
+                points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
+                dimensions=[
+                    DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions
+                ],
+                score_spread=feedback.score_spread,
+                prompt_version=feedback.prompt_version,
+                question_type=feedback.question_type,
+                seniority=feedback.seniority,
             )
         )
 
