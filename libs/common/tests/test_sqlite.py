@@ -1,5 +1,9 @@
 """What the embedded profile's SQLite files keep, and how its queue bears clock changes."""
 
+import asyncio
+import os
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -9,6 +13,7 @@ import pytest
 from sqlalchemy import Column, String, Table, delete, func, insert, select, update
 
 from coach_common.clock import utc_now
+from coach_common.db import sqlite
 from coach_common.db.database import Database
 from coach_common.db.tables import new_metadata
 from coach_common.errors import Unavailable
@@ -44,6 +49,104 @@ async def test_deleted_text_leaves_database_file_and_wal(tmp_path: Path) -> None
 
     assert not any(text.encode() in file.read_bytes() for file in files)
     await database.close()
+
+
+@pytest.fixture
+async def notes(tmp_path: Path) -> AsyncIterator[Database]:
+    """A database with an empty table of notes."""
+    database = Database(f"sqlite:///{tmp_path}/notes.db", source="test")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(METADATA.create_all)
+    yield database
+    await database.close()
+
+
+async def _add_note(database: Database, text: str, *, is_durable: bool = True) -> None:
+    async with database.transaction(is_durable=is_durable) as tx:
+        await tx.execute(insert(NOTES).values(text=text))
+
+
+async def test_commit_returns_after_sync_that_concurrent_commits_share(
+    notes: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced_sizes: list[int] = []
+    wal = Path(f"{notes.statement_engine.url.database}-wal")
+
+    def sync_slowly(file: int) -> None:
+        synced_sizes.append(os.fstat(file).st_size)
+        time.sleep(0.02)
+
+    monkeypatch.setattr(sqlite, "_fdatasync", sync_slowly)
+    await _add_note(notes, "first")
+    assert synced_sizes == [wal.stat().st_size]
+    await asyncio.gather(*(_add_note(notes, str(number)) for number in range(30)))
+
+    assert synced_sizes[-1] == wal.stat().st_size
+    assert 2 <= len(synced_sizes) < 20
+
+
+async def test_commit_that_may_be_lost_is_synced_with_the_next_one(
+    notes: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    monkeypatch.setattr(sqlite, "_fdatasync", syncs.append)
+
+    await _add_note(notes, "may be lost", is_durable=False)
+    assert syncs == []
+    await notes.sync()
+    await notes.sync()
+
+    assert len(syncs) == 1
+
+
+async def test_failed_sync_raises_unavailable_and_is_repeated(
+    notes: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sqlite, "_fdatasync", fail)
+    with pytest.raises(Unavailable):
+        await _add_note(notes, "first")
+    syncs: list[int] = []
+    monkeypatch.setattr(sqlite, "_fdatasync", syncs.append)
+
+    await notes.sync()
+
+    assert len(syncs) == 1
+
+
+async def test_write_lock_of_another_process_does_not_block_the_event_loop(notes: Database) -> None:
+    other = sqlite3.connect(str(notes.statement_engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    adding = asyncio.create_task(_add_note(notes, "waits"))
+    async with notes.read_only() as tx:
+        assert await tx.fetch_all(select(NOTES)) == []
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+    assert not adding.done()
+
+    other.execute("COMMIT")
+    other.close()
+    await adding
+
+    async with notes.read_only() as tx:
+        assert await tx.scalar(select(NOTES.c.text)) == "waits"
+
+
+async def test_cancelled_commit_leaves_the_connection_usable(notes: Database) -> None:
+    for number in range(20):
+        adding = asyncio.create_task(_add_note(notes, str(number)))
+        for _ in range(number):
+            await asyncio.sleep(0)
+        adding.cancel()
+        await asyncio.gather(adding, return_exceptions=True)
+
+    await _add_note(notes, "last")
+
+    async with notes.read_only() as tx:
+        texts = {row["text"] for row in await tx.fetch_all(select(NOTES))}
+    assert "last" in texts
 
 
 class BrokenEngine:

@@ -263,7 +263,7 @@ async def delete_session(tx: Transaction, session_id: UUID) -> None:
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user, unpublished events included."""
     for table in (SESSIONS, RECORDINGS, OUTBOX):
-        await tx.execute(delete(table).where(table.c.user_id == user_id))
+        await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
