@@ -41,8 +41,8 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 run: setup  ## run all services on PORT (8000) with data in DATA_DIR (.data); Ctrl-C stops them
 	@exec $(BIN)/coach run
 
-demo: setup  ## upload a recorded answer and print its feedback, with a temporary server
-	@exec $(BIN)/coach demo
+demo: setup  ## upload recorded answers and print their feedback; URL=http://… of a server, or a temporary one
+	@exec $(BIN)/coach demo $(if $(URL),--url $(URL))
 
 servers:  ## install MariaDB, RabbitMQ and Redis from Debian packages if they are missing
 	@missing=""; \
@@ -68,6 +68,10 @@ programs:  ## install nginx and wrk from Debian packages, for the gateway benchm
 
 test: setup servers  ## run all tests: unit, contract, integration and end-to-end, on both profiles
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+chaos: setup servers  ## run interviews while parts fail; PROFILE=embedded|distributed SEED=1 MINUTES=3
+	@PYTHONPATH=tests:tests/e2e $(BIN)/python -m chaos $(or $(PROFILE),embedded distributed) \
+	  --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3)
 
 test-fast: setup  ## run unit and contract tests that need no servers, in under a minute
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech and not slow" \
@@ -105,6 +109,9 @@ bench: setup servers  ## measure the overhead of the feedback pipeline, on both 
 bench-gateway: setup programs  ## measure the gateway against nginx
 	@$(BIN)/python benchmarks/gateway.py
 
+soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=embedded or distributed
+	@$(BIN)/python benchmarks/soak.py
+
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency
 	@$(BIN)/python benchmarks/auth.py
 
@@ -127,10 +134,10 @@ lock:  ## pin the packages of requirements.in with hashes in requirements.lock
 migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="what changes"
 	@$(BIN)/python tools/new_migration.py "$(SERVICE)" "$(MESSAGE)"
 
-up:  ## build and start the docker compose deployment
-	docker compose up --build --detach
+up:  ## build and start the docker compose deployment, and wait until it is ready
+	@bash deploy/compose/up.sh
 
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test test-fast check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test chaos test-fast check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down

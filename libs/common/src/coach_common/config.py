@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on. 0 chooses a free port."""
-    shutdown_seconds: float = Field(default=4.0, gt=0)
-    """Time for running requests to finish at shutdown."""
+    shutdown_seconds: float = Field(default=20.0, gt=0)
+    """Time for running requests and jobs to finish at shutdown."""
 
     @field_validator("debug")
     @classmethod
@@ -116,6 +116,13 @@ class DatabaseSettings(Settings):
     def database_address(self) -> str:
         """The database URL with its password."""
         return add_password(self.database_url, self.database_password)
+
+
+class RepairSettings(Settings):
+    """Settings of a service that repairs lost events."""
+
+    repair_seconds: float = Field(default=60.0, gt=0)
+    """How long a session or upload waits for an event before it is repaired."""
 
 
 class TokenSettings(Settings):

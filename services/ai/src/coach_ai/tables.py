@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from coach_common.db.tables import (
@@ -37,6 +38,12 @@ RECORDINGS = Table(
     # A Transcript as JSON, with its words and silences.
     Column("transcript", LongText, nullable=True),
     Column("has_failed", Boolean, nullable=False),
+    # Whether it failed for another reason than the recording itself.
+    Column("is_restartable", Boolean, nullable=False, server_default=false()),
+    # Why it can never be transcribed, for the user.
+    Column("failure_reason", LongText, nullable=True),
+    # When it was transcribed or has failed.
+    Column("finished_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_recordings_user_id", "user_id"),
     Index("ix_recordings_session_id", "session_id"),
@@ -55,6 +62,11 @@ ANSWERS = Table(
     # A Feedback as JSON. It is written once.
     Column("feedback", LongText, nullable=True),
     Column("scored_at", UtcDateTime, nullable=True),
+    # Whether scoring failed because of the answer itself.
+    Column("has_failed", Boolean, nullable=False, server_default=false()),
+    # The text that was scored, and its recording; no key if the client sent the text.
+    Column("scored_transcript", LongText, nullable=True),
+    Column("scored_key", String(160), nullable=True),
     Index("ix_answers_user_id_scored_at", "user_id", "scored_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
@@ -72,6 +84,18 @@ QUESTIONS = Table(
     # A copy of the Question as JSON, so that later edits of it change no score.
     Column("reference", LongText, nullable=True),
     Index("ix_session_questions_user_id", "user_id"),
+)
+
+OWN_QUESTIONS = Table(
+    "own_questions",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # A Question as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_own_questions_user_id_id", "user_id", "id"),
 )
 
 # Tokens and cost of each scored session. Rows outlive their session, so that deleting a session
@@ -113,9 +137,13 @@ JOBS = Table(
     Column("run_after", UtcDateTime, nullable=False),
     Column("lease_token", Id, nullable=True),
     Column("lease_until", UtcDateTime, nullable=True),
-    # Claims since the last outcome, and tries that ended because a provider was unavailable.
+    # The replica that holds the lease. Its next process releases what it left.
+    Column("lease_owner", String(128), nullable=True),
+    # Claims since the last attempt that the job itself ended.
     Column("claims", Integer, nullable=False),
+    # Attempts that the job itself ended without a result, and the time that they took.
     Column("tries", Integer, nullable=False),
+    Column("retried_seconds", Float, nullable=False, server_default="0"),
     Column("reason", LongText, nullable=True),
     UniqueConstraint("kind", "subject_id"),
     Index("ix_jobs_kind_run_after", "kind", "run_after"),

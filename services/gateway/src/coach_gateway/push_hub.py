@@ -12,7 +12,6 @@ from uuid import UUID
 from prometheus_client import Counter, Gauge
 
 from coach_common import logs
-from coach_common.db.transaction import MessageContext
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     SessionJudged,
@@ -21,6 +20,7 @@ from coach_common.events.catalog import (
     TranscriptionCompleted,
     TranscriptionProgressed,
 )
+from coach_common.messaging.message import MessageContext
 from coach_common.messaging.subscriptions import Handlers
 from coach_gateway.sockets.frames import FeedbackFrame, ProgressFrame, TranscriptFrame
 
@@ -246,8 +246,13 @@ async def on_transcription_completed(
 async def on_transcription_progressed(
     hub: PushHub, event: TranscriptionProgressed, delivery: MessageContext
 ) -> None:
-    """Push the progress of a long recording, unless its transcript was pushed."""
-    if not hub.find_pushes(event.user_id, "transcript", "key", event.key):
+    """Push the progress of a long recording, unless its transcript was pushed.
+
+    The event of the start has no duration yet, and is not pushed.
+    """
+    if event.duration_seconds and not hub.find_pushes(
+        event.user_id, "transcript", "key", event.key
+    ):
         frame = ProgressFrame(
             event_id=str(delivery.event_id),
             session_id=None if event.session_id is None else str(event.session_id),

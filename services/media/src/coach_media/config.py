@@ -5,6 +5,7 @@ from pydantic import Field
 from coach_common.config import (
     DatabaseSettings,
     RabbitMQSettings,
+    RepairSettings,
     StorageSettings,
     TokenSettings,
 )
@@ -13,7 +14,7 @@ from coach_common.setting_types import HttpUrl
 MIB = 1024 * 1024
 
 
-class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings):
+class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSettings):
     """Settings of the media service, without its transport."""
 
     sessions_url: HttpUrl = "http://localhost:8002"

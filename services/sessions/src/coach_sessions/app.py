@@ -1,5 +1,6 @@
 """Composition root of sessions."""
 
+from datetime import timedelta
 from functools import partial
 
 from coach_common.clock import Clock, utc_now
@@ -30,7 +31,8 @@ def build(
     database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
     recordings = uploaded_recordings or HttpUploadedRecordings(settings.media_url)
     asked_questions = questions or HttpQuestions(settings.ai_url)
-    deps = Deps(database, clock, recordings, asked_questions)
+    repair_delay = timedelta(seconds=settings.repair_seconds)
+    deps = Deps(database, clock, recordings, asked_questions, repair_delay)
     app = create_app(
         "sessions",
         checks={"database": database.check, "broker": transport.check},
@@ -48,6 +50,7 @@ def build(
         subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),
         workers={
             "stop_waiting_for_recordings": partial(workers.stop_waiting_for_recordings, deps),
+            "repair": partial(workers.publish_stalled_sessions, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_close=(recordings.close, asked_questions.close),

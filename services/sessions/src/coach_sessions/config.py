@@ -1,10 +1,10 @@
 """The settings of sessions."""
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, TokenSettings
+from coach_common.config import DatabaseSettings, RabbitMQSettings, RepairSettings, TokenSettings
 from coach_common.setting_types import HttpUrl
 
 
-class SessionsSettings(DatabaseSettings, TokenSettings):
+class SessionsSettings(DatabaseSettings, TokenSettings, RepairSettings):
     """Settings of sessions in every profile."""
 
     media_url: HttpUrl = "http://localhost:8003"

@@ -28,7 +28,9 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
     """Save the recording and link it if it was confirmed for a session."""
-    await use_cases.link_recording(deps, _recording_ref(event), message)
+    await use_cases.link_recording(
+        deps, _recording_ref(event), message, is_repeated=event.is_repeated
+    )
 
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
@@ -47,7 +49,12 @@ async def on_transcription_failed(
     deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
     """Save the reason."""
-    failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
+    failure = Failure(
+        message.event_id,
+        event.reason,
+        is_final=not event.retryable,
+        is_restartable=event.restartable,
+    )
     await use_cases.record_transcription_failure(deps, _recording_ref(event), failure, message)
 
 
@@ -98,7 +105,12 @@ async def on_feedback_generated(
 
 async def on_feedback_failed(deps: Deps, event: FeedbackFailed, message: MessageContext) -> None:
     """Save the reason."""
-    failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
+    failure = Failure(
+        message.event_id,
+        event.reason,
+        is_final=not event.retryable,
+        is_restartable=event.restartable,
+    )
     await use_cases.record_feedback_failure(deps, event.session_id, event.user_id, failure, message)
 
 

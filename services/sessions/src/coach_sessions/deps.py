@@ -1,11 +1,13 @@
 """The dependencies of the use cases."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.repair import DEFAULT_DELAY
 
 
 class UploadedRecordings(Protocol):
@@ -47,3 +49,5 @@ class Deps:
     clock: Clock
     uploaded_recordings: UploadedRecordings
     questions: Questions
+    repair_delay: timedelta = DEFAULT_DELAY
+    """How long a session waits before the repair sweep looks at it."""

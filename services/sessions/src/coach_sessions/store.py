@@ -70,11 +70,44 @@ async def lock_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> S
     return None if row is None else _session(row, await _list_recordings(tx, session_id))
 
 
-async def update_session(tx: Transaction, session: Session) -> None:
-    """Save the mutable columns of a locked session, derived ones included."""
+async def update_session(
+    tx: Transaction, session: Session, *, repair_after: datetime | None
+) -> None:
+    """Save the mutable columns of a locked session, derived ones included.
+
+    `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
+    """
     await tx.execute(
-        update(SESSIONS).where(SESSIONS.c.id == session.id).values(**_mutable_columns(session))
+        update(SESSIONS)
+        .where(SESSIONS.c.id == session.id)
+        .values(**_mutable_columns(session), repair_after=repair_after)
     )
+
+
+async def list_due_repairs(
+    tx: Transaction, now: datetime, *, limit: int
+) -> list[tuple[UUID, UUID, datetime]]:
+    """Return id, user and due time of the sessions that the repair sweep looks at, oldest first."""
+    columns = SESSIONS.c
+    rows = await tx.fetch_all(
+        select(columns.id, columns.user_id, columns.repair_after)
+        .where(columns.repair_after <= now)
+        .order_by(columns.repair_after)
+        .limit(limit)
+    )
+    return [(row["id"], row["user_id"], row["repair_after"]) for row in rows]
+
+
+async def claim_repair(
+    tx: Transaction, session_id: UUID, *, due_at: datetime, next_repair_at: datetime | None
+) -> bool:
+    """Claim a due repair and schedule the next. Return False if another replica claimed it."""
+    claimed = await tx.execute(
+        update(SESSIONS)
+        .where(SESSIONS.c.id == session_id, SESSIONS.c.repair_after == due_at)
+        .values(repair_after=next_repair_at)
+    )
+    return claimed.rowcount == 1
 
 
 async def list_sessions(
@@ -242,6 +275,13 @@ async def record_failure(tx: Transaction, key: str, user_id: UUID, failure: Fail
     )
 
 
+async def reopen_failure(tx: Transaction, key: str, user_id: UUID) -> None:
+    """Save that a failed transcription is tried again."""
+    await tx.execute(
+        update(RECORDINGS).where(_is_recording(key, user_id)).values(failure_is_final=False)
+    )
+
+
 async def delete_recording(tx: Transaction, key: str, user_id: UUID) -> None:
     """Delete one recording."""
     await tx.execute(delete(RECORDINGS).where(_is_recording(key, user_id)))
@@ -353,7 +393,12 @@ def _mutable_columns(session: Session) -> dict[str, object]:
 def _failure(row: RowMapping) -> Failure | None:
     if row["failure_id"] is None:
         return None
-    return Failure(row["failure_id"], row["failure_reason"], row["failure_is_final"])
+    return Failure(
+        row["failure_id"],
+        row["failure_reason"],
+        row["failure_is_final"],
+        is_restartable=bool(row["failure_is_restartable"]),
+    )
 
 
 def _failure_columns(failure: Failure | None) -> dict[str, object]:
@@ -361,4 +406,5 @@ def _failure_columns(failure: Failure | None) -> dict[str, object]:
         "failure_id": None if failure is None else failure.id,
         "failure_reason": None if failure is None else failure.reason,
         "failure_is_final": None if failure is None else failure.is_final,
+        "failure_is_restartable": None if failure is None else failure.is_restartable,
     }

@@ -35,12 +35,16 @@ SESSIONS = Table(
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),
+    Column("failure_is_restartable", Boolean, nullable=True),
     # Derived from the facts; stored so that lists and statistics are plain queries.
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
     Column("published_fingerprints", LongText, nullable=False),
+    # When the repair sweep looks at the session; null if it waits for nothing.
+    Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
     Index("ix_sessions_requested_key", "requested_key"),
+    Index("ix_sessions_repair_after", "repair_after"),
 )
 
 RECORDINGS = Table(
@@ -58,6 +62,7 @@ RECORDINGS = Table(
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),
+    Column("failure_is_restartable", Boolean, nullable=True),
     Index("ix_recordings_session_id", "session_id"),
     Index("ix_recordings_user_id", "user_id"),
 )

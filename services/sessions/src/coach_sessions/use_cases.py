@@ -17,7 +17,8 @@ from coach_common.events.catalog import (
 )
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
-from coach_common.ids import new_id
+from coach_common.ids import new_id, recording_id
+from coach_common.repair import REPAIRS
 from coach_sessions import store
 from coach_sessions.deps import Deps
 from coach_sessions.domain import (
@@ -33,7 +34,6 @@ from coach_sessions.domain import (
     TooManyRecordings,
     is_own_upload_key,
     parse_client_transcript,
-    recording_id,
 )
 from coach_sessions.publishing import emit_changes
 
@@ -135,10 +135,10 @@ async def complete_session(
 ) -> Session:
     """Mark the session as completed.
 
-    A repeated call fills in values that were missing and requests scoring again after a retryable
-    failure. It changes nothing else. If media has not reported `audio_s3_key` yet, the session
-    waits for that recording. A transcript without a key is used only if media has received no
-    recording for the session, because a recording takes precedence.
+    A repeated call fills in values that were missing and tries again what failed for another reason
+    than the answer. It changes nothing else. If media has not reported `audio_s3_key` yet, the
+    session waits for that recording. A transcript without a key is used only if media has received
+    no recording for the session, because a recording takes precedence.
 
     Raises:
         SessionNotFound: If the session does not exist or belongs to another user.
@@ -154,7 +154,11 @@ async def complete_session(
     if client_transcript is not None and key is None:
         key = await _find_uploaded_recording(deps, session_id, bearer)
 
+    can_restart = False
+
     def complete(session: Session) -> Session:
+        if can_restart:
+            session = session.with_failure_reopened()
         return replace(
             session,
             completed_at=session.completed_at or now,
@@ -174,6 +178,9 @@ async def complete_session(
                 if audio_s3_key is not None:
                     raise
                 key = None
+        can_restart = await _reopen_failure(
+            tx, session_id, caller.user_id, has_transcript=client_transcript is not None
+        )
         session = await update_session_once(
             deps, tx, session_id, user_id=caller.user_id, change=complete
         )
@@ -231,10 +238,13 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
         await store.delete_user_data(tx, user_id)
 
 
-async def link_recording(deps: Deps, recording: RecordingRef, message: MessageContext) -> None:
+async def link_recording(
+    deps: Deps, recording: RecordingRef, message: MessageContext, *, is_repeated: bool = False
+) -> None:
     """Save that media has confirmed a recording, and link it to its session if it names one.
 
-    Does nothing for a deleted user, session or recording.
+    Does nothing for a deleted user, session or recording. With `is_repeated`, a new link counts
+    as a repair.
     """
 
     async def link(tx: Transaction) -> None:
@@ -252,7 +262,7 @@ async def link_recording(deps: Deps, recording: RecordingRef, message: MessageCo
             link_id=message.event_id,
         )
 
-    await _save_recording_fact(deps, recording, message, link)
+    await _save_recording_fact(deps, recording, message, link, is_repeated=is_repeated)
 
 
 async def record_transcript(
@@ -345,8 +355,11 @@ async def update_session_once(
     updated = await emit_changes(tx, updated)
     if updated != locked:
         updated = replace(updated, updated_at=deps.clock())
+    is_waiting = updated.completed_at is not None and not updated.status.is_final
     # Also if the session itself is unchanged: a fact of its recording may change the status.
-    await store.update_session(tx, updated)
+    await store.update_session(
+        tx, updated, repair_after=deps.clock() + deps.repair_delay if is_waiting else None
+    )
     return updated
 
 
@@ -355,6 +368,8 @@ async def _save_recording_fact(
     recording: RecordingRef,
     message: MessageContext,
     save: Callable[[Transaction], Awaitable[None]],
+    *,
+    is_repeated: bool = False,
 ) -> None:
     """Lock the recording, save a fact about it and update its session.
 
@@ -365,6 +380,7 @@ async def _save_recording_fact(
         if await store.is_deleted(tx, user_id, recording_id(key)):
             return
         await store.lock_recording(tx, key, user_id)
+        is_new = is_repeated and await store.find_linked_session(tx, key, user_id) is None
         await save(tx)
         session_id = await _link_to_requesting_session(tx, recording, message)
         session_id = session_id or recording.session_id
@@ -373,6 +389,8 @@ async def _save_recording_fact(
         if await update_session_once(deps, tx, session_id, user_id=user_id) is None:
             await store.delete_recording(tx, key, user_id)
             await store.add_tombstone(tx, recording_id(key), at=deps.clock())
+        elif is_new:
+            REPAIRS.labels("sessions", "link").inc()
 
 
 async def _find_uploaded_recording(deps: Deps, session_id: UUID, bearer: str) -> str | None:
@@ -426,6 +444,21 @@ async def _link_requested_recording(
     await store.link_recording(
         tx, key=key, user_id=user_id, session_id=session_id, link_id=new_id()
     )
+
+
+async def _reopen_failure(
+    tx: Transaction, session_id: UUID, user_id: UUID, *, has_transcript: bool
+) -> bool:
+    """Return whether a failed session is tried again, and reopen its failed transcription.
+
+    A transcript of the client replaces a recording that failed, which is then not tried again.
+    """
+    session = await store.lock_session(tx, session_id, user_id=user_id)
+    if session is None or not session.can_restart:
+        return False
+    if session.answer is None and session.recording is not None and not has_transcript:
+        await store.reopen_failure(tx, session.recording.key, user_id)
+    return True
 
 
 def _keep_first(known: T | None, new: T | None) -> T | None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-from coach_common.errors import TransactionConflict, Unavailable
+from coach_common.errors import DatabaseUnavailable, TransactionConflict
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class SqliteConnections:
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
-                    raise Unavailable("The database is temporarily unavailable.") from error
+                    raise DatabaseUnavailable("The database is temporarily unavailable.") from error
                 if asyncio.get_running_loop().time() > deadline:
                     raise TransactionConflict(
                         "This item is being changed by another request. Please try again."

@@ -3,6 +3,7 @@
 Golden samples in tests/contract/golden fix the wire format.
 """
 
+from typing import ClassVar
 from uuid import UUID
 
 from pydantic import Field
@@ -60,6 +61,9 @@ class UploadConfirmed(Event):
     size: int = Field(description="bytes")
     etag: str
     session_id: UUID | None = None
+    is_repeated: bool = Field(
+        default=False, description="published again because its effect has not been seen"
+    )
 
 
 class UploadLinked(Event):
@@ -113,10 +117,18 @@ class TranscriptionFailed(Event):
     session_id: UUID | None = None
     reason: str = Field(description="one sentence for the user")
     retryable: bool
+    restartable: bool = Field(
+        default=False,
+        description="after a final failure: completing the session again starts another try",
+    )
 
 
 class TranscriptionProgressed(Event):
-    """Progress of a long transcription. Pushed to clients as `progress`."""
+    """The start of a transcription, and its progress if the recording is long.
+
+    The progress is pushed to clients as `progress`. The event of the start is not: both of its
+    numbers are 0.
+    """
 
     type = "transcription.progressed"
     source = "ai"
@@ -191,7 +203,7 @@ class SessionCompleted(Event):
 
     type = "session.completed"
     source = "sessions"
-    consumers = ("ai",)
+    consumers: ClassVar[tuple[str, ...]] = ("ai",)
 
     session_id: UUID
     user_id: UUID
@@ -203,6 +215,22 @@ class SessionCompleted(Event):
     question_id: str | None = None
     seniority: Seniority | None = None
     role: str | None = None
+
+
+class SessionStalled(SessionCompleted):
+    """A completed session has waited for a recording, a transcript or feedback for too long.
+
+    An event about it may be lost. Media and ai publish again what they know about the session.
+    """
+
+    type = "session.stalled"
+    source = "sessions"
+    consumers = ("media", "ai")
+
+    status: str = Field(description="what it waits for, as in the API")
+    requested_key: str | None = Field(
+        default=None, description="a recording that the client named and that is not linked yet"
+    )
 
 
 class FeedbackGenerated(Event):
@@ -268,6 +296,10 @@ class FeedbackFailed(Event):
     user_id: UUID
     reason: str = Field(description="one sentence for the user")
     retryable: bool
+    restartable: bool = Field(
+        default=False,
+        description="after a final failure: completing the session again starts another try",
+    )
 
 
 class SessionMeasured(Event):
@@ -324,6 +356,7 @@ CATALOG: dict[str, type[Event]] = {
         SessionTranscribed,
         SessionCreated,
         SessionCompleted,
+        SessionStalled,
         FeedbackGenerated,
         FeedbackFailed,
         SessionMeasured,

@@ -2,6 +2,7 @@
 
 import statistics
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -128,6 +129,23 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredText:
+    """The words that were scored. `key` is their recording, or None if the client sent them."""
+
+    transcript: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeedback:
+    """A session's only feedback. `scored` is None in a row of an older release."""
+
+    feedback: Feedback
+    scored: ScoredText | None
+    scored_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class PastSession:
     """A scored session of the user, as the coach knows it."""
 
@@ -163,6 +181,8 @@ class CompletedSession:
     audio_s3_key: str | None
     client_transcript: str | None
     is_scored: bool = False
+    has_failed: bool = False
+    """Whether scoring failed because of the answer itself."""
 
     def answer(self, recording: Recording | None) -> Answer | None:
         """Return the answer to score, or None while the transcript is missing.

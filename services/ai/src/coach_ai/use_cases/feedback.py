@@ -4,12 +4,21 @@ import time
 from dataclasses import asdict, replace
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Feedback, Job
+from coach_ai.domain import (
+    AudioCoverage,
+    CompletedSession,
+    Feedback,
+    Job,
+    JobFailure,
+    ScoredText,
+)
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, jobs, questions, recordings, token_budgets
+from coach_ai.store import answers, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
+from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.transcription import audio_coverage_event
+from coach_common.db.transaction import Transaction
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 from coach_common.events.feedback import (
@@ -24,11 +33,11 @@ from coach_common.events.feedback import (
 BUDGET_EXCEEDED_REASON = "Today's scoring budget is used up. This answer will be scored tomorrow."
 
 
-async def score_session(deps: Deps, job: Job) -> None:
-    """Score a session and emit `feedback.generated`. A session gets feedback only once.
+async def score_session(deps: Deps, job: Job) -> ResultWriter:
+    """Score a session. The writer emits `feedback.generated`. A session gets feedback only once.
 
-    Removes the job without a result if the session was deleted, is scored already, or has no
-    transcript yet. The transcript queues a new job when it arrives.
+    There is no result if the session was deleted, is scored already, or has no transcript yet. The
+    transcript queues a new job when it arrives.
     """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
@@ -43,9 +52,7 @@ async def score_session(deps: Deps, job: Job) -> None:
             )
     answer = None if session is None or session.is_scored else session.answer(recording)
     if session is None or answer is None:
-        async with deps.db.transaction() as tx:
-            await jobs.finish_job(tx, job)
-        return
+        return _write_nothing
     if asked is not None:
         answer = replace(
             answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
@@ -63,14 +70,17 @@ async def score_session(deps: Deps, job: Job) -> None:
     except TooManyRequests as error:
         raise Unavailable(BUDGET_EXCEEDED_REASON) from error
     seconds = time.perf_counter() - started_at
+    has_transcript = recording is not None and recording.transcript is not None
+    scored = ScoredText(transcript, session.audio_s3_key if has_transcript else None)
     if note := describe_gaps(answer.coverage):
         feedback = replace(
             feedback, detailed_feedback=f"{feedback.detailed_feedback} {note}".strip()
         )
-    async with deps.db.transaction() as tx:
-        if not await jobs.finish_job(tx, job):
-            return
-        if not await answers.save_feedback(tx, session.session_id, feedback, at=deps.clock()):
+
+    async def write(tx: Transaction) -> None:
+        if not await answers.save_feedback(
+            tx, session.session_id, feedback, scored=scored, at=deps.clock()
+        ):
             return
         if usage.tokens:
             await token_budgets.add_usage(
@@ -83,60 +93,70 @@ async def score_session(deps: Deps, job: Job) -> None:
                 seconds=seconds,
                 at=deps.clock(),
             )
-        main_improvement = feedback.main_improvement
-        await tx.emit(
-            FeedbackGenerated(
-                session_id=session.session_id,
-                user_id=session.user_id,
-                overall_score=feedback.overall_score,
-                communication_score=feedback.communication_score,
-                technical_score=feedback.technical_score,
-                clarity_score=feedback.clarity_score,
-                strengths=_remark_texts(feedback, "strength"),
-                improvements=_remark_texts(feedback, "improvement"),
-                detailed_feedback=feedback.detailed_feedback,
-                evidence=[
-                    EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks
-                ],
-                delivery=DeliveryMetrics.model_validate(feedback.delivery),
-                main_improvement=None
-                if main_improvement is None
-                else MainImprovement.model_validate(asdict(main_improvement)),
-                star=StarStory.model_validate(feedback.star),
-                audio=audio_coverage_event(answer.coverage),
-                provider=feedback.provider,
-                model=feedback.model,
-                rubric_version=feedback.rubric_version,
-                transcript=transcript,
-                key=recording.key if recording is not None and recording.transcript else None,
-                points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
-                dimensions=[
-                    DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions
-                ],
-                score_spread=feedback.score_spread,
-                prompt_version=feedback.prompt_version,
-                question_type=feedback.question_type,
-                seniority=feedback.seniority,
-            )
-        )
+        await tx.emit(build_feedback_event(session, feedback, scored, answer.coverage))
+
+    return write
 
 
-async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
-    """Emit `feedback.failed` for a session without feedback. Removes the job if `is_final`."""
-    async with deps.db.transaction() as tx:
-        if is_final and not await jobs.finish_job(tx, job):
-            return
-        session = await answers.find_session(tx, job.subject_id)
-        if session is None or session.is_scored:
-            return
-        await tx.emit(
-            FeedbackFailed(
-                session_id=session.session_id,
-                user_id=session.user_id,
-                reason=reason,
-                retryable=not is_final,
-            )
+async def _write_nothing(tx: Transaction) -> None:
+    """Write no result: the job is only removed."""
+
+
+async def fail_feedback(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:
+    """Emit `feedback.failed` for a session without feedback."""
+    session = await answers.find_session(tx, job.subject_id)
+    if session is None or session.is_scored:
+        return
+    if failure.is_final:
+        await answers.set_failed(tx, session.session_id, not failure.is_restartable)
+    await tx.emit(
+        FeedbackFailed(
+            session_id=session.session_id,
+            user_id=session.user_id,
+            reason=failure.reason,
+            retryable=not failure.is_final,
+            restartable=failure.is_restartable,
         )
+    )
+
+
+def build_feedback_event(
+    session: CompletedSession,
+    feedback: Feedback,
+    scored: ScoredText | None,
+    coverage: AudioCoverage | None,
+) -> FeedbackGenerated:
+    """Return the event that publishes a session's feedback."""
+    main_improvement = feedback.main_improvement
+    return FeedbackGenerated(
+        session_id=session.session_id,
+        user_id=session.user_id,
+        overall_score=feedback.overall_score,
+        communication_score=feedback.communication_score,
+        technical_score=feedback.technical_score,
+        clarity_score=feedback.clarity_score,
+        strengths=_remark_texts(feedback, "strength"),
+        improvements=_remark_texts(feedback, "improvement"),
+        detailed_feedback=feedback.detailed_feedback,
+        evidence=[EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks],
+        delivery=DeliveryMetrics.model_validate(feedback.delivery),
+        main_improvement=None
+        if main_improvement is None
+        else MainImprovement.model_validate(asdict(main_improvement)),
+        star=StarStory.model_validate(feedback.star),
+        audio=audio_coverage_event(coverage),
+        provider=feedback.provider,
+        model=feedback.model,
+        rubric_version=feedback.rubric_version,
+        transcript=None if scored is None else scored.transcript,
+        key=None if scored is None else scored.key,
+        points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
+        dimensions=[DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions],
+        score_spread=feedback.score_spread,
+        prompt_version=feedback.prompt_version,
+        question_type=feedback.question_type,
+        seniority=feedback.seniority,
+    )
 
 
 def _remark_texts(feedback: Feedback, kind: str) -> list[str]:
