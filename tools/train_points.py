@@ -126,7 +126,9 @@ def mix_words(question: Question, choice: random.Random) -> list[str]:
 def fit_nonsense(entries: Sequence[Any], questions: Sequence[Question], model: Embeddings) -> Fit:
     """Return the classifier of units: talk without content against statements."""
     choice = random.Random(_SEED)  # noqa: S311
-    statements, nonsense, facts, mixed = [], [], [], []
+    statements: list[str] = []
+    nonsense: list[str] = []
+    facts, mixed = [], []
     for entry in entries:
         for kind, answer in entry["answers"].items():
             texts = [piece.plain for piece in split_pieces(answer["text"])]
@@ -167,7 +169,8 @@ def train(model: Embeddings) -> dict[str, Any]:
     questions = [one for one in bank.values() if one.points and one.id not in kept_back]
     entries.sort(key=lambda one: str(one["question"]))
     fold = {entry["question"]: number % _FOLDS for number, entry in enumerate(entries)}
-    point_rows, point_labels, wrong_rows, wrong_labels = [], [], [], []
+    wrong_labels: list[int] = []
+    point_rows, point_labels, wrong_rows = [], [], []
     for number in range(_FOLDS):
         others = [one for one in entries if fold[one["question"]] != number]
         known = [one for one in questions if fold.get(one.id) != number]
