@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Table, delete, event, select, text
+from sqlalchemy import Engine, Table, delete, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,7 +16,7 @@ from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
 from coach_common.db.dialect import Dialect
-from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnections
+from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnection, SqliteConnections
 from coach_common.db.transaction import (
     AlreadyProcessed,
     EventWriter,
@@ -64,9 +64,7 @@ class Database:
         """For migrations and maintenance. With SQLite its statements run in threads."""
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._sqlite = (
-            SqliteConnections(make_url(url), pool_size=pool_size, pool_overflow=pool_overflow)
-            if self.is_sqlite
-            else None
+            SqliteConnections(make_url(url), pool_size=pool_size) if self.is_sqlite else None
         )
         self._dialect = Dialect(self.is_sqlite)
         self._events = EventWriter(source, outbox, clock)
@@ -117,7 +115,7 @@ class Database:
                 await self._insert_inbox_row(tx, deduplicate)
             yield tx
             fault_injection.crash_point("transaction.before_commit")
-            await self._commit(connection)
+            await connection.commit()
             self._has_wal_content = self.is_sqlite
         if is_durable:
             await self.sync()
@@ -150,19 +148,15 @@ class Database:
             except OSError as error:
                 raise DatabaseUnavailable(_UNAVAILABLE) from error
 
-    async def _commit(self, connection: AsyncConnection | Connection) -> None:
-        if isinstance(connection, AsyncConnection):
-            await connection.commit()
-        elif self._sqlite is not None:
-            await self._sqlite.commit(connection)
-
     @asynccontextmanager
-    async def _connection(self, *, is_write: bool) -> AsyncIterator[AsyncConnection | Connection]:
+    async def _connection(
+        self, *, is_write: bool
+    ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
         try:
             async with AsyncExitStack() as stack:
                 if self._sqlite is not None:
-                    local = stack.enter_context(self._sqlite.engine.connect())
-                    await self._sqlite.begin(local, is_write=is_write)
+                    local = stack.enter_context(self._sqlite.connect())
+                    await local.begin(is_write=is_write)
                     yield local
                     return
                 try:

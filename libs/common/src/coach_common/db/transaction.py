@@ -1,20 +1,23 @@
 """A transaction as use cases see it: statements, and events that are committed with them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, Executable, RowMapping, Table, insert
+from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coach_common import telemetry
 from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
-from coach_common.db.sqlite import run_in_thread
+from coach_common.db.sqlite import SqliteConnection
 from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
 from coach_common.messaging.message import AlreadyProcessed as AlreadyProcessed
 from coach_common.messaging.message import MessageContext as MessageContext
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Transaction:
 
     def __init__(
         self,
-        connection: AsyncConnection | Connection,
+        connection: AsyncConnection | SqliteConnection,
         dialect: Dialect,
         events: EventWriter,
         *,
@@ -45,28 +48,37 @@ class Transaction:
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement. `rowcount` of the result tells whether a conditional update won."""
-        if isinstance(self._connection, Connection):
-            return self._connection.execute(statement, parameters)
-        return await self._connection.execute(statement, parameters)
+        """Change rows. `rowcount` of the result tells whether a conditional update won."""
+        if isinstance(self._connection, AsyncConnection):
+            return await self._connection.execute(statement, parameters)
+        return await self._connection.change(
+            lambda connection: connection.execute(statement, parameters)
+        )
 
     async def execute_bulk(self, statement: Executable) -> CursorResult[Any]:
-        """Run a statement that may touch many rows. It does not block the event loop."""
-        if isinstance(self._connection, Connection):
-            return await run_in_thread(self._connection.execute, statement)
-        return await self._connection.execute(statement)
+        """Change any number of rows. SQLite does it in a thread."""
+        if isinstance(self._connection, AsyncConnection):
+            return await self._connection.execute(statement)
+        return await self._connection.change(
+            lambda connection: connection.execute(statement), is_bulk=True
+        )
 
-    async def scalar(self, statement: Executable) -> Any:
+    async def scalar(self, query: Executable) -> Any:
         """Return the first column of the first row, or None."""
-        return (await self.execute(statement)).scalar()
+        return await self._fetch(query, CursorResult.scalar)
 
-    async def fetch_one(self, statement: Executable) -> RowMapping | None:
+    async def fetch_one(self, query: Executable) -> RowMapping | None:
         """Return the first row, or None."""
-        return (await self.execute(statement)).mappings().first()
+        return await self._fetch(query, lambda result: result.mappings().first())
 
-    async def fetch_all(self, statement: Executable) -> list[RowMapping]:
+    async def fetch_all(self, query: Executable) -> list[RowMapping]:
         """Return all rows."""
-        return list((await self.execute(statement)).mappings())
+        return await self._fetch(query, lambda result: list(result.mappings()))
+
+    async def _fetch(self, query: Executable, read: Callable[[CursorResult[Any]], T]) -> T:
+        if isinstance(self._connection, AsyncConnection):
+            return read(await self._connection.execute(query))
+        return await self._connection.query(lambda connection: read(connection.execute(query)))
 
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.
