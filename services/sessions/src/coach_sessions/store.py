@@ -1,12 +1,23 @@
 """The queries of sessions: a transaction and values in, domain objects out."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
@@ -22,7 +33,7 @@ from coach_sessions.domain import (
     SessionSummary,
     Stats,
 )
-from coach_sessions.tables import OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
+from coach_sessions.tables import OUTBOX, RECORDINGS, SESSION_STATS, SESSIONS, TOMBSTONES
 
 # Adapters ignore unknown keys: a row may have been written by a newer release.
 _FEEDBACK = TypeAdapter(Feedback)
@@ -30,7 +41,7 @@ _FINGERPRINTS = TypeAdapter(PublishedFingerprints)
 
 
 async def add_session(tx: Transaction, session: Session) -> None:
-    """Insert a new session."""
+    """Insert a new session without a score and count it."""
     await tx.execute(
         insert(SESSIONS).values(
             id=session.id,
@@ -44,6 +55,9 @@ async def add_session(tx: Transaction, session: Session) -> None:
             **_mutable_columns(session),
         )
     )
+    first = {"user_id": session.user_id, **asdict(Stats(total=1))}
+    total = SESSION_STATS.c.total + 1
+    await tx.execute(tx.dialect.upsert(SESSION_STATS, first, update={"total": total}))
 
 
 async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session:
@@ -73,15 +87,18 @@ async def lock_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> S
 async def update_session(
     tx: Transaction, session: Session, *, repair_after: datetime | None
 ) -> None:
-    """Save the mutable columns of a locked session, derived ones included.
+    """Save the mutable columns of a locked session, derived ones and statistics included.
 
     `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
     """
+    columns = _mutable_columns(session)
     await tx.execute(
         update(SESSIONS)
         .where(SESSIONS.c.id == session.id)
-        .values(**_mutable_columns(session), repair_after=repair_after)
+        .values(**columns, repair_after=repair_after)
     )
+    if columns["overall_score"] != session.counted_score:
+        await _refresh_stats(tx, session.user_id)
 
 
 async def list_due_repairs(
@@ -137,27 +154,51 @@ async def list_sessions(
 
 
 async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
-    """Return the user's statistics.
+    """Return the user's statistics."""
+    columns = [SESSION_STATS.c[item.name] for item in fields(Stats)]
+    row = await tx.fetch_one(select(*columns).where(SESSION_STATS.c.user_id == user_id))
+    return Stats() if row is None else Stats(**row)
 
-    `improvement` is the mean score of the newer half minus that of the older half.
-    """
-    by_owner = SESSIONS.c.user_id == user_id
-    score = SESSIONS.c.overall_score
+
+async def compute_stats(tx: Transaction, user_id: UUID) -> Stats:
+    """Return the user's statistics from all sessions, which the stored row must equal."""
+    columns = SESSIONS.c
+    is_scored = columns.overall_score.is_not(None)
+    order = func.row_number().over(
+        partition_by=is_scored, order_by=(columns.created_at, columns.id)
+    )
+    scores = (
+        select(
+            columns.overall_score.label("score"),
+            order.label("position"),
+            func.count(columns.overall_score).over().label("scored"),
+        )
+        .where(columns.user_id == user_id)
+        .subquery()
+    )
+    score, position, scored = scores.c.score, scores.c.position, scores.c.scored
+    half = case((2 * position > scored + 1, score), (2 * position <= scored, -score))
     row = await tx.fetch_one(
         select(
             func.count().label("total"),
             func.count(score).label("scored"),
-            func.avg(score).label("average"),
-        ).where(by_owner)
+            func.coalesce(func.sum(score), 0).label("score_sum"),
+            func.coalesce(func.sum(half), 0).label("half_difference"),
+        ).select_from(scores)
     )
-    assert row is not None  # noqa: S101 # nosec B101 # an aggregate has a row
-    half = row["scored"] // 2
-    improvement = 0.0
-    if half:
-        newer = await _mean_score(tx, user_id, half, is_newest=True)
-        older = await _mean_score(tx, user_id, half, is_newest=False)
-        improvement = newer - older
-    return Stats(row["total"], round(float(row["average"] or 0), 2), round(improvement, 2))
+    # MariaDB returns sums as decimals.
+    return Stats() if row is None else Stats(**{name: int(row[name]) for name in row})
+
+
+async def _refresh_stats(tx: Transaction, user_id: UUID) -> None:
+    """Compute the user's statistics again after a session of the transaction has changed."""
+    key = {"user_id": user_id}
+    # The lock lets transactions of one user follow each other, so each sees the changes before it.
+    await tx.execute(tx.dialect.upsert(SESSION_STATS, key | asdict(Stats()), update=key))
+    stats = await compute_stats(tx, user_id)
+    await tx.execute(
+        update(SESSION_STATS).where(SESSION_STATS.c.user_id == user_id).values(**asdict(stats))
+    )
 
 
 async def lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
@@ -295,14 +336,15 @@ async def delete_recordings(tx: Transaction, session_id: UUID) -> list[str]:
     return [row["key"] for row in rows]
 
 
-async def delete_session(tx: Transaction, session_id: UUID) -> None:
-    """Delete a locked session."""
-    await tx.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
+async def delete_session(tx: Transaction, session: Session) -> None:
+    """Delete a locked session and update the statistics."""
+    await tx.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
+    await _refresh_stats(tx, session.user_id)
 
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user, unpublished events included."""
-    for table in (SESSIONS, RECORDINGS, OUTBOX):
+    for table in (SESSIONS, SESSION_STATS, RECORDINGS, OUTBOX):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
@@ -314,19 +356,6 @@ async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> N
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
     """Return whether any of these users, sessions or recordings was deleted."""
     return await has_tombstone(tx, TOMBSTONES, *ids)
-
-
-async def _mean_score(tx: Transaction, user_id: UUID, count: int, *, is_newest: bool) -> float:
-    columns = SESSIONS.c
-    order = (columns.created_at, columns.id)
-    half = (
-        select(columns.overall_score)
-        .where(columns.user_id == user_id, columns.overall_score.is_not(None))
-        .order_by(*(column.desc() if is_newest else column.asc() for column in order))
-        .limit(count)
-        .subquery()
-    )
-    return float(await tx.scalar(select(func.avg(half.c.overall_score))))
 
 
 async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording, ...]:
@@ -371,6 +400,7 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         feedback=None if row["feedback"] is None else _FEEDBACK.validate_json(row["feedback"]),
         failure=_failure(row),
         published_fingerprints=_FINGERPRINTS.validate_json(row["published_fingerprints"]),
+        counted_score=row["overall_score"],
     ).with_facts_joined()
 
 
