@@ -122,8 +122,8 @@ async def test_stored_stats_equal_sessions_after_any_steps(
             clock.advance(number % 3)
         session_id = sessions[number]
         if action == "complete":
-            said = {"transcript": "I fixed the build."}
-            await client.post(f"/sessions/{session_id}/complete", json=said, headers=headers)
+            answer = {"transcript": "I fixed the build."}
+            await client.post(f"/sessions/{session_id}/complete", json=answer, headers=headers)
         elif action == "score":
             await _deliver(service, _feedback(session_id, user_id, score))
         elif action == "delete":
