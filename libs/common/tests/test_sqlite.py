@@ -248,8 +248,9 @@ async def test_slow_disk_does_not_hold_other_requests(
 
 
 async def test_statements_run_in_threads_after_one_waited_for_the_disk(
-    notes: Database, health: httpx.AsyncClient
+    notes: Database, health: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sqlite, "count_disk_reads", itertools.count(10**9).__next__)
     pause = Pause(notes)
     waiting = threading.Timer(2 * sqlite.SLOW_STATEMENT_SECONDS, pause.end.set)
     waiting.start()

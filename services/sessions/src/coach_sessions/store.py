@@ -3,13 +3,16 @@
 import json
 from dataclasses import asdict, fields
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
     ColumnElement,
+    Insert,
     RowMapping,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from coach_common.db.dialect import Dialect
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
@@ -40,24 +44,46 @@ _FEEDBACK = TypeAdapter(Feedback)
 _FINGERPRINTS = TypeAdapter(PublishedFingerprints)
 
 
+# Statements of busy routes are built once, because that takes longer than to run them in SQLite.
+_IS_OWNED = and_(
+    SESSIONS.c.id == bindparam("owned_id"), SESSIONS.c.user_id == bindparam("owner_id")
+)
+_GET_SESSION = select(SESSIONS).where(_IS_OWNED)
+_LOCK_SESSION = _GET_SESSION.with_for_update()
+_UPDATE_SESSION = update(SESSIONS).where(SESSIONS.c.id == bindparam("updated_id"))
+_LIST_RECORDINGS = select(RECORDINGS).where(RECORDINGS.c.session_id == bindparam("session_id"))
+_GET_STATS = select(*(SESSION_STATS.c[item.name] for item in fields(Stats))).where(
+    SESSION_STATS.c.user_id == bindparam("user_id")
+)
+_LIST_FIRST = (
+    select(*(SESSIONS.c[item.name] for item in fields(SessionSummary)))
+    .where(SESSIONS.c.user_id == bindparam("user_id"))
+    .order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id.desc())
+    .limit(bindparam("limit"))
+)
+# MariaDB does not use the index for a row constructor, so the comparison is expanded. The hint is
+# needed because its optimizer prefers to read all newer rows first.
+_LIST_NEXT = _LIST_FIRST.where(
+    SESSIONS.c.created_at <= bindparam("last_at"),
+    or_(SESSIONS.c.created_at < bindparam("last_at"), SESSIONS.c.id < bindparam("last_id")),
+).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
+
+
 async def add_session(tx: Transaction, session: Session) -> None:
     """Insert a new session without a score and count it."""
-    await tx.execute(
-        insert(SESSIONS).values(
-            id=session.id,
-            user_id=session.user_id,
-            title=session.title,
-            question=session.question,
-            question_id=session.question_id,
-            seniority=session.seniority,
-            role=session.role,
-            created_at=session.created_at,
-            **_mutable_columns(session),
-        )
-    )
-    first = {"user_id": session.user_id, **asdict(Stats(total=1))}
-    total = SESSION_STATS.c.total + 1
-    await tx.execute(tx.dialect.upsert(SESSION_STATS, first, update={"total": total}))
+    row = {
+        "id": session.id,
+        "user_id": session.user_id,
+        "title": session.title,
+        "question": session.question,
+        "question_id": session.question_id,
+        "seniority": session.seniority,
+        "role": session.role,
+        "created_at": session.created_at,
+        **_mutable_columns(session),
+    }
+    await tx.execute(insert(SESSIONS), row)
+    await tx.execute(_count_session(tx.dialect), {"counted_user_id": session.user_id})
 
 
 async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session:
@@ -66,9 +92,7 @@ async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Se
     Raises:
         SessionNotFound: If it does not exist or belongs to another user.
     """
-    row = await tx.fetch_one(
-        select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
-    )
+    row = await tx.fetch_one(_GET_SESSION, {"owned_id": session_id, "owner_id": user_id})
     if row is None:
         raise SessionNotFound
     return _session(row, await _list_recordings(tx, session_id))
@@ -76,11 +100,7 @@ async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Se
 
 async def lock_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session | None:
     """Lock the row of the user's session until the commit and return the session, or None."""
-    row = await tx.fetch_one(
-        select(SESSIONS)
-        .where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
-        .with_for_update()
-    )
+    row = await tx.fetch_one(_LOCK_SESSION, {"owned_id": session_id, "owner_id": user_id})
     return None if row is None else _session(row, await _list_recordings(tx, session_id))
 
 
@@ -93,9 +113,7 @@ async def update_session(
     """
     columns = _mutable_columns(session)
     await tx.execute(
-        update(SESSIONS)
-        .where(SESSIONS.c.id == session.id)
-        .values(**columns, repair_after=repair_after)
+        _UPDATE_SESSION, {"updated_id": session.id, **columns, "repair_after": repair_after}
     )
     if columns["overall_score"] != session.counted_score:
         await _refresh_stats(tx, session.user_id)
@@ -131,32 +149,18 @@ async def list_sessions(
     tx: Transaction, user_id: UUID, *, limit: int, position: tuple[datetime, UUID] | None
 ) -> list[SessionSummary]:
     """Return one page of the user's sessions, newest first."""
-    columns = SESSIONS.c
-    query = select(
-        columns.id,
-        columns.title,
-        columns.created_at,
-        columns.duration_seconds,
-        columns.overall_score,
-        columns.status,
-    ).where(columns.user_id == user_id)
-    if position is not None:
-        at, session_id = position
-        # MariaDB does not use the index for a row constructor, so the comparison is expanded.
-        # The hint is needed because its optimizer prefers to read all newer rows first.
-        query = query.where(
-            columns.created_at <= at, or_(columns.created_at < at, columns.id < session_id)
-        ).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
-    rows = await tx.fetch_all(
-        query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
-    )
+    parameters: dict[str, object] = {"user_id": user_id, "limit": limit}
+    if position is None:
+        rows = await tx.fetch_all(_LIST_FIRST, parameters)
+    else:
+        last_at, last_id = position
+        rows = await tx.fetch_all(_LIST_NEXT, parameters | {"last_at": last_at, "last_id": last_id})
     return [SessionSummary(**row) for row in rows]
 
 
 async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
     """Return the user's statistics."""
-    columns = [SESSION_STATS.c[item.name] for item in fields(Stats)]
-    row = await tx.fetch_one(select(*columns).where(SESSION_STATS.c.user_id == user_id))
+    row = await tx.fetch_one(_GET_STATS, {"user_id": user_id})
     return Stats() if row is None else Stats(**row)
 
 
@@ -188,6 +192,12 @@ async def compute_stats(tx: Transaction, user_id: UUID) -> Stats:
     )
     # MariaDB returns sums as decimals.
     return Stats() if row is None else Stats(**{name: int(row[name]) for name in row})
+
+
+@cache
+def _count_session(dialect: Dialect) -> Insert:
+    first = {"user_id": bindparam("counted_user_id"), **asdict(Stats(total=1))}
+    return dialect.upsert(SESSION_STATS, first, update={"total": SESSION_STATS.c.total + 1})
 
 
 async def _refresh_stats(tx: Transaction, user_id: UUID) -> None:
@@ -359,7 +369,7 @@ async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
 
 
 async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording, ...]:
-    rows = await tx.fetch_all(select(RECORDINGS).where(RECORDINGS.c.session_id == session_id))
+    rows = await tx.fetch_all(_LIST_RECORDINGS, {"session_id": session_id})
     return tuple(
         Recording(
             key=row["key"],

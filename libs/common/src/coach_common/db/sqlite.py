@@ -10,6 +10,7 @@ import asyncio
 import errno
 import math
 import os
+import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,9 @@ MAX_QUERY_SECONDS = 0.005
 _PROGRESS_OPCODES = 1_000
 """How often SQLite checks that limit; about 10 microseconds."""
 SLOW_STATEMENT_SECONDS = 0.05
-"""A statement that blocked the event loop for this long has waited for the disk."""
+"""The disk is slow if a statement that read from it blocked the event loop for this long,"""
+_STALLED_STATEMENT_SECONDS = 1.0
+"""or if any statement did for this long, because the kernel does not count all reads."""
 _SLOW_DISK_SECONDS = 10.0
 """How long all statements run in threads after that."""
 
@@ -74,6 +77,7 @@ class SqliteConnections:
         self.commit_count = 0
         self._path = str(url.database)
         self._threads_until = -math.inf
+        self._disk_reads = count_disk_reads()
         self._synced_commits = 0
         self._has_sync_failed = False
         self._next_sync: asyncio.Task[None] | None = None
@@ -91,10 +95,17 @@ class SqliteConnections:
         return time.monotonic() < self._threads_until
 
     def record_statement(self, seconds: float) -> None:
-        """Note how long a statement blocked the event loop."""
-        if seconds > SLOW_STATEMENT_SECONDS:
+        """Note how long a statement blocked the event loop.
+
+        On a busy machine it may also have waited for a processor, which threads would not improve.
+        """
+        if seconds < SLOW_STATEMENT_SECONDS:
+            return
+        disk_reads = count_disk_reads()
+        if disk_reads > self._disk_reads or seconds > _STALLED_STATEMENT_SECONDS:
             self._threads_until = time.monotonic() + _SLOW_DISK_SECONDS
             log.warning("sqlite.slow_statement", seconds=round(seconds, 3))
+        self._disk_reads = disk_reads
 
     async def sync(self, commit_count: int) -> None:
         """Wait until the first `commit_count` commits survive a power failure.
@@ -226,6 +237,11 @@ class _TimeLimit:
 
     def __call__(self) -> bool:
         return time.monotonic() > self.ends_at
+
+
+def count_disk_reads() -> int:
+    """Return how many times this thread, or else the process, has read from a disk."""
+    return resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_inblock
 
 
 async def run_in_thread(function: Callable[..., T], *args: object) -> T:

@@ -63,22 +63,26 @@ class Transaction:
             lambda connection: connection.execute(statement), is_bulk=True
         )
 
-    async def scalar(self, query: Executable) -> Any:
+    async def scalar(self, query: Executable, parameters: Any = None) -> Any:
         """Return the first column of the first row, or None."""
-        return await self._fetch(query, CursorResult.scalar)
+        return await self._fetch(query, parameters, CursorResult.scalar)
 
-    async def fetch_one(self, query: Executable) -> RowMapping | None:
+    async def fetch_one(self, query: Executable, parameters: Any = None) -> RowMapping | None:
         """Return the first row, or None."""
-        return await self._fetch(query, lambda result: result.mappings().first())
+        return await self._fetch(query, parameters, lambda result: result.mappings().first())
 
-    async def fetch_all(self, query: Executable) -> list[RowMapping]:
+    async def fetch_all(self, query: Executable, parameters: Any = None) -> list[RowMapping]:
         """Return all rows."""
-        return await self._fetch(query, lambda result: list(result.mappings()))
+        return await self._fetch(query, parameters, lambda result: list(result.mappings()))
 
-    async def _fetch(self, query: Executable, read: Callable[[CursorResult[Any]], T]) -> T:
+    async def _fetch(
+        self, query: Executable, parameters: Any, read: Callable[[CursorResult[Any]], T]
+    ) -> T:
         if isinstance(self._connection, AsyncConnection):
-            return read(await self._connection.execute(query))
-        return await self._connection.query(lambda connection: read(connection.execute(query)))
+            return read(await self._connection.execute(query, parameters))
+        return await self._connection.query(
+            lambda connection: read(connection.execute(query, parameters))
+        )
 
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.
@@ -94,14 +98,13 @@ class Transaction:
             time=rfc3339(self._events.clock()),
             traceparent=telemetry.continue_trace(telemetry.current_traceparent.get()),
         )
-        await self.execute(
-            insert(self._events.outbox).values(
-                id=envelope.id,
-                type=envelope.type,
-                user_id=getattr(event, "user_id", None),
-                body=envelope.to_json().decode(),
-                claimed_until=None,
-            )
-        )
+        row = {
+            "id": envelope.id,
+            "type": envelope.type,
+            "user_id": getattr(event, "user_id", None),
+            "body": envelope.to_json().decode(),
+            "claimed_until": None,
+        }
+        await self.execute(insert(self._events.outbox), row)
         self.emitted_count += 1
         return envelope.id
