@@ -426,8 +426,9 @@ def report(idle: list[Memory], pushed: list[Pushed]) -> str:
     lines = [
         "# WebSocket benchmark",
         "",
-        "Made by `make bench-ws`. One process each for the gateway, RabbitMQ, the publisher and the"
-        " clients, on two shared cores; only what one run says belongs together.",
+        "For developers and reviewers."
+        " Written by `make bench-ws`. One process each for the gateway, RabbitMQ, the publisher and"
+        " the clients, on two shared cores; only what one run says belongs together.",
         "",
         "## Idle sockets",
         "",

@@ -56,7 +56,8 @@ _REQUIRED = "**required**"
 
 _HEAD = """# Configuration reference
 
-For operators. Generated from the settings classes by `make docs`.
+Reference for operators: every setting with its default. Generated
+from the settings classes by `make docs`.
 
 A service reads its settings from environment variables, and ignores those of other services.
 
