@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import Select, Table, bindparam, func, select
+from sqlalchemy import BindParameter, Select, Table, bindparam, func, select
 
 from coach_common.db.transaction import Transaction
 
@@ -23,6 +23,6 @@ async def has_tombstone(tx: Transaction, tombstones: Table, *ids: UUID | None) -
 
 
 @cache
-def _count_query(tombstones: Table) -> Select[tuple[int]]:
-    ids = bindparam("ids", expanding=True)
+def _count_query(tombstones: Table) -> Select[int]:
+    ids: BindParameter[UUID] = bindparam("ids", expanding=True)
     return select(func.count()).select_from(tombstones).where(tombstones.c.id.in_(ids))
