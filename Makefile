@@ -19,7 +19,7 @@ TEST_PASSWORD := ^[a-z]+([ @.-][a-z]+)*$$
 CHECKSUM := "(etag|[a-z]+\.(bin|json|safetensors|txt))": "[0-9a-f]+"
 
 # tools/generate_NAME.py writes documents from the source code.
-GENERATORS := openapi errors configuration
+GENERATORS := openapi errors configuration events asyncapi_socket packages
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -110,16 +110,12 @@ check-containers:
 
 check-generated:
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py --check || exit 1; done
-	$(BIN)/python -m coach_common.events.docs --check
-	$(BIN)/python -m coach_gateway.sockets.docs --check
 
 check-words:
 	$(BIN)/python tools/check_words.py
 
-docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md
+docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md, packages.md
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py || exit 1; done
-	$(BIN)/python -m coach_common.events.docs
-	$(BIN)/python -m coach_gateway.sockets.docs
 
 demo-picture: setup  ## record `make demo` and write docs/demo.svg
 	@$(BIN)/python tools/record_demo.py
@@ -135,6 +131,9 @@ bench-gateway: setup programs  ## measure the gateway against nginx
 
 soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=embedded or distributed
 	@$(BIN)/python benchmarks/soak.py
+
+bench-services: setup programs  ## measure the routes of sessions against SQLAlchemy ORM and plain FastAPI
+	@$(BIN)/python benchmarks/services.py
 
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency
 	@$(BIN)/python benchmarks/auth.py
@@ -164,4 +163,4 @@ up:  ## build and start the docker compose deployment, and wait until it is read
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-services bench-ws lock migration up down

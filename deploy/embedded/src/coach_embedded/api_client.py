@@ -55,7 +55,7 @@ class ApiClient:
         return response.json() if response.content else {}
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Call the API as the user and return the response, whatever its status is."""
+        """Call the API as the user and return the response with any status."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return await self._http.request(method, path, headers=headers, **options)
 

@@ -1,4 +1,4 @@
-"""Signing keys: published, active, retired, gone, whatever the number of replicas."""
+"""Signing keys: published, active, retired and deleted, with any number of replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -23,9 +23,11 @@ from sqlalchemy import (
 )
 
 from coach_common.db.dialect import Dialect
+from coach_common.db.leases import is_due
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
+from coach_common.repair import MAX_DELAY
 from coach_sessions.domain import (
     Failure,
     Feedback,
@@ -109,7 +111,7 @@ async def update_session(
 ) -> None:
     """Save the mutable columns of a locked session, derived ones and statistics included.
 
-    `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
+    `repair_after` is when the repair sweep checks it, or None if it waits for nothing.
     """
     columns = _mutable_columns(session)
     await tx.execute(
@@ -122,11 +124,11 @@ async def update_session(
 async def list_due_repairs(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[UUID, UUID, datetime]]:
-    """Return id, user and due time of the sessions that the repair sweep looks at, oldest first."""
+    """Return id, user and due time of the sessions that the repair sweep checks, oldest first."""
     columns = SESSIONS.c
     rows = await tx.fetch_all(
         select(columns.id, columns.user_id, columns.repair_after)
-        .where(columns.repair_after <= now)
+        .where(is_due(columns.repair_after, now=now, max_delay=MAX_DELAY))
         .order_by(columns.repair_after)
         .limit(limit)
     )

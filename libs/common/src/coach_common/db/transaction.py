@@ -48,7 +48,7 @@ class Transaction:
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Change rows. `rowcount` of the result tells whether a conditional update won."""
+        """Change rows. `rowcount` is 0 if a conditional update changed no row."""
         if isinstance(self._connection, AsyncConnection):
             return await self._connection.execute(statement, parameters)
         return await self._connection.change(
