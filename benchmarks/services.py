@@ -373,7 +373,8 @@ def render(results: Results, lists: dict[str, list[float]], load_average: float)
         "# Sessions service: SQLAlchemy Core on our database layer vs ORM and plain FastAPI",
         "",
         "For developers and reviewers. Written by `make bench-services` on"
-        f" {os.cpu_count()} cores that wrk and other programs share (load average {load_average:.0f}). SQLite, one process per server, {ROUNDS}"
+        f" {os.cpu_count()} cores that wrk and other programs share"
+        f" (load average {load_average:.0f}). SQLite, one process per server, {ROUNDS}"
         f" interleaved rounds of {SECONDS_PER_ROUND} s. A ratio is the median of the rounds'"
         " ratios. Compare only ratios; absolute numbers depend on the load. Processor time depends"
         " on it least: with other programs on all cores, a server with more threads gets more"
