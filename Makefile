@@ -107,6 +107,8 @@ check-secrets:
 check-containers:
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python deploy/compose/check.py docker-compose.yml
+	@if docker compose version >/dev/null 2>&1; then docker compose --env-file /dev/null --profile proxy config --quiet; \
+	else echo "docker compose config: skipped, because Docker Compose is not installed"; fi
 
 check-generated:
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py --check || exit 1; done
@@ -147,12 +149,14 @@ quality: setup  ## evaluate scoring, transcription and delivery metrics; writes 
 bench-ai: setup  ## measure transcription against plain faster-whisper, and time to feedback
 	@$(BIN)/python benchmarks/ai.py
 
-lock:  ## pin the packages of requirements.in with hashes in requirements.lock
+lock:  ## pin the packages of requirements.in and deploy/images/sbom.in with hashes
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && \
 	$(PYTHON) -m venv "$$directory" && "$$directory/bin/pip" install -q uv==$(UV_VERSION) && \
 	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  requirements.in -o requirements.lock
+	  requirements.in -o requirements.lock && \
+	cd deploy/images && "$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' sbom.in -o sbom.lock
 
 migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="what changes"
 	@$(BIN)/python tools/new_migration.py "$(SERVICE)" "$(MESSAGE)"
@@ -160,7 +164,13 @@ migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="wha
 up:  ## build and start the docker compose deployment, and wait until it is ready
 	@bash deploy/compose/up.sh
 
+verify-containers: setup  ## build and run the compose deployment, break it, and write the results into docs/deployment.md
+	@$(BIN)/python tools/verify_containers.py
+
+renew-images: setup  ## pin the images of the deployment to the newest digest of their tags; needs a registry
+	@$(BIN)/python tools/renew_images.py
+
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-services bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-services bench-ws lock migration up verify-containers renew-images down
