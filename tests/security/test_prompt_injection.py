@@ -194,7 +194,7 @@ _LEVELS = {"relevance": 4, "structure": 4, "specificity": 3, "clarity": 5, "tech
             scoring_completion(levels=_LEVELS | {"clarity": level})
             for level in (101, -1, "ninety", 4.5, True)
         ),
-        scoring_completion(levels=None), scoring_completion(extra="key"),
+        scoring_completion(levels=None), scoring_completion(claims=None),
         completion('{"levels": {"clarity": NaN}}'), completion('{"cannot_judge": null, "lev'),
         completion("x" * 10_000_000), completion(""), completion(None),
         completion("I am sorry, I cannot help with that."), completion(None, refusal="No."),
