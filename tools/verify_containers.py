@@ -28,7 +28,7 @@ from uuid import uuid4
 import httpx
 
 import compose_settings
-from coach_ai.speech.audio import SAMPLE_RATE, decode
+from coach_ai.speech.samples import SAMPLE_RATE
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
 from generated_file import ROOT
@@ -380,6 +380,8 @@ async def _require_kept_answer(deployment: Deployment) -> None:
 
 
 async def _live_answer(deployment: Deployment) -> str:
+    from coach_ai.speech.audio import decode
+
     content = (decode(ANSWER) * 32767).astype("<i2").tobytes()
     half = len(content) // 2
     async with ApiClient(deployment.url) as client:
