@@ -137,6 +137,7 @@ class Deployment:
         seconds = time.perf_counter() - started_at
         self.steps.append(Step(name, seconds, result, is_passed))
         print(f"{name:44} {seconds:7.1f} s  {result}", flush=True)
+        _write_results(self)
         return is_passed
 
 
@@ -151,11 +152,7 @@ async def main() -> int:
         await _verify(deployment)
     finally:
         deployment.compose("--profile", "proxy", "down", "--volumes", "--remove-orphans")
-    table = _report(deployment)
-    print(f"\n{table}")
-    text = GUIDE.read_text()
-    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    GUIDE.write_text(f"{text[:begin]}\n{table}{text[end:]}")
+    print(f"\n{_report(deployment)}")
     return 0 if all(step.is_passed for step in deployment.steps) else 1
 
 
@@ -215,7 +212,7 @@ async def _verify(deployment: Deployment) -> None:
     step = deployment.step
     if not await step("Base images", lambda: _find_base_images(deployment)):
         return
-    for name in (*BUILT, "embedded"):
+    for name in BUILT:
         await step(f"Build {name}", partial(_build, deployment, name))
         if name not in deployment.sizes_mb:
             return
@@ -230,6 +227,8 @@ async def _verify(deployment: Deployment) -> None:
     await step("Operator commands of this guide", lambda: _operate(deployment))
     await step("Backup and restore of this guide", lambda: _back_up(deployment))
     await step("`make down`, `make up`: all data is there", lambda: _restart(deployment))
+    if not await step("Build embedded", partial(_build, deployment, "embedded")):
+        return
     await step("TLS proxy: the demo by HTTPS", lambda: _proxy(deployment))
     deployment.compose("--profile", "proxy", "down")
     await step("All services in one container", lambda: _all_in_one(deployment))
@@ -581,6 +580,13 @@ def _all_in_one(deployment: Deployment) -> str:
     finally:
         deployment.run("docker", "rm", "--force", name)
         deployment.run("docker", "volume", "rm", "--force", name)
+
+
+def _write_results(deployment: Deployment) -> None:
+    """Write the results so far into the guide."""
+    text = GUIDE.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    GUIDE.write_text(f"{text[:begin]}\n{_report(deployment)}{text[end:]}")
 
 
 def _report(deployment: Deployment) -> str:
