@@ -132,7 +132,7 @@ class Deployment:
         try:
             outcome = work()
             result, is_passed = outcome if isinstance(outcome, str) else await outcome, True
-        except (StepFailed, ApiClientError, httpx.HTTPError, OSError) as error:
+        except (StepFailed, ApiClientError, httpx.HTTPError, OSError, LookupError) as error:
             result, is_passed = f"FAILED: {error or type(error).__name__}", False
         seconds = time.perf_counter() - started_at
         self.steps.append(Step(name, seconds, result, is_passed))
@@ -301,7 +301,8 @@ def _up(deployment: Deployment) -> str:
 
 
 def _demo(deployment: Deployment, url: str) -> str:
-    output = deployment.run(sys.executable, "-m", "coach_common.cli", "demo", "--url", url)
+    coach = Path(sys.executable).with_name("coach")
+    output = deployment.run(str(coach), "demo", "--url", url)
     return output.splitlines()[-1]
 
 
