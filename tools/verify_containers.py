@@ -390,7 +390,6 @@ async def _live_answer(deployment: Deployment) -> str:
         async with client.socket() as phone:
             key = (await _start_audio(phone, session_id=session_id))["key"]
             await _speak(phone, content[:half])
-            await phone.wait_for("partial", seconds=_FEEDBACK_SECONDS)
             deployment.compose("kill", "ai")
             deployment.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "ai")
         async with client.socket() as phone:
