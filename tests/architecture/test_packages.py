@@ -54,13 +54,12 @@ def _imported_packages(modules: Iterable[str], *, with_later: bool) -> set[str]:
 
 def _unused(required: Iterable[str], imported: set[str], modules: set[str]) -> set[str]:
     """Return the required packages that the modules neither import nor name in a literal."""
-    named = {
+    used = imported | {
         package
+        for package in set(required) - imported
         for module, packages in _distributions().items()
-        if import_graph.is_named(module, modules)
-        for package in packages
+        if package in packages and import_graph.is_named(module, modules)
     }
-    used = imported | named
     return {
         package
         for package in required
@@ -126,3 +125,14 @@ def test_wheels_contain_no_test_code() -> None:
 
     assert excluded == ["src/coach_common/testing"]
     assert "pytest11" not in wheel["project"].get("entry-points", {})
+
+
+def test_shared_library_has_no_module_that_only_the_gateway_uses() -> None:
+    users: dict[str, set[str]] = {}
+    for image in generate_packages.IMAGES:
+        if image.name != "embedded":
+            for module in import_graph.list_reachable(image.list_roots(), with_later=True):
+                users.setdefault(module, set()).add(image.name)
+    common = {name: used_by for name, used_by in users.items() if name.startswith("coach_common.")}
+
+    assert [name for name, used_by in common.items() if used_by == {"gateway"}] == []

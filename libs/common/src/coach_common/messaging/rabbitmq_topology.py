@@ -250,7 +250,7 @@ class _ReopeningChannel:
 
 
 def _copy(message: AbstractIncomingMessage, queue: str | None = None) -> Message:
-    """Return the message for publishing it again. In `coach.unrouted` it keeps its age."""
+    """Return a copy to publish again. In `coach.unrouted` it still expires at the same time."""
     expiration = _remaining_ttl(message.body) if queue == UNROUTED_QUEUE else None
     return Message(
         message.body,
