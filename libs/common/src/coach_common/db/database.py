@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -30,6 +30,9 @@ RETENTION = timedelta(days=30)
 WAL_TRUNCATE_SECONDS = 20.0
 """How often SQLite's write-ahead log is emptied, so that deleted rows do not stay in it."""
 
+DEFAULT_TIMEOUT_SECONDS = 15.0
+"""Longer than the 5 s that SQLite waits for its lock."""
+
 _MAX_CONCURRENT_TRANSACTIONS = 16
 _BUSY_TIMEOUT_MS = 5_000
 _UNAVAILABLE = "The database is temporarily unavailable. Please try again."
@@ -42,6 +45,10 @@ class Database:
 
     At most 16 transactions run at once; others wait in order of arrival. Without the bound, the
     last of 32 concurrent requests waited eight times as long at the same throughput.
+
+    A transaction may wait `timeout_seconds` for its turn and a connection, and as long for each
+    statement. A database that accepts connections and sends nothing therefore counts as
+    unavailable instead of blocking its callers.
     """
 
     def __init__(
@@ -53,9 +60,11 @@ class Database:
         inbox: Table | None = None,
         pool_size: int = 10,
         pool_overflow: int = 20,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         clock: Clock = utc_now,
     ) -> None:
         self.source = source
+        self.timeout_seconds = timeout_seconds
         self.outbox = outbox
         self.inbox = inbox
         self.clock = clock
@@ -82,6 +91,7 @@ class Database:
             inbox=inbox,
             pool_size=settings.database_pool_size,
             pool_overflow=settings.database_pool_overflow,
+            timeout_seconds=settings.database_timeout_seconds,
             clock=clock,
         )
 
@@ -98,13 +108,16 @@ class Database:
             TransactionConflict: If another transaction won. The same call may be repeated.
             DatabaseUnavailable: If the database cannot be reached or is overloaded.
         """
-        async with self._write_slots, self._connection("BEGIN IMMEDIATE") as connection:
-            tx = Transaction(connection, self._dialect, self._events)
+        async with self._connection(self._write_slots, "BEGIN IMMEDIATE") as connection:
+            tx = Transaction(
+                connection, self._dialect, self._events, timeout_seconds=self.timeout_seconds
+            )
             if deduplicate is not None:
-                await self._insert_inbox_row(connection, deduplicate)
+                await self._insert_inbox_row(tx, deduplicate)
             yield tx
             fault_injection.crash_point("transaction.before_commit")
-            await connection.commit()
+            async with asyncio.timeout(self.timeout_seconds):
+                await connection.commit()
             self._has_wal_content = self.is_sqlite
             fault_injection.crash_point("transaction.committed")
         if tx.emitted_count:
@@ -113,23 +126,27 @@ class Database:
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:
         """Open a transaction for reading. Raises DatabaseUnavailable like `transaction`."""
-        async with self._read_slots, self._connection("BEGIN") as connection:
-            yield Transaction(connection, self._dialect, self._events, is_read_only=True)
+        async with self._connection(self._read_slots, "BEGIN") as connection:
+            yield Transaction(
+                connection,
+                self._dialect,
+                self._events,
+                timeout_seconds=self.timeout_seconds,
+                is_read_only=True,
+            )
 
     @asynccontextmanager
-    async def _connection(self, begin: str) -> AsyncIterator[AsyncConnection]:
+    async def _connection(
+        self, slots: asyncio.Semaphore, begin: str
+    ) -> AsyncIterator[AsyncConnection]:
         try:
             async with AsyncExitStack() as stack:
-                try:
-                    connection = await stack.enter_async_context(self.engine.connect())
-                except (SQLAlchemyError, OSError):
-                    raise
-                except Exception as error:
-                    # A driver may raise anything while it connects: asyncmy raises RuntimeError
-                    # if a proxy accepts the connection and resets it at once.
-                    raise DatabaseUnavailable(_UNAVAILABLE) from error
-                if self.is_sqlite:
-                    await connection.exec_driver_sql(begin)
+                async with asyncio.timeout(self.timeout_seconds):
+                    await stack.enter_async_context(slots)
+                    connection = await self._connect()
+                    stack.push_async_callback(self._return_to_pool, connection)
+                    if self.is_sqlite:
+                        await connection.exec_driver_sql(begin)
                 yield connection
         except IntegrityError:
             raise
@@ -137,13 +154,36 @@ class Database:
             raise DatabaseUnavailable("The database is overloaded. Please try again.") from error
         except DBAPIError as error:
             raise _translate_error(error) from error
-        except OSError as error:
+        except OSError as error:  # TimeoutError is one.
             raise DatabaseUnavailable(_UNAVAILABLE) from error
 
-    async def _insert_inbox_row(self, connection: AsyncConnection, message: MessageContext) -> None:
+    async def _connect(self) -> AsyncConnection:
+        try:
+            return await self.engine.connect()
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception as error:
+            # A driver may raise anything while it connects: asyncmy raises RuntimeError
+            # if a proxy accepts the connection and resets it at once.
+            raise DatabaseUnavailable(_UNAVAILABLE) from error
+
+    async def _return_to_pool(self, connection: AsyncConnection) -> None:
+        """Roll back and return the connection, also if the caller is cancelled meanwhile.
+
+        A connection whose rollback is not acknowledged in time is closed.
+        """
+
+        async def close() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.timeout_seconds):
+                    await connection.close()
+
+        await asyncio.shield(asyncio.create_task(close()))
+
+    async def _insert_inbox_row(self, tx: Transaction, message: MessageContext) -> None:
         if self.inbox is None:
             raise RuntimeError(f"{self.source} has no inbox")
-        claimed = await connection.execute(
+        claimed = await tx.execute(
             self._dialect.insert_ignore(self.inbox).values(
                 consumer=message.consumer, event_id=message.event_id, handled_at=self.clock()
             )

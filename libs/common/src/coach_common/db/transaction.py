@@ -1,5 +1,6 @@
 """A transaction as use cases see it: statements, and events that are committed with them."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -35,17 +36,24 @@ class Transaction:
         dialect: Dialect,
         events: EventWriter,
         *,
+        timeout_seconds: float,
         is_read_only: bool = False,
     ) -> None:
         self.dialect = dialect
         self.emitted_count = 0
         self._connection = connection
         self._events = events
+        self._timeout_seconds = timeout_seconds
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement. `rowcount` of the result tells whether a conditional update won."""
-        return await self._connection.execute(statement, parameters)
+        """Run one statement. `rowcount` of the result tells whether a conditional update won.
+
+        Raises TimeoutError after `timeout_seconds`. The database translates it to
+        DatabaseUnavailable at the end of the transaction.
+        """
+        async with asyncio.timeout(self._timeout_seconds):
+            return await self._connection.execute(statement, parameters)
 
     async def scalar(self, statement: Executable) -> Any:
         """Return the first column of the first row, or None."""
