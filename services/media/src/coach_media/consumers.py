@@ -36,8 +36,11 @@ async def on_transcription_completed(
 async def on_transcription_progressed(
     deps: Deps, event: TranscriptionProgressed, message: MessageContext
 ) -> None:
-    """Store that transcription has started."""
-    await use_cases.mark_transcribing(deps, event.upload_id, message)
+    """Store that transcription has started, or has started again after a failure."""
+    if event.is_restart:
+        await use_cases.mark_restarted(deps, event.upload_id, message)
+    else:
+        await use_cases.mark_transcribing(deps, event.upload_id, message)
 
 
 async def on_transcription_failed(

@@ -220,6 +220,23 @@ async def mark_transcribing(tx: Transaction, upload_id: UUID) -> None:
     )
 
 
+async def mark_restarted(tx: Transaction, upload_id: UUID, *, repair_after: datetime) -> None:
+    """Set a failed upload to transcribing, without its reason. Does nothing in any other state.
+
+    The repair sweep looks at the upload at `repair_after`. If the event of the restart arrived
+    after that of its failure, the sweep restores the failure.
+    """
+    await tx.execute(
+        update(UPLOADS)
+        .where(UPLOADS.c.id == upload_id, UPLOADS.c.status == UploadStatus.FAILED.value)
+        .values(
+            status=UploadStatus.TRANSCRIBING.value,
+            reason=None,
+            repair_after=repair_after,
+        )
+    )
+
+
 async def list_due_checks(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Upload, datetime]]:

@@ -293,6 +293,12 @@ async def mark_transcribing(deps: Deps, upload_id: UUID, message: MessageContext
         await store.mark_transcribing(tx, upload_id)
 
 
+async def mark_restarted(deps: Deps, upload_id: UUID, message: MessageContext) -> None:
+    """Store that a failed transcription has started again. Applied once per message."""
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await store.mark_restarted(tx, upload_id, repair_after=deps.clock() + deps.repair_delay)
+
+
 async def record_transcription_failure(
     deps: Deps, upload_id: UUID, reason: str, *, is_final: bool, message: MessageContext
 ) -> None:

@@ -140,6 +140,8 @@ class TranscriptionProgressed(Event):
     session_id: UUID | None = None
     done_seconds: float
     duration_seconds: float
+    is_restart: bool = False
+    """True if transcription had failed for good and was started again."""
 
 
 class DeliveryMeasured(Event):

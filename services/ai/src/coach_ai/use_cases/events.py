@@ -7,6 +7,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
 from coach_ai.use_cases.questions import copy_reference
+from coach_ai.use_cases.transcription import emit_restart
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.ids import recording_id
 
@@ -101,6 +102,7 @@ async def _restart_transcription(
     elif recording.is_restartable and not session.client_transcript:
         await recordings.clear_failure(tx, recording.upload_id)
         await jobs.add_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
+        await emit_restart(tx, recording)
 
 
 async def erase_session(
