@@ -125,7 +125,8 @@ class RepairSettings(Settings):
     """Settings of a service that repairs lost events."""
 
     repair_seconds: float = Field(default=60.0, gt=0)
-    """How long a session or upload waits for an event before it is repaired."""
+    """How long a session or upload waits for an event before it is repaired, and how soon a
+    deletion is published again."""
 
 
 class TokenSettings(Settings):

@@ -368,9 +368,9 @@ async def update_object_deletion(tx: Transaction, deletion: ObjectDeletion) -> N
     )
 
 
-async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Record that this user or session was deleted."""
-    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
+async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> bool:
+    """Record that this user or session was deleted. Return False if it was known."""
+    return await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:

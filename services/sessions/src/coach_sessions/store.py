@@ -24,7 +24,7 @@ from coach_sessions.domain import (
     SessionSummary,
     Stats,
 )
-from coach_sessions.tables import OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
+from coach_sessions.tables import DELETIONS, OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
 
 # Adapters ignore unknown keys: a row may have been written by a newer release.
 _FEEDBACK = TypeAdapter(Feedback)
@@ -304,13 +304,13 @@ async def delete_session(tx: Transaction, session_id: UUID) -> None:
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user, unpublished events included."""
-    for table in (SESSIONS, RECORDINGS, OUTBOX):
+    for table in (SESSIONS, RECORDINGS, DELETIONS, OUTBOX):
         await tx.execute(delete(table).where(table.c.user_id == user_id))
 
 
-async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Record that this user, session or recording was deleted."""
-    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
+async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> bool:
+    """Record that this user, session or recording was deleted. Return False if it was known."""
+    return await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
