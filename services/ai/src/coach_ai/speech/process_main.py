@@ -57,9 +57,7 @@ _MAX_FILE_BYTES = 64 * 1024**2
 _MAX_PROCESSOR_SECONDS = 4 * 3600
 """Four processors for the longest time that the parent waits."""
 
-_MACHINE_ERRORS = frozenset(
-    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
-)
+_MACHINE_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE))
 """The machine has a fault. The recording has none, so it is transcribed later."""
 
 
