@@ -1,9 +1,7 @@
 """A database that accepts connections or statements and sends nothing counts as unavailable."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -116,26 +114,6 @@ async def test_statement_above_the_limit_ends_and_frees_its_connection(
 
         await _read_until_available(database)
         await database.close()
-
-
-async def test_locked_sqlite_file_is_unavailable_until_the_lock_is_released(tmp_path: Path) -> None:
-    database = Database(
-        f"sqlite:///{tmp_path}/test.db", source="test", timeout_seconds=SHORT_TIMEOUT_SECONDS
-    )
-    await _read_until_available(database)
-    with sqlite3.connect(tmp_path / "test.db", isolation_level=None) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        release = asyncio.get_running_loop().call_later(2 * SHORT_TIMEOUT_SECONDS, other.rollback)
-        with pytest.raises(DatabaseUnavailable):
-            async with database.transaction():
-                pass
-        release.cancel()
-        other.rollback()
-
-    async with database.transaction() as tx:
-        assert await tx.scalar(text("SELECT 7")) == 7
-    await database.close()
-    other.close()
 
 
 async def _read_until_available(database: Database) -> None:

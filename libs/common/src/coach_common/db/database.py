@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Table, delete, event, select, text
+from sqlalchemy import Engine, Table, delete, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,6 +16,7 @@ from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
 from coach_common.db.dialect import Dialect
+from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnection, SqliteConnections
 from coach_common.db.transaction import (
     AlreadyProcessed,
     EventWriter,
@@ -31,10 +32,8 @@ WAL_TRUNCATE_SECONDS = 20.0
 """How often SQLite's write-ahead log is emptied, so that deleted rows do not stay in it."""
 
 DEFAULT_TIMEOUT_SECONDS = 15.0
-"""Longer than the 5 s that SQLite waits for its lock."""
 
 _MAX_CONCURRENT_TRANSACTIONS = 16
-_BUSY_TIMEOUT_MS = 5_000
 _UNAVAILABLE = "The database is temporarily unavailable. Please try again."
 _MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
 _DISK_FULL_CODES = {1021, 1114}
@@ -46,8 +45,8 @@ class Database:
     At most 16 transactions run at once; others wait in order of arrival. Without the bound, the
     last of 32 concurrent requests waited eight times as long at the same throughput.
 
-    A transaction may wait `timeout_seconds` for its turn and a connection, and as long for each
-    statement. A database that accepts connections and sends nothing therefore counts as
+    A transaction may wait `timeout_seconds` for its turn and a connection. On MySQL each statement
+    may take as long. A database that accepts connections and sends nothing therefore counts as
     unavailable instead of blocking its callers.
     """
 
@@ -70,7 +69,11 @@ class Database:
         self.clock = clock
         self.outbox_written = asyncio.Event()
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
+        """For migrations and maintenance. With SQLite its statements run in threads."""
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._sqlite = (
+            SqliteConnections(make_url(url), pool_size=pool_size) if self.is_sqlite else None
+        )
         self._dialect = Dialect(self.is_sqlite)
         self._events = EventWriter(source, outbox, clock)
         slots = min(_MAX_CONCURRENT_TRANSACTIONS, pool_size + pool_overflow)
@@ -95,20 +98,27 @@ class Database:
             clock=clock,
         )
 
+    @property
+    def statement_engine(self) -> Engine:
+        """The engine that runs the statements of transactions."""
+        return self.engine.sync_engine if self._sqlite is None else self._sqlite.engine
+
     @asynccontextmanager
     async def transaction(
-        self, *, deduplicate: MessageContext | None = None
+        self, *, deduplicate: MessageContext | None = None, is_durable: bool = True
     ) -> AsyncIterator[Transaction]:
         """Open a transaction. Commits at the end, rolls back on any exception.
 
-        With `deduplicate`, the first statement records the message in the inbox.
+        With `deduplicate`, the first statement records the message in the inbox. Without
+        `is_durable`, SQLite may lose the commit in a power failure, but not if the process is
+        killed. Use that only for what is done again after a restart.
 
         Raises:
             AlreadyProcessed: If this consumer has processed this message before.
             TransactionConflict: If another transaction won. The same call may be repeated.
             DatabaseUnavailable: If the database cannot be reached or is overloaded.
         """
-        async with self._connection(self._write_slots, "BEGIN IMMEDIATE") as connection:
+        async with self._connection(self._write_slots, is_write=True) as connection:
             tx = Transaction(
                 connection, self._dialect, self._events, timeout_seconds=self.timeout_seconds
             )
@@ -116,17 +126,22 @@ class Database:
                 await self._insert_inbox_row(tx, deduplicate)
             yield tx
             fault_injection.crash_point("transaction.before_commit")
-            async with asyncio.timeout(self.timeout_seconds):
+            if isinstance(connection, AsyncConnection):
+                async with asyncio.timeout(self.timeout_seconds):
+                    await connection.commit()
+            else:
                 await connection.commit()
             self._has_wal_content = self.is_sqlite
-            fault_injection.crash_point("transaction.committed")
+        if is_durable:
+            await self.sync()
+        fault_injection.crash_point("transaction.committed")
         if tx.emitted_count:
             self.outbox_written.set()
 
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:
         """Open a transaction for reading. Raises DatabaseUnavailable like `transaction`."""
-        async with self._connection(self._read_slots, "BEGIN") as connection:
+        async with self._connection(self._read_slots, is_write=False) as connection:
             yield Transaction(
                 connection,
                 self._dialect,
@@ -135,18 +150,42 @@ class Database:
                 is_read_only=True,
             )
 
+    @property
+    def commit_count(self) -> int:
+        """How many transactions SQLite has committed. 0 on MySQL."""
+        return 0 if self._sqlite is None else self._sqlite.commit_count
+
+    async def sync(self, commit_count: int | None = None) -> None:
+        """Make the first `commit_count` commits durable, or all. MySQL's always are.
+
+        Raises:
+            DatabaseUnavailable: If the disk cannot be written.
+        """
+        if self._sqlite is not None:
+            try:
+                await self._sqlite.sync(
+                    self._sqlite.commit_count if commit_count is None else commit_count
+                )
+            except OSError as error:
+                raise DatabaseUnavailable(_UNAVAILABLE) from error
+
     @asynccontextmanager
     async def _connection(
-        self, slots: asyncio.Semaphore, begin: str
-    ) -> AsyncIterator[AsyncConnection]:
+        self, slots: asyncio.Semaphore, *, is_write: bool
+    ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self.timeout_seconds):
                     await stack.enter_async_context(slots)
-                    connection = await self._connect()
-                    stack.push_async_callback(self._return_to_pool, connection)
-                    if self.is_sqlite:
-                        await connection.exec_driver_sql(begin)
+                    if self._sqlite is None:
+                        connection = await self._connect()
+                        stack.push_async_callback(self._return_to_pool, connection)
+                if self._sqlite is not None:
+                    # SQLite has a time limit for its lock.
+                    local = stack.enter_context(self._sqlite.connect())
+                    await local.begin(is_write=is_write)
+                    yield local
+                    return
                 yield connection
         except IntegrityError:
             raise
@@ -212,7 +251,7 @@ class Database:
         for table in tables:
             column = table.c["handled_at" if "handled_at" in table.c else "deleted_at"]
             async with self.transaction() as tx:
-                await tx.execute(delete(table).where(column < before))
+                await tx.execute_bulk(delete(table).where(column < before))
 
     async def truncate_wal(self) -> None:
         """Empty SQLite's write-ahead log if anything was committed since the last call.
@@ -231,6 +270,8 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self._sqlite is not None:
+            self._sqlite.engine.dispose()
 
 
 async def database_now(tx: Transaction) -> datetime:
@@ -250,7 +291,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
             pool_size=pool_size,
             max_overflow=pool_overflow,
             # The driver must not begin transactions: ours use BEGIN IMMEDIATE.
-            connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT_MS / 1000},
+            connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_SECONDS},
         )
         event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
         return engine
@@ -274,7 +315,7 @@ def _set_sqlite_pragmas(connection: Any, _: object) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "secure_delete = ON",
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import Id, LongText, UtcDateTime
 
 revision = "2026_11_26_deletions"
-down_revision = "2026_11_26_restartable"
+down_revision = "2026_11_26_stats"
 
 
 def upgrade() -> None:
