@@ -410,7 +410,7 @@ async def test_lost_deletions_are_repeated_until_no_service_has_the_data(
     system.lost |= {"media.session.deleted", "ai.session.deleted"}
     deleted = await system.sessions.delete(f"/sessions/{session_id}")
     assert deleted.status_code == 204
-    await wait_until_erased("sessions", "ai")
+    await wait_until_erased("ai")
     await wait_until(
         has_no_upload, description="the deletion in media", timeout_seconds=60, interval_seconds=0.1
     )

@@ -45,7 +45,7 @@ async def on_transcription_progressed(
 ) -> None:
     """Store that transcription has started, or has started again after a failure."""
     if event.is_restart:
-        await use_cases.mark_restarted(deps, event.upload_id, message)
+        await repair.mark_restarted(deps, event.upload_id, message)
     else:
         await use_cases.mark_transcribing(deps, event.upload_id, message)
 

@@ -223,7 +223,7 @@ async def mark_transcribing(tx: Transaction, upload_id: UUID) -> None:
 async def mark_restarted(tx: Transaction, upload_id: UUID, *, repair_after: datetime) -> None:
     """Set a failed upload to transcribing, without its reason. Does nothing in any other state.
 
-    The repair sweep looks at the upload at `repair_after`. If the event of the restart arrived
+    The repair sweep checks the upload at `repair_after`. If the event of the restart arrived
     after that of its failure, the sweep restores the failure.
     """
     await tx.execute(

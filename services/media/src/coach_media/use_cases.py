@@ -294,12 +294,6 @@ async def mark_transcribing(deps: Deps, upload_id: UUID, message: MessageContext
         await store.mark_transcribing(tx, upload_id)
 
 
-async def mark_restarted(deps: Deps, upload_id: UUID, message: MessageContext) -> None:
-    """Store that a failed transcription has started again. Applied once per message."""
-    async with deps.db.transaction(deduplicate=message) as tx:
-        await store.mark_restarted(tx, upload_id, repair_after=deps.clock() + deps.repair_delay)
-
-
 async def record_transcription_failure(
     deps: Deps, upload_id: UUID, reason: str, *, is_final: bool, message: MessageContext
 ) -> None:
@@ -321,10 +315,7 @@ async def delete_session_data(
     *,
     is_repeated: bool,
 ) -> None:
-    """Delete the recordings of a deleted session. Applied once per message.
-
-    With `is_repeated`, a deletion that was not known counts as a repair.
-    """
+    """Delete a session's recordings once per message. A new `is_repeated` one is a repair."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.lock_uploader(tx, user_id)
@@ -339,10 +330,7 @@ async def delete_session_data(
 async def delete_user_data(
     deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
 ) -> None:
-    """Delete all data of a deleted user. Applied once per message.
-
-    With `is_repeated`, a deletion that was not known counts as a repair.
-    """
+    """Delete a user's data once per message. A new `is_repeated` deletion is a repair."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.lock_uploader(tx, user_id)
