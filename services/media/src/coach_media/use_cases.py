@@ -297,10 +297,7 @@ async def mark_transcribing(deps: Deps, upload_id: UUID, message: MessageContext
 async def record_transcription_failure(
     deps: Deps, upload_id: UUID, reason: str, *, is_final: bool, message: MessageContext
 ) -> None:
-    """Store why transcription failed. Applied once per message.
-
-    `is_final` false means that transcription will be retried.
-    """
+    """Store why transcription failed, once per message. If not `is_final`, it is retried."""
     async with deps.db.transaction(deduplicate=message) as tx:
         status = UploadStatus.FAILED if is_final else UploadStatus.TRANSCRIBING
         await store.record_failure(tx, upload_id, status, reason)
