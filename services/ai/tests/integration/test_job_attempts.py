@@ -411,6 +411,8 @@ async def test_completion_restarts_a_transcription_that_failed_for_the_provider(
     await run_jobs(deps)
 
     assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
+    progress = await emitted_events(service.database, TranscriptionProgressed)
+    assert [event.is_restart for event in progress].count(True) == 1
 
 
 async def test_completion_restarts_no_transcription_that_failed_for_the_recording(
