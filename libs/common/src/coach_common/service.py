@@ -315,6 +315,8 @@ async def _run_with_restarts(service: str, name: str, worker: Worker) -> None:
     while True:
         try:
             await worker()
+        except Unavailable as error:
+            log.warning("worker.unavailable", service=service, worker=name, reason=str(error))
         except Exception:
             log.exception("worker.crashed", service=service, worker=name)
         await asyncio.sleep(_RESTART_DELAY_SECONDS)

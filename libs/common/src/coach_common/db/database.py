@@ -258,13 +258,20 @@ class Database:
 
         Without this an idle server keeps deleted rows readable in the `-wal` file. Does nothing
         on other databases. A log that a reader still uses is emptied by a later call.
+
+        Raises:
+            DatabaseUnavailable: If the disk is full. A later call tries again.
         """
         if not self._has_wal_content:
             return
         self._has_wal_content = False
-        async with self._write_slots, self.engine.connect() as connection:
-            result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            is_busy = result.scalar()
+        try:
+            async with self._write_slots, self.engine.connect() as connection:
+                result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                is_busy = result.scalar()
+        except DBAPIError as error:
+            self._has_wal_content = True
+            raise _translate_error(error) from error
         self._has_wal_content = self._has_wal_content or bool(is_busy)
 
     async def close(self) -> None:
