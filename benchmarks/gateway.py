@@ -33,8 +33,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 CONNECTIONS = (1, 32, 256)
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS = int(os.environ.get("SECONDS_EACH", "4"))
+# A checkout of an earlier commit, whose gateway is measured in the same run.
+COMPARE_WITH = os.environ.get("COMPARE_WITH")
 SERVICE_TOKEN = "a token between services"
 VARIANTS = ("direct", "nginx", "nginx auth_request", "gateway")
+if COMPARE_WITH:
+    VARIANTS = (*VARIANTS, "earlier gateway")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 NGINX = """
@@ -193,9 +197,11 @@ def verifier(auth_url: str) -> Any:
 
 
 @contextmanager
-def process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    argv: list[str], log: Path, environment: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as lines:
-        started = subprocess.Popen(argv, stdout=lines, stderr=lines)
+        started = subprocess.Popen(argv, stdout=lines, stderr=lines, env=environment)
     try:
         yield started
     finally:
@@ -206,6 +212,18 @@ def process(argv: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 def run_component(stack: ExitStack, name: str, port: int, folder: Path, *rest: str) -> int:
     argv = [sys.executable, __file__, "part", name, str(port), str(folder), *rest]
     return stack.enter_context(process(argv, folder / f"{name}.log")).pid
+
+
+def run_earlier_gateway(stack: ExitStack, port: int, folder: Path, auth_url: str, url: str) -> int:
+    """Start the gateway of the checkout COMPARE_WITH with that checkout's own code."""
+    checkout = Path(str(COMPARE_WITH))
+    argv = [
+        sys.executable, str(checkout / "benchmarks/gateway.py"),
+        "part", "gateway", str(port), str(folder), auth_url, url,
+    ]  # fmt: skip
+    sources = ":".join(str(path) for path in sorted(checkout.glob("*/*/src")))
+    log = folder / "earlier.log"
+    return stack.enter_context(process(argv, log, os.environ | {"PYTHONPATH": sources})).pid
 
 
 def load_or_create_secret(folder: Path) -> str:
@@ -312,6 +330,13 @@ def measure(folder: Path) -> Results:
                 "nginx auth_request": Target(f"http://127.0.0.1:{checked}", [*workers, verifying]),
                 "gateway": Target(f"http://127.0.0.1:{gateway_port}", [gateway]),
             }
+            if COMPARE_WITH:
+                earlier_port = free_port()
+                earlier = run_earlier_gateway(stack, earlier_port, folder, auth_url, url)
+                wait_until_ready(f"http://127.0.0.1:{earlier_port}/sessions", headers)
+                targets[upstream]["earlier gateway"] = Target(
+                    f"http://127.0.0.1:{earlier_port}", [earlier]
+                )
         if os.environ.get("ONLY_SERVE"):
             print(json.dumps({n: {v: t.url for v, t in ts.items()} for n, ts in targets.items()}))
             print(token)
@@ -370,8 +395,9 @@ def report(found: Results) -> str:
                 )
         lines += [
             "",
-            "| connections | gateway / nginx | gateway / nginx auth_request | p99 / nginx's |",
-            "|---|---|---|---|",
+            "| connections | gateway / nginx | gateway / nginx auth_request | p99 / nginx's"
+            + (" | gateway / earlier gateway |" if COMPARE_WITH else " |"),
+            "|---|---|---|---|" + ("---|" if COMPARE_WITH else ""),
         ]
         for connections in CONNECTIONS:
             p99 = statistics.median(
@@ -386,6 +412,11 @@ def report(found: Results) -> str:
                 f"| {connections} | {paired_ratio(found, upstream, connections, 'nginx'):.2f}"
                 f" | {paired_ratio(found, upstream, connections, 'nginx auth_request'):.2f}"
                 f" | {p99:.2f} |"
+                + (
+                    f" {paired_ratio(found, upstream, connections, 'earlier gateway'):.2f} |"
+                    if COMPARE_WITH
+                    else ""
+                )
             )
     return "\n".join([*lines, "", "![requests a second](gateway.svg)", ""])
 
@@ -406,8 +437,8 @@ def plot(found: Results, file: Path) -> None:
             axis = axes[row][column]
             for number, name in enumerate(VARIANTS):
                 heights = [median(found, (upstream, name, count), of) for count in CONNECTIONS]
-                places = [place + (number - 1.5) * 0.2 for place in range(len(CONNECTIONS))]
-                axis.bar(places, heights, 0.18, label=name)
+                places = [place + (number - 2) * 0.16 for place in range(len(CONNECTIONS))]
+                axis.bar(places, heights, 0.15, label=name)
             axis.set_xticks(range(len(CONNECTIONS)), [str(count) for count in CONNECTIONS])
             axis.set_xlabel("connections")
             axis.set_ylabel(label)

@@ -52,9 +52,14 @@ _HEAD = """# Configuration reference
 
 For operators. Generated from the settings classes by `make docs`.
 
-A service reads its settings from environment variables, and ignores those of other services. A
-missing or invalid setting stops the service with one line that names it. Lists and mappings are
-JSON. `.env.example` has the variables that `docker-compose.yml` uses.
+A service reads its settings from environment variables, and ignores those of other services.
+
+- An empty variable counts as not set.
+- Items of a list are separated by commas; a JSON array is accepted as well. Mappings are JSON.
+- The variable `<SETTING>_FILE` names a file that contains the setting, such as a Docker secret.
+- Missing and invalid settings stop the service with one line for each of them.
+
+`.env.example` has the variables that `docker-compose.yml` uses.
 
 `embedded` is the process that `coach run` starts: all five services in one process. It needs no
 setting. It generates the secrets and the addresses of the services, and passes the other settings
@@ -119,8 +124,7 @@ def format_default(field: FieldInfo) -> str:
     if default is None or default == "":
         return ""
     if isinstance(default, tuple):
-        items = ", ".join(f'"{item}"' for item in default)
-        return f"`[{items}]`"
+        return f"`{','.join(map(str, default))}`" if default else ""
     if isinstance(default, dict):
         items = ", ".join(f'"{key}": {list(value)}' for key, value in default.items())
         return f"`{{{items}}}`"

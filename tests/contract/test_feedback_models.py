@@ -19,8 +19,11 @@ from coach_common.ids import new_id
 SAMPLES = Path(__file__).parent / "feedback_samples"
 FEEDBACK = sorted(path.stem for path in SAMPLES.glob("feedback_*.json"))
 DELIVERY = sorted(path.stem for path in SAMPLES.glob("delivery_*.json"))
-ADDED_EVENT_FIELDS = {"transcript", "key", "audio"}
-ADDED_VIEW_FIELDS = {"audio"}
+ADDED_SCORING_FIELDS = {
+    "points", "dimensions", "score_spread", "prompt_version", "question_type", "seniority",
+}  # fmt: skip
+ADDED_EVENT_FIELDS = {"transcript", "key", "audio"} | ADDED_SCORING_FIELDS
+ADDED_VIEW_FIELDS = {"audio"} | ADDED_SCORING_FIELDS
 """Fields that are newer than the samples. All other fields must be exactly as recorded."""
 VIEWS = sorted(path.stem for path in SAMPLES.glob("view_*.json"))
 

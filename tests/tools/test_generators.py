@@ -111,7 +111,7 @@ def test_settings_have_default_unit_meaning_and_deprecated_names() -> None:
     assert described["BOIL_SECONDS"].default == "`1.5`"
     assert described["BOIL_SECONDS"].unit == "seconds"
     assert described["BOIL_SECONDS"].deprecated_names == ("BOILING",)
-    assert described["LIDS"].default == '`["a", "b"]`'
+    assert described["LIDS"].default == "`a,b`"
     assert described["PRICES"].default == '`{"tea": [1, 2.5]}`'
     assert described["IS_HOT"].default == "`false`"
     assert described["OWNER"].default == ""

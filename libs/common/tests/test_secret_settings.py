@@ -5,7 +5,7 @@ import secrets
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from coach_common.config import SecretSetting
+from coach_common.setting_types import SecretSetting
 
 _ADAPTER = TypeAdapter(SecretSetting)
 

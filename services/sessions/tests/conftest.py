@@ -14,6 +14,7 @@ from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_common.testing.harness import client_for, migrated_service
 from coach_sessions.app import build
 from coach_sessions.config import SessionsSettings
+from coach_sessions.domain import QuestionNotFound
 
 
 @dataclass
@@ -32,6 +33,29 @@ class FakeUploadedRecordings:
         return None
 
 
+@dataclass
+class FakeQuestions:
+    """Questions with fixed texts."""
+
+    texts: dict[str, str] = field(default_factory=lambda: {"db-index": "What is an index?"})
+    is_down: bool = False
+
+    async def get_text(self, question_id: str, *, bearer: str) -> str:
+        if self.is_down:
+            raise Unavailable("The ai service is unavailable.")
+        if question_id not in self.texts:
+            raise QuestionNotFound
+        return self.texts[question_id]
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.fixture
+def questions() -> FakeQuestions:
+    return FakeQuestions()
+
+
 @pytest.fixture
 def uploaded_recordings() -> FakeUploadedRecordings:
     return FakeUploadedRecordings()
@@ -44,6 +68,7 @@ async def service(
     clock: FakeClock,
     issuer: TokenIssuer,
     uploaded_recordings: FakeUploadedRecordings,
+    questions: FakeQuestions,
 ) -> AsyncIterator[Service]:
     settings = SessionsSettings(database_url=database_url)
     async with migrated_service(
@@ -53,6 +78,7 @@ async def service(
             clock=clock,
             tokens=issuer.verifier,
             uploaded_recordings=uploaded_recordings,
+            questions=questions,
         )
     ) as built:
         yield built

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from coach_common import logs
 from coach_common.config import Settings, SettingsError
+from coach_common.setting_types import Origins
 
 log = logs.get_logger(__name__)
 
@@ -33,8 +34,8 @@ class EmbeddedSettings(Settings):
     """Directory of the databases, recordings and generated secrets."""
     live_dir: Path | None = None
     """Directory of live recordings in progress. Default: `live` in DATA_DIR."""
-    cors_origins: tuple[str, ...] = ("http://localhost:8081",)
-    """Origins of web apps that may call the API from a browser."""
+    cors_origins: Origins = ("http://localhost:8081",)
+    """Origins of web apps that may call the API from a browser, or `*` for all."""
     shutdown_seconds: float = Field(default=2.0, gt=0)
     """Time for running requests to finish at shutdown."""
 

@@ -153,7 +153,7 @@ async def _run_service(
     build: ServiceFactory[object],
     metadata: MetaData | None,
 ) -> None:
-    transport = RabbitMQTransport(settings.rabbitmq_url, prefetch=settings.rabbitmq_prefetch)
+    transport = RabbitMQTransport(settings.rabbitmq_address, prefetch=settings.rabbitmq_prefetch)
     built = build(settings, transport)
     if parsed.subcommand == "migrate":
         await service.upgrade(built)

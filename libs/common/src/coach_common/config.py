@@ -1,53 +1,44 @@
 """Settings that services share, and how settings are loaded."""
 
 import os
-import re
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from coach_common.fault_injection import CRASH_POINT_VARIABLE
-from coach_common.validation import describe_first_error
+from coach_common.setting_types import (
+    DatabaseUrl,
+    HttpUrl,
+    LogLevel,
+    RabbitMQUrl,
+    RedisUrl,
+    add_password,
+)
+from coach_common.settings_sources import EnvironmentSource, read_setting_files
+from coach_common.validation import describe_errors
 
 
 class SettingsError(SystemExit):
-    """A setting is missing or invalid. The message is one line with its name, without its value."""
-
-
-_PLACEHOLDER_PATTERN = re.compile(
-    r"change.?(me|it|this)|your.?secret|placeholder|change.in.production|\A(.)\2*\Z", re.IGNORECASE
-)
-
-
-def _reject_placeholder(value: str) -> str:
-    if _PLACEHOLDER_PATTERN.search(value):
-        raise ValueError("is a placeholder; generate a value of your own")
-    return value
-
-
-SecretSetting = Annotated[str, AfterValidator(_reject_placeholder)]
-"""A secret that must not be a placeholder from documentation or templates."""
+    """Settings are missing or invalid. The message has a line with the name of each, no values."""
 
 
 class Settings(BaseSettings):
     """The settings of every service. Each service adds its own and ignores those of others."""
 
     model_config = SettingsConfigDict(
-        case_sensitive=False, extra="ignore", frozen=True, hide_input_in_errors=True
+        case_sensitive=False,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     environment: str = "production"
     """`production` forbids debug mode and fault injection, and turns the API documentation off."""
     debug: bool = False
     """Debug mode. Must be off in production."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     # All interfaces of the container; the embedded profile binds loopback.
     host: str = "0.0.0.0"  # noqa: S104 # nosec B104
@@ -65,42 +56,79 @@ class Settings(BaseSettings):
         return debug
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the arguments, then the environment."""
+        return init_settings, EnvironmentSource(settings_cls)
+
+    @classmethod
     def load(cls, **values: object) -> Self:
         """Return the settings from the environment; `values` take precedence.
 
+        A variable `<SETTING>_FILE` names a file that contains the setting. Empty means not set.
+
         Raises:
-            SettingsError: If a setting is missing or invalid. It ends the process.
+            SettingsError: If settings are missing or invalid. It ends the process and names all.
         """
+        from_files, problems = read_setting_files(
+            {name: field for name, field in cls.model_fields.items() if name not in values}
+        )
+        settings = None
         try:
-            settings = cls(**values)  # type: ignore[arg-type]
+            settings = cls(**{**from_files, **values})  # type: ignore[arg-type]
         except ValidationError as error:
-            name, message = describe_first_error(error)
-            raise SettingsError(f"setting {name.upper()}: {message}") from None
+            for path, message in describe_errors(error):
+                name = path.partition(".")[0].upper()
+                problems.append(f"setting {name}: {message}" if name else f"setting {message}")
         is_set_to_production = (
-            settings.environment == "production" and "environment" in settings.model_fields_set
+            settings is not None
+            and settings.environment == "production"
+            and "environment" in settings.model_fields_set
         )
         if is_set_to_production and CRASH_POINT_VARIABLE in os.environ:
-            raise SettingsError(
+            problems.append(
                 f"setting {CRASH_POINT_VARIABLE}: must be unset when ENVIRONMENT=production"
             )
+        if settings is None or problems:
+            raise SettingsError("\n".join(sorted(set(problems)))) from None
         return settings
 
 
 class DatabaseSettings(Settings):
     """Settings of a service with a database."""
 
-    database_url: str
+    database_url: DatabaseUrl
     """URL of the database: `mysql://user:password@host:port/name` or `sqlite:///path`."""
+    database_password: str | None = None
+    """Password of the database user. It replaces the one in DATABASE_URL."""
     database_pool_size: int = Field(default=10, ge=1)
     """Database connections that stay open."""
     database_pool_overflow: int = Field(default=20, ge=0)
     """Additional database connections under load."""
 
+    @property
+    def database_address(self) -> str:
+        """The database URL with its password."""
+        return add_password(self.database_url, self.database_password)
+
+
+class RepairSettings(Settings):
+    """Settings of a service that repairs lost events."""
+
+    repair_seconds: float = Field(default=60.0, gt=0)
+    """How long a session or upload waits for an event before it is repaired."""
+
 
 class TokenSettings(Settings):
     """Settings of a service that verifies access tokens."""
 
-    auth_url: str = "http://localhost:8001"
+    auth_url: HttpUrl = "http://localhost:8001"
     """Base URL of the auth service."""
     token_issuer: str = "genai-coach"  # noqa: S105 - a name
     """Issuer (`iss`) of access tokens."""
@@ -111,17 +139,31 @@ class TokenSettings(Settings):
 class RabbitMQSettings(Settings):
     """Settings of a service with RabbitMQ."""
 
-    rabbitmq_url: str
+    rabbitmq_url: RabbitMQUrl
     """URL of RabbitMQ: `amqp://user:password@host:port/vhost`."""
+    rabbitmq_password: str | None = None
+    """Password of the RabbitMQ user. It replaces the one in RABBITMQ_URL."""
     rabbitmq_prefetch: int = Field(default=16, ge=1, le=1000)
     """Unacknowledged messages per consumer."""
+
+    @property
+    def rabbitmq_address(self) -> str:
+        """The RabbitMQ URL with its password."""
+        return add_password(self.rabbitmq_url, self.rabbitmq_password)
 
 
 class RedisSettings(Settings):
     """Settings of a service that counts. Without `redis_url` each replica counts for itself."""
 
-    redis_url: str | None = Field(default=None, pattern=r"^(rediss?://.*)?$")
+    redis_url: RedisUrl | None = None
     """URL of Redis, which shares counters between replicas."""
+    redis_password: str | None = None
+    """Password of Redis. It replaces the one in REDIS_URL."""
+
+    @property
+    def redis_address(self) -> str | None:
+        """The Redis URL with its password, or None."""
+        return self.redis_url and add_password(self.redis_url, self.redis_password)
 
 
 class StorageSettings(Settings):
@@ -135,7 +177,7 @@ class StorageSettings(Settings):
     """Region of the bucket."""
     s3_bucket_name: str
     """Bucket for recordings."""
-    s3_endpoint_url: str | None = None
+    s3_endpoint_url: HttpUrl | None = None
     """URL of an S3-compatible storage. Default: AWS."""
-    s3_public_endpoint_url: str | None = None
+    s3_public_endpoint_url: HttpUrl | None = None
     """Storage URL for clients, used in presigned URLs. Default: S3_ENDPOINT_URL."""

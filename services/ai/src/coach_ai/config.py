@@ -5,7 +5,13 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
+from coach_common.config import (
+    DatabaseSettings,
+    RabbitMQSettings,
+    StorageSettings,
+    TokenSettings,
+)
+from coach_common.setting_types import HttpUrl
 
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
@@ -15,7 +21,7 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """Provider of transcription, feedback and chat. None: OpenAI if a key is set, else local."""
     openai_api_key: str | None = None
     """Key of the OpenAI API."""
-    openai_base_url: str | None = None
+    openai_base_url: HttpUrl | None = None
     """URL of a server that is compatible with OpenAI. None: OpenAI."""
     openai_transcribe_model: str = "gpt-transcribe"
     """OpenAI model for transcription."""

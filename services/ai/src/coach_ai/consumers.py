@@ -1,18 +1,21 @@
 """The events that ai consumes."""
 
 from coach_ai.deps import Deps
-from coach_ai.domain import CompletedSession, Recording
-from coach_ai.use_cases import events
+from coach_ai.domain import AskedQuestion, CompletedSession, Recording, Seniority
+from coach_ai.use_cases import events, repair
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionCompleted,
     SessionCreated,
     SessionDeleted,
+    SessionStalled,
     UploadConfirmed,
     UploadLinked,
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
+
+_SENIORITIES = frozenset(Seniority)
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
@@ -25,7 +28,10 @@ async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: Messa
         etag=event.etag,
         size_bytes=event.size,
     )
-    await events.register_recording(deps, recording, message)
+    if event.is_repeated:
+        await repair.repair_recording(deps, recording, message)
+    else:
+        await events.register_recording(deps, recording, message)
 
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
@@ -37,28 +43,20 @@ async def on_session_completed(
     deps: Deps, event: SessionCompleted, message: MessageContext
 ) -> None:
     """Store the session. It is scored as soon as its transcript is available."""
-    session = CompletedSession(
-        session_id=event.session_id,
-        user_id=event.user_id,
-        title=event.title,
-        question=event.question,
-        duration_seconds=event.duration_seconds,
-        audio_s3_key=event.audio_s3_key,
-        client_transcript=event.transcript,
+    await events.register_completed_session(
+        deps, _completed_session(event), _asked_question(event), message
     )
-    await events.register_completed_session(deps, session, message)
+
+
+async def on_session_stalled(deps: Deps, event: SessionStalled, message: MessageContext) -> None:
+    """Publish the session's feedback again, or queue it if its job is missing."""
+    await repair.repair_session(deps, _completed_session(event), _asked_question(event), message)
 
 
 async def on_session_created(deps: Deps, event: SessionCreated, message: MessageContext) -> None:
-    """Store the question for the recogniser."""
-    await events.register_question(
-        deps,
-        event.session_id,
-        event.user_id,
-        question=event.question or event.title,
-        role=event.role,
-        message=message,
-    )
+    """Store what the session asks, for the recogniser and the scorer."""
+    asked = _asked_question(event)
+    await events.register_question(deps, event.session_id, event.user_id, asked, message)
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
@@ -71,11 +69,34 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
     await events.erase_user(deps, event.user_id, message)
 
 
+def _completed_session(event: SessionCompleted) -> CompletedSession:
+    return CompletedSession(
+        session_id=event.session_id,
+        user_id=event.user_id,
+        title=event.title,
+        question=event.question,
+        duration_seconds=event.duration_seconds,
+        audio_s3_key=event.audio_s3_key,
+        client_transcript=event.transcript,
+    )
+
+
+def _asked_question(event: SessionCreated | SessionCompleted) -> AskedQuestion:
+    return AskedQuestion(
+        question=event.question or event.title,
+        role=event.role,
+        # A newer release may know other levels.
+        seniority=Seniority(event.seniority) if event.seniority in _SENIORITIES else None,
+        question_id=event.question_id,
+    )
+
+
 SUBSCRIPTIONS: Handlers[Deps] = {
     UploadConfirmed: on_upload_confirmed,
     UploadLinked: on_upload_linked,
     SessionCreated: on_session_created,
     SessionCompleted: on_session_completed,
+    SessionStalled: on_session_stalled,
     SessionDeleted: on_session_deleted,
     UserDeleted: on_user_deleted,
 }

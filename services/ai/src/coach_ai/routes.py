@@ -17,8 +17,9 @@ from coach_ai.schemas import (
     Conversation,
     ConversationPage,
     QualityReport,
+    QuestionTextResponse,
 )
-from coach_ai.use_cases import chat
+from coach_ai.use_cases import chat, questions
 from coach_common import logs
 from coach_common.errors import CoachError
 from coach_common.http import problems
@@ -30,6 +31,8 @@ from coach_common.ids import parse_id
 log = logs.get_logger(__name__)
 
 router = APIRouter(tags=["ai"], route_class=RetryOnConflictRoute)
+
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 AiDeps = Annotated[Deps, inject_deps(Deps)]
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -129,6 +132,15 @@ async def delete_conversation(conversation_id: str, caller: CurrentUser, deps: A
     """Delete a conversation with its messages."""
     await chat.delete_conversation(deps, caller, parse_id(conversation_id, resource="Conversation"))
     return Response(status_code=204)
+
+
+@internal_router.get("/questions/{question_id}")
+async def get_question_text(
+    question_id: str, caller: CurrentUser, deps: AiDeps
+) -> QuestionTextResponse:
+    """Return the text of a question that the caller may use. For the sessions service."""
+    question = await questions.get_question(deps, caller, question_id)
+    return QuestionTextResponse(id=question.id, text=question.text)
 
 
 def _accepts_event_stream(accept: str) -> bool:

@@ -97,6 +97,13 @@ class Conversation(ConversationSummary):
         )
 
 
+class QuestionTextResponse(BaseModel):
+    """A question without its expected points."""
+
+    id: str
+    text: str
+
+
 class Ratio(BaseModel):
     """A count out of a total."""
 

@@ -37,6 +37,10 @@ RECORDINGS = Table(
     # A Transcript as JSON, with its words and silences.
     Column("transcript", LongText, nullable=True),
     Column("has_failed", Boolean, nullable=False),
+    # Why it can never be transcribed, for the user.
+    Column("failure_reason", LongText, nullable=True),
+    # When it was transcribed or has failed.
+    Column("finished_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_recordings_user_id", "user_id"),
     Index("ix_recordings_session_id", "session_id"),
@@ -55,11 +59,14 @@ ANSWERS = Table(
     # A Feedback as JSON. It is written once.
     Column("feedback", LongText, nullable=True),
     Column("scored_at", UtcDateTime, nullable=True),
+    # The text that was scored, and its recording; no key if the client sent the text.
+    Column("scored_transcript", LongText, nullable=True),
+    Column("scored_key", String(160), nullable=True),
     Index("ix_answers_user_id_scored_at", "user_id", "scored_at"),
     Index("ix_answers_audio_s3_key", "audio_s3_key"),
 )
 
-# What a session asks, from its creation: the recogniser is given these words.
+# What a session asks, from its creation. Written once.
 QUESTIONS = Table(
     "session_questions",
     METADATA,
@@ -67,6 +74,10 @@ QUESTIONS = Table(
     Column("user_id", Id, nullable=False),
     Column("question", LongText, nullable=True),
     Column("role", String(200), nullable=True),
+    Column("question_id", String(64), nullable=True),
+    Column("seniority", String(16), nullable=True),
+    # A copy of the Question as JSON, so that later edits of it change no score.
+    Column("reference", LongText, nullable=True),
     Index("ix_session_questions_user_id", "user_id"),
 )
 

@@ -47,6 +47,7 @@ from coach_common.events.catalog import (
     SessionCompleted,
     SessionCreated,
     SessionDeleted,
+    SessionStalled,
     TranscriptionCompleted,
     TranscriptionFailed,
     TranscriptionProgressed,
@@ -91,6 +92,12 @@ class Case:
             session_id=self.session_id, user_id=self.user_id, title="T", question="Q?",
             duration_seconds=6, audio_s3_key=self.key if key else None, transcript=transcript,
         )  # fmt: skip
+
+    def confirmed_again(self) -> UploadConfirmed:
+        return self.confirmed().model_copy(update={"is_repeated": True})
+
+    def stalled(self) -> SessionStalled:
+        return SessionStalled(**self.completed().model_dump(), status="scoring")
 
 
 async def _work(deps: Deps, turns: jobs.FairScheduler | None = None) -> int:
@@ -639,3 +646,70 @@ async def test_coverage_and_words_travel_with_transcript_and_feedback(
     assert feedback.audio == transcribed.audio
     assert "Not scored: 0:01 to 0:04 in German." in feedback.detailed_feedback
     assert "5.0 seconds (0:09 to 0:14) could not be transcribed." in feedback.detailed_feedback
+
+
+async def test_results_are_emitted_again_for_a_stalled_session(
+    service: Service, deps: Deps, user_id: UUID, clock: FakeClock
+) -> None:
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
+    await _work(deps)
+    clock.advance(11)
+
+    await deliver_event(service, case.stalled())
+
+    for kind in (FeedbackGenerated, TranscriptionCompleted, DeliveryMeasured):
+        first, again = await emitted_events(service.database, kind)
+        assert again == first
+    assert await _work(deps) == 0
+
+
+async def test_failure_is_emitted_again_with_its_reason(
+    service: Service, deps: Deps, user_id: UUID, clock: FakeClock, transcriber: Any
+) -> None:
+    case = Case(user_id)
+    transcriber.failures = [CannotTranscribe("No speech.")]
+    await deliver_event(service, case.confirmed())
+    await _work(deps)
+    clock.advance(11)
+
+    await deliver_event(service, case.confirmed_again())
+
+    first, again = await emitted_events(service.database, TranscriptionFailed)
+    assert again == first
+    assert (again.reason, again.retryable) == ("No speech.", False)
+    assert await _work(deps) == 0
+
+
+async def test_repeated_events_leave_a_waiting_job_and_fresh_results_alone(
+    service: Service, deps: Deps, user_id: UUID, transcriber: Any
+) -> None:
+    case = Case(user_id)
+    transcriber.failures = [Unavailable("The provider is unavailable.")]
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
+    await _work(deps)
+
+    await deliver_event(service, case.confirmed_again())
+    assert await _work(deps) == 0
+    await _later(deps)
+    await _work(deps)
+    await deliver_event(service, case.confirmed_again())
+    await deliver_event(service, case.stalled())
+
+    assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
+    assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
+
+
+async def test_repeated_events_queue_missing_jobs(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed_again())
+    assert await _work(deps) == 1
+
+    await deliver_event(service, case.stalled())
+
+    assert await _work(deps) == 1
+    assert len(await emitted_events(service.database, FeedbackGenerated)) == 1

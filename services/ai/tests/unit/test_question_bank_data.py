@@ -56,6 +56,7 @@ class Question(_Model):
     id: Slug
     text: Text
     type: Literal["behavioral", "general", "system_design", "technical"]
+    subtype: Literal["motive", "about_you"] | None = None
     field: Slug | None = None
     seniority: list[Literal["junior", "mid", "senior"]] = Field(min_length=1)
     tags: list[Slug] = Field(min_length=1)
@@ -77,6 +78,8 @@ class Question(_Model):
                 raise ValueError("2 misconceptions and no looks_for are required")
         elif self.points or self.misconceptions or self.field:
             raise ValueError("only technical and system design questions have points")
+        elif (self.type == "general") != (self.subtype is not None):
+            raise ValueError("general questions, and only they, have a subtype")
         elif len(self.looks_for) < 2:
             raise ValueError("looks_for needs 2 to 4 phrases")
         ids = [point.id for point in self.points] + [one.id for one in self.misconceptions]

@@ -45,7 +45,9 @@ def build(
     )
     key_derivation = KeyDerivation(settings.secret_key)
     key_cache = SigningKeyCache(key_policy.poll_seconds)
-    counts = SlidingWindowCounter.from_redis_url(settings.redis_url, lambda: clock().timestamp())
+    counts = SlidingWindowCounter.from_redis_url(
+        settings.redis_address, lambda: clock().timestamp()
+    )
     deps = Deps(
         database,
         clock,

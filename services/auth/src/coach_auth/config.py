@@ -9,9 +9,9 @@ from coach_common.config import (
     DatabaseSettings,
     RabbitMQSettings,
     RedisSettings,
-    SecretSetting,
     TokenSettings,
 )
+from coach_common.setting_types import SecretSetting
 
 
 class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
@@ -48,7 +48,7 @@ class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
     """Sender of mails, such as `GenAI Coach <coach@example.com>`. Required with `SMTP_HOST`."""
     mail_dir: Path | None = None
     """Folder for mails if `SMTP_HOST` is not set. `coach run` sets it to `DATA_DIR/mail`."""
-    app_url: str | None = Field(default=None, pattern=r"^([a-z][a-z0-9+.-]*://\S*)?$")
+    app_url: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+.-]*://\S*$")
     """Base of the links in mails. Without it, mails carry the token as a code to enter."""
 
     @model_validator(mode="after")

@@ -361,7 +361,9 @@ async def test_tokens_survive_restart_and_wrong_secret_key_is_reported(
 
 def test_short_secret_key_fails_startup_without_leaking_it() -> None:
     with pytest.raises(SettingsError) as refused:
-        AuthSettings.load(database_url="sqlite://", secret_key="hush", service_token="x" * 20)
+        AuthSettings.load(
+            database_url="sqlite://", secret_key="hush", service_token="a token of services"
+        )
 
     assert "SECRET_KEY" in str(refused.value)
     assert "hush" not in str(refused.value)

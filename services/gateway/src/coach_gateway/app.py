@@ -45,7 +45,7 @@ def build(
             "user": settings.requests_per_minute,
             "chat": settings.chats_per_minute,
         },
-        settings.redis_url,
+        settings.redis_address,
     )
     health_checks = {
         "broker": transport.check,

@@ -5,7 +5,12 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from coach_common.config import RabbitMQSettings, RedisSettings, TokenSettings
+from coach_common.config import (
+    RabbitMQSettings,
+    RedisSettings,
+    TokenSettings,
+)
+from coach_common.setting_types import HttpUrls, Network, Origins
 
 MIB = 1024 * 1024
 
@@ -20,15 +25,17 @@ class GatewaySettings(TokenSettings, RedisSettings):
 
     service_token: str = Field(min_length=16)
     """Shared secret of the services. The gateway sends it to `/internal/` routes."""
-    sessions_url: str = "http://localhost:8002"
+    auth_url: HttpUrls = "http://localhost:8001"
+    """Base URLs of the auth service, separated by commas."""
+    sessions_url: HttpUrls = "http://localhost:8002"
     """Base URLs of the sessions service, separated by commas."""
-    media_url: str = "http://localhost:8003"
+    media_url: HttpUrls = "http://localhost:8003"
     """Base URLs of the media service, separated by commas."""
-    ai_url: str = "http://localhost:8004"
+    ai_url: HttpUrls = "http://localhost:8004"
     """Base URL of the ai service."""
-    cors_origins: tuple[str, ...] = ("http://localhost:8081",)
-    """Origins of web apps that may call the API from a browser."""
-    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: Origins = ("http://localhost:8081",)
+    """Origins of web apps that may call the API from a browser, or `*` for all."""
+    trusted_proxies: tuple[Network, ...] = ()
     """Networks whose X-Forwarded-For is used."""
     docs_enabled: bool | None = None
     """Serve `/docs` and `/openapi.json`. Default: unless ENVIRONMENT is production."""

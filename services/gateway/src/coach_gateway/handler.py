@@ -245,9 +245,7 @@ class GatewayApp:
                 while not is_last:
                     chunk = await call.read_chunk()
                     is_last = not chunk or call.is_drained()
-                    await send(
-                        {"type": "http.response.body", "body": chunk, "more_body": not is_last}
-                    )
+                    await exchange.send_body(chunk, more_body=not is_last)
         except UpstreamError as error:
             raise report_failure(request.upstream, error) from None
 

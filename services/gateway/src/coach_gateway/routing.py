@@ -6,6 +6,7 @@ needs it. The canonical path is forwarded, never the client's spelling.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from coach_common.errors import BadRequest, CoachError, NotFound
 
@@ -133,6 +134,7 @@ class Router:
         return same_length[-1][1]
 
 
+@lru_cache(maxsize=1024)
 def canonical_path(raw_path: bytes) -> str:
     """Return the path without /v1, or without the one trailing slash that old apps send."""
     if _NON_CANONICAL.search(raw_path):

@@ -1,6 +1,7 @@
 """HTTP towards clients: limits, timeouts, pipelining and invalid requests."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import pytest
 
 from coach_common.config import Settings
+from coach_common.http.exchange import Exchange
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport, TokenIssuer
 from coach_common.testing.harness import wait_until
 from coach_gateway.app import build
 from coach_gateway.config import GatewaySettings
+from coach_gateway.handler import RequestRecord
+from coach_gateway.request_head import RequestHead
+from coach_gateway.upstream_client import Call, UpstreamRequest
 
 LONG_BODY = b"x" * 30_000_000
 
@@ -447,3 +452,24 @@ async def test_large_response_before_close_reaches_a_client_that_still_sends(
 
     assert _parse_problem(response) == (413, "too_large")
     assert b"connection: close" in response
+
+
+async def test_requests_leave_no_reference_cycles(strict_gateway: StrictGateway) -> None:
+    """A cycle per request keeps each request in memory until the garbage collector runs."""
+    request = b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer + b"\r\n"
+    reader, writer = await strict_gateway.connect()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b" 200 " in head
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+        per_request = (Exchange, RequestHead, RequestRecord, UpstreamRequest, Call)
+        left = [type(one).__name__ for one in gc.get_objects() if isinstance(one, per_request)]
+    finally:
+        gc.enable()
+        writer.close()
+    assert len(left) < 10, left

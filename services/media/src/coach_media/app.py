@@ -42,6 +42,7 @@ def build(
         object_store,
         ownership,
         limits,
+        timedelta(seconds=settings.repair_seconds),
         settings.s3_endpoint_url if settings.presign_host_from_request else None,
     )
     checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
@@ -60,6 +61,7 @@ def build(
         subscriptions=subscribe("media", deps, SUBSCRIPTIONS),
         workers={
             "sweep": partial(workers.sweep_unconfirmed_uploads, deps),
+            "repair": partial(workers.republish_untranscribed_uploads, deps),
             "object_deletions": partial(workers.delete_objects, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),

@@ -2,15 +2,22 @@
 
 from pydantic import Field
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
+from coach_common.config import (
+    DatabaseSettings,
+    RabbitMQSettings,
+    RepairSettings,
+    StorageSettings,
+    TokenSettings,
+)
+from coach_common.setting_types import HttpUrl
 
 MIB = 1024 * 1024
 
 
-class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings):
+class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSettings):
     """Settings of the media service, without its transport."""
 
-    sessions_url: str = "http://localhost:8002"
+    sessions_url: HttpUrl = "http://localhost:8002"
     """Base URL of the sessions service."""
     max_audio_bytes: int = Field(default=100 * MIB, gt=0)
     """Largest audio recording that is accepted."""

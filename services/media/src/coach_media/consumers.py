@@ -3,13 +3,14 @@
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionDeleted,
+    SessionStalled,
     TranscriptionCompleted,
     TranscriptionFailed,
     TranscriptionProgressed,
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
-from coach_media import use_cases
+from coach_media import repair, use_cases
 from coach_media.deps import Deps
 
 
@@ -48,9 +49,22 @@ async def on_transcription_failed(
     )
 
 
+async def on_session_stalled(deps: Deps, event: SessionStalled, message: MessageContext) -> None:
+    """Publish the uploads of the session again."""
+    await repair.republish_session_uploads(
+        deps,
+        event.session_id,
+        event.user_id,
+        status=event.status,
+        requested_key=event.requested_key,
+        message=message,
+    )
+
+
 SUBSCRIPTIONS: Handlers[Deps] = {
     UserDeleted: on_user_deleted,
     SessionDeleted: on_session_deleted,
+    SessionStalled: on_session_stalled,
     TranscriptionCompleted: on_transcription_completed,
     TranscriptionProgressed: on_transcription_progressed,
     TranscriptionFailed: on_transcription_failed,

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.repair import DEFAULT_DELAY
 from coach_common.storage import ObjectStore
 
 
@@ -44,6 +45,8 @@ class Deps:
     object_store: ObjectStore
     sessions: SessionOwnership
     limits: UploadLimits
+    repair_delay: timedelta = DEFAULT_DELAY
+    """How long a confirmed upload waits for its transcript before the repair sweep looks at it."""
     request_host_endpoint: str | None = None
     """Object storage URL whose host becomes the private host of the request, or None to use
     S3_PUBLIC_ENDPOINT_URL in presigned URLs."""

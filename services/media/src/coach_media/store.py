@@ -101,11 +101,12 @@ async def mark_confirmed(
     upload: Upload,
     *,
     session_id: UUID | None,
+    repair_after: datetime,
 ) -> bool:
     """Save a pending upload as confirmed. Returns False if it is no longer pending.
 
     `session_id` is its session if it has none yet. The object is checked once more after the
-    upload URL has expired.
+    upload URL has expired. The repair sweep looks at the upload at `repair_after`.
     """
     updated = await tx.execute(
         update(UPLOADS)
@@ -118,6 +119,7 @@ async def mark_confirmed(
             session_id=func.coalesce(UPLOADS.c.session_id, literal(session_id, Id)),
             confirmed_at=upload.confirmed_at,
             next_check_at=upload.url_expires_at + _RECHECK_AFTER_EXPIRY,
+            repair_after=repair_after,
         )
     )
     return updated.rowcount == 1
@@ -173,6 +175,7 @@ async def record_transcript(
             words=_WORDS.dump_json(list(words)).decode(),
             status=UploadStatus.TRANSCRIBED.value,
             reason=None,
+            repair_after=None,
         )
     )
 
@@ -189,13 +192,14 @@ async def record_failure(
     tx: Transaction, upload_id: UUID, status: UploadStatus, reason: str
 ) -> None:
     """Store why transcription failed. Does not replace a transcript or a final failure."""
+    repair = {"repair_after": None} if status is UploadStatus.FAILED else {}
     await tx.execute(
         update(UPLOADS)
         .where(
             UPLOADS.c.id == upload_id,
             UPLOADS.c.status.in_([UploadStatus.CONFIRMED.value, UploadStatus.TRANSCRIBING.value]),
         )
-        .values(status=status.value, reason=reason)
+        .values(status=status.value, reason=reason, **repair)
     )
 
 
@@ -229,6 +233,31 @@ async def claim_check(
         update(UPLOADS)
         .where(UPLOADS.c.id == upload.id, UPLOADS.c.next_check_at == due_at)
         .values(next_check_at=next_check_at)
+    )
+    return claimed.rowcount == 1
+
+
+async def list_due_repairs(
+    tx: Transaction, now: datetime, *, limit: int
+) -> list[tuple[Upload, datetime]]:
+    """Return the uploads that the repair sweep looks at, oldest first, each with its due time."""
+    rows = await tx.fetch_all(
+        select(*_UPLOAD_COLUMNS, UPLOADS.c.repair_after)
+        .where(UPLOADS.c.repair_after <= now)
+        .order_by(UPLOADS.c.repair_after)
+        .limit(limit)
+    )
+    return [(_upload_from_row(row), row["repair_after"]) for row in rows]
+
+
+async def claim_repair(
+    tx: Transaction, upload_id: UUID, *, due_at: datetime, next_repair_at: datetime | None
+) -> bool:
+    """Claim a due repair and schedule the next. Returns False if another replica claimed it."""
+    claimed = await tx.execute(
+        update(UPLOADS)
+        .where(UPLOADS.c.id == upload_id, UPLOADS.c.repair_after == due_at)
+        .values(repair_after=next_repair_at)
     )
     return claimed.rowcount == 1
 

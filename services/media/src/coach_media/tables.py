@@ -40,10 +40,13 @@ UPLOADS = Table(
     Column("confirmed_at", UtcDateTime, nullable=True),
     # When the sweep checks the object next; null after the last check.
     Column("next_check_at", UtcDateTime, nullable=True),
+    # When the repair sweep looks at the upload; null unless it waits for its transcript.
+    Column("repair_after", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_uploads_user_id_status", "user_id", "status"),
     Index("ix_uploads_session_id", "session_id"),
     Index("ix_uploads_next_check_at", "next_check_at"),
+    Index("ix_uploads_repair_after", "repair_after"),
 )
 
 # One row per user. A transaction that creates or links uploads locks it while it checks limits.

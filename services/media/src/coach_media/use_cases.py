@@ -11,7 +11,7 @@ from prometheus_client import Counter
 from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, NotFound, PayloadTooLarge, TooManyRequests, Unavailable
-from coach_common.events.catalog import UploadConfirmed, UploadLinked
+from coach_common.events.catalog import UploadLinked
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.identity import Identity
 from coach_common.ids import new_id
@@ -36,6 +36,7 @@ from coach_media.domain import (
     parse_media_type,
     validate_object,
 )
+from coach_media.publishing import build_confirmation
 
 log = logs.get_logger(__name__)
 
@@ -378,18 +379,10 @@ async def _mark_confirmed(deps: Deps, upload: Upload, session_id: UUID | None, s
             await store.lock_uploader(tx, upload.user_id)
             await _check_session_limit(tx, upload.user_id, session_id)
         # Client and sweep may confirm concurrently; only the one that updates the row emits.
-        if await store.mark_confirmed(tx, upload, session_id=session_id):
-            await tx.emit(
-                UploadConfirmed(
-                    upload_id=upload.id,
-                    user_id=upload.user_id,
-                    key=upload.key,
-                    content_type=upload.content_type,
-                    size=upload.size_bytes or 0,
-                    etag=upload.etag or "",
-                    session_id=linked_session_id,
-                )
-            )
+        if await store.mark_confirmed(
+            tx, upload, session_id=session_id, repair_after=deps.clock() + deps.repair_delay
+        ):
+            await tx.emit(build_confirmation(replace(upload, session_id=linked_session_id)))
             UPLOADS.labels(f"confirmed_by_{source}").inc()
             log.info("upload.confirmed", upload_id=str(upload.id), source=source)
         if await store.is_deleted(tx, upload.user_id, linked_session_id):

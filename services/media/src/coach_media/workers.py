@@ -1,9 +1,9 @@
-"""Background workers: confirm unconfirmed uploads and delete objects from storage."""
+"""Background workers: confirm uploads, delete objects from storage, repair lost events."""
 
 import asyncio
 
 from coach_common.errors import Unavailable
-from coach_media import use_cases
+from coach_media import repair, use_cases
 from coach_media.deps import Deps
 
 _IDLE_SECONDS = 1.0
@@ -29,3 +29,14 @@ async def delete_objects(deps: Deps) -> None:
             attempted = 0
         if not attempted:
             await asyncio.sleep(_IDLE_SECONDS)
+
+
+async def republish_untranscribed_uploads(deps: Deps) -> None:
+    """Publish due uploads again in bounded batches, once per repair delay, until cancelled."""
+    while True:
+        try:
+            due = await repair.republish_untranscribed_uploads(deps)
+        except Unavailable:
+            due = 0
+        if not due:
+            await asyncio.sleep(deps.repair_delay.total_seconds())

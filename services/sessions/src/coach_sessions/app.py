@@ -1,5 +1,6 @@
 """Composition root of sessions."""
 
+from datetime import timedelta
 from functools import partial
 
 from coach_common.clock import Clock, utc_now
@@ -11,9 +12,10 @@ from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
 from coach_sessions import routes, tables, workers
 from coach_sessions.adapters.media_http import HttpUploadedRecordings
+from coach_sessions.adapters.questions_http import HttpQuestions
 from coach_sessions.config import SessionsSettings
 from coach_sessions.consumers import SUBSCRIPTIONS
-from coach_sessions.deps import Deps, UploadedRecordings
+from coach_sessions.deps import Deps, Questions, UploadedRecordings
 
 
 def build(
@@ -23,11 +25,14 @@ def build(
     clock: Clock = utc_now,
     tokens: AccessTokenVerifier | None = None,
     uploaded_recordings: UploadedRecordings | None = None,
+    questions: Questions | None = None,
 ) -> Service[Deps]:
     """Build the service without starting it."""
     database = Database.from_settings(settings, "sessions", tables.OUTBOX, tables.INBOX, clock)
     recordings = uploaded_recordings or HttpUploadedRecordings(settings.media_url)
-    deps = Deps(database, clock, recordings)
+    asked_questions = questions or HttpQuestions(settings.ai_url)
+    repair_delay = timedelta(seconds=settings.repair_seconds)
+    deps = Deps(database, clock, recordings, asked_questions, repair_delay)
     app = create_app(
         "sessions",
         checks={"database": database.check, "broker": transport.check},
@@ -45,7 +50,8 @@ def build(
         subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),
         workers={
             "stop_waiting_for_recordings": partial(workers.stop_waiting_for_recordings, deps),
+            "repair": partial(workers.publish_stalled_sessions, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
-        on_close=(recordings.close,),
+        on_close=(recordings.close, asked_questions.close),
     )

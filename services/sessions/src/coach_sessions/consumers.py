@@ -28,7 +28,9 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
     """Save the recording and link it if it was confirmed for a session."""
-    await use_cases.link_recording(deps, _recording_ref(event), message)
+    await use_cases.link_recording(
+        deps, _recording_ref(event), message, is_repeated=event.is_repeated
+    )
 
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
@@ -85,6 +87,12 @@ async def on_feedback_generated(
         main_improvement=event.main_improvement,
         star=event.star,
         audio=event.audio,
+        points=event.points,
+        dimensions=event.dimensions,
+        score_spread=event.score_spread,
+        prompt_version=event.prompt_version,
+        question_type=event.question_type,
+        seniority=event.seniority,
         answer=None if event.transcript is None else AnswerText(event.transcript, event.key),
     )
     await use_cases.record_feedback(deps, event.session_id, event.user_id, feedback, message)

@@ -1,11 +1,13 @@
 """The dependencies of the use cases."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.repair import DEFAULT_DELAY
 
 
 class UploadedRecordings(Protocol):
@@ -24,6 +26,21 @@ class UploadedRecordings(Protocol):
         """Close the HTTP connections."""
 
 
+class Questions(Protocol):
+    """The questions of the bank and the users' own questions, which ai stores."""
+
+    async def get_text(self, question_id: str, *, bearer: str) -> str:
+        """Return the text of a question.
+
+        Raises:
+            QuestionNotFound: If it does not exist or belongs to another user.
+            Unavailable: If the ai service cannot be reached.
+        """
+
+    async def close(self) -> None:
+        """Close the HTTP connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
     """Everything that a use case needs from outside."""
@@ -31,3 +48,6 @@ class Deps:
     db: Database
     clock: Clock
     uploaded_recordings: UploadedRecordings
+    questions: Questions
+    repair_delay: timedelta = DEFAULT_DELAY
+    """How long a session waits before the repair sweep looks at it."""

@@ -14,8 +14,10 @@ from coach_common.errors import Conflict, NotFound
 from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
+    DimensionLevel,
     EvidenceItem,
     MainImprovement,
+    PointCoverage,
     StarStory,
 )
 
@@ -52,6 +54,15 @@ class SessionNotFound(NotFound):
 
     def __init__(self) -> None:
         super().__init__("Session not found")
+
+
+class QuestionNotFound(NotFound):
+    """The question does not exist or belongs to another user."""
+
+    code = "question_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("Question not found")
 
 
 class RecordingNotFound(NotFound):
@@ -172,6 +183,12 @@ class Feedback:
     star: StarStory = field(default_factory=StarStory)
     audio: AudioCoverage | None = None
     answer: AnswerText | None = None
+    points: list[PointCoverage] = field(default_factory=list)
+    dimensions: list[DimensionLevel] = field(default_factory=list)
+    score_spread: float | None = None
+    prompt_version: str | None = None
+    question_type: str | None = None
+    seniority: str | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -202,6 +219,10 @@ class Session:
     question: str | None
     created_at: datetime
     updated_at: datetime
+    question_id: str | None = None
+    """The id of the question in the bank or among the user's own questions."""
+    seniority: str | None = None
+    role: str | None = None
     completed_at: datetime | None = None
     duration_seconds: int | None = None
     client_transcript: str | None = None

@@ -43,6 +43,12 @@ def build_feedback_view(session: Session) -> FeedbackView:
         main_improvement=feedback.main_improvement,
         star=feedback.star,
         audio=feedback.audio,
+        points=feedback.points,
+        dimensions=feedback.dimensions,
+        score_spread=feedback.score_spread,
+        prompt_version=feedback.prompt_version,
+        question_type=feedback.question_type,
+        seniority=feedback.seniority,
         generated_at=feedback.generated_at,
     )
 

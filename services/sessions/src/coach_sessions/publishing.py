@@ -26,6 +26,22 @@ async def emit_changes(tx: Transaction, session: Session) -> Session:
     return await _emit_final_feedback(tx, session)
 
 
+def build_completion(session: Session) -> SessionCompleted:
+    """Return the event that tells ai everything it needs to score the session."""
+    return SessionCompleted(
+        session_id=session.id,
+        user_id=session.user_id,
+        title=session.title,
+        question=session.question,
+        duration_seconds=session.duration_seconds,
+        audio_s3_key=session.audio_s3_key,
+        transcript=session.usable_client_transcript,
+        question_id=session.question_id,
+        seniority=session.seniority,
+        role=session.role,
+    )
+
+
 async def _emit_transcript(tx: Transaction, session: Session) -> Session:
     answer = session.answer
     published = session.published_fingerprints
@@ -47,15 +63,7 @@ async def _emit_transcript(tx: Transaction, session: Session) -> Session:
 async def _emit_completion(tx: Transaction, session: Session) -> Session:
     if session.completed_at is None or session.feedback is not None:
         return session
-    event = SessionCompleted(
-        session_id=session.id,
-        user_id=session.user_id,
-        title=session.title,
-        question=session.question,
-        duration_seconds=session.duration_seconds,
-        audio_s3_key=session.audio_s3_key,
-        transcript=session.usable_client_transcript,
-    )
+    event = build_completion(session)
     published = session.published_fingerprints
     fingerprint = _fingerprint(event.model_dump_json())
     if published.completion == fingerprint:

@@ -36,11 +36,21 @@ _RETRY_AFTER_SECONDS = {
 
 @router.post("", status_code=201)
 async def create_session(
-    body: CreateSessionRequest, caller: CurrentUser, deps: SessionsDeps
+    body: CreateSessionRequest, caller: CurrentUser, bearer: BearerToken, deps: SessionsDeps
 ) -> Session:
-    """Create a practice session."""
+    """Create a practice session.
+
+    With `question_id`, the expected points of that question are checked when the answer is scored.
+    """
     session = await use_cases.create_session(
-        deps, caller, title=body.title, question=body.question or None
+        deps,
+        caller,
+        title=body.title,
+        question=body.question or None,
+        question_id=body.question_id or None,
+        seniority=body.seniority or None,
+        role=body.role or None,
+        bearer=bearer,
     )
     return Session.from_domain(session)
 

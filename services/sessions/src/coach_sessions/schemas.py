@@ -1,12 +1,12 @@
 """Request and response bodies of sessions."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from coach_common.events.feedback import FeedbackStatus
+from coach_common.events.feedback import FeedbackStatus, Seniority
 from coach_common.http.cursor import encode_cursor
 from coach_sessions import domain
 from coach_sessions.presentation import format_date, format_duration
@@ -17,6 +17,9 @@ CURSOR_NAME = "sessions"
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Question = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
 Seconds = Annotated[int, Field(ge=0, le=MAX_DURATION_SECONDS, strict=True)]
+
+QuestionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$", max_length=64)]
+Role = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 
 _SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
 _USER_ID = "01a20c8d-0000-7000-8000-000000000001"
@@ -34,7 +37,21 @@ class CreateSessionRequest(BaseModel):
     )
 
     title: Title
-    question: Question | None = Field(default=None, description="the question to be answered")
+    question: Question | None = Field(
+        default=None,
+        description="the question to be answered; by default the text of `question_id`",
+    )
+    question_id: QuestionId | None = Field(
+        default=None,
+        description="id of a question from `GET /questions`, whose expected points are checked",
+        examples=["db-index"],
+    )
+    seniority: Literal["junior", "mid", "senior", ""] | None = Field(
+        default=None, description="level of the position; empty means none"
+    )
+    role: Role | None = Field(
+        default=None, description="the position", examples=["Backend engineer"]
+    )
 
 
 class CompleteSessionRequest(BaseModel):
@@ -69,6 +86,9 @@ class Session(BaseModel):
                     "user_id": _USER_ID,
                     "title": "Mock interview",
                     "question": _QUESTION,
+                    "question_id": "behavioral-conflict-colleague",
+                    "seniority": "mid",
+                    "role": "Backend engineer",
                     "transcript": "At my last job a salesman kept promising features.",
                     "audio_s3_key": _AUDIO_KEY,
                     "duration_seconds": 95,
@@ -89,6 +109,9 @@ class Session(BaseModel):
     user_id: UUID
     title: str
     question: str | None
+    question_id: str | None
+    seniority: Seniority | None
+    role: str | None
     transcript: str | None = Field(description="null until the transcript is available")
     audio_s3_key: str | None = Field(description="object key of the recording that is scored")
     duration_seconds: int | None
@@ -110,6 +133,9 @@ class Session(BaseModel):
             user_id=session.user_id,
             title=session.title,
             question=session.question,
+            question_id=session.question_id,
+            seniority=session.seniority,
+            role=session.role,
             transcript=session.transcript,
             audio_s3_key=session.audio_s3_key,
             duration_seconds=session.duration_seconds,

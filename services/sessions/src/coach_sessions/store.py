@@ -37,6 +37,9 @@ async def add_session(tx: Transaction, session: Session) -> None:
             user_id=session.user_id,
             title=session.title,
             question=session.question,
+            question_id=session.question_id,
+            seniority=session.seniority,
+            role=session.role,
             created_at=session.created_at,
             **_mutable_columns(session),
         )
@@ -67,11 +70,44 @@ async def lock_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> S
     return None if row is None else _session(row, await _list_recordings(tx, session_id))
 
 
-async def update_session(tx: Transaction, session: Session) -> None:
-    """Save the mutable columns of a locked session, derived ones included."""
+async def update_session(
+    tx: Transaction, session: Session, *, repair_after: datetime | None
+) -> None:
+    """Save the mutable columns of a locked session, derived ones included.
+
+    `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
+    """
     await tx.execute(
-        update(SESSIONS).where(SESSIONS.c.id == session.id).values(**_mutable_columns(session))
+        update(SESSIONS)
+        .where(SESSIONS.c.id == session.id)
+        .values(**_mutable_columns(session), repair_after=repair_after)
     )
+
+
+async def list_due_repairs(
+    tx: Transaction, now: datetime, *, limit: int
+) -> list[tuple[UUID, UUID, datetime]]:
+    """Return id, user and due time of the sessions that the repair sweep looks at, oldest first."""
+    columns = SESSIONS.c
+    rows = await tx.fetch_all(
+        select(columns.id, columns.user_id, columns.repair_after)
+        .where(columns.repair_after <= now)
+        .order_by(columns.repair_after)
+        .limit(limit)
+    )
+    return [(row["id"], row["user_id"], row["repair_after"]) for row in rows]
+
+
+async def claim_repair(
+    tx: Transaction, session_id: UUID, *, due_at: datetime, next_repair_at: datetime | None
+) -> bool:
+    """Claim a due repair and schedule the next. Return False if another replica claimed it."""
+    claimed = await tx.execute(
+        update(SESSIONS)
+        .where(SESSIONS.c.id == session_id, SESSIONS.c.repair_after == due_at)
+        .values(repair_after=next_repair_at)
+    )
+    return claimed.rowcount == 1
 
 
 async def list_sessions(
@@ -317,6 +353,9 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         question=row["question"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        question_id=row["question_id"],
+        seniority=row["seniority"],
+        role=row["role"],
         completed_at=row["completed_at"],
         duration_seconds=row["duration_seconds"],
         client_transcript=row["client_transcript"],

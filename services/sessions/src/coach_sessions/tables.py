@@ -21,6 +21,9 @@ SESSIONS = Table(
     Column("user_id", Id, nullable=False),
     Column("title", String(200), nullable=False),
     Column("question", LongText, nullable=True),
+    Column("question_id", String(64), nullable=True),
+    Column("seniority", String(16), nullable=True),
+    Column("role", String(200), nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("completed_at", UtcDateTime, nullable=True),
@@ -36,8 +39,11 @@ SESSIONS = Table(
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
     Column("published_fingerprints", LongText, nullable=False),
+    # When the repair sweep looks at the session; null if it waits for nothing.
+    Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
     Index("ix_sessions_requested_key", "requested_key"),
+    Index("ix_sessions_repair_after", "repair_after"),
 )
 
 RECORDINGS = Table(

@@ -18,6 +18,7 @@ from coach_common.events.catalog import (
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
 from coach_common.ids import new_id
+from coach_common.repair import REPAIRS
 from coach_sessions import store
 from coach_sessions.deps import Deps
 from coach_sessions.domain import (
@@ -50,19 +51,36 @@ SessionChange = Callable[[Session], Session]
 
 
 async def create_session(
-    deps: Deps, caller: Identity, *, title: str, question: str | None
+    deps: Deps,
+    caller: Identity,
+    *,
+    title: str,
+    question: str | None,
+    question_id: str | None = None,
+    seniority: str | None = None,
+    role: str | None = None,
+    bearer: str,
 ) -> Session:
-    """Create a session.
+    """Create a session. Without `question` it asks the text of the question `question_id`.
 
     Raises:
+        QuestionNotFound: If `question_id` does not exist or belongs to another user.
+        Unavailable: If `question_id` is given and ai cannot be reached.
         Unauthenticated: If the account was deleted; an access token may outlive it.
     """
+    if question_id is not None:
+        # Also if the client sends a text: an unknown id is reported now, not by missing scores.
+        text = await deps.questions.get_text(question_id, bearer=bearer)
+        question = question or text
     now = deps.clock()
     session = Session(
         id=new_id(),
         user_id=caller.user_id,
         title=title,
         question=question,
+        question_id=question_id,
+        seniority=seniority,
+        role=role,
         created_at=now,
         updated_at=now,
     )
@@ -72,7 +90,13 @@ async def create_session(
         await store.add_session(tx, session)
         await tx.emit(
             SessionCreated(
-                session_id=session.id, user_id=session.user_id, title=title, question=question
+                session_id=session.id,
+                user_id=session.user_id,
+                title=title,
+                question=question,
+                role=role,
+                question_id=question_id,
+                seniority=seniority,
             )
         )
     return session
@@ -208,10 +232,13 @@ async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -
         await store.delete_user_data(tx, user_id)
 
 
-async def link_recording(deps: Deps, recording: RecordingRef, message: MessageContext) -> None:
+async def link_recording(
+    deps: Deps, recording: RecordingRef, message: MessageContext, *, is_repeated: bool = False
+) -> None:
     """Save that media has confirmed a recording, and link it to its session if it names one.
 
-    Does nothing for a deleted user, session or recording.
+    Does nothing for a deleted user, session or recording. With `is_repeated`, a new link counts
+    as a repair.
     """
 
     async def link(tx: Transaction) -> None:
@@ -229,7 +256,7 @@ async def link_recording(deps: Deps, recording: RecordingRef, message: MessageCo
             link_id=message.event_id,
         )
 
-    await _save_recording_fact(deps, recording, message, link)
+    await _save_recording_fact(deps, recording, message, link, is_repeated=is_repeated)
 
 
 async def record_transcript(
@@ -322,8 +349,11 @@ async def update_session_once(
     updated = await emit_changes(tx, updated)
     if updated != locked:
         updated = replace(updated, updated_at=deps.clock())
+    is_waiting = updated.completed_at is not None and not updated.status.is_final
     # Also if the session itself is unchanged: a fact of its recording may change the status.
-    await store.update_session(tx, updated)
+    await store.update_session(
+        tx, updated, repair_after=deps.clock() + deps.repair_delay if is_waiting else None
+    )
     return updated
 
 
@@ -332,6 +362,8 @@ async def _save_recording_fact(
     recording: RecordingRef,
     message: MessageContext,
     save: Callable[[Transaction], Awaitable[None]],
+    *,
+    is_repeated: bool = False,
 ) -> None:
     """Lock the recording, save a fact about it and update its session.
 
@@ -342,6 +374,7 @@ async def _save_recording_fact(
         if await store.is_deleted(tx, user_id, recording_id(key)):
             return
         await store.lock_recording(tx, key, user_id)
+        is_new = is_repeated and await store.find_linked_session(tx, key, user_id) is None
         await save(tx)
         session_id = await _link_to_requesting_session(tx, recording, message)
         session_id = session_id or recording.session_id
@@ -350,6 +383,8 @@ async def _save_recording_fact(
         if await update_session_once(deps, tx, session_id, user_id=user_id) is None:
             await store.delete_recording(tx, key, user_id)
             await store.add_tombstone(tx, recording_id(key), at=deps.clock())
+        elif is_new:
+            REPAIRS.labels("sessions", "link").inc()
 
 
 async def _find_uploaded_recording(deps: Deps, session_id: UUID, bearer: str) -> str | None:

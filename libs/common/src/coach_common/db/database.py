@@ -76,7 +76,7 @@ class Database:
     ) -> Self:
         """Return the database that the settings name."""
         return cls(
-            settings.database_url,
+            settings.database_address,
             source=source,
             outbox=outbox,
             inbox=inbox,

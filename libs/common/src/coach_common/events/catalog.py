@@ -3,6 +3,7 @@
 Golden samples in tests/contract/golden fix the wire format.
 """
 
+from typing import ClassVar
 from uuid import UUID
 
 from pydantic import Field
@@ -11,9 +12,14 @@ from coach_common.events.base import Event
 from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
+    DimensionLevel,
     EvidenceItem,
     FeedbackView,
     MainImprovement,
+    Number,
+    PointCoverage,
+    QuestionType,
+    Seniority,
     StarStory,
     TranscribedWord,
 )
@@ -55,6 +61,9 @@ class UploadConfirmed(Event):
     size: int = Field(description="bytes")
     etag: str
     session_id: UUID | None = None
+    is_repeated: bool = Field(
+        default=False, description="published again because its effect has not been seen"
+    )
 
 
 class UploadLinked(Event):
@@ -159,7 +168,11 @@ class SessionTranscribed(Event):
 
 
 class SessionCreated(Event):
-    """A session was created. The recogniser is given the words of its question."""
+    """A session was created.
+
+    The recogniser is given the words of its question. The question with this id and its expected
+    points are copied, so that a later edit changes no score.
+    """
 
     type = "session.created"
     source = "sessions"
@@ -170,6 +183,8 @@ class SessionCreated(Event):
     title: str
     question: str | None = None
     role: str | None = None
+    question_id: str | None = None
+    seniority: Seniority | None = None
 
 
 class SessionCompleted(Event):
@@ -180,7 +195,7 @@ class SessionCompleted(Event):
 
     type = "session.completed"
     source = "sessions"
-    consumers = ("ai",)
+    consumers: ClassVar[tuple[str, ...]] = ("ai",)
 
     session_id: UUID
     user_id: UUID
@@ -189,6 +204,25 @@ class SessionCompleted(Event):
     duration_seconds: int | None
     audio_s3_key: str | None = None
     transcript: str | None = None
+    question_id: str | None = None
+    seniority: Seniority | None = None
+    role: str | None = None
+
+
+class SessionStalled(SessionCompleted):
+    """A completed session has waited for a recording, a transcript or feedback for too long.
+
+    An event about it may be lost. Media and ai publish again what they know about the session.
+    """
+
+    type = "session.stalled"
+    source = "sessions"
+    consumers = ("media", "ai")
+
+    status: str = Field(description="what it waits for, as in the API")
+    requested_key: str | None = Field(
+        default=None, description="a recording that the client named and that is not linked yet"
+    )
 
 
 class FeedbackGenerated(Event):
@@ -227,6 +261,20 @@ class FeedbackGenerated(Event):
         default=None,
         description="the recording that was scored; null if the client's own transcript was",
     )
+    points: list[PointCoverage] = Field(
+        default_factory=list,
+        description="coverage of the expected points; empty if the question has none",
+    )
+    dimensions: list[DimensionLevel] = Field(
+        default_factory=list, description="empty if the answer was not scored"
+    )
+    score_spread: Number | None = Field(
+        default=None,
+        description="by how many points `overall_score` differs if the answer is scored again",
+    )
+    prompt_version: str | None = None
+    question_type: QuestionType | None = None
+    seniority: Seniority | None = None
 
 
 class FeedbackFailed(Event):
@@ -296,6 +344,7 @@ CATALOG: dict[str, type[Event]] = {
         SessionTranscribed,
         SessionCreated,
         SessionCompleted,
+        SessionStalled,
         FeedbackGenerated,
         FeedbackFailed,
         SessionMeasured,

@@ -222,6 +222,70 @@ class StarStory(SparseModel):
     result: str | None = None
 
 
+QuestionType = Annotated[
+    str,
+    Field(
+        description=(
+            "`story`: an experience; `knowledge`: facts that are right or wrong; `case`: a problem"
+            " to work on, system design included; `motive`: reasons and plans; `about_you`: the"
+            " candidate"
+        ),
+        json_schema_extra=_known_values("story", "knowledge", "case", "motive", "about_you"),
+    ),
+]
+Seniority = Annotated[str, Field(json_schema_extra=_known_values("junior", "mid", "senior"))]
+
+
+class PointCoverage(FeedbackModel):
+    """An expected point of the question, and how the answer treats it."""
+
+    model_config = _always_present(
+        "id",
+        "text",
+        "importance",
+        "status",
+        "quote",
+        "start_seconds",
+        "end_seconds",
+        "misconception",
+    )
+
+    id: str = Field(default="", description="stable within the question")
+    text: str = Field(default="", description="what a good answer contains")
+    importance: str = Field(
+        default="must",
+        description="`must`: a good answer contains it; `bonus`: a very good one does",
+        json_schema_extra=_known_values("must", "bonus"),
+    )
+    status: str = Field(
+        default="missing",
+        json_schema_extra=_known_values("covered", "partly", "missing", "contradicted"),
+    )
+    quote: str | None = Field(
+        default=None, description="words of the transcript, verbatim; null for a missing point"
+    )
+    start_seconds: Number | None = Field(
+        default=None, description="null if the transcript has no word times"
+    )
+    end_seconds: Number | None = None
+    misconception: str | None = Field(
+        default=None,
+        description="the wrong statement behind a `contradicted` point, in plain words; else null",
+    )
+
+
+class DimensionLevel(FeedbackModel):
+    """The level of one dimension of the rubric."""
+
+    model_config = _always_present("name", "level", "weight")
+
+    name: str = Field(default="", examples=["structure"])
+    level: Number | None = Field(
+        default=None, description="1 to 5, may have a fraction; null if it was not scored"
+    )
+    weight: Number = Field(default=0, description="share of `overall_score`, 0 to 1")
+
+
 # FastAPI removes null values from examples, so this one has none.
 FEEDBACK_EXAMPLE: JsonDict = {
     "session_id": "01a20c8d-0000-7000-8000-000000000002",
@@ -234,8 +298,8 @@ FEEDBACK_EXAMPLE: JsonDict = {
     "improvements": ["Say what was yours to do."],
     "detailed_feedback": "I found the situation, the task, the action and the result.",
     "transcript": "At my last job I was asked to sort it out. I wrote a list. It took two days.",
-    "provider": "local",
-    "model": "rubric-signals-3",
+    "provider": "openai",
+    "model": "gpt-5-mini",
     "rubric_version": "3.0.0",
     "evidence": [
         {
@@ -269,6 +333,12 @@ FEEDBACK_EXAMPLE: JsonDict = {
         "result": "It took two days.",
     },
     "audio": {"duration_seconds": 61.5, "heard_seconds": 61.5, "gaps": []},
+    "points": [],
+    "dimensions": [{"name": "structure", "level": 4.5, "weight": 0.25}],
+    "score_spread": 3,
+    "prompt_version": "6f1d2c9a",
+    "question_type": "story",
+    "seniority": "mid",
     "generated_at": "2026-11-24T12:03:10.250000Z",
 }
 
@@ -305,5 +375,26 @@ class FeedbackView(FeedbackModel):
     star: StarStory = Field(default_factory=StarStory)
     audio: AudioCoverage | None = Field(
         default=None, description="null if the answer was not scored from a recording"
+    )
+    points: list[PointCoverage] = Field(
+        default_factory=list,
+        description="coverage of the expected points; empty if the question has none",
+    )
+    dimensions: list[DimensionLevel] = Field(
+        default_factory=list, description="empty if the answer was not scored"
+    )
+    score_spread: Number | None = Field(
+        default=None,
+        description="by how many points `overall_score` differs if the answer is scored again;"
+        " null if it was not measured",
+    )
+    prompt_version: str | None = Field(
+        default=None, description="version of the language model's prompt; null without one"
+    )
+    question_type: QuestionType | None = Field(
+        default=None, description="the type that the question was scored as"
+    )
+    seniority: Seniority | None = Field(
+        default=None, description="the level that the answer was scored for"
     )
     generated_at: datetime | None = None

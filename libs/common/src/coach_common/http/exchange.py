@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
 from starlette.types import Message
 
@@ -49,18 +49,17 @@ class Exchange:
         "_protocol",
         "_unsent_head",
         "_waiter", "has_started", "is_complete", "is_disconnected", "keeps_alive", "more_body",
-        "on_disconnect", "scope",
+        "on_disconnect",
     )  # fmt: skip
 
     def __init__(
         self,
         protocol: Connection,
-        scope: dict[str, Any],
         *,
+        is_head: bool,
         keeps_alive: bool,
         expects_continue: bool,
     ) -> None:
-        self.scope = scope
         self.keeps_alive = keeps_alive
         self.more_body = True
         self.has_started = False
@@ -72,7 +71,7 @@ class Exchange:
         self._body = bytearray()
         self._waiter: asyncio.Future[None] | None = None
         self._expects_continue = expects_continue
-        self._is_head = scope["method"] == "HEAD"
+        self._is_head = is_head
         self._is_chunked = False
         self._unsent_head = b""
         self._is_delivered = False
@@ -117,14 +116,12 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """ASGI send."""
-        if self._protocol.is_write_paused and not self.is_disconnected:
-            await self._protocol.drain()
-        if self.is_disconnected:
-            return
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.body":
+            await self.send_body(
+                message.get("body", b""), more_body=message.get("more_body", False)
+            )
+        elif message["type"] == "http.response.start" and not self.is_disconnected:
             self._start(message["status"], message.get("headers", ()))
-        elif message["type"] == "http.response.body":
-            self._send_body(message.get("body", b""), bool(message.get("more_body")))
 
     def _start(self, status: int, headers: Headers) -> None:
         if self.has_started:
@@ -165,7 +162,12 @@ class Exchange:
         if head and not self.is_disconnected:
             self._protocol.write(head)
 
-    def _send_body(self, body: bytes, more_body: bool) -> None:
+    async def send_body(self, body: bytes, *, more_body: bool) -> None:
+        """Send a chunk of the response body, once the client has read enough of the last one."""
+        if self._protocol.is_write_paused and not self.is_disconnected:
+            await self._protocol.drain()
+        if self.is_disconnected:
+            return
         if self.is_complete:
             raise RuntimeError("the response is already complete")
         if self._is_head:

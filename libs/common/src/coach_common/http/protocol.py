@@ -89,6 +89,7 @@ class HttpProtocol(asyncio.Protocol):
         self._upgrade: str | None = None
         self._error = "bad_http"
         self._head_bytes = 0
+        self._header_bytes = 0
         self._body_bytes = 0
         self._framing_bytes = 0
         self._body_left: int | None = None
@@ -314,6 +315,7 @@ class HttpProtocol(asyncio.Protocol):
             known = self._framing.get(name)
             self._framing[name] = value if known is None else known + b", " + value
         self._headers.append((name, value))
+        self._header_bytes += len(name) + len(value)
         if len(self._headers) > self.limits.max_headers:
             self._fail("headers_too_large")
 
@@ -323,8 +325,7 @@ class HttpProtocol(asyncio.Protocol):
         limits, parser, framing = self.limits, self._parser, self._framing
         if len(self._url) > limits.max_url_bytes:
             self._fail("uri_too_long")
-        size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
-        if size > limits.max_header_bytes:
+        if len(self._url) + self._header_bytes > limits.max_header_bytes:
             self._fail("headers_too_large")
         version, method = parser.get_http_version(), parser.get_method()
         is_chunked = b"transfer-encoding" in framing
@@ -374,20 +375,20 @@ class HttpProtocol(asyncio.Protocol):
         scope |= {"client": self._client, "server": self._server, "state": self._app_state.copy()}
         exchange = self._exchange = Exchange(
             self,
-            scope,
+            is_head=method == "HEAD",
             keeps_alive=version == "1.1"
             and self._parser.should_keep_alive()
             and not self._is_stopping,
             expects_continue=self._framing.get(b"expect", b"").lower() == b"100-continue",
         )
         scope["coach.exchange"] = exchange
-        task = self.loop.create_task(self._run(exchange))
+        task = self.loop.create_task(self._run(exchange, scope))
         self._server_state.tasks.add(task)
         task.add_done_callback(self._server_state.tasks.discard)
 
-    async def _run(self, exchange: Exchange) -> None:
+    async def _run(self, exchange: Exchange, scope: dict[str, Any]) -> None:
         try:
-            await self._app(exchange.scope, exchange.receive, exchange.send)
+            await self._app(scope, exchange.receive, exchange.send)
         except Exception:
             log.exception("request.unhandled_exception")
         if exchange.is_complete or exchange.is_disconnected:

@@ -2,9 +2,17 @@
 
 import statistics
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from coach_ai.domain.questions import (
+    DimensionLevel,
+    PointCoverage,
+    Question,
+    QuestionType,
+    Seniority,
+)
 from coach_ai.domain.recordings import (
     AcousticFeatures,
     AudioCoverage,
@@ -43,6 +51,13 @@ class Answer:
     coverage: AudioCoverage | None = None
     set_aside: tuple[tuple[float, float], ...] = ()
     """Stretches of the recording that are not part of the answer: begin and end in seconds."""
+    reference: Question | None = None
+    """What the session asks, from the bank or the user's own questions, as it was when the session
+    was created. None if the session names no question id."""
+    seniority: Seniority | None = None
+    """The level of the position. None if the client did not name one."""
+    role: str | None = None
+    """The position, such as "Backend engineer". None if the client did not name one."""
 
     @property
     def is_unclear(self) -> bool:
@@ -101,6 +116,33 @@ class Feedback:
     or the answer was not scored."""
     prompt_version: str | None = None
     """Version of the language model's prompt, or None for a scorer without a language model."""
+    points: tuple[PointCoverage, ...] = ()
+    """Coverage of the expected points. Empty if the question has none or they were not checked."""
+    dimensions: tuple[DimensionLevel, ...] = ()
+    """Level and weight of each dimension. Empty if the answer was not scored."""
+    score_spread: float | None = None
+    """By how many points repeated scorings of the answer differ. None if it was not measured."""
+    question_type: QuestionType | None = None
+    """The type that the question was scored as."""
+    seniority: Seniority | None = None
+    """The level that the answer was scored for. None if the session names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredText:
+    """The words that were scored. `key` is their recording, or None if the client sent them."""
+
+    transcript: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeedback:
+    """A session's only feedback. `scored` is None in a row of an older release."""
+
+    feedback: Feedback
+    scored: ScoredText | None
+    scored_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +152,21 @@ class PastSession:
     title: str
     overall_score: int | None
     improvements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """What a session asks.
+
+    `reference` is a copy of the question with `question_id`. It is None if the session names no
+    question id.
+    """
+
+    question: str | None
+    role: str | None = None
+    seniority: Seniority | None = None
+    question_id: str | None = None
+    reference: Question | None = None
 
 
 @dataclass(frozen=True, slots=True)

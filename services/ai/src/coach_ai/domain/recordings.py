@@ -1,6 +1,7 @@
 """Recordings, transcripts and acoustic features. Times are seconds from the recording's start."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -153,3 +154,11 @@ class Recording:
     size_bytes: int
     transcript: Transcript | None = None
     has_failed: bool = False
+    failure_reason: str | None = None
+    finished_at: datetime | None = None
+    """When it was transcribed or has failed. None also for a row of an older release."""
+
+    @property
+    def is_finished(self) -> bool:
+        """True once the recording was transcribed or can never be transcribed."""
+        return self.transcript is not None or self.has_failed

@@ -8,7 +8,13 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, select, update
 
-from coach_ai.domain import CompletedSession, Feedback, PastSession
+from coach_ai.domain import (
+    CompletedSession,
+    Feedback,
+    PastSession,
+    ScoredText,
+    StoredFeedback,
+)
 from coach_ai.tables import ANSWERS
 from coach_common.db.transaction import Transaction
 
@@ -55,15 +61,38 @@ async def list_unscored_sessions(
 
 
 async def save_feedback(
-    tx: Transaction, session_id: UUID, feedback: Feedback, *, at: datetime
+    tx: Transaction, session_id: UUID, feedback: Feedback, *, scored: ScoredText, at: datetime
 ) -> bool:
-    """Store a session's feedback. Return False if it has feedback already or was deleted."""
+    """Store a session's feedback with the text that was scored.
+
+    Return False if it has feedback already or was deleted.
+    """
     saved = await tx.execute(
         update(ANSWERS)
         .where(ANSWERS.c.session_id == session_id, ANSWERS.c.feedback.is_(None))
-        .values(feedback=json.dumps(asdict(feedback)), scored_at=at)
+        .values(
+            feedback=json.dumps(asdict(feedback)),
+            scored_at=at,
+            scored_transcript=scored.transcript,
+            scored_key=scored.key,
+        )
     )
     return saved.rowcount == 1
+
+
+async def find_feedback(tx: Transaction, session_id: UUID) -> StoredFeedback | None:
+    """Return a session's feedback, or None while it has none."""
+    columns = ANSWERS.c
+    row = await tx.fetch_one(
+        select(
+            columns.feedback, columns.scored_at, columns.scored_transcript, columns.scored_key
+        ).where(columns.session_id == session_id, columns.feedback.is_not(None))
+    )
+    if row is None:
+        return None
+    text = row["scored_transcript"]
+    scored = None if text is None else ScoredText(text, row["scored_key"])
+    return StoredFeedback(_FEEDBACK.validate_json(row["feedback"]), scored, row["scored_at"])
 
 
 async def list_past_sessions(tx: Transaction, user_id: UUID, *, limit: int) -> list[PastSession]:

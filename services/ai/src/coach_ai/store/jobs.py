@@ -18,6 +18,14 @@ async def add_job(
     tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID, *, at: datetime
 ) -> None:
     """Queue a job. If it is queued already, reschedule it to run now."""
+    if not await add_missing_job(tx, kind, subject_id, user_id, at=at):
+        await reschedule_now(tx, kind, subject_id, at=at)
+
+
+async def add_missing_job(
+    tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID, *, at: datetime
+) -> bool:
+    """Queue a job. Return False if it is queued already; it is not changed then."""
     added = await tx.execute(
         tx.dialect.insert_ignore(JOBS).values(
             id=new_id(),
@@ -30,8 +38,7 @@ async def add_job(
             tries=0,
         )
     )
-    if added.rowcount == 0:
-        await reschedule_now(tx, kind, subject_id, at=at)
+    return added.rowcount == 1
 
 
 async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID, *, at: datetime) -> None:

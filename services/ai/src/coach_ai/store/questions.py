@@ -1,32 +1,51 @@
-"""Queries about the questions of sessions, which help the recogniser."""
+"""Queries about what sessions ask."""
 
 from uuid import UUID
 
+from pydantic import TypeAdapter
 from sqlalchemy import select
 
+from coach_ai.domain import AskedQuestion, Question, Seniority
 from coach_ai.tables import QUESTIONS
 from coach_common.db.transaction import Transaction
 
+_REFERENCE = TypeAdapter(Question)
 
-async def save_question(
-    tx: Transaction, session_id: UUID, user_id: UUID, *, question: str | None, role: str | None
+
+async def save_asked_question(
+    tx: Transaction, session_id: UUID, user_id: UUID, asked: AskedQuestion
 ) -> None:
-    """Store the question and role of a session. Safe to repeat."""
-    values = {"question": question, "role": role}
+    """Store what a session asks. Does nothing if it is stored already."""
+    reference = asked.reference
     await tx.execute(
-        tx.dialect.upsert(
-            QUESTIONS, {"session_id": session_id, "user_id": user_id, **values}, update=values
+        tx.dialect.insert_ignore(QUESTIONS).values(
+            session_id=session_id,
+            user_id=user_id,
+            question=asked.question,
+            role=asked.role,
+            question_id=asked.question_id,
+            seniority=asked.seniority,
+            reference=None if reference is None else _REFERENCE.dump_json(reference).decode(),
         )
     )
 
 
-async def find_question(
+async def find_asked_question(
     tx: Transaction, session_id: UUID, *, user_id: UUID
-) -> tuple[str | None, str | None] | None:
-    """Return question and role of the user's session, or None if it is not known."""
+) -> AskedQuestion | None:
+    """Return what the user's session asks, or None if it is not known."""
     row = await tx.fetch_one(
-        select(QUESTIONS.c.question, QUESTIONS.c.role).where(
+        select(QUESTIONS).where(
             QUESTIONS.c.session_id == session_id, QUESTIONS.c.user_id == user_id
         )
     )
-    return None if row is None else (row["question"], row["role"])
+    if row is None:
+        return None
+    reference = row["reference"]
+    return AskedQuestion(
+        question=row["question"],
+        role=row["role"],
+        seniority=None if row["seniority"] is None else Seniority(row["seniority"]),
+        question_id=row["question_id"],
+        reference=None if reference is None else _REFERENCE.validate_json(reference),
+    )

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -14,9 +15,9 @@ from coach_common.db.transaction import Transaction
 _TRANSCRIPT = TypeAdapter(Transcript)
 
 
-async def add_recording(tx: Transaction, recording: Recording) -> None:
-    """Insert a recording. A recording that exists is not changed."""
-    await tx.execute(
+async def add_recording(tx: Transaction, recording: Recording) -> bool:
+    """Insert a recording. Return False if it exists; it is not changed then."""
+    added = await tx.execute(
         tx.dialect.insert_ignore(RECORDINGS).values(
             upload_id=recording.upload_id,
             user_id=recording.user_id,
@@ -27,6 +28,7 @@ async def add_recording(tx: Transaction, recording: Recording) -> None:
             has_failed=False,
         )
     )
+    return added.rowcount == 1
 
 
 async def find_recording(tx: Transaction, upload_id: UUID) -> Recording | None:
@@ -52,19 +54,23 @@ async def mark_linked(tx: Transaction, upload_id: UUID, session_id: UUID) -> Non
     )
 
 
-async def save_transcript(tx: Transaction, upload_id: UUID, transcript: Transcript) -> None:
+async def save_transcript(
+    tx: Transaction, upload_id: UUID, transcript: Transcript, *, at: datetime
+) -> None:
     """Store a recording's transcript."""
     await tx.execute(
         update(RECORDINGS)
         .where(RECORDINGS.c.upload_id == upload_id)
-        .values(transcript=json.dumps(asdict(transcript)), has_failed=False)
+        .values(transcript=json.dumps(asdict(transcript)), has_failed=False, finished_at=at)
     )
 
 
-async def mark_failed(tx: Transaction, upload_id: UUID) -> None:
-    """Store that a recording can never be transcribed."""
+async def mark_failed(tx: Transaction, upload_id: UUID, reason: str, *, at: datetime) -> None:
+    """Store that a recording can never be transcribed, and why."""
     await tx.execute(
-        update(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id).values(has_failed=True)
+        update(RECORDINGS)
+        .where(RECORDINGS.c.upload_id == upload_id)
+        .values(has_failed=True, failure_reason=reason, finished_at=at)
     )
 
 
@@ -79,4 +85,6 @@ def _recording_from_row(row: RowMapping) -> Recording:
         size_bytes=row["size_bytes"],
         transcript=None if stored is None else _TRANSCRIPT.validate_json(stored),
         has_failed=row["has_failed"],
+        failure_reason=row["failure_reason"],
+        finished_at=row["finished_at"],
     )

@@ -1,11 +1,13 @@
 """Recordings, completed sessions and deletions of other services. They arrive in any order."""
 
 import asyncio
+from dataclasses import replace
 from uuid import UUID
 
 from coach_ai.deps import Deps
-from coach_ai.domain import CompletedSession, JobKind, Recording
+from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
+from coach_ai.use_cases.questions import find_question
 from coach_common.db.transaction import MessageContext, Transaction
 
 
@@ -40,31 +42,29 @@ async def link_recording(
 
 
 async def register_question(
-    deps: Deps,
-    session_id: UUID,
-    user_id: UUID,
-    *,
-    question: str | None,
-    role: str | None,
-    message: MessageContext,
+    deps: Deps, session_id: UUID, user_id: UUID, asked: AskedQuestion, message: MessageContext
 ) -> None:
     """Store what a new session asks. Does nothing if its user or the session was deleted."""
+    asked = await add_reference(deps, user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if not await deletion.is_deleted(tx, user_id, session_id):
-            await questions.save_question(tx, session_id, user_id, question=question, role=role)
+            await questions.save_asked_question(tx, session_id, user_id, asked)
 
 
 async def register_completed_session(
-    deps: Deps, session: CompletedSession, message: MessageContext
+    deps: Deps, session: CompletedSession, asked: AskedQuestion, message: MessageContext
 ) -> None:
     """Store a completed session and queue it for scoring if its transcript is available.
 
     The event is sent again when missing information was filled in or the user retries a failed
-    session. A waiting transcription is then retried at once.
+    session. A waiting transcription is then retried at once. `asked` is stored only if the creation
+    of the session has not been reported yet.
     """
+    asked = await add_reference(deps, session.user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return
+        await questions.save_asked_question(tx, session.session_id, session.user_id, asked)
         await answers.upsert_session(tx, session)
         stored = await answers.find_session(tx, session.session_id)
         if stored is None or stored.is_scored:
@@ -97,6 +97,13 @@ async def erase_user(deps: Deps, user_id: UUID, message: MessageContext) -> None
         await deletion.erase_user(tx, user_id)
     # A killed process may have left a recording of this user.
     await asyncio.to_thread(deps.downloads.delete_abandoned)
+
+
+async def add_reference(deps: Deps, user_id: UUID, asked: AskedQuestion) -> AskedQuestion:
+    """Return `asked` with a copy of its question, if it names one that exists."""
+    if asked.question_id is None:
+        return asked
+    return replace(asked, reference=await find_question(deps, user_id, asked.question_id))
 
 
 async def _find_session_recording(tx: Transaction, session: CompletedSession) -> Recording | None:

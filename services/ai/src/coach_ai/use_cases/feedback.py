@@ -4,18 +4,20 @@ import time
 from dataclasses import asdict, replace
 
 from coach_ai.deps import Deps
-from coach_ai.domain import Feedback, Job
+from coach_ai.domain import AudioCoverage, CompletedSession, Feedback, Job, ScoredText
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, jobs, recordings, token_budgets
+from coach_ai.store import answers, jobs, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.transcription import audio_coverage_event
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 from coach_common.events.feedback import (
     DeliveryMetrics,
+    DimensionLevel,
     EvidenceItem,
     MainImprovement,
+    PointCoverage,
     StarStory,
 )
 
@@ -30,7 +32,11 @@ async def score_session(deps: Deps, job: Job) -> None:
     """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
-        recording = None
+        recording = asked = None
+        if session is not None:
+            asked = await questions.find_asked_question(
+                tx, session.session_id, user_id=session.user_id
+            )
         if session is not None and session.audio_s3_key is not None:
             recording = await recordings.find_recording_by_key(
                 tx, session.audio_s3_key, user_id=session.user_id
@@ -40,6 +46,10 @@ async def score_session(deps: Deps, job: Job) -> None:
         async with deps.db.transaction() as tx:
             await jobs.finish_job(tx, job)
         return
+    if asked is not None:
+        answer = replace(
+            answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
+        )
     transcript = answer.text
     answer = set_aside_non_answer(answer)
     if answer.text not in transcript:
@@ -53,6 +63,8 @@ async def score_session(deps: Deps, job: Job) -> None:
     except TooManyRequests as error:
         raise Unavailable(BUDGET_EXCEEDED_REASON) from error
     seconds = time.perf_counter() - started_at
+    has_transcript = recording is not None and recording.transcript is not None
+    scored = ScoredText(transcript, session.audio_s3_key if has_transcript else None)
     if note := describe_gaps(answer.coverage):
         feedback = replace(
             feedback, detailed_feedback=f"{feedback.detailed_feedback} {note}".strip()
@@ -60,7 +72,9 @@ async def score_session(deps: Deps, job: Job) -> None:
     async with deps.db.transaction() as tx:
         if not await jobs.finish_job(tx, job):
             return
-        if not await answers.save_feedback(tx, session.session_id, feedback, at=deps.clock()):
+        if not await answers.save_feedback(
+            tx, session.session_id, feedback, scored=scored, at=deps.clock()
+        ):
             return
         if usage.tokens:
             await token_budgets.add_usage(
@@ -73,34 +87,7 @@ async def score_session(deps: Deps, job: Job) -> None:
                 seconds=seconds,
                 at=deps.clock(),
             )
-        main_improvement = feedback.main_improvement
-        await tx.emit(
-            FeedbackGenerated(
-                session_id=session.session_id,
-                user_id=session.user_id,
-                overall_score=feedback.overall_score,
-                communication_score=feedback.communication_score,
-                technical_score=feedback.technical_score,
-                clarity_score=feedback.clarity_score,
-                strengths=_remark_texts(feedback, "strength"),
-                improvements=_remark_texts(feedback, "improvement"),
-                detailed_feedback=feedback.detailed_feedback,
-                evidence=[
-                    EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks
-                ],
-                delivery=DeliveryMetrics.model_validate(feedback.delivery),
-                main_improvement=None
-                if main_improvement is None
-                else MainImprovement.model_validate(asdict(main_improvement)),
-                star=StarStory.model_validate(feedback.star),
-                audio=audio_coverage_event(answer.coverage),
-                provider=feedback.provider,
-                model=feedback.model,
-                rubric_version=feedback.rubric_version,
-                transcript=transcript,
-                key=recording.key if recording is not None and recording.transcript else None,
-            )
-        )
+        await tx.emit(build_feedback_event(session, feedback, scored, answer.coverage))
 
 
 async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
@@ -119,6 +106,45 @@ async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> No
                 retryable=not is_final,
             )
         )
+
+
+def build_feedback_event(
+    session: CompletedSession,
+    feedback: Feedback,
+    scored: ScoredText | None,
+    coverage: AudioCoverage | None,
+) -> FeedbackGenerated:
+    """Return the event that publishes a session's feedback."""
+    main_improvement = feedback.main_improvement
+    return FeedbackGenerated(
+        session_id=session.session_id,
+        user_id=session.user_id,
+        overall_score=feedback.overall_score,
+        communication_score=feedback.communication_score,
+        technical_score=feedback.technical_score,
+        clarity_score=feedback.clarity_score,
+        strengths=_remark_texts(feedback, "strength"),
+        improvements=_remark_texts(feedback, "improvement"),
+        detailed_feedback=feedback.detailed_feedback,
+        evidence=[EvidenceItem.model_validate(asdict(remark)) for remark in feedback.remarks],
+        delivery=DeliveryMetrics.model_validate(feedback.delivery),
+        main_improvement=None
+        if main_improvement is None
+        else MainImprovement.model_validate(asdict(main_improvement)),
+        star=StarStory.model_validate(feedback.star),
+        audio=audio_coverage_event(coverage),
+        provider=feedback.provider,
+        model=feedback.model,
+        rubric_version=feedback.rubric_version,
+        transcript=None if scored is None else scored.transcript,
+        key=None if scored is None else scored.key,
+        points=[PointCoverage.model_validate(asdict(one)) for one in feedback.points],
+        dimensions=[DimensionLevel.model_validate(asdict(one)) for one in feedback.dimensions],
+        score_spread=feedback.score_spread,
+        prompt_version=feedback.prompt_version,
+        question_type=feedback.question_type,
+        seniority=feedback.seniority,
+    )
 
 
 def _remark_texts(feedback: Feedback, kind: str) -> list[str]:

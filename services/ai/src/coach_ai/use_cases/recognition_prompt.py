@@ -15,5 +15,5 @@ async def build_session_prompt(deps: Deps, session_id: UUID | None, *, user_id: 
     if session_id is None:
         return build_prompt(None)
     async with deps.db.read_only() as tx:
-        question = await questions.find_question(tx, session_id, user_id=user_id)
-    return build_prompt(None) if question is None else build_prompt(*question)
+        asked = await questions.find_asked_question(tx, session_id, user_id=user_id)
+    return build_prompt(None) if asked is None else build_prompt(asked.question, asked.role)

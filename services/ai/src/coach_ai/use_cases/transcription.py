@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import asdict
-from typing import TypedDict
+from typing import Any, TypedDict
 from uuid import UUID
 
 from prometheus_client import Counter, Histogram
@@ -24,6 +24,7 @@ from coach_ai.ports import ProgressCallback
 from coach_ai.store import answers, jobs, recordings
 from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
+from coach_common.db.transaction import Transaction
 from coach_common.errors import Conflict, NotFound, Unavailable
 from coach_common.events import feedback as events
 from coach_common.events.catalog import (
@@ -92,27 +93,8 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
             return
         # Read again: the recording may have been linked to a session meanwhile.
         stored = await recordings.find_recording(tx, job.subject_id) or recording
-        await recordings.save_transcript(tx, recording.upload_id, transcript)
-        await tx.emit(
-            TranscriptionCompleted(
-                **_event_fields(stored),
-                text=transcript.text,
-                language=transcript.language,
-                duration_seconds=transcript.duration_seconds,
-                provider=transcript.provider,
-                model=transcript.model,
-                audio=audio_coverage_event(transcript.coverage),
-                words=[
-                    events.TranscribedWord(text=word.text, start=word.start, end=word.end)
-                    for word in transcript.words
-                ],
-            )
-        )
-        await tx.emit(
-            DeliveryMeasured(
-                **_event_fields(stored), delivery=DeliveryMetrics.model_validate(metrics)
-            )
-        )
+        await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
+        await emit_transcript(tx, stored, transcript, metrics)
         for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
@@ -142,6 +124,41 @@ async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progre
             await tx.emit(TranscriptionProgressed(**fields, **asdict(update)))
 
 
+async def emit_transcript(
+    tx: Transaction, recording: Recording, transcript: Transcript, metrics: dict[str, Any]
+) -> None:
+    """Emit the transcript of a recording and its delivery metrics."""
+    await tx.emit(
+        TranscriptionCompleted(
+            **_event_fields(recording),
+            text=transcript.text,
+            language=transcript.language,
+            duration_seconds=transcript.duration_seconds,
+            provider=transcript.provider,
+            model=transcript.model,
+            audio=audio_coverage_event(transcript.coverage),
+            words=[
+                events.TranscribedWord(text=word.text, start=word.start, end=word.end)
+                for word in transcript.words
+            ],
+        )
+    )
+    await tx.emit(
+        DeliveryMeasured(
+            **_event_fields(recording), delivery=DeliveryMetrics.model_validate(metrics)
+        )
+    )
+
+
+async def emit_failure(
+    tx: Transaction, recording: Recording, reason: str, *, is_final: bool
+) -> None:
+    """Emit why a recording was not transcribed."""
+    await tx.emit(
+        TranscriptionFailed(**_event_fields(recording), reason=reason, retryable=not is_final)
+    )
+
+
 async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
     """Emit `transcription.failed`.
 
@@ -154,11 +171,9 @@ async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) 
         recording = await recordings.find_recording(tx, job.subject_id)
         if recording is None:
             return
-        await tx.emit(
-            TranscriptionFailed(**_event_fields(recording), reason=reason, retryable=not is_final)
-        )
+        await emit_failure(tx, recording, reason, is_final=is_final)
         if is_final:
-            await recordings.mark_failed(tx, recording.upload_id)
+            await recordings.mark_failed(tx, recording.upload_id, reason, at=deps.clock())
             for session in await answers.list_unscored_sessions(
                 tx, recording.key, user_id=recording.user_id
             ):

@@ -1,0 +1,38 @@
+"""Repair of lost events: when a sweep looks at a waiting row again, and what it has repaired."""
+
+from datetime import datetime, timedelta
+
+from prometheus_client import Counter
+
+REPAIRS = Counter(
+    "coach_repairs", "Effects of lost events that were restored.", ["service", "effect"]
+)
+
+DEFAULT_DELAY = timedelta(minutes=1)
+"""How long a row waits for the effect of an event before the sweep looks at it."""
+
+SETTLING_TIME = timedelta(seconds=10)
+"""A fact that is younger than this may still be on its way to its consumers."""
+
+_MAX_DELAY = timedelta(days=1)
+_REPAIR_WINDOW = timedelta(days=30)
+
+
+def next_repair_at(now: datetime, *, waiting_since: datetime, delay: timedelta) -> datetime | None:
+    """Return when the sweep looks at a row again, or None if it has waited for 30 days.
+
+    The interval doubles from `delay` to a day, because some rows wait for days without a fault: a
+    session whose recording is on an offline phone.
+    """
+    waited = now - waiting_since
+    if waited > _REPAIR_WINDOW:
+        return None
+    return now + min(max(waited, delay), _MAX_DELAY)
+
+
+def is_settled(changed_at: datetime | None, now: datetime) -> bool:
+    """Return whether consumers had the time to receive a fact.
+
+    A time in the future was written before the clock was set back, and counts as settled.
+    """
+    return changed_at is None or not now - SETTLING_TIME < changed_at <= now

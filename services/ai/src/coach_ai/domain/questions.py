@@ -1,0 +1,129 @@
+"""Interview questions with what a good answer contains, and how an answer covers it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from coach_common.errors import NotFound
+
+
+class QuestionType(StrEnum):
+    """What a question asks for. It decides which dimensions are scored."""
+
+    STORY = "story"
+    """An experience: "Tell me about a time you missed a deadline." Also called behavioural."""
+    KNOWLEDGE = "knowledge"
+    """Facts that are right or wrong: "What does a database index do?" Also called technical."""
+    CASE = "case"
+    """A problem to work on: "How would you design a URL shortener?" Includes system design."""
+    MOTIVE = "motive"
+    """Reasons and plans: "Why do you want this job?" """
+    ABOUT_YOU = "about_you"
+    """The candidate: "What are your strengths?" """
+
+
+class Seniority(StrEnum):
+    """The level of the position that the candidate applies for."""
+
+    JUNIOR = "junior"
+    MID = "mid"
+    SENIOR = "senior"
+
+
+class Importance(StrEnum):
+    """Whether a good answer has to contain a point."""
+
+    MUST = "must"
+    BONUS = "bonus"
+
+
+class PointStatus(StrEnum):
+    """How an answer treats an expected point."""
+
+    COVERED = "covered"
+    PARTLY = "partly"
+    MISSING = "missing"
+    CONTRADICTED = "contradicted"
+
+
+class QuestionNotFound(NotFound):
+    """The question does not exist or belongs to another user."""
+
+    code = "question_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("Question not found")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedPoint:
+    """Something that a good answer contains.
+
+    `accepted` are wordings that cover it. `not_` are wordings that contradict it.
+    """
+
+    id: str
+    text: str
+    importance: Importance
+    accepted: tuple[str, ...] = ()
+    not_: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Misconception:
+    """A wrong statement that people make. `wordings` are ways to say it."""
+
+    id: str
+    text: str
+    wordings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question of the bank, or a user's own question.
+
+    `id` is a slug in the bank and a UUID for an own question. `seniority` lists the levels that the
+    question suits; empty means all. `looks_for` are hints for questions without points.
+    `owner_id` is None in the bank.
+    """
+
+    id: str
+    text: str
+    type: QuestionType
+    field: str | None = None
+    seniority: tuple[Seniority, ...] = ()
+    tags: tuple[str, ...] = ()
+    looks_for: tuple[str, ...] = ()
+    points: tuple[ExpectedPoint, ...] = ()
+    misconceptions: tuple[Misconception, ...] = ()
+    owner_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointCoverage:
+    """An expected point and how the answer treats it.
+
+    `quote` is None for a missing point. The times are None if the transcript has no word times.
+    `misconception` is the wrong statement behind a contradicted point, or None.
+    """
+
+    id: str
+    text: str
+    importance: Importance
+    status: PointStatus
+    quote: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    misconception: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DimensionLevel:
+    """The level of one dimension, 1 to 5, or None if it was not scored.
+
+    `weight` is its share of the overall score, 0 to 1.
+    """
+
+    name: str
+    level: float | None
+    weight: float

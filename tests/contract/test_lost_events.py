@@ -1,0 +1,337 @@
+"""The repair sweeps restore the effect of each event that a consumer lost, on both transports."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+from transports import TransportHarness
+
+import coach_ai.app
+import coach_ai.config
+import coach_media.app
+import coach_media.config
+import coach_sessions.app
+import coach_sessions.config
+from coach_ai.domain import Answer, CannotTranscribe, Feedback, Transcript
+from coach_ai.ports import ProgressCallback, ignore_progress
+from coach_ai.token_usage import TokenUsage
+from coach_common import repair
+from coach_common.config import Settings
+from coach_common.db.transaction import MessageContext
+from coach_common.ids import new_id
+from coach_common.messaging.subscriptions import Subscription, Transport
+from coach_common.service import Service, listen, running, upgrade
+from coach_common.testing.fakes import FakeTransport, TokenIssuer
+from coach_common.testing.harness import client_for, wait_until
+from coach_embedded.store import create_store_app
+
+pytestmark = pytest.mark.slow
+
+TEXT = "I fixed the build."
+REASON = "We found no speech in this recording."
+STORE = {
+    "aws_access_key_id": "ACCESS",
+    "aws_secret_access_key": "secret",
+    "s3_bucket_name": "coach",
+}
+
+
+class ScriptedAi:
+    """A transcriber and scorer that returns TEXT and 70, or fails for good with REASON."""
+
+    has_failure = False
+
+    async def transcribe(
+        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+    ) -> Transcript:
+        if self.has_failure:
+            raise CannotTranscribe(REASON)
+        return Transcript(TEXT, "en", 3.0, "scripted", "s1")
+
+    def max_tokens_needed(self, work: object) -> int:
+        return 0
+
+    async def score(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        return Feedback(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
+
+    async def warm_up(self) -> None:
+        return None
+
+    async def check(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+class OwnerOfAll:
+    """SessionOwnership and UploadedRecordings without a service behind them."""
+
+    async def require_owner(self, session_id: UUID, *, bearer: str) -> None:
+        return None
+
+    async def find_key(self, session_id: UUID, *, bearer: str) -> str | None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+
+class NoQuestions:
+    """Questions that no session names."""
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class System:
+    """Sessions, media and ai on one transport, and the messages that they lose."""
+
+    sessions: httpx.AsyncClient
+    media: httpx.AsyncClient
+    ai: ScriptedAi
+    lost: set[str] = field(default_factory=set)
+    """Queues whose next message is lost."""
+
+    def wrap(self, subscription: Subscription) -> Subscription:
+        """Return the subscription with a handler that acknowledges and drops what is lost."""
+
+        async def handle(event: Any, message: MessageContext) -> None:
+            if subscription.queue in self.lost:
+                self.lost.remove(subscription.queue)
+                return
+            await subscription.handle(event, message)
+
+        return replace(subscription, handle=handle)
+
+    async def feedback(self, session_id: str) -> dict[str, Any]:
+        return (await self.sessions.get(f"/sessions/{session_id}/feedback")).json()  # type: ignore[no-any-return]
+
+    async def upload(self, **body: object) -> str:
+        presigned = (
+            await self.media.post(
+                "/upload/s3-presign", json={"content_type": "audio/m4a", "extension": "m4a", **body}
+            )
+        ).json()
+        async with httpx.AsyncClient() as store:
+            await store.put(
+                presigned["url"],
+                content=b"\0\0\0\x20ftypM4A " + bytes(100),
+                headers=presigned["headers"],
+            )
+        return str(presigned["key"])
+
+
+@pytest.fixture
+async def system(
+    bus: TransportHarness,
+    database_urls: list[str],
+    tmp_path: Path,
+    issuer: TokenIssuer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[System]:
+    monkeypatch.setattr(repair, "SETTLING_TIME", timedelta(seconds=0.3))
+    async with AsyncExitStack() as stack:
+        listener = listen("127.0.0.1", 0)
+        store = create_store_app(
+            tmp_path / "objects",
+            access_key="ACCESS",
+            secret_key="secret",
+            bucket="coach",
+            cors_origins=[],
+        )
+        await stack.enter_async_context(
+            running(Service("store", store, Settings(), FakeTransport(), deps=None), listener)
+        )
+        endpoint = {"s3_endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}", **STORE}
+        ai, owner = ScriptedAi(), OwnerOfAll()
+        services: list[Service[Any]] = [
+            coach_sessions.app.build(
+                coach_sessions.config.SessionsSettings(
+                    database_url=database_urls[0], repair_seconds=0.5
+                ),
+                _transport(bus),
+                tokens=issuer.verifier,
+                uploaded_recordings=owner,
+                questions=NoQuestions(),
+            ),
+            coach_media.app.build(
+                coach_media.config.MediaSettings(
+                    database_url=database_urls[1], repair_seconds=0.5, **endpoint
+                ),
+                _transport(bus),
+                tokens=issuer.verifier,
+                sessions=owner,
+            ),
+            coach_ai.app.build(
+                coach_ai.config.AiSettings(
+                    database_url=database_urls[2],
+                    ai_provider="local",
+                    local_embeddings=False,
+                    temp_dir=tmp_path / "downloads",
+                    live_dir=tmp_path / "live",
+                    **endpoint,
+                ),
+                _transport(bus),
+                tokens=issuer.verifier,
+                transcriber=ai,
+                scorer=ai,
+            ),
+        ]
+        caller = issuer.bearer(new_id())
+        system = System(
+            await stack.enter_async_context(client_for(services[0], headers=caller)),
+            await stack.enter_async_context(client_for(services[1], headers=caller)),
+            ai,
+        )
+        for service in services:
+            await upgrade(service)
+            lossy = replace(service, subscriptions=[*map(system.wrap, service.subscriptions)])
+            await stack.enter_async_context(running(lossy, listen("127.0.0.1", 0)))
+        yield system
+
+
+@pytest.fixture
+def database_urls(
+    request: pytest.FixtureRequest, bus: TransportHarness, tmp_path: Path
+) -> Iterator[list[str]]:
+    """One empty database per service: MariaDB beside RabbitMQ, SQLite otherwise."""
+    if request.node.callspec.params["bus"] == "in process":
+        yield [f"sqlite:///{tmp_path}/{name}.db" for name in ("sessions", "media", "ai")]
+        return
+    server = request.getfixturevalue("mariadb")
+    with server.database() as sessions, server.database() as media, server.database() as ai:
+        yield [sessions, media, ai]
+
+
+def _transport(bus: TransportHarness) -> Transport:
+    return bus.open_transport()
+
+
+def _repairs() -> dict[str, float]:
+    return {
+        f"{sample.labels['service']} {sample.labels['effect']}": sample.value
+        for metric in REGISTRY.collect()
+        if metric.name == "coach_repairs"
+        for sample in metric.samples
+        if sample.name == "coach_repairs_total"
+    }
+
+
+async def _wait_for(system: System, session_id: str, status: str) -> dict[str, Any]:
+    async def reached() -> dict[str, Any] | None:
+        feedback = await system.feedback(session_id)
+        return feedback if feedback["status"] == status else None
+
+    return await wait_until(
+        reached, description=f"the status {status}", timeout_seconds=60, interval_seconds=0.1
+    )
+
+
+async def _answer(system: System) -> tuple[str, str]:
+    """Create a session, upload and confirm its recording, and complete it."""
+    created = await system.sessions.post("/sessions", json={"title": "T", "question": "Q?"})
+    session_id = created.json()["id"]
+    key = await system.upload(session_id=session_id)
+    loses_confirm = "sessions.upload.confirmed" in system.lost
+    confirmed = await system.media.post("/upload/confirm", json={"key": key})
+
+    async def is_linked() -> bool:
+        session = (await system.sessions.get(f"/sessions/{session_id}")).json()
+        return loses_confirm or session["audio_s3_key"] == key
+
+    await wait_until(is_linked, description="the link")
+    await system.sessions.post(f"/sessions/{session_id}/complete")
+    return session_id, confirmed.json()["upload_id"]
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        "ai.upload.confirmed",
+        "sessions.upload.confirmed",
+        "media.transcription.completed",
+        "ai.session.completed",
+        "sessions.feedback.generated",
+    ],
+)
+async def test_lost_event_is_repaired_and_counted(system: System, queue: str) -> None:
+    before = _repairs()
+    system.lost.add(queue)
+
+    session_id, upload_id = await _answer(system)
+    feedback = await _wait_for(system, session_id, "ready")
+
+    async def upload_has_transcript() -> bool:
+        upload = (await system.media.get(f"/upload/{upload_id}")).json()
+        return upload["status"] == "transcribed" and upload["transcript"] == TEXT
+
+    await wait_until(upload_has_transcript, description="the transcript in media")
+    assert not system.lost
+    assert feedback["transcript"] == TEXT
+    assert feedback["overall_score"] == 70
+    assert _repairs() != before
+
+
+@pytest.mark.parametrize(
+    "queue", ["sessions.transcription.completed", "sessions.delivery.measured"]
+)
+async def test_feedback_carries_transcript_and_delivery_that_were_lost(
+    system: System, queue: str
+) -> None:
+    system.lost.add(queue)
+
+    session_id, _ = await _answer(system)
+    feedback = await _wait_for(system, session_id, "ready")
+
+    assert not system.lost
+    assert feedback["transcript"] == TEXT
+    assert feedback["delivery"]
+
+
+@pytest.mark.parametrize("queue", ["sessions.transcription.failed", "media.transcription.failed"])
+async def test_lost_failure_is_repaired_with_its_reason(system: System, queue: str) -> None:
+    system.ai.has_failure = True
+    system.lost.add(queue)
+
+    session_id, upload_id = await _answer(system)
+    feedback = await _wait_for(system, session_id, "failed")
+
+    async def upload_has_failed() -> bool:
+        upload = (await system.media.get(f"/upload/{upload_id}")).json()
+        return upload["status"] == "failed" and upload["reason"] == REASON
+
+    await wait_until(upload_has_failed, description="the reason in media")
+    assert not system.lost
+    assert feedback["detailed_feedback"] == REASON
+
+
+@pytest.mark.parametrize("queue", ["sessions.upload.linked", "ai.upload.linked"])
+async def test_lost_link_is_repaired(system: System, queue: str) -> None:
+    created = await system.sessions.post("/sessions", json={"title": "T", "question": "Q?"})
+    session_id = created.json()["id"]
+    key = await system.upload()
+    await system.media.post("/upload/confirm", json={"key": key})
+    system.lost.add(queue)
+
+    await system.media.post("/upload/confirm", json={"key": key, "session_id": session_id})
+    await system.sessions.post(f"/sessions/{session_id}/complete")
+
+    assert (await _wait_for(system, session_id, "ready"))["transcript"] == TEXT
+
+
+async def test_nothing_is_repaired_if_nothing_is_lost(system: System) -> None:
+    before = _repairs()
+
+    session_id, _ = await _answer(system)
+    await _wait_for(system, session_id, "ready")
+
+    assert _repairs() == before
