@@ -105,6 +105,9 @@ bench: setup servers  ## measure the overhead of the feedback pipeline, on both 
 bench-gateway: setup programs  ## measure the gateway against nginx
 	@$(BIN)/python benchmarks/gateway.py
 
+soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=embedded or distributed
+	@$(BIN)/python benchmarks/soak.py
+
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency
 	@$(BIN)/python benchmarks/auth.py
 

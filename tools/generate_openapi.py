@@ -20,19 +20,20 @@ from generated_file import write_or_check
 _FILE = Path(str(files("coach_gateway") / "openapi.json"))
 
 _ROUTERS = {
-    "auth": coach_auth.routes.router,
-    "sessions": coach_sessions.routes.router,
-    "media": coach_media.routes.router,
-    "ai": coach_ai.routes.router,
+    "auth": (coach_auth.routes.router,),
+    "sessions": (coach_sessions.routes.router,),
+    "media": (coach_media.routes.router,),
+    "ai": (coach_ai.routes.router, coach_ai.routes.questions_router),
 }
 
 
 def public_document() -> str:
     """Return the merged document as JSON."""
     documents: dict[str, Any] = {}
-    for name, router in _ROUTERS.items():
+    for name, routers in _ROUTERS.items():
         app = create_app(name, checks={})
-        app.include_router(router)
+        for router in routers:
+            app.include_router(router)
         documents[name] = app.openapi()
     return json.dumps(merge(documents), indent=1, ensure_ascii=False) + "\n"
 

@@ -1,6 +1,19 @@
-"""Readable messages from pydantic's validation errors."""
+"""Types of requests that several services share, and readable validation errors."""
 
-from pydantic import ValidationError
+import math
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+
+def _round_number(value: object) -> object:
+    return round(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+MeasuredNumber = Annotated[
+    int, Field(strict=True), BeforeValidator(_round_number, json_schema_input_type=float)
+]
+"""A number that a device measures. A fraction is rounded."""
 
 
 def clean_message(message: str) -> str:

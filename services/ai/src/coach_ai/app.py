@@ -88,6 +88,7 @@ def build(
     )
     live_service.set_live_service(app, recordings)
     app.include_router(routes.router)
+    app.include_router(routes.questions_router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(

@@ -17,6 +17,10 @@ from coach_ai.schemas import (
     Conversation,
     ConversationPage,
     QualityReport,
+    Question,
+    QuestionFilter,
+    QuestionPage,
+    QuestionRequest,
     QuestionTextResponse,
 )
 from coach_ai.use_cases import chat, questions
@@ -32,6 +36,9 @@ log = logs.get_logger(__name__)
 
 router = APIRouter(tags=["ai"], route_class=RetryOnConflictRoute)
 
+questions_router = APIRouter(
+    prefix="/questions", tags=["questions"], route_class=RetryOnConflictRoute
+)
 internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 AiDeps = Annotated[Deps, inject_deps(Deps)]
@@ -131,6 +138,47 @@ async def get_conversation(
 async def delete_conversation(conversation_id: str, caller: CurrentUser, deps: AiDeps) -> Response:
     """Delete a conversation with its messages."""
     await chat.delete_conversation(deps, caller, parse_id(conversation_id, resource="Conversation"))
+    return Response(status_code=204)
+
+
+@questions_router.get("")
+async def list_questions(
+    caller: CurrentUser,
+    deps: AiDeps,
+    query: Annotated[QuestionFilter, Query()],
+) -> QuestionPage:
+    """List the caller's own questions, newest first, then the question bank."""
+    page = await questions.list_questions(
+        deps, caller, query.to_domain(), limit=query.limit, after=query.cursor or None
+    )
+    return QuestionPage.from_domain(page)
+
+
+@questions_router.get("/{question_id}")
+async def get_question(question_id: str, caller: CurrentUser, deps: AiDeps) -> Question:
+    """Return a question of the bank or of the caller."""
+    return Question.from_domain(await questions.get_question(deps, caller, question_id))
+
+
+@questions_router.post("", status_code=201, responses={409: {}})
+async def create_question(body: QuestionRequest, caller: CurrentUser, deps: AiDeps) -> Question:
+    """Create a question. At most 200 per user."""
+    return Question.from_domain(await questions.create_question(deps, caller, body.to_domain()))
+
+
+@questions_router.put("/{question_id}")
+async def update_question(
+    question_id: str, body: QuestionRequest, caller: CurrentUser, deps: AiDeps
+) -> Question:
+    """Replace a question of the caller. Existing sessions keep the former one."""
+    question = await questions.update_question(deps, caller, question_id, body.to_domain())
+    return Question.from_domain(question)
+
+
+@questions_router.delete("/{question_id}", status_code=204)
+async def delete_question(question_id: str, caller: CurrentUser, deps: AiDeps) -> Response:
+    """Delete a question of the caller. Existing sessions keep it."""
+    await questions.delete_question(deps, caller, question_id)
     return Response(status_code=204)
 
 

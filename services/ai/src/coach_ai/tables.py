@@ -81,6 +81,18 @@ QUESTIONS = Table(
     Index("ix_session_questions_user_id", "user_id"),
 )
 
+OWN_QUESTIONS = Table(
+    "own_questions",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # A Question as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_own_questions_user_id_id", "user_id", "id"),
+)
+
 # Tokens and cost of each scored session. Rows outlive their session, so that deleting a session
 # does not restore budget.
 SCORING_USAGE = Table(

@@ -68,6 +68,42 @@ async def test_scorer_gets_named_question_for_any_order_of_events(
     assert (answer.seniority, answer.role) == (Seniority.SENIOR, "Database engineer")
 
 
+@pytest.mark.parametrize("change", ["PUT", "DELETE"])
+async def test_later_change_of_own_question_changes_no_reference(
+    service: Service,
+    deps: Deps,
+    client: httpx.AsyncClient,
+    user_id: UUID,
+    coach: Any,
+    change: str,
+) -> None:
+    body = {"text": "What is X?", "type": "knowledge", "points": [{"text": "X is Y."}]}
+    question_id = (await client.post("/questions", json=body)).json()["id"]
+    named, session_id = {"question_id": question_id}, new_id()
+    await deliver_event(service, _created(session_id, user_id, **named))
+
+    changed = body | {"points": [{"text": "X is Z."}]}
+    await client.request(change, f"/questions/{question_id}", json=changed)
+    await deliver_event(service, _completed(session_id, user_id, **named))
+    await _score(deps)
+
+    (answer,) = coach.scored_answers
+    assert [point.text for point in answer.reference.points] == ["X is Y."]
+
+
+async def test_question_of_another_user_is_no_reference(
+    service: Service, deps: Deps, client: httpx.AsyncClient, coach: Any
+) -> None:
+    body = {"text": "What is X?", "type": "knowledge", "points": [{"text": "X is Y."}]}
+    question_id = (await client.post("/questions", json=body)).json()["id"]
+    await deliver_event(service, _completed(new_id(), new_id(), question_id=question_id))
+
+    await _score(deps)
+
+    (answer,) = coach.scored_answers
+    assert answer.reference is None
+
+
 @pytest.mark.parametrize(
     "named", [{}, {"question_id": "no-such-question"}, {"seniority": "added-later"}]
 )

@@ -17,6 +17,7 @@ _TAGS = {
     "auth": "Accounts, tokens and signed-in devices.",
     "sessions": "Practice sessions and their feedback.",
     "upload": "Upload and playback of recordings.",
+    "questions": "The question bank, and the user's own questions.",
     "ai": "The interview coach, and the quality of its scores.",
 }
 

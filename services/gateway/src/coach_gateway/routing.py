@@ -74,6 +74,11 @@ ROUTES = (
     Route("GET", "/ai/conversations", "ai"),
     Route("GET", "/ai/conversations/{id}", "ai"),
     Route("DELETE", "/ai/conversations/{id}", "ai"),
+    Route("GET", "/questions", "ai"),
+    Route("POST", "/questions", "ai"),
+    Route("GET", "/questions/{id}", "ai"),
+    Route("PUT", "/questions/{id}", "ai"),
+    Route("DELETE", "/questions/{id}", "ai"),
 )
 
 SOCKET_PATH = "/ws/transcribe"

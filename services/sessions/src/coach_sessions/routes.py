@@ -34,7 +34,7 @@ _RETRY_AFTER_SECONDS = {
 }
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses={404: {}})
 async def create_session(
     body: CreateSessionRequest, caller: CurrentUser, bearer: BearerToken, deps: SessionsDeps
 ) -> Session:
@@ -84,7 +84,15 @@ async def complete_session(
     bearer: BearerToken,
     deps: SessionsDeps,
     body: CompleteSessionRequest | None = None,
-    duration_seconds: Annotated[int | None, Query(ge=0, le=MAX_DURATION_SECONDS)] = None,
+    duration_seconds: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=MAX_DURATION_SECONDS,
+            allow_inf_nan=False,
+            description="a fraction is rounded",
+        ),
+    ] = None,
 ) -> Session:
     """Mark the session as completed and request feedback.
 
@@ -92,13 +100,15 @@ async def complete_session(
     override the query parameter.
     """
     completion = body or CompleteSessionRequest()
+    if completion.duration_seconds is not None:
+        seconds: int | None = completion.duration_seconds
+    else:
+        seconds = None if duration_seconds is None else round(duration_seconds)
     session = await use_cases.complete_session(
         deps,
         caller,
         parse_id(session_id, resource="Session"),
-        duration_seconds=duration_seconds
-        if completion.duration_seconds is None
-        else completion.duration_seconds,
+        duration_seconds=seconds,
         transcript=completion.transcript or None,
         audio_s3_key=completion.audio_s3_key or None,
         bearer=bearer,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.events.feedback import FeedbackStatus, Seniority
 from coach_common.http.cursor import encode_cursor
+from coach_common.validation import MeasuredNumber
 from coach_sessions import domain
 from coach_sessions.presentation import format_date, format_duration
 
@@ -16,7 +17,7 @@ CURSOR_NAME = "sessions"
 
 Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Question = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
-Seconds = Annotated[int, Field(ge=0, le=MAX_DURATION_SECONDS, strict=True)]
+Seconds = Annotated[MeasuredNumber, Field(ge=0, le=MAX_DURATION_SECONDS)]
 
 QuestionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]*$", max_length=64)]
 Role = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
@@ -62,7 +63,7 @@ class CompleteSessionRequest(BaseModel):
         json_schema_extra={"examples": [{"duration_seconds": 95, "audio_s3_key": _AUDIO_KEY}]},
     )
 
-    duration_seconds: Seconds | None = None
+    duration_seconds: Seconds | None = Field(default=None, description="a fraction is rounded")
     transcript: Annotated[str, StringConstraints(max_length=100_000)] | None = Field(
         default=None,
         description=(

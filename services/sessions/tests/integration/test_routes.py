@@ -152,7 +152,7 @@ async def test_other_users_session_returns_404(
     assert (await client.get(f"/sessions/{theirs}")).json()["status"] == "not_completed"
 
 
-@pytest.mark.parametrize("seconds", [-1, 1e12, 1.5, "3", True])
+@pytest.mark.parametrize("seconds", [-1, 1e12, "3", True])
 async def test_invalid_duration_is_rejected(client: httpx.AsyncClient, seconds: object) -> None:
     session_id = await _create_session(client)
 
@@ -162,6 +162,18 @@ async def test_invalid_duration_is_rejected(client: httpx.AsyncClient, seconds: 
 
     assert response.status_code == 422
     assert isinstance(response.json()["detail"], str)
+
+
+@pytest.mark.parametrize(("measured", "stored"), [(63.7, 64), (63.0, 63), (0.2, 0)])
+async def test_measured_duration_is_rounded(
+    client: httpx.AsyncClient, measured: float, stored: int
+) -> None:
+    in_body, in_query = [await _create_session(client) for _ in range(2)]
+
+    body = await client.post(f"/sessions/{in_body}/complete", json={"duration_seconds": measured})
+    query = await client.post(f"/sessions/{in_query}/complete?duration_seconds={measured}")
+
+    assert body.json()["duration_seconds"] == query.json()["duration_seconds"] == stored
 
 
 async def test_body_takes_precedence_over_query(client: httpx.AsyncClient) -> None:

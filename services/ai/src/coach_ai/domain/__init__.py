@@ -34,6 +34,7 @@ from coach_ai.domain.jobs import (
     JobKind,
 )
 from coach_ai.domain.questions import (
+    MAX_OWN_QUESTIONS,
     DimensionLevel,
     ExpectedPoint,
     Importance,
@@ -42,8 +43,11 @@ from coach_ai.domain.questions import (
     PointStatus,
     Question,
     QuestionNotFound,
+    QuestionPage,
+    QuestionQuery,
     QuestionType,
     Seniority,
+    TooManyQuestions,
 )
 from coach_ai.domain.recordings import (
     AcousticFeatures,
@@ -65,6 +69,7 @@ __all__ = [
     "LEASE_DURATION",
     "LEASE_RENEWAL_SECONDS",
     "MAX_CLAIMS",
+    "MAX_OWN_QUESTIONS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "AcousticFeatures",
@@ -99,6 +104,8 @@ __all__ = [
     "Progress",
     "Question",
     "QuestionNotFound",
+    "QuestionPage",
+    "QuestionQuery",
     "QuestionType",
     "Recording",
     "Remark",
@@ -106,6 +113,7 @@ __all__ = [
     "Seniority",
     "Silence",
     "StoredFeedback",
+    "TooManyQuestions",
     "Transcript",
     "Word",
     "estimate_tokens",

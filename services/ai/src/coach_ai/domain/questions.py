@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
 
-from coach_common.errors import NotFound
+from coach_common.errors import Conflict, NotFound
+
+MAX_OWN_QUESTIONS = 200
 
 
 class QuestionType(StrEnum):
@@ -55,6 +57,15 @@ class QuestionNotFound(NotFound):
         super().__init__("Question not found")
 
 
+class TooManyQuestions(Conflict):
+    """The user has as many own questions as a user can have."""
+
+    code = "too_many_questions"
+
+    def __init__(self) -> None:
+        super().__init__(f"You can have at most {MAX_OWN_QUESTIONS} own questions.")
+
+
 @dataclass(frozen=True, slots=True)
 class ExpectedPoint:
     """Something that a good answer contains.
@@ -97,6 +108,42 @@ class Question:
     points: tuple[ExpectedPoint, ...] = ()
     misconceptions: tuple[Misconception, ...] = ()
     owner_id: UUID | None = None
+
+    def matches(self, query: "QuestionQuery") -> bool:
+        """Return True if the question meets all conditions of `query`."""
+        return (
+            query.type in (None, self.type)
+            and query.field in (None, self.field)
+            and (query.seniority is None or not self.seniority or query.seniority in self.seniority)
+            and (query.tag is None or query.tag in self.tags)
+            and all(word in self._searchable for word in query.search.casefold().split())
+        )
+
+    @property
+    def _searchable(self) -> str:
+        return " ".join((self.text, self.field or "", *self.tags)).casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionQuery:
+    """Conditions on questions. None, or an empty `search`, is no condition.
+
+    `search` is words that all occur in the text, the field or the tags.
+    """
+
+    type: QuestionType | None = None
+    field: str | None = None
+    seniority: Seniority | None = None
+    tag: str | None = None
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionPage:
+    """A page of questions. `next_after` is the id to continue after, or None on the last page."""
+
+    questions: list[Question]
+    next_after: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """Recordings, completed sessions and deletions of other services. They arrive in any order."""
 
 import asyncio
-from dataclasses import replace
 from uuid import UUID
 
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
-from coach_ai.use_cases.questions import find_question
+from coach_ai.use_cases.questions import copy_reference
 from coach_common.db.transaction import MessageContext, Transaction
 
 
@@ -45,7 +44,7 @@ async def register_question(
     deps: Deps, session_id: UUID, user_id: UUID, asked: AskedQuestion, message: MessageContext
 ) -> None:
     """Store what a new session asks. Does nothing if its user or the session was deleted."""
-    asked = await add_reference(deps, user_id, asked)
+    asked = await copy_reference(deps, user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if not await deletion.is_deleted(tx, user_id, session_id):
             await questions.save_asked_question(tx, session_id, user_id, asked)
@@ -60,7 +59,7 @@ async def register_completed_session(
     session. A waiting transcription is then retried at once. `asked` is stored only if the creation
     of the session has not been reported yet.
     """
-    asked = await add_reference(deps, session.user_id, asked)
+    asked = await copy_reference(deps, session.user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return
@@ -97,13 +96,6 @@ async def erase_user(deps: Deps, user_id: UUID, message: MessageContext) -> None
         await deletion.erase_user(tx, user_id)
     # A killed process may have left a recording of this user.
     await asyncio.to_thread(deps.downloads.delete_abandoned)
-
-
-async def add_reference(deps: Deps, user_id: UUID, asked: AskedQuestion) -> AskedQuestion:
-    """Return `asked` with a copy of its question, if it names one that exists."""
-    if asked.question_id is None:
-        return asked
-    return replace(asked, reference=await find_question(deps, user_id, asked.question_id))
 
 
 async def _find_session_recording(tx: Transaction, session: CompletedSession) -> Recording | None:

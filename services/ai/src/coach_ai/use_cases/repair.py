@@ -4,8 +4,8 @@ from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
-from coach_ai.use_cases.events import add_reference
 from coach_ai.use_cases.feedback import build_feedback_event
+from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_failure, emit_transcript
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.repair import REPAIRS, is_settled
@@ -44,7 +44,7 @@ async def repair_session(
     A job that waits or runs is not changed. Does nothing if its user or the session was deleted,
     or while its transcript is missing. `asked` is stored if it is unknown.
     """
-    asked = await add_reference(deps, session.user_id, asked)
+    asked = await copy_reference(deps, session.user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return

@@ -4,7 +4,6 @@ docs/asyncapi-socket.json is generated from these models by `coach_gateway.socke
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
@@ -14,7 +13,7 @@ from pydantic.config import JsonValue
 
 from coach_common.errors import CoachError, InvalidInput, NotFound, Unauthenticated
 from coach_common.events.feedback import FEEDBACK_EXAMPLE, FeedbackView
-from coach_common.validation import describe_first_error
+from coach_common.validation import MeasuredNumber, describe_first_error
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 """A larger frame closes the socket with 1009."""
@@ -69,16 +68,6 @@ class SessionFrame(ClientFrame):
     """A frame about a session; without `session_id`, about the last session of the socket."""
 
     session_id: SessionId | None = None
-
-
-def _round_number(value: object) -> object:
-    return round(value) if isinstance(value, float) and math.isfinite(value) else value
-
-
-MeasuredNumber = Annotated[
-    int, Field(strict=True), BeforeValidator(_round_number, json_schema_input_type=float)
-]
-"""A number that a device measures. A fraction is rounded."""
 
 
 def _string_or_none(value: object) -> object:
