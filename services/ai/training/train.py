@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from coach_ai.embeddings import Embeddings, default_cache_dir, find_installed
+from coach_ai.embeddings import Embeddings, Vectors, default_cache_dir, find_installed
 from coach_ai.scoring.local.encoders import Encoder, SentenceEncoder, WordEncoder
 from coach_ai.scoring.local.english import load_english
-from coach_ai.scoring.local.models import LogisticModel, digest_files, softmax
+from coach_ai.scoring.local.models import digest_files, softmax
 from coach_ai.scoring.local.reading import belonging_features
 from coach_ai.scoring.local.relevance_model import encode_themes, relevance_features
 from coach_ai.scoring.local.roles import COLUMN, ROLES, Role
@@ -65,6 +65,29 @@ _PRESENT = {
     "knew": "know", "thought": "think", "felt": "feel", "began": "begin", "spoke": "speak",
     "chose": "choose", "hung": "hang", "swapped": "swap", "stopped": "stop", "planned": "plan",
 }  # fmt: skip
+
+
+class RememberingEncoder:
+    """An Encoder that encodes each text once."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._known: dict[str, tuple[Vectors, Vectors]] = {}
+        self.name = encoder.name
+
+    def encode(self, texts: Sequence[str]) -> tuple[Vectors, Vectors]:
+        """Return form and meaning of each text."""
+        unknown = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if unknown:
+            self._known |= dict(
+                zip(unknown, zip(*self._encoder.encode(unknown), strict=True), strict=True)
+            )
+        form, meaning = zip(*(self._known[text] for text in texts), strict=True)
+        return np.stack(form), np.stack(meaning)
+
+    def encode_fixed(self, texts: tuple[str, ...]) -> Vectors:
+        """Return the meaning of each text."""
+        return self.encode(texts)[1] if len(texts) == 1 else self._encoder.encode_fixed(texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +287,10 @@ def train_relevance(encoder: Encoder) -> dict[str, Values]:
     themes = encode_themes(encoder)
     rows: list[Values] = []
     labels: list[int] = []
+    split: dict[str, list[str]] = {}
     for question, text, label in _relevance_pairs(encoder):
-        units = split_units(text)
-        _, meaning = encoder.encode([unit.plain for unit in units])
+        plain = split.setdefault(text, [unit.plain for unit in split_units(text)])
+        _, meaning = encoder.encode(plain)
         rows.append(relevance_features(encoder.encode_fixed((question,))[0], meaning, themes))
         labels.append(label)
     return _fit_logistic("relevance", rows, labels)
@@ -338,8 +362,8 @@ def main() -> None:
     folder = find_installed()
     assert folder is not None, "the package of the sentence embeddings is not installed: make setup"
     encoders: tuple[Encoder, ...] = (
-        SentenceEncoder(Embeddings(folder, default_cache_dir())),
-        WordEncoder(),
+        RememberingEncoder(SentenceEncoder(Embeddings(folder, default_cache_dir()))),
+        RememberingEncoder(WordEncoder()),
     )
     if sys.argv[1:] == ["check"]:
         for encoder in encoders:

@@ -64,7 +64,8 @@ def rejection_reason(answer: Answer) -> str | None:
     if not words or _NO_ANSWER.match(" ".join(words)):
         return "There is no answer to score. Try again with an example of your own."
     if len(words) < _MIN_WORDS:
-        return f"{len(words)} words are too few to score. Take a minute or two for your answer."
+        count = "1 word is" if len(words) == 1 else f"{len(words)} words are"
+        return f"{count} too few to score. Take a minute or two for your answer."
     own_words = set(words) - set(tokenize(answer.question or ""))
     if (
         answer.question

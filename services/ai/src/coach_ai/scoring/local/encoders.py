@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from coach_ai.embeddings import LAYERS, Embeddings, Vectors
 
 _FORM_LAYERS = (3, 4)
-"""Layers that tell the role of a unit. With them 75 % of unseen units get the right role of 14, with
-the last layer 65 %."""
+"""Layers that tell the role of a unit: 75 % of unseen units get the right one of 14 roles, with the
+last layer 65 %."""
 _FORM_SCALE = 3.0
 """Brings the unit vectors to the range of the surface features."""
 _WORD_BUCKETS = 512
@@ -66,7 +67,7 @@ class WordEncoder:
         meaning = np.zeros((len(texts), _WORD_BUCKETS), np.float32)
         for number, text in enumerate(texts):
             words = text.lower().split()
-            for term in (*words, *map("_".join, zip(words, words[1:], strict=False))):
+            for term in (*words, *map("_".join, pairwise(words))):
                 form[number, _bucket(term)] += 1
             for word in words:
                 if len(word) > 3:

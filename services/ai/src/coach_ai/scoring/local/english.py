@@ -25,7 +25,7 @@ _IRREGULAR_PAST = _words(
     undertook undid was went were withdrew woke won wore wound wove wrote
     """
 )
-_NOT_PAST = _words("need speed indeed feed seed weed breed deed exceed proceed succeed hundred shed")
+_NOT_PAST = _words("need speed indeed feed seed weed deed exceed proceed succeed hundred shed")
 _VAGUE = _words(
     """
     something somehow things thing stuff everything everyone everybody situation problem problems
@@ -53,6 +53,10 @@ _NUMBER = re.compile(
     r"|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty"
     r"|seventy|eighty|ninety|(?<!\ba )(hundred|thousand|million|billion)|half|third|quarter|fifth"
     r"|tenth|twice|doubled|halved|tripled|dozen|zero|none|percent)\b"
+)
+_DUTY = re.compile(
+    r"\b(my (job|task|part|target|goal|duty|role)|responsible|in charge|(was|were) (asked|told|to)"
+    r"|had to|up to me|on me|needed to|supposed to|the (target|goal|deadline))\b"
 )
 _ADDRESSES_SCORER = re.compile(
     r"\b(ignore|disregard|forget|override) (all|the|any|every|your|previous|earlier)\b|\brubric\b"
@@ -85,6 +89,7 @@ def load_english() -> LanguagePack:
         scorer_terms=_SCORER_TERMS,
         stop_words=_STOP_WORDS,
         number=_NUMBER,
+        duty=_DUTY,
         addresses_scorer=_ADDRESSES_SCORER,
         texts=yaml.safe_load(text),
     )

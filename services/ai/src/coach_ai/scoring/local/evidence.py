@@ -23,7 +23,7 @@ class Evidence:
         action: Concrete own steps.
         action_of_claim: The same, for a claim that needs fewer of them.
         scene, result, measured_result, lesson: The parts of a story. The last three count only
-            after a concrete step.
+            after most of the concrete steps.
         outcome: A result anywhere.
         case_of_claim, claim, proposal, reason: What other questions ask for.
     """
@@ -56,9 +56,9 @@ def weigh_units(roles: Values, reading: Reading, limits: Thresholds) -> dict[str
     ramps = limits.roles
     whole = np.minimum(reading.shares, 1.0)
     action = ramp_all(total(Role.ACTION), ramps["action"]) * reading.shares
-    acted = action > limits.first_action
-    first = int(np.argmax(acted)) if acted.any() else len(roles)
-    after = (np.arange(len(roles)) > first).astype(float)
+    before = np.concatenate(([0.0], np.cumsum(action)[:-1]))
+    # Most steps come before the result. What precedes them is the scene, even if it sounds like one.
+    after = ramp_all(before / max(float(action.sum()), 1e-6), limits.steps_before_result)
     result = ramp_all(total(Role.RESULT) + 0.3 * total(Role.LESSON), ramps["result"]) * whole
     case = total(
         Role.ACTION, Role.EFFORT, Role.SCENE, Role.RESULT, half=(Role.ENDING, Role.LESSON)

@@ -28,6 +28,8 @@ class LanguagePack:
     """Words of talk about scores and transcripts."""
     stop_words: frozenset[str]
     number: re.Pattern[str]
+    duty: re.Pattern[str]
+    """Words of a task: "my job was to"."""
     addresses_scorer: re.Pattern[str]
     """Orders to the scorer in a known wording. A false match only drops a unit."""
     texts: Mapping[str, str]

@@ -22,6 +22,8 @@ class Reading:
         roles: Mean probabilities of the readings (units, roles).
         variants: Probabilities of each regression alone, for the spread of the score.
         meaning: A unit vector per unit.
+        novelty: How much of each unit no earlier unit has said, 0 to 1.
+        noise: How surely each unit is an aside or talk to the scorer, 0 to 1.
         shares: By how much each unit counts, 0 to `max_unit_share`: its length, what is new in
             it, whether it belongs to the answer, and whether it is talk to the scorer.
         has_number: Whether a unit has a number.
@@ -31,6 +33,8 @@ class Reading:
     roles: Values
     variants: tuple[Values, ...]
     meaning: Vectors
+    novelty: Values
+    noise: Values
     shares: Values
     has_number: Values
 
@@ -56,18 +60,21 @@ def read_transcript(
     surface = np.stack([surface_features(one, pack) for one in plain])
     variants = models.roles.readings(np.hstack((form, surface)))
     roles: Values = np.mean(variants, axis=0)
-    similar = (meaning @ meaning.T).astype(np.float64)
+    similar: Values = (meaning @ meaning.T).astype(np.float64)
+    noise = _noise(units, roles, pack, limits)
+    closeness: Values = (meaning @ question).astype(np.float64)
+    novelty = _novelty(similar, limits)
     shares = (
         _lengths(units, limits)
-        * _novelty(similar, limits)
+        * novelty
         * ramp_all(
-            belonging(units, similar, meaning @ question, models.belonging, pack, limits),
+            belonging(units, similar, closeness, models.belonging, pack, limits),
             limits.belonging,
         )
-        * (1 - _noise(units, roles, pack, limits))
+        * (1 - noise)
     )
     has_number = np.array([pack.number.search(one) is not None for one in plain], float)
-    return Reading(units, roles, tuple(variants), meaning, shares, has_number)
+    return Reading(units, roles, tuple(variants), meaning, novelty, noise, shares, has_number)
 
 
 def _lengths(units: tuple[Unit, ...], limits: Thresholds) -> Values:
@@ -137,7 +144,7 @@ def belonging_features(
             ranked[:, 0],
             ranked[:, : max(1, min(3, count - 1))].mean(axis=1),
             neighbours,
-            to_question.astype(np.float64),
+            to_question,
             np.minimum(shared, 2),
             np.minimum([len(unit.tokens) for unit in units], 15) / 15,
             np.full(count, 1 / max(count, 3)),

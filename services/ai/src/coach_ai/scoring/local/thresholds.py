@@ -20,6 +20,7 @@ class Thresholds:
     """The file's values. `digest` changes with any byte of the file."""
 
     digest: str
+    deadline_seconds: float
     max_units: int
     score_step: int
     full_unit_words: int
@@ -27,10 +28,12 @@ class Thresholds:
     max_unit_share: float
     roles: Mapping[str, Range]
     masses: Mapping[str, Range]
-    first_action: float
+    steps_before_result: Range
     novelty: Range
     belonging: Range
     noise: Range
+    idle: Range
+    clarity: Range
     meta_reach_units: int
     near_duplicate: float
     relevance: Range
@@ -39,6 +42,7 @@ class Thresholds:
     remark: float
     remark_share: float
     long_sentence_words: int
+    long_answer_words: int
 
 
 @cache

@@ -1,17 +1,37 @@
 """Delivery: how many delivery metrics lie outside their usual range."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
+
+from coach_ai import delivery
+from coach_ai.delivery.metric_spec import DISCOURSE_FILLERS
+from coach_ai.domain import Remark
+from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.text import tokenize
 
 
-def delivery_level(metrics: Mapping[str, object]) -> int | None:
-    """Return the level: 5 minus the metrics outside their band, at least 1.
+class Delivery:
+    """5 minus the metrics outside their band. Not scored without word times."""
 
-    None if delivery could not be measured.
-    """
-    if "status" in metrics:
-        return None
-    outside = sum(
-        isinstance(metric, dict) and metric["verdict"] in ("below", "above")
-        for metric in metrics.values()
-    )
-    return max(1, 5 - outside)
+    name = "delivery"
+
+    def level(self, analysis: Analysis) -> float | None:
+        """Return the level, at least 1, or None if delivery could not be measured."""
+        if "status" in analysis.metrics:
+            return None
+        outside = sum(
+            isinstance(metric, dict) and metric["verdict"] in ("below", "above")
+            for metric in analysis.metrics.values()
+        )
+        return max(1, 5 - outside)
+
+    def remarks(self, analysis: Analysis) -> Sequence[Remark]:
+        """Criticise the unit with the most filler words, if the answer has more than usual."""
+        units = analysis.reading.units
+        tokens = [tokenize(unit.text) for unit in units]
+        counts = [delivery.count_fillers(one) for one in tokens]
+        fillers, words = sum(counts), sum(map(len, tokens))
+        share = 100 * fillers / max(1, words)
+        if DISCOURSE_FILLERS.value(share, fillers)["verdict"] != "above":
+            return []
+        worst = max(range(len(units)), key=lambda row: counts[row])
+        return [analysis.remark("improvement", self.name, worst, "improvement_filler")]
