@@ -69,6 +69,10 @@ programs:  ## install nginx and wrk from Debian packages, for the gateway benchm
 test: setup servers  ## run all tests: unit, contract, integration and end-to-end, on both profiles
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
+chaos: setup servers  ## run interviews while parts fail; PROFILE=embedded|distributed SEED=1 MINUTES=3
+	@PYTHONPATH=tests:tests/e2e $(BIN)/python -m chaos $(or $(PROFILE),embedded distributed) \
+	  --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3)
+
 test-fast: setup  ## run unit and contract tests that need no servers, in under a minute
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech and not slow" \
 	  libs services/*/tests/unit tests/contract tests/architecture
@@ -136,4 +140,4 @@ up:  ## build and start the docker compose deployment
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test test-fast check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test chaos test-fast check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down

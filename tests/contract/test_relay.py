@@ -90,3 +90,21 @@ async def test_claim_of_another_relay_is_respected(database: Database) -> None:
     assert await OutboxRelay(database, FakeTransport()).relay_once() == (0, 0)
     async with database.read_only() as tx:
         assert await tx.scalar(select(OUTBOX.c.claimed_until)) is not None
+
+
+async def test_new_relay_publishes_what_a_killed_relay_claimed_within_seconds(
+    database: Database,
+) -> None:
+    await _emit(database, 3)
+    async with database.transaction() as tx:
+        now = await database_now(tx)
+        await tx.execute(update(OUTBOX).values(claimed_until=now + CLAIM_DURATION))
+    transport = FakeTransport()
+
+    async with _running(OutboxRelay(database, transport)):
+
+        async def is_published() -> bool:
+            return len(transport.published) == 3
+
+        seconds = 5 if database.is_sqlite else CLAIM_DURATION.total_seconds() + 5
+        await wait_until(is_published, description="the events", timeout_seconds=seconds)

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,29 +169,42 @@ async def embedded(directory: Path, **env: str) -> AsyncIterator[RunningStack]:
         await stack.stop_all()
 
 
+async def keep_url(part: str, url: str) -> str:
+    """Return the URL of a part unchanged."""
+    return url
+
+
 @asynccontextmanager
 async def distributed(
-    directory: Path, mariadb: PrivateMariaDB, rabbitmq: PrivateRabbitMQ, **env: str
+    directory: Path,
+    mariadb: PrivateMariaDB,
+    rabbitmq: PrivateRabbitMQ,
+    *,
+    route: Callable[[str, str], Awaitable[str]] = keep_url,
+    **env: str,
 ) -> AsyncIterator[RunningStack]:
-    """Run one process per service with MariaDB, RabbitMQ and object storage, as in production."""
+    """Run one process per service with MariaDB, RabbitMQ and object storage, as in production.
+
+    `route` maps the name and URL of a part to the URL that the others use to reach it.
+    """
     ports = dict(zip((*_SERVICES, "store"), _free_ports(7), strict=True))
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     shared = {
-        "AUTH_URL": urls["auth"],
-        "SESSIONS_URL": urls["sessions"],
-        "MEDIA_URL": urls["media"],
-        "AI_URL": urls["ai"],
+        "AUTH_URL": await route("auth", urls["auth"]),
+        "SESSIONS_URL": await route("sessions", urls["sessions"]),
+        "MEDIA_URL": await route("media", urls["media"]),
+        "AI_URL": await route("ai", urls["ai"]),
         "SERVICE_TOKEN": "a service token that only the tests know",
         "SECRET_KEY": "a secret key of more than thirty-two characters",
         "AWS_ACCESS_KEY_ID": "TESTACCESSKEY",
         "AWS_SECRET_ACCESS_KEY": "a secret that only the tests know",
         "S3_BUCKET_NAME": _BUCKET,
-        "S3_ENDPOINT_URL": urls["store"],
+        "S3_ENDPOINT_URL": await route("store", urls["store"]),
         "LIVE_DIR": str(directory / "live"),
         "HOST": "127.0.0.1",
     } | env
     async with AsyncExitStack() as servers:
-        shared["RABBITMQ_URL"] = servers.enter_context(rabbitmq.vhost())
+        shared["RABBITMQ_URL"] = await route("rabbitmq", servers.enter_context(rabbitmq.vhost()))
         processes = {
             "store": Process(
                 "store",
@@ -204,7 +217,8 @@ async def distributed(
         for name in _SERVICES:
             service_env = {"PORT": str(ports[name])}
             if not name.startswith("gateway"):
-                service_env["DATABASE_URL"] = servers.enter_context(mariadb.database())
+                database_url = servers.enter_context(mariadb.database())
+                service_env["DATABASE_URL"] = await route("mariadb", database_url)
                 migrations.append(_migrate(name, shared | service_env))
             processes[name] = Process(
                 name,

@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from coach_common.config import Settings
+from coach_common.drain import Drain
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport
 
@@ -34,3 +35,36 @@ async def test_shutdown_below_a_second_waits_for_running_requests(shutdown_secon
         response = await request
 
     assert response.json() == "done"
+
+
+@pytest.mark.parametrize("work_seconds", [0.3, 30.0])
+async def test_shutdown_lets_work_under_way_end_before_workers_are_cancelled(
+    work_seconds: float,
+) -> None:
+    drain, has_started, ended = Drain(), asyncio.Event(), []
+
+    async def work() -> None:
+        with drain.work():
+            has_started.set()
+            try:
+                await asyncio.sleep(work_seconds)
+                ended.append("done")
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+        await asyncio.Event().wait()
+
+    service = Service(
+        "test",
+        FastAPI(),
+        Settings(shutdown_seconds=1),
+        FakeTransport(),
+        deps=None,
+        workers={"work": work},
+        drain=drain.close,
+    )
+    async with running(service, listen("127.0.0.1", 0)):
+        await has_started.wait()
+
+    assert ended == ["done" if work_seconds < 1 else "cancelled"]
+    assert drain.is_closed

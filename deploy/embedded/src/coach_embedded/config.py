@@ -36,8 +36,8 @@ class EmbeddedSettings(Settings):
     """Directory of live recordings in progress. Default: `live` in DATA_DIR."""
     cors_origins: Origins = ("http://localhost:8081",)
     """Origins of web apps that may call the API from a browser, or `*` for all."""
-    shutdown_seconds: float = Field(default=2.0, gt=0)
-    """Time for running requests to finish at shutdown."""
+    shutdown_seconds: float = Field(default=10.0, gt=0)
+    """Time for running requests and jobs to finish at shutdown."""
 
 
 @dataclass(frozen=True, slots=True)

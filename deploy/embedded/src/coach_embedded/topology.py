@@ -134,6 +134,8 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                     database_url=sqlite_url(data_dir, "ai"),
                     live_dir=settings.live_dir or data_dir / "live",
                     temp_dir=data_dir / "temp",
+                    # Only one process at a time can use the data directory.
+                    instance_id="embedded",
                 ),
                 SqliteTransport(broker),
             ),

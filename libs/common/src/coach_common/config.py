@@ -45,8 +45,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on. 0 chooses a free port."""
-    shutdown_seconds: float = Field(default=4.0, gt=0)
-    """Time for running requests to finish at shutdown."""
+    shutdown_seconds: float = Field(default=20.0, gt=0)
+    """Time for running requests and jobs to finish at shutdown."""
 
     @field_validator("debug")
     @classmethod

@@ -11,7 +11,8 @@ CoachError
 ├── UnsupportedMediaType       the media type is not accepted
 ├── TooManyRequests            a rate or count limit is exceeded
 └── Unavailable                a dependency is unavailable; the call may succeed later
-    └── TransactionConflict    another transaction won
+    └── DatabaseUnavailable        the service's own database is unavailable
+        └── TransactionConflict    another transaction won
 
 HTTP status codes are assigned in `http/problems.py`.
 """
@@ -103,7 +104,11 @@ class Unavailable(CoachError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class TransactionConflict(Unavailable):
+class DatabaseUnavailable(Unavailable):
+    """The service's own database cannot be reached, is overloaded or is out of disk space."""
+
+
+class TransactionConflict(DatabaseUnavailable):
     """Another transaction won (deadlock, lock timeout, "database is locked")."""
 
     code = "contended"

@@ -1,7 +1,7 @@
 """Identifiers: UUIDv7 (RFC 9562), created by the application, sortable by time."""
 
 from collections.abc import Callable
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import uuid_utils.compat as uuid_utils
 
@@ -11,6 +11,11 @@ from coach_common.errors import NotFound
 def new_id() -> UUID:
     """Return a new UUIDv7."""
     return uuid_utils.uuid7()
+
+
+def recording_id(key: str) -> UUID:
+    """Return the id under which the deletion of a recording with this key is remembered."""
+    return uuid5(NAMESPACE_URL, key)
 
 
 def parse_id(

@@ -58,6 +58,9 @@ class Service(Generic[D_co]):
     """Tables whose rows are deleted after 30 days."""
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
     """Called before requests are served. Unavailable is logged and does not stop the start."""
+    drain: Callable[[], Awaitable[None]] | None = None
+    """Stops taking background work and returns when the work under way has ended. Called at
+    shutdown, for at most `shutdown_seconds`, before the workers are cancelled."""
     on_close: Sequence[Callable[[], Awaitable[None]]] = ()
     http: HttpOptions | None = None
     """Bounds of client connections, or None for the defaults."""
@@ -82,7 +85,8 @@ async def running(
 ) -> AsyncIterator[None]:
     """Run a migrated service until the block ends.
 
-    Shutdown order: no new requests, workers stop, event handlers finish, the relay stops,
+    Shutdown order: no new requests and no new background work, what is under way ends within
+    `shutdown_seconds`, workers stop, event handlers finish, the relay stops,
     connections close. Unfinished work stays in the database.
     """
     async with AsyncExitStack() as stack:
@@ -107,10 +111,27 @@ async def running(
                     "service.dependency_unavailable", service=service.name, reason=str(error)
                 )
         await stack.enter_async_context(_background_tasks(service.name, service.workers))
+        is_stopping = asyncio.Event()
+        drain = asyncio.create_task(_drain(service, is_stopping), name=f"{service.name}.drain")
+        stack.push_async_callback(asyncio.wait, [drain])
+        # Also if the start fails: the callback above waits for the drain.
+        stack.callback(is_stopping.set)
         await stack.enter_async_context(_http_server(service, [listener, *more_listeners]))
         log.info("service.started", service=service.name, port=listener.getsockname()[1])
         yield
         log.info("service.stopping", service=service.name)
+        is_stopping.set()
+
+
+async def _drain(service: Service[object], is_stopping: asyncio.Event) -> None:
+    await is_stopping.wait()
+    if service.drain is None:
+        return
+    try:
+        async with asyncio.timeout(service.settings.shutdown_seconds):
+            await service.drain()
+    except TimeoutError:
+        log.warning("service.work_not_ended", service=service.name)
 
 
 async def wait_for_shutdown() -> None:

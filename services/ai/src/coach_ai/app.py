@@ -103,6 +103,7 @@ def build(
         workers=_workers(settings, deps) | {"abandoned_recordings": recordings.store_abandoned},
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
+        drain=deps.drain.close,
         on_close=(
             live.close,
             deps.transcriber.close,
@@ -126,8 +127,11 @@ async def _close_downloads(downloads: DownloadDirectory) -> None:
 
 
 def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
-    scheduler = FairScheduler()
-    by_name: dict[str, Worker] = {"warm_up": partial(workers.warm_up, deps)}
+    scheduler = FairScheduler(settings.effective_instance_id)
+    by_name: dict[str, Worker] = {
+        "warm_up": partial(workers.warm_up, deps),
+        "backlog": partial(workers.observe_backlog, deps),
+    }
     for number in range(settings.transcription_workers):
         by_name[f"transcription_{number}"] = partial(workers.transcribe_recordings, deps, scheduler)
     for number in range(settings.feedback_workers):

@@ -1,5 +1,7 @@
 """The settings of ai."""
 
+import socket
+import uuid
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +54,9 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     live_dir: Path | None = None
     """Directory of live recordings in progress. It must survive a restart of the process, and
     only one account may own it. None: a temporary directory, which a container loses."""
+    instance_id: str | None = Field(default=None, max_length=128)
+    """Name of this replica, unique among running replicas and kept across restarts. A new process
+    continues the jobs of the stopped process with the same name. None: host name and port."""
     transcription_workers: int = Field(default=1, ge=0)
     """Recordings that are transcribed at the same time, each in its own process."""
     feedback_workers: int = Field(default=2, ge=0)
@@ -63,6 +68,14 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
         if directory is not None and not (directory / "model.safetensors").is_file():
             raise ValueError("has no model.safetensors in it")
         return directory
+
+    @property
+    def effective_instance_id(self) -> str:
+        """The name of this replica. Without a fixed port it is unique to this process."""
+        if self.instance_id is not None:
+            return self.instance_id
+        # Two running processes of a host cannot have the same port.
+        return f"{socket.gethostname()[:100]}:{self.port or uuid.uuid4().hex[:16]}"
 
     @property
     def uses_openai(self) -> bool:

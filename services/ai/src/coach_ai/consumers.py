@@ -36,7 +36,14 @@ async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: Messa
 
 async def on_upload_linked(deps: Deps, event: UploadLinked, message: MessageContext) -> None:
     """Store the recording's session."""
-    await events.link_recording(deps, event.upload_id, event.session_id, message)
+    await events.link_recording(
+        deps,
+        event.upload_id,
+        event.session_id,
+        user_id=event.user_id,
+        key=event.key,
+        message=message,
+    )
 
 
 async def on_session_completed(

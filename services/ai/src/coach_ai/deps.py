@@ -10,6 +10,7 @@ from coach_ai.ports import Chat, Scorer, Transcriber
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.drain import Drain
 from coach_common.storage import ObjectStore
 
 
@@ -31,6 +32,8 @@ class Deps:
     daily_tokens: int = 200_000
     """Most language model tokens per user and UTC day."""
     prices: Mapping[str, Price] = field(default_factory=dict)
+    drain: Drain = field(default_factory=Drain)
+    """The jobs under way."""
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

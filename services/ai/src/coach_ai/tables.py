@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from coach_common.db.tables import (
@@ -37,6 +38,8 @@ RECORDINGS = Table(
     # A Transcript as JSON, with its words and silences.
     Column("transcript", LongText, nullable=True),
     Column("has_failed", Boolean, nullable=False),
+    # Whether it failed for another reason than the recording itself.
+    Column("is_restartable", Boolean, nullable=False, server_default=false()),
     # Why it can never be transcribed, for the user.
     Column("failure_reason", LongText, nullable=True),
     # When it was transcribed or has failed.
@@ -59,6 +62,8 @@ ANSWERS = Table(
     # A Feedback as JSON. It is written once.
     Column("feedback", LongText, nullable=True),
     Column("scored_at", UtcDateTime, nullable=True),
+    # Whether scoring failed because of the answer itself.
+    Column("has_failed", Boolean, nullable=False, server_default=false()),
     # The text that was scored, and its recording; no key if the client sent the text.
     Column("scored_transcript", LongText, nullable=True),
     Column("scored_key", String(160), nullable=True),
@@ -132,9 +137,13 @@ JOBS = Table(
     Column("run_after", UtcDateTime, nullable=False),
     Column("lease_token", Id, nullable=True),
     Column("lease_until", UtcDateTime, nullable=True),
-    # Claims since the last outcome, and tries that ended because a provider was unavailable.
+    # The replica that holds the lease. Its next process releases what it left.
+    Column("lease_owner", String(128), nullable=True),
+    # Claims since the last attempt that the job itself ended.
     Column("claims", Integer, nullable=False),
+    # Attempts that the job itself ended without a result, and the time that they took.
     Column("tries", Integer, nullable=False),
+    Column("retried_seconds", Float, nullable=False, server_default="0"),
     Column("reason", LongText, nullable=True),
     UniqueConstraint("kind", "subject_id"),
     Index("ix_jobs_kind_run_after", "kind", "run_after"),

@@ -6,7 +6,11 @@ from coach_ai.deps import Deps
 from coach_ai.domain import JobKind
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, score_session
-from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
+from coach_ai.use_cases.transcription import (
+    emit_start,
+    fail_transcription,
+    transcribe_recording,
+)
 from coach_common import logs
 from coach_common.errors import Unavailable
 
@@ -14,6 +18,7 @@ log = logs.get_logger(__name__)
 
 _POLL_SECONDS = 1.0
 _WARM_UP_RETRY_SECONDS = 30.0
+_BACKLOG_SECONDS = 5.0
 
 
 async def warm_up(deps: Deps) -> None:
@@ -27,10 +32,25 @@ async def warm_up(deps: Deps) -> None:
         await asyncio.Event().wait()
 
 
+async def observe_backlog(deps: Deps) -> None:
+    """Keep the metrics of waiting jobs current. Runs until cancelled."""
+    while True:
+        try:
+            await jobs.observe_backlog(deps)
+        except Unavailable as error:
+            log.warning("worker.dependency_unavailable", kind="backlog", reason=str(error))
+        await asyncio.sleep(_BACKLOG_SECONDS)
+
+
 async def transcribe_recordings(deps: Deps, scheduler: jobs.FairScheduler) -> None:
     """Transcribe recordings, one at a time. Runs until cancelled."""
     await _run_jobs(
-        deps, scheduler, JobKind.TRANSCRIPTION, transcribe_recording, fail_transcription
+        deps,
+        scheduler,
+        JobKind.TRANSCRIPTION,
+        transcribe_recording,
+        fail_transcription,
+        write_claim=emit_start,
     )
 
 
@@ -44,16 +64,22 @@ async def _run_jobs(
     scheduler: jobs.FairScheduler,
     kind: JobKind,
     handle: jobs.JobHandler,
-    handle_failure: jobs.FailureHandler,
+    write_failure: jobs.FailureWriter,
+    write_claim: jobs.ClaimWriter | None = None,
 ) -> None:
-    """Run jobs of one kind. The commit that queues a job sets the job event."""
+    """Run jobs of one kind. The commit that queues a job sets the job event.
+
+    After the shutdown has begun it claims no job, and waits to be cancelled.
+    """
     job_event = deps.job_events[kind]
-    while True:
+    while not deps.drain.is_closed:
         job_event.clear()
         try:
-            job = await scheduler.claim(deps, kind)
-            if job is not None:
-                await jobs.run_job(deps, job, handle, handle_failure)
+            with deps.drain.work():
+                has_run = await _run_next_job(
+                    deps, scheduler, kind, handle, write_failure, write_claim
+                )
+            if has_run:
                 continue
         except Unavailable as error:
             log.warning("worker.dependency_unavailable", kind=kind, reason=str(error))
@@ -62,3 +88,20 @@ async def _run_jobs(
                 await job_event.wait()
         except TimeoutError:
             pass
+    await asyncio.Event().wait()
+
+
+async def _run_next_job(
+    deps: Deps,
+    scheduler: jobs.FairScheduler,
+    kind: JobKind,
+    handle: jobs.JobHandler,
+    write_failure: jobs.FailureWriter,
+    write_claim: jobs.ClaimWriter | None,
+) -> bool:
+    """Claim and run a job. Return False if there is none."""
+    job = await scheduler.claim(deps, kind, write_claim)
+    if job is None:
+        return False
+    await jobs.run_job(deps, job, handle, write_failure)
+    return True

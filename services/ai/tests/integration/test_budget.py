@@ -61,7 +61,7 @@ async def _score_session(service: Service, deps: Deps, user_id: UUID) -> UUID:
             duration_seconds=6, audio_s3_key=None, transcript="Words.",
         ),
     )  # fmt: skip
-    job = await jobs.FairScheduler().claim(deps, jobs.JobKind.FEEDBACK)
+    job = await jobs.FairScheduler("test").claim(deps, jobs.JobKind.FEEDBACK)
     assert job is not None
     await jobs.run_job(deps, job, score_session, fail_feedback)
     return session_id

@@ -36,23 +36,20 @@ from coach_ai.tables import (
     SCORING_USAGE,
 )
 from coach_ai.use_cases import jobs
-from coach_ai.use_cases.feedback import fail_feedback, score_session
-from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
+from coach_ai.use_cases.transcription import (
+    fail_transcription,
+)
 from coach_common.db.migrate import schema_differences
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     DeliveryMeasured,
     FeedbackFailed,
     FeedbackGenerated,
-    SessionCompleted,
     SessionCreated,
     SessionDeleted,
-    SessionStalled,
     TranscriptionCompleted,
     TranscriptionFailed,
     TranscriptionProgressed,
-    UploadConfirmed,
-    UploadLinked,
     UserDeleted,
 )
 from coach_common.ids import new_id
@@ -60,73 +57,16 @@ from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
 from coach_common.testing.harness import deliver_event, emitted_events
-
-WORK = {
-    JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
-    JobKind.FEEDBACK: (score_session, fail_feedback),
-}
-
-
-class Case:
-    """The events of one recording and one session."""
-
-    def __init__(self, user_id: UUID) -> None:
-        self.user_id, self.upload_id, self.session_id = user_id, new_id(), new_id()
-        self.key = f"uploads/{user_id}/{self.upload_id}.m4a"
-
-    def confirmed(self, *, is_linked: bool = True) -> UploadConfirmed:
-        return UploadConfirmed(
-            upload_id=self.upload_id, user_id=self.user_id, key=self.key,
-            content_type="audio/m4a", size=9, etag="e",
-            session_id=self.session_id if is_linked else None,
-        )  # fmt: skip
-
-    def linked(self) -> UploadLinked:
-        return UploadLinked(
-            upload_id=self.upload_id, user_id=self.user_id, key=self.key, etag="e",
-            session_id=self.session_id,
-        )  # fmt: skip
-
-    def completed(self, *, key: bool = True, transcript: str | None = None) -> SessionCompleted:
-        return SessionCompleted(
-            session_id=self.session_id, user_id=self.user_id, title="T", question="Q?",
-            duration_seconds=6, audio_s3_key=self.key if key else None, transcript=transcript,
-        )  # fmt: skip
-
-    def confirmed_again(self) -> UploadConfirmed:
-        return self.confirmed().model_copy(update={"is_repeated": True})
-
-    def stalled(self) -> SessionStalled:
-        return SessionStalled(**self.completed().model_dump(), status="scoring")
-
-
-async def _work(deps: Deps, turns: jobs.FairScheduler | None = None) -> int:
-    """Run all due jobs, and return their number."""
-    turns = turns or jobs.FairScheduler()
-    done = 0
-    for kind in (*JobKind, *JobKind):
-        while (job := await turns.claim(deps, kind)) is not None:
-            await jobs.run_job(deps, job, *WORK[kind])
-            done += 1
-    return done
-
-
-async def _claim(deps: Deps, kind: JobKind = JobKind.TRANSCRIPTION) -> Job:
-    job = await jobs.FairScheduler().claim(deps, kind)
-    assert job is not None
-    return job
-
-
-async def _later(deps: Deps) -> None:
-    """Make all jobs due and all leases expired, by database time."""
-    past = deps.clock()
-    async with deps.db.transaction() as tx:
-        await tx.execute(update(JOBS).values(run_after=past.replace(year=2020)))
-        await tx.execute(
-            update(JOBS)
-            .where(JOBS.c.lease_until.is_not(None))
-            .values(lease_until=past.replace(year=2020))
-        )
+from support.ai_jobs import (
+    WORK,
+    Case,
+    another_replica,
+    claim,
+    make_due,
+    read_database_time,
+    read_jobs,
+    run_jobs,
+)
 
 
 async def test_migrations_match_the_declared_tables(service: Service) -> None:
@@ -147,14 +87,14 @@ async def test_any_event_order_yields_one_transcript_and_one_feedback(
         }
         for name in order:
             if name == "work":
-                await _work(deps)
+                await run_jobs(deps)
                 continue
             event_id = new_id()
             for _ in range(2):
                 verdict = await deliver_event(service, events[name], event_id=event_id)
                 assert verdict.outcome is Outcome.DONE
             await deliver_event(service, events[name])
-        await _work(deps)
+        await run_jobs(deps)
 
         transcribed = await emitted_events(service.database, TranscriptionCompleted)
         scored = await emitted_events(service.database, FeedbackGenerated)
@@ -168,7 +108,7 @@ async def test_client_transcript_is_scored_without_a_recording(
     case = Case(user_id)
     await deliver_event(service, case.completed(key=False, transcript="My own words."))
 
-    await _work(deps)
+    await run_jobs(deps)
 
     assert [answer.text for answer in coach.scored_answers] == ["My own words."]
     assert coach.scored_answers[0].words == ()
@@ -181,7 +121,7 @@ async def test_scorer_gets_transcript_with_word_times(
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (answer,) = coach.scored_answers
     assert answer.question == "Q?"
@@ -196,7 +136,7 @@ async def test_delivery_metrics_are_emitted_with_the_transcript(
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (measured,) = await emitted_events(service.database, DeliveryMeasured)
     assert (measured.key, measured.session_id) == (case.key, case.session_id)
@@ -216,19 +156,20 @@ async def test_acoustic_metrics_and_progress_precede_the_transcript(
     case = Case(user_id)
     await deliver_event(service, case.confirmed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (early,) = await emitted_events(service.database, DeliveryMeasured)
     assert (early.key, early.session_id, early.is_complete) == (case.key, case.session_id, False)
     assert early.delivery.model_dump(mode="json") == measure_audio(TRACK)
-    (progress,) = await emitted_events(service.database, TranscriptionProgressed)
-    assert (progress.key, progress.done_seconds, progress.duration_seconds) == (
-        case.key, 40.0, 61.0,
-    )  # fmt: skip
+    progress = await emitted_events(service.database, TranscriptionProgressed)
+    assert [(one.key, one.done_seconds, one.duration_seconds) for one in progress] == [
+        (case.key, 0.0, 0.0),
+        (case.key, 40.0, 61.0),
+    ]
     assert await emitted_events(service.database, TranscriptionCompleted) == []
 
-    await _later(deps)
-    await _work(deps)
+    await make_due(deps)
+    await run_jobs(deps)
 
     *_, whole = await emitted_events(service.database, DeliveryMeasured)
     assert whole.is_complete
@@ -238,9 +179,9 @@ async def test_worker_without_lease_emits_no_progress(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
     await deliver_event(service, Case(user_id).confirmed())
-    late = await _claim(deps)
-    await _later(deps)
-    await _work(deps)
+    late = await claim(deps)
+    await make_due(deps)
+    await run_jobs(deps)
     transcriber.progress = [TRACK, Progress(40.0, 61.0)]
 
     await jobs.run_job(deps, late, *WORK[JobKind.TRANSCRIPTION])
@@ -248,7 +189,8 @@ async def test_worker_without_lease_emits_no_progress(
     assert [
         one.is_complete for one in await emitted_events(service.database, DeliveryMeasured)
     ] == [True]
-    assert await emitted_events(service.database, TranscriptionProgressed) == []
+    (start,) = await emitted_events(service.database, TranscriptionProgressed)
+    assert start.duration_seconds == 0
 
 
 async def test_transcript_without_acoustic_features_is_scored(
@@ -256,14 +198,14 @@ async def test_transcript_without_acoustic_features_is_scored(
 ) -> None:
     case = Case(user_id)
     await deliver_event(service, case.confirmed())
-    await _work(deps)
+    await run_jobs(deps)
     async with deps.db.transaction() as tx:
         kept = json.loads(await tx.scalar(select(RECORDINGS.c.transcript)))
         del kept["acoustic_features"]
         await tx.execute(update(RECORDINGS).values(transcript=json.dumps(kept)))
     await deliver_event(service, case.completed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (answer,) = coach.scored_answers
     assert answer.acoustic_features is None
@@ -278,8 +220,8 @@ async def test_unavailable_provider_is_reported_once_and_retried(
     await deliver_event(service, case.confirmed())
 
     for _ in range(4):
-        await _work(deps)
-        await _later(deps)
+        await run_jobs(deps)
+        await make_due(deps)
 
     (failed,) = await emitted_events(service.database, TranscriptionFailed)
     assert (failed.reason, failed.retryable) == ("The AI provider is unavailable.", True)
@@ -287,24 +229,28 @@ async def test_unavailable_provider_is_reported_once_and_retried(
 
 
 async def test_backoff_grows_and_retries_end_after_a_day(
-    service: Service, deps: Deps, user_id: UUID, coach: Any, clock: FakeClock
+    service: Service, deps: Deps, user_id: UUID, coach: Any
 ) -> None:
     case = Case(user_id)
     coach.failures = [Unavailable("Unavailable.")] * 3
     await deliver_event(service, case.completed(key=False, transcript="Words."))
-    pauses = []
-    for hours in (0, 0, 24):
-        clock.advance(hours * 3600)
-        await _work(deps)
-        async with deps.db.read_only() as tx:
-            rows = await tx.fetch_all(select(JOBS.c.run_after))
-        pauses += [(row["run_after"] - clock()).total_seconds() for row in rows]
-        await _later(deps)
+    delays = []
+    for retried_hours in (None, 24, None):
+        begin = await read_database_time(deps)
+        await run_jobs(deps)
+        end = await read_database_time(deps)
+        for row in await read_jobs(deps):
+            due_at = row["run_after"]
+            delays.append(((due_at - begin).total_seconds(), (due_at - end).total_seconds()))
+        await make_due(deps, retried_hours=retried_hours)
 
-    assert 1.4 <= pauses[0] <= 2 < 2.9 <= pauses[1] <= 4
+    (first_longest, first), (second_longest, second) = delays
+    assert first_longest >= 1.5 and first <= 2
+    assert second_longest >= 3 and second <= 4
     failures = await emitted_events(service.database, FeedbackFailed)
     assert [failure.retryable for failure in failures] == [True, False]
-    assert await _work(deps) == 0
+    assert failures[-1].restartable
+    assert await run_jobs(deps) == 0
 
 
 async def test_spent_budget_is_reported_and_answer_scored_next_day(
@@ -313,15 +259,15 @@ async def test_spent_budget_is_reported_and_answer_scored_next_day(
     coach.tokens = coach.max_tokens = deps.daily_tokens
     first, second, anothers = Case(user_id), Case(user_id), Case(new_id())
     await deliver_event(service, first.completed(key=False, transcript="Words."))
-    await _work(deps)
+    await run_jobs(deps)
     await deliver_event(service, second.completed(key=False, transcript="More words."))
     await deliver_event(service, anothers.completed(key=False, transcript="Other words."))
 
-    await _work(deps)
+    await run_jobs(deps)
     today = [one.session_id for one in await emitted_events(service.database, FeedbackGenerated)]
     clock.advance(24 * 3600)
-    await _later(deps)
-    await _work(deps)
+    await make_due(deps)
+    await run_jobs(deps)
 
     assert today == [first.session_id, anothers.session_id]
     (case,) = await emitted_events(service.database, FeedbackFailed)
@@ -337,7 +283,7 @@ async def test_session_deletion_keeps_budget_and_user_deletion_clears_it(
     coach.tokens = coach.max_tokens = 7
     case = Case(user_id)
     await deliver_event(service, case.completed(key=False, transcript="Words."))
-    await _work(deps)
+    await run_jobs(deps)
 
     await deliver_event(service, SessionDeleted(session_id=case.session_id, user_id=user_id))
     async with deps.db.read_only() as tx:
@@ -357,12 +303,12 @@ async def test_repeated_completion_retries_at_once(
     case = Case(user_id)
     coach.failures = [Unavailable("Unavailable.")]
     await deliver_event(service, case.completed(key=False, transcript="Words."))
-    await _work(deps)
-    assert await _work(deps) == 0
+    await run_jobs(deps)
+    assert await run_jobs(deps) == 0
 
     await deliver_event(service, case.completed(key=False, transcript="Words."))
 
-    assert await _work(deps) == 1
+    assert await run_jobs(deps) == 1
     assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
 
 
@@ -376,7 +322,7 @@ async def test_permanent_failure_fails_at_once_with_reason(
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     if kind == "transcription":
         (failed,) = await emitted_events(service.database, TranscriptionFailed)
@@ -395,7 +341,7 @@ async def test_missing_object_fails_with_reason(
     objects.missing.add(case.key)
     await deliver_event(service, case.confirmed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (failed,) = await emitted_events(service.database, TranscriptionFailed)
     assert not failed.retryable
@@ -409,7 +355,7 @@ async def test_client_transcript_is_scored_if_recording_has_no_speech(
     await deliver_event(service, case.completed(transcript="My own words."))
     await deliver_event(service, case.confirmed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     assert [answer.text for answer in coach.scored_answers] == ["My own words."]
 
@@ -418,20 +364,20 @@ async def test_expired_lease_is_claimed_by_another_worker(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
     await deliver_event(service, Case(user_id).confirmed())
-    await _claim(deps)
+    await claim(deps)
 
-    assert await _work(deps) == 0
-    await _later(deps)
+    assert await run_jobs(deps) == 0
+    await make_due(deps)
 
-    assert await _work(deps) == 1
+    assert await run_jobs(deps) == 1
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
 async def test_result_of_lost_lease_is_dropped(service: Service, deps: Deps, user_id: UUID) -> None:
     await deliver_event(service, Case(user_id).confirmed())
-    late = await _claim(deps)
-    await _later(deps)
-    await _work(deps)
+    late = await claim(deps)
+    await make_due(deps)
+    await run_jobs(deps)
 
     await jobs.run_job(deps, late, *WORK[JobKind.TRANSCRIPTION])
 
@@ -440,36 +386,23 @@ async def test_result_of_lost_lease_is_dropped(service: Service, deps: Deps, use
         assert not await renew_lease(tx, late)
 
 
-async def test_job_fails_after_three_claims_without_outcome(
-    service: Service, deps: Deps, user_id: UUID
-) -> None:
-    await deliver_event(service, Case(user_id).confirmed())
-    for _ in range(3):
-        await _claim(deps)
-        await _later(deps)
-
-    await _work(deps)
-
-    (failed,) = await emitted_events(service.database, TranscriptionFailed)
-    assert (failed.reason, failed.retryable) == (jobs.GAVE_UP_MESSAGE, False)
-
-
 async def test_shutdown_releases_the_job(
     service: Service, deps: Deps, user_id: UUID, transcriber: Any
 ) -> None:
     begin_event, never = asyncio.Event(), asyncio.Event()
 
-    async def hang(deps: Deps, job: Job) -> None:
+    async def hang(deps: Deps, job: Job) -> jobs.ResultWriter:
         begin_event.set()
         await never.wait()
+        raise AssertionError
 
     await deliver_event(service, Case(user_id).confirmed())
-    running = asyncio.create_task(jobs.run_job(deps, await _claim(deps), hang, fail_transcription))
+    running = asyncio.create_task(jobs.run_job(deps, await claim(deps), hang, fail_transcription))
     await begin_event.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
-    job = await _claim(deps)
+    job = await claim(deps)
     assert job.claims == 1
 
 
@@ -478,7 +411,7 @@ async def test_twenty_workers_claim_each_job_once(service: Service, deps: Deps) 
         await deliver_event(service, Case(new_id()).confirmed())
 
     claimed = await asyncio.gather(
-        *(jobs.FairScheduler().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
+        *(another_replica().claim(deps, JobKind.TRANSCRIPTION) for _ in range(20))
     )
 
     ids = [job.id for job in claimed if job is not None]
@@ -492,7 +425,7 @@ async def test_scheduler_serves_second_user_before_ten_uploads_of_first(
     for _ in range(10):
         await deliver_event(service, Case(busy).confirmed())
     await deliver_event(service, Case(patient).confirmed())
-    turns = jobs.FairScheduler()
+    turns = another_replica()
     order = []
     for _ in range(4):
         job = await turns.claim(deps, JobKind.TRANSCRIPTION)
@@ -509,7 +442,7 @@ async def test_schedulers_of_replicas_share_workers_between_users(
     busy, patient = new_id(), new_id()
     for _ in range(10):
         await deliver_event(service, Case(busy).confirmed())
-    replicas = [jobs.FairScheduler() for _ in range(3)]
+    replicas = [another_replica() for _ in range(3)]
     first = [await turns.claim(deps, JobKind.TRANSCRIPTION) for turns in replicas]
     await deliver_event(service, Case(patient).confirmed())
 
@@ -522,7 +455,7 @@ async def test_schedulers_of_replicas_share_workers_between_users(
     assert {one.user_id for one in first if one} == {busy}
     newcomer = Case(new_id())
     await deliver_event(service, newcomer.confirmed())
-    started = await jobs.FairScheduler().claim(deps, JobKind.TRANSCRIPTION)
+    started = await another_replica().claim(deps, JobKind.TRANSCRIPTION)
     assert started is not None and started.user_id == newcomer.user_id
 
 
@@ -538,7 +471,7 @@ async def test_deletion_removes_all_rows_and_ignores_late_events(
         "key": SessionDeleted(session_id=case.session_id, user_id=user_id, keys=[case.key]),
         "person": UserDeleted(user_id=user_id),
     }[by]
-    running = await _claim(deps)
+    running = await claim(deps)
 
     await deliver_event(service, deleted)
     await jobs.run_job(deps, running, *WORK[JobKind.TRANSCRIPTION])
@@ -556,7 +489,7 @@ async def test_temporary_file_is_removed_after_any_outcome(
     transcriber.failures = [CannotTranscribe("No.")]
     case = Case(user_id)
     await deliver_event(service, case.confirmed())
-    await _work(deps)
+    await run_jobs(deps)
 
     assert transcriber.received == [case.key.encode()]
     assert not [file for file in deps.downloads.path.iterdir() if _holds(file, case.key)]
@@ -582,7 +515,7 @@ async def test_question_of_a_new_session_reaches_the_recogniser(
     )
     await deliver_event(service, case.confirmed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (prompt,) = transcriber.prompts
     assert "How do you index a table?" in prompt
@@ -629,7 +562,7 @@ async def test_coverage_and_words_travel_with_transcript_and_feedback(
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
 
-    await _work(deps)
+    await run_jobs(deps)
 
     (transcribed,) = await emitted_events(service.database, TranscriptionCompleted)
     assert [word.text for word in transcribed.words] == transcribed.text.split()
@@ -654,7 +587,7 @@ async def test_results_are_emitted_again_for_a_stalled_session(
     case = Case(user_id)
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
-    await _work(deps)
+    await run_jobs(deps)
     clock.advance(11)
 
     await deliver_event(service, case.stalled())
@@ -662,7 +595,7 @@ async def test_results_are_emitted_again_for_a_stalled_session(
     for kind in (FeedbackGenerated, TranscriptionCompleted, DeliveryMeasured):
         first, again = await emitted_events(service.database, kind)
         assert again == first
-    assert await _work(deps) == 0
+    assert await run_jobs(deps) == 0
 
 
 async def test_failure_is_emitted_again_with_its_reason(
@@ -671,7 +604,7 @@ async def test_failure_is_emitted_again_with_its_reason(
     case = Case(user_id)
     transcriber.failures = [CannotTranscribe("No speech.")]
     await deliver_event(service, case.confirmed())
-    await _work(deps)
+    await run_jobs(deps)
     clock.advance(11)
 
     await deliver_event(service, case.confirmed_again())
@@ -679,7 +612,7 @@ async def test_failure_is_emitted_again_with_its_reason(
     first, again = await emitted_events(service.database, TranscriptionFailed)
     assert again == first
     assert (again.reason, again.retryable) == ("No speech.", False)
-    assert await _work(deps) == 0
+    assert await run_jobs(deps) == 0
 
 
 async def test_repeated_events_leave_a_waiting_job_and_fresh_results_alone(
@@ -689,12 +622,12 @@ async def test_repeated_events_leave_a_waiting_job_and_fresh_results_alone(
     transcriber.failures = [Unavailable("The provider is unavailable.")]
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
-    await _work(deps)
+    await run_jobs(deps)
 
     await deliver_event(service, case.confirmed_again())
-    assert await _work(deps) == 0
-    await _later(deps)
-    await _work(deps)
+    assert await run_jobs(deps) == 0
+    await make_due(deps)
+    await run_jobs(deps)
     await deliver_event(service, case.confirmed_again())
     await deliver_event(service, case.stalled())
 
@@ -707,9 +640,9 @@ async def test_repeated_events_queue_missing_jobs(
 ) -> None:
     case = Case(user_id)
     await deliver_event(service, case.confirmed_again())
-    assert await _work(deps) == 1
+    assert await run_jobs(deps) == 1
 
     await deliver_event(service, case.stalled())
 
-    assert await _work(deps) == 1
+    assert await run_jobs(deps) == 1
     assert len(await emitted_events(service.database, FeedbackGenerated)) == 1

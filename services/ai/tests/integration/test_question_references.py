@@ -47,7 +47,7 @@ def _completed(session_id: UUID, user_id: UUID, **named: Any) -> SessionComplete
 
 
 async def _score(deps: Deps) -> None:
-    job = await jobs.FairScheduler().claim(deps, JobKind.FEEDBACK)
+    job = await jobs.FairScheduler("test").claim(deps, JobKind.FEEDBACK)
     assert job is not None
     await jobs.run_job(deps, job, feedback.score_session, feedback.fail_feedback)
 

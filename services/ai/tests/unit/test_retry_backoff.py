@@ -18,6 +18,7 @@ JOB = Job(
     ZERO_ID,
     1,
     0,
+    0.0,
     None,
 )
 

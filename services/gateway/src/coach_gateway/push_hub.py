@@ -246,8 +246,13 @@ async def on_transcription_completed(
 async def on_transcription_progressed(
     hub: PushHub, event: TranscriptionProgressed, delivery: MessageContext
 ) -> None:
-    """Push the progress of a long recording, unless its transcript was pushed."""
-    if not hub.find_pushes(event.user_id, "transcript", "key", event.key):
+    """Push the progress of a long recording, unless its transcript was pushed.
+
+    The event of the start has no duration yet, and is not pushed.
+    """
+    if event.duration_seconds and not hub.find_pushes(
+        event.user_id, "transcript", "key", event.key
+    ):
         frame = ProgressFrame(
             event_id=str(delivery.event_id),
             session_id=None if event.session_id is None else str(event.session_id),

@@ -49,7 +49,12 @@ async def on_transcription_failed(
     deps: Deps, event: TranscriptionFailed, message: MessageContext
 ) -> None:
     """Save the reason."""
-    failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
+    failure = Failure(
+        message.event_id,
+        event.reason,
+        is_final=not event.retryable,
+        is_restartable=event.restartable,
+    )
     await use_cases.record_transcription_failure(deps, _recording_ref(event), failure, message)
 
 
@@ -100,7 +105,12 @@ async def on_feedback_generated(
 
 async def on_feedback_failed(deps: Deps, event: FeedbackFailed, message: MessageContext) -> None:
     """Save the reason."""
-    failure = Failure(message.event_id, event.reason, is_final=not event.retryable)
+    failure = Failure(
+        message.event_id,
+        event.reason,
+        is_final=not event.retryable,
+        is_restartable=event.restartable,
+    )
     await use_cases.record_feedback_failure(deps, event.session_id, event.user_id, failure, message)
 
 

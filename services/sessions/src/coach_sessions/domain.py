@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from coach_common.errors import Conflict, NotFound
 from coach_common.events.feedback import (
@@ -115,6 +115,8 @@ class Failure:
     id: UUID
     reason: str
     is_final: bool
+    is_restartable: bool = False
+    """Whether the cause is another one than the answer, so that a new completion tries again."""
 
     @staticmethod
     def prevailing(one: "Failure | None", other: "Failure | None") -> "Failure | None":
@@ -354,6 +356,22 @@ class Session:
         """True if a try has failed and another one is scheduled."""
         return self.failure_reason is not None and not self.status.is_final
 
+    @property
+    def can_restart(self) -> bool:
+        """True if the session failed for another reason than the answer."""
+        if self.status is not Status.FAILED:
+            return False
+        failure = self.failure if self.answer is not None else None
+        if self.answer is None and self.recording is not None:
+            failure = self.recording.failure
+        return failure is not None and failure.is_restartable
+
+    def with_failure_reopened(self) -> "Session":
+        """Return a failed session as one whose scoring is tried again."""
+        published = replace(self.published_fingerprints, completion=None, final_feedback=None)
+        failure = None if self.failure is None else replace(self.failure, is_final=False)
+        return replace(self, failure=failure, published_fingerprints=published)
+
     def _delivery_of(self, answer: AnswerText | None) -> DeliveryMetrics:
         """Return the complete delivery metrics of an answer, or empty ones if they are missing."""
         if answer is not None and answer.recording_key is None:
@@ -415,11 +433,6 @@ def is_own_upload_key(user_id: UUID, key: str) -> bool:
     """Return whether a key has the form of the keys that media gives to uploads of this user."""
     prefix = f"uploads/{user_id}/"
     return key.startswith(prefix) and _KEY_NAME.fullmatch(key, len(prefix)) is not None
-
-
-def recording_id(key: str) -> UUID:
-    """Return the id under which the deletion of a recording is remembered."""
-    return uuid5(NAMESPACE_URL, key)
 
 
 def parse_client_transcript(text: str | None) -> str | None:

@@ -275,6 +275,13 @@ async def record_failure(tx: Transaction, key: str, user_id: UUID, failure: Fail
     )
 
 
+async def reopen_failure(tx: Transaction, key: str, user_id: UUID) -> None:
+    """Save that a failed transcription is tried again."""
+    await tx.execute(
+        update(RECORDINGS).where(_is_recording(key, user_id)).values(failure_is_final=False)
+    )
+
+
 async def delete_recording(tx: Transaction, key: str, user_id: UUID) -> None:
     """Delete one recording."""
     await tx.execute(delete(RECORDINGS).where(_is_recording(key, user_id)))
@@ -386,7 +393,12 @@ def _mutable_columns(session: Session) -> dict[str, object]:
 def _failure(row: RowMapping) -> Failure | None:
     if row["failure_id"] is None:
         return None
-    return Failure(row["failure_id"], row["failure_reason"], row["failure_is_final"])
+    return Failure(
+        row["failure_id"],
+        row["failure_reason"],
+        row["failure_is_final"],
+        is_restartable=bool(row["failure_is_restartable"]),
+    )
 
 
 def _failure_columns(failure: Failure | None) -> dict[str, object]:
@@ -394,4 +406,5 @@ def _failure_columns(failure: Failure | None) -> dict[str, object]:
         "failure_id": None if failure is None else failure.id,
         "failure_reason": None if failure is None else failure.reason,
         "failure_is_final": None if failure is None else failure.is_final,
+        "failure_is_restartable": None if failure is None else failure.is_restartable,
     }

@@ -35,6 +35,7 @@ SESSIONS = Table(
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),
+    Column("failure_is_restartable", Boolean, nullable=True),
     # Derived from the facts; stored so that lists and statistics are plain queries.
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
@@ -61,6 +62,7 @@ RECORDINGS = Table(
     Column("failure_id", Id, nullable=True),
     Column("failure_reason", LongText, nullable=True),
     Column("failure_is_final", Boolean, nullable=True),
+    Column("failure_is_restartable", Boolean, nullable=True),
     Index("ix_recordings_session_id", "session_id"),
     Index("ix_recordings_user_id", "user_id"),
 )

@@ -17,7 +17,7 @@ from coach_common.events.catalog import (
 )
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
-from coach_common.ids import new_id
+from coach_common.ids import new_id, recording_id
 from coach_common.repair import REPAIRS
 from coach_sessions import store
 from coach_sessions.deps import Deps
@@ -34,7 +34,6 @@ from coach_sessions.domain import (
     TooManyRecordings,
     is_own_upload_key,
     parse_client_transcript,
-    recording_id,
 )
 from coach_sessions.publishing import emit_changes
 
@@ -136,10 +135,10 @@ async def complete_session(
 ) -> Session:
     """Mark the session as completed.
 
-    A repeated call fills in values that were missing and requests scoring again after a retryable
-    failure. It changes nothing else. If media has not reported `audio_s3_key` yet, the session
-    waits for that recording. A transcript without a key is used only if media has received no
-    recording for the session, because a recording takes precedence.
+    A repeated call fills in values that were missing and tries again what failed for another reason
+    than the answer. It changes nothing else. If media has not reported `audio_s3_key` yet, the
+    session waits for that recording. A transcript without a key is used only if media has received
+    no recording for the session, because a recording takes precedence.
 
     Raises:
         SessionNotFound: If the session does not exist or belongs to another user.
@@ -155,7 +154,11 @@ async def complete_session(
     if client_transcript is not None and key is None:
         key = await _find_uploaded_recording(deps, session_id, bearer)
 
+    can_restart = False
+
     def complete(session: Session) -> Session:
+        if can_restart:
+            session = session.with_failure_reopened()
         return replace(
             session,
             completed_at=session.completed_at or now,
@@ -175,6 +178,9 @@ async def complete_session(
                 if audio_s3_key is not None:
                     raise
                 key = None
+        can_restart = await _reopen_failure(
+            tx, session_id, caller.user_id, has_transcript=client_transcript is not None
+        )
         session = await update_session_once(
             deps, tx, session_id, user_id=caller.user_id, change=complete
         )
@@ -438,6 +444,21 @@ async def _link_requested_recording(
     await store.link_recording(
         tx, key=key, user_id=user_id, session_id=session_id, link_id=new_id()
     )
+
+
+async def _reopen_failure(
+    tx: Transaction, session_id: UUID, user_id: UUID, *, has_transcript: bool
+) -> bool:
+    """Return whether a failed session is tried again, and reopen its failed transcription.
+
+    A transcript of the client replaces a recording that failed, which is then not tried again.
+    """
+    session = await store.lock_session(tx, session_id, user_id=user_id)
+    if session is None or not session.can_restart:
+        return False
+    if session.answer is None and session.recording is not None and not has_transcript:
+        await store.reopen_failure(tx, session.recording.key, user_id)
+    return True
 
 
 def _keep_first(known: T | None, new: T | None) -> T | None:

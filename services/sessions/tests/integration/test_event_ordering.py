@@ -390,6 +390,41 @@ async def test_complete_again_retries_a_retryable_failure(
     assert len(await emitted_events(service.database, SessionCompleted)) == 2
 
 
+@pytest.mark.parametrize("stage", ["transcription", "scoring"])
+@pytest.mark.parametrize("is_restartable", [True, False])
+async def test_complete_restarts_only_failures_with_another_cause_than_the_answer(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, stage: str, is_restartable: bool
+) -> None:
+    session_id = await _create_session(client)
+    facts = EventFactory(user_id, session_id)
+    await deliver_event(service, facts.confirmed())
+    if stage == "scoring":
+        await deliver_event(service, facts.transcribed())
+    await _complete(client, session_id)
+    failed = (
+        facts.not_transcribed(retryable=False)
+        if stage == "transcription"
+        else facts.not_scored(retryable=False)
+    ).model_copy(update={"restartable": is_restartable})
+    await deliver_event(service, failed)
+
+    before = await client.get(f"/sessions/{session_id}/feedback")
+    await _complete(client, session_id)
+    after = await client.get(f"/sessions/{session_id}/feedback")
+
+    completions = await emitted_events(service.database, SessionCompleted)
+    assert before.json()["status"] == "failed"
+    if not is_restartable:
+        assert (after.json(), len(completions)) == (before.json(), 1)
+        return
+    assert after.json()["status"] == ("transcribing" if stage == "transcription" else "scoring")
+    assert len(completions) == 2
+
+    await deliver_event(service, failed)
+    assert (await client.get(f"/sessions/{session_id}/feedback")).json() == before.json()
+    assert len(await emitted_events(service.database, SessionJudged)) == 2
+
+
 async def test_transcription_failure_fails_session_with_reason(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:

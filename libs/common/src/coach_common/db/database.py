@@ -22,7 +22,7 @@ from coach_common.db.transaction import (
     MessageContext,
     Transaction,
 )
-from coach_common.errors import TransactionConflict, Unavailable
+from coach_common.errors import DatabaseUnavailable, TransactionConflict
 
 RETENTION = timedelta(days=30)
 """How long inbox rows and tombstones are kept: longer than dead letters may be replayed."""
@@ -96,7 +96,7 @@ class Database:
         Raises:
             AlreadyProcessed: If this consumer has processed this message before.
             TransactionConflict: If another transaction won. The same call may be repeated.
-            Unavailable: If the database cannot be reached or is overloaded.
+            DatabaseUnavailable: If the database cannot be reached or is overloaded.
         """
         async with self._write_slots, self._connection("BEGIN IMMEDIATE") as connection:
             tx = Transaction(connection, self._dialect, self._events)
@@ -112,7 +112,7 @@ class Database:
 
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:
-        """Open a transaction for reading. Raises Unavailable like `transaction`."""
+        """Open a transaction for reading. Raises DatabaseUnavailable like `transaction`."""
         async with self._read_slots, self._connection("BEGIN") as connection:
             yield Transaction(connection, self._dialect, self._events, is_read_only=True)
 
@@ -127,18 +127,18 @@ class Database:
                 except Exception as error:
                     # A driver may raise anything while it connects: asyncmy raises RuntimeError
                     # if a proxy accepts the connection and resets it at once.
-                    raise Unavailable(_UNAVAILABLE) from error
+                    raise DatabaseUnavailable(_UNAVAILABLE) from error
                 if self.is_sqlite:
                     await connection.exec_driver_sql(begin)
                 yield connection
         except IntegrityError:
             raise
         except PoolTimeout as error:
-            raise Unavailable("The database is overloaded. Please try again.") from error
+            raise DatabaseUnavailable("The database is overloaded. Please try again.") from error
         except DBAPIError as error:
             raise _translate_error(error) from error
         except OSError as error:
-            raise Unavailable(_UNAVAILABLE) from error
+            raise DatabaseUnavailable(_UNAVAILABLE) from error
 
     async def _insert_inbox_row(self, connection: AsyncConnection, message: MessageContext) -> None:
         if self.inbox is None:
@@ -152,7 +152,7 @@ class Database:
             raise AlreadyProcessed(message)
 
     async def check(self) -> None:
-        """Raise Unavailable if the database does not respond. For the readiness check."""
+        """Raise DatabaseUnavailable if the database does not respond. For the readiness check."""
         async with self.read_only() as tx:
             await tx.execute(text("SELECT 1"))
 
@@ -230,7 +230,7 @@ def _set_sqlite_pragmas(connection: Any, _: object) -> None:
     cursor.close()
 
 
-def _translate_error(error: DBAPIError) -> SQLAlchemyError | Unavailable:
+def _translate_error(error: DBAPIError) -> SQLAlchemyError | DatabaseUnavailable:
     """Return our exception for a driver error, or the error itself if it is a programming error."""
     number = error.orig.args[0] if error.orig is not None and error.orig.args else None
     message = str(error.orig).lower()
@@ -243,11 +243,11 @@ def _translate_error(error: DBAPIError) -> SQLAlchemyError | Unavailable:
             "This item is being changed by another request. Please try again."
         )
     if number in _DISK_FULL_CODES or "disk is full" in message:
-        return Unavailable("The database is out of disk space.", retry_after_seconds=60)
+        return DatabaseUnavailable("The database is out of disk space.", retry_after_seconds=60)
     if error.connection_invalidated or (isinstance(number, int) and 2000 <= number < 2100):
-        return Unavailable(_UNAVAILABLE)
+        return DatabaseUnavailable(_UNAVAILABLE)
     if isinstance(number, int) and number in {1040, 1053, 1129, 1152, 1927}:
-        return Unavailable("The database is overloaded. Please try again.")
+        return DatabaseUnavailable("The database is overloaded. Please try again.")
     if "unable to open database" in message:
-        return Unavailable(_UNAVAILABLE)
+        return DatabaseUnavailable(_UNAVAILABLE)
     return error

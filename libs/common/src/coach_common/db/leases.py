@@ -1,8 +1,12 @@
-"""Leases: rows that one replica works on until a time, measured by the database's clock."""
+"""Leases and due times of rows that replicas share, measured by the database's clock.
+
+A time further in the future than it can have been set was set before the clock was set back. It
+counts as past, so that a corrected clock blocks no row.
+"""
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, and_, or_
 
 from coach_common.db.tables import UtcDateTime
 
@@ -10,13 +14,23 @@ from coach_common.db.tables import UtcDateTime
 def is_lease_free(
     leased_until: ColumnElement[UtcDateTime], *, now: datetime, duration: timedelta
 ) -> ColumnElement[bool]:
-    """Return a condition that holds if no replica holds the lease.
-
-    A lease further in the future than its own duration was taken before the clock was set back.
-    It counts as expired, so that a corrected clock blocks no row.
-    """
+    """Return a condition that holds if no replica holds the lease."""
     return or_(
         leased_until.is_(None),
         leased_until < now,
         leased_until > now + duration,
     )
+
+
+def is_lease_held(
+    leased_until: ColumnElement[UtcDateTime], *, now: datetime, duration: timedelta
+) -> ColumnElement[bool]:
+    """Return a condition that holds if a replica holds the lease."""
+    return and_(leased_until >= now, leased_until <= now + duration)
+
+
+def is_due(
+    due_at: ColumnElement[UtcDateTime], *, now: datetime, max_delay: timedelta
+) -> ColumnElement[bool]:
+    """Return a condition that holds if the row is due. No row waits longer than `max_delay`."""
+    return or_(due_at <= now, due_at > now + max_delay)

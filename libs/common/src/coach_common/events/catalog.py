@@ -117,10 +117,18 @@ class TranscriptionFailed(Event):
     session_id: UUID | None = None
     reason: str = Field(description="one sentence for the user")
     retryable: bool
+    restartable: bool = Field(
+        default=False,
+        description="after a final failure: completing the session again starts another try",
+    )
 
 
 class TranscriptionProgressed(Event):
-    """Progress of a long transcription. Pushed to clients as `progress`."""
+    """The start of a transcription, and its progress if the recording is long.
+
+    The progress is pushed to clients as `progress`. The event of the start is not: both of its
+    numbers are 0.
+    """
 
     type = "transcription.progressed"
     source = "ai"
@@ -288,6 +296,10 @@ class FeedbackFailed(Event):
     user_id: UUID
     reason: str = Field(description="one sentence for the user")
     retryable: bool
+    restartable: bool = Field(
+        default=False,
+        description="after a final failure: completing the session again starts another try",
+    )
 
 
 class SessionMeasured(Event):

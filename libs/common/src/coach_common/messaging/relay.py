@@ -14,7 +14,7 @@ from coach_common.messaging.subscriptions import OutboxMessage, Transport
 log = logs.get_logger(__name__)
 
 _BATCH_SIZE = 100
-CLAIM_DURATION = timedelta(seconds=30)
+CLAIM_DURATION = timedelta(seconds=10)
 """How long a claim is valid. Longer than the timeout of a publish."""
 
 _POLL_SECONDS = 1.0
@@ -25,7 +25,8 @@ class OutboxRelay:
     """Publishes the events that the transactions of a service emitted.
 
     A commit wakes it; polling is the fallback. If a relay dies with a claim, the claim expires
-    after 30 s and the events are published again. The inboxes of the consumers ignore duplicates.
+    after 10 s and the events are published again. The inboxes of the consumers ignore duplicates.
+    On SQLite, which only one process uses, a new relay releases the claims of its predecessor.
     """
 
     def __init__(
@@ -45,9 +46,13 @@ class OutboxRelay:
     async def run(self) -> None:
         """Relay until cancelled."""
         was_notified = False
+        has_released = not self._database.is_sqlite
         while True:
             self._database.outbox_written.clear()
             try:
+                if not has_released:
+                    await self._release_all()
+                    has_released = True
                 claimed, published = await self.relay_once(was_notified=was_notified)
             except CoachError as error:
                 log.warning(
@@ -121,6 +126,14 @@ class OutboxRelay:
             await tx.execute(
                 update(self._outbox)
                 .where(self._outbox.c.id.in_([event.id for event in events]))
+                .values(claimed_until=None)
+            )
+
+    async def _release_all(self) -> None:
+        async with self._database.transaction() as tx:
+            await tx.execute(
+                update(self._outbox)
+                .where(self._outbox.c.claimed_until.is_not(None))
                 .values(claimed_until=None)
             )
 

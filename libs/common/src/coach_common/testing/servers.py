@@ -33,7 +33,8 @@ class PrivateMariaDB:
 
     directory: Path
     port: int
-    process: subprocess.Popen[bytes]
+    argv: list[str]
+    process: subprocess.Popen[bytes] = field(init=False)
 
     @classmethod
     @contextmanager
@@ -53,7 +54,9 @@ class PrivateMariaDB:
                 folder / "install.log",
             )  # fmt: skip
             port = free_port()
-            process = _start(
+            server = cls(
+                folder,
+                port,
                 [
                     _find_program("mariadbd"), "--no-defaults", *user, f"--datadir={folder}/data",
                     f"--socket={folder}/s.sock", f"--pid-file={folder}/pid", f"--port={port}",
@@ -61,14 +64,27 @@ class PrivateMariaDB:
                     "--performance-schema=OFF", "--skip-log-bin", "--max-connections=500",
                     "--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0",
                 ],
-                folder / "server.log",
             )  # fmt: skip
-            server = cls(folder, port, process)
+            server.start()
             try:
-                _wait_until_ready(server._is_ready, process, folder / "server.log", "MariaDB")
                 yield server
             finally:
-                _terminate(process)
+                _terminate(server.process)
+
+    def start(self) -> None:
+        """Start or restart the server and wait until it accepts connections."""
+        log = self.directory / "server.log"
+        self.process = _start(self.argv, log)
+        try:
+            _wait_until_ready(self._is_ready, self.process, log, "MariaDB")
+        except BaseException:
+            _terminate(self.process)
+            raise
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait for the end. Committed data remains."""
+        self.process.kill()
+        self.process.wait()
 
     @contextmanager
     def database(self) -> Iterator[str]:
@@ -84,13 +100,16 @@ class PrivateMariaDB:
         finally:
             self.execute(f"DROP DATABASE {name}; DROP USER {name}@'%'")
 
-    def execute(self, statements: str) -> None:
-        """Run statements as root."""
+    def execute(self, statements: str) -> str:
+        """Run statements as root and return their rows, one per line with tabs."""
         done = subprocess.run(
-            [*self._client_command("mariadb"), "-e", statements], capture_output=True, check=False
+            [*self._client_command("mariadb"), "-N", "-e", statements],
+            capture_output=True,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
+        return done.stdout.decode()
 
     def _is_ready(self) -> bool:
         ping = [*self._client_command("mariadb-admin"), "ping"]

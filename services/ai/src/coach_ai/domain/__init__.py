@@ -25,13 +25,18 @@ from coach_ai.domain.feedback import (
     StoredFeedback,
 )
 from coach_ai.domain.jobs import (
+    FREE_CLAIMS,
+    INTERRUPTION_DELAY,
     LEASE_DURATION,
     LEASE_RENEWAL_SECONDS,
-    MAX_CLAIMS,
+    MAX_BACKOFF,
     RETRY_WINDOW,
     ClaimableJob,
     Job,
+    JobFailure,
+    JobInterrupted,
     JobKind,
+    interruption_backoff,
 )
 from coach_ai.domain.questions import (
     MAX_OWN_QUESTIONS,
@@ -66,9 +71,11 @@ from coach_ai.domain.recordings import (
 )
 
 __all__ = [
+    "FREE_CLAIMS",
+    "INTERRUPTION_DELAY",
     "LEASE_DURATION",
     "LEASE_RENEWAL_SECONDS",
-    "MAX_CLAIMS",
+    "MAX_BACKOFF",
     "MAX_OWN_QUESTIONS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
@@ -92,6 +99,8 @@ __all__ = [
     "HeldVowel",
     "Importance",
     "Job",
+    "JobFailure",
+    "JobInterrupted",
     "JobKind",
     "MainImprovement",
     "Message",
@@ -118,6 +127,7 @@ __all__ = [
     "Word",
     "estimate_tokens",
     "extractive_summary",
+    "interruption_backoff",
     "make_title",
     "split_by_budget",
 ]

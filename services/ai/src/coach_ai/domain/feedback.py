@@ -181,6 +181,8 @@ class CompletedSession:
     audio_s3_key: str | None
     client_transcript: str | None
     is_scored: bool = False
+    has_failed: bool = False
+    """Whether scoring failed because of the answer itself."""
 
     def answer(self, recording: Recording | None) -> Answer | None:
         """Return the answer to score, or None while the transcript is missing.

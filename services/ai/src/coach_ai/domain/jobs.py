@@ -5,15 +5,22 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from coach_common.errors import Unavailable
+
 LEASE_DURATION = timedelta(seconds=30)
 LEASE_RENEWAL_SECONDS = 10.0
-MAX_CLAIMS = 3
-"""Claims without an outcome (the worker died each time) after which a job fails."""
 RETRY_WINDOW = timedelta(hours=24)
-"""How long a job is retried while its provider is unavailable."""
+"""How long a job is retried. Only its own attempts and the delays between them count."""
+MAX_BACKOFF = timedelta(minutes=15)
+FREE_CLAIMS = 5
+"""Claims in a row that may be interrupted before the next one is delayed."""
+INTERRUPTION_DELAY = timedelta(seconds=1)
 
 _MIN_BACKOFF_SECONDS = 2.0
-_MAX_BACKOFF_SECONDS = 15 * 60.0
+
+
+class JobInterrupted(Unavailable):
+    """The machine or an operator ended the work. It says nothing about the job itself."""
 
 
 class JobKind(StrEnum):
@@ -35,8 +42,22 @@ class Job:
     created_at: datetime
     lease_token: UUID
     claims: int
+    """Claims since the last attempt that the job itself ended, this one included."""
     tries: int
+    """Attempts that the job itself ended without a result."""
+    retried_seconds: float
+    """Time spent on those attempts and on the delays after them."""
     reason: str | None
+
+    @property
+    def is_retry_window_over(self) -> bool:
+        """Return whether the job was retried for 24 hours."""
+        return self.retried_seconds >= RETRY_WINDOW.total_seconds()
+
+    @property
+    def has_spent_interruptions(self) -> bool:
+        """Return whether so many claims were interrupted that the next one is delayed."""
+        return self.claims > FREE_CLAIMS
 
     def backoff(self, jitter: float) -> timedelta:
         """Return the delay before the next try.
@@ -44,8 +65,17 @@ class Job:
         It doubles from 2 s to 15 minutes. `jitter` (0 to 1) shortens it by up to a quarter, so that
         jobs that failed together are not retried together.
         """
-        seconds = min(_MAX_BACKOFF_SECONDS, _MIN_BACKOFF_SECONDS * 2.0**self.tries)
-        return timedelta(seconds=seconds * (1 - jitter / 4))
+        return exponential_backoff(self.tries) * (1 - jitter / 4)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why an attempt failed. `reason` is a sentence for the user."""
+
+    reason: str
+    is_final: bool
+    is_restartable: bool = False
+    """Whether a final failure has a cause other than the answer, so that a restart may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +85,17 @@ class ClaimableJob:
     id: UUID
     user_id: UUID
     running: int
+
+
+def exponential_backoff(tries: int) -> timedelta:
+    """Return 2 s, doubled for each try, at most 15 minutes."""
+    # The exponent is bounded, because a float overflows after 1,000 tries.
+    return min(MAX_BACKOFF, timedelta(seconds=_MIN_BACKOFF_SECONDS * 2.0 ** min(tries, 20)))
+
+
+def interruption_backoff(claims: int) -> timedelta:
+    """Return the delay after the claim with this number if it is interrupted without a trace.
+
+    A process that died cannot schedule the next claim, so the claim itself does.
+    """
+    return exponential_backoff(claims - FREE_CLAIMS) if claims > FREE_CLAIMS else timedelta()

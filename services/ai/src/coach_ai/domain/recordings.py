@@ -154,6 +154,8 @@ class Recording:
     size_bytes: int
     transcript: Transcript | None = None
     has_failed: bool = False
+    is_restartable: bool = False
+    """Whether it failed for another reason than the recording itself."""
     failure_reason: str | None = None
     finished_at: datetime | None = None
     """When it was transcribed or has failed. None also for a row of an older release."""

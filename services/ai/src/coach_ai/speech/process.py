@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from coach_ai.domain import AudioAnalysis, CannotTranscribe, Progress
+from coach_ai.domain import AudioAnalysis, CannotTranscribe, JobInterrupted, Progress
 from coach_ai.ports import ProgressCallback, ignore_progress
 from coach_ai.speech import whisper_model
 from coach_common import logs
@@ -78,7 +78,7 @@ class SpeechProcessCrashed(Unavailable):
     """The child crashed, or used up its time during a request. The recording may be the cause."""
 
 
-class SpeechProcessInterrupted(Unavailable):
+class SpeechProcessInterrupted(JobInterrupted):
     """The child was killed from outside, or was not given the processor. Try again later."""
 
 
@@ -99,6 +99,7 @@ class SpeechProcess:
         """Return the running child, and start one if there is none.
 
         Raises:
+            SpeechProcessInterrupted: If the machine interrupted the child.
             Unavailable: If the child does not get ready within a minute.
         """
         if self._child is not None and self._child.returncode is None:
@@ -119,7 +120,7 @@ class SpeechProcess:
             await _read_line(child, _START_TIMEOUT_SECONDS)
         except BaseException as error:
             await self.kill()
-            if isinstance(error, SpeechProcessCrashed | SpeechProcessInterrupted):
+            if isinstance(error, SpeechProcessCrashed):
                 raise Unavailable("Transcription could not be started.") from error
             raise
         log.info("speech.started", pid=child.pid)
@@ -135,7 +136,8 @@ class SpeechProcess:
 
         Raises:
             CannotTranscribe: If the recording cannot be transcribed, or both children crashed.
-            Unavailable: If the speech model cannot be loaded, or the machine interrupted the child.
+            SpeechProcessInterrupted: If the machine interrupted the child.
+            Unavailable: If the speech model cannot be loaded.
         """
         try:
             return await self._request(message, on_progress)

@@ -60,6 +60,13 @@ async def list_unscored_sessions(
     return [_session_from_row(row) for row in rows]
 
 
+async def set_failed(tx: Transaction, session_id: UUID, has_failed: bool) -> None:
+    """Store whether scoring has failed because of the answer itself."""
+    await tx.execute(
+        update(ANSWERS).where(ANSWERS.c.session_id == session_id).values(has_failed=has_failed)
+    )
+
+
 async def save_feedback(
     tx: Transaction, session_id: UUID, feedback: Feedback, *, scored: ScoredText, at: datetime
 ) -> bool:
@@ -123,4 +130,5 @@ def _session_from_row(row: RowMapping) -> CompletedSession:
         audio_s3_key=row["audio_s3_key"],
         client_transcript=row["client_transcript"],
         is_scored=row["feedback"] is not None,
+        has_failed=row["has_failed"],
     )

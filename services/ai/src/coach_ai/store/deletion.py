@@ -1,4 +1,4 @@
-"""Queries that delete data, and the tombstones of deleted users and sessions."""
+"""Queries that delete data, and the tombstones of users, sessions and recordings."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -41,6 +41,12 @@ async def erase_session(
     await tx.execute(delete(QUESTIONS).where(QUESTIONS.c.session_id == session_id))
 
 
+async def erase_recording(tx: Transaction, upload_id: UUID) -> None:
+    """Delete a recording, its transcript and its job."""
+    await tx.execute(delete(JOBS).where(JOBS.c.subject_id == upload_id))
+    await tx.execute(delete(RECORDINGS).where(RECORDINGS.c.upload_id == upload_id))
+
+
 async def erase_user(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user."""
     for table in (
@@ -59,10 +65,10 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Store that this user or session was deleted."""
+    """Store that this user, session or recording was deleted."""
     await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
-    """Return True if any of these users or sessions was deleted."""
+    """Return True if any of these users, sessions or recordings was deleted."""
     return await has_tombstone(tx, TOMBSTONES, *ids)

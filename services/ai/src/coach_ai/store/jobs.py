@@ -1,48 +1,68 @@
-"""Queries about jobs: queued once, claimed under a lease of database time, ended by its owner."""
+"""Queries about jobs: queued once, claimed under a lease, ended by its owner.
 
-from datetime import datetime
+All times are of the database's clock, so that replicas with wrong clocks agree.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, select, update
 
-from coach_ai.domain import LEASE_DURATION, ClaimableJob, Job, JobKind
+from coach_ai.domain import (
+    LEASE_DURATION,
+    MAX_BACKOFF,
+    ClaimableJob,
+    Job,
+    JobKind,
+    interruption_backoff,
+)
 from coach_ai.tables import JOBS
 from coach_common.db.database import database_now
+from coach_common.db.leases import is_due, is_lease_free, is_lease_held
 from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id
 
 _MAX_CLAIMABLE = 100
 
 
-async def add_job(
-    tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID, *, at: datetime
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The jobs of a kind that are due and not running."""
+
+    jobs: int
+    oldest_seconds: float
+    """Time since the oldest of them became due."""
+
+
+async def add_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID) -> None:
     """Queue a job. If it is queued already, reschedule it to run now."""
-    if not await add_missing_job(tx, kind, subject_id, user_id, at=at):
-        await reschedule_now(tx, kind, subject_id, at=at)
+    if not await add_missing_job(tx, kind, subject_id, user_id):
+        await reschedule_now(tx, kind, subject_id)
 
 
-async def add_missing_job(
-    tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID, *, at: datetime
-) -> bool:
+async def add_missing_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID) -> bool:
     """Queue a job. Return False if it is queued already; it is not changed then."""
+    now = await database_now(tx)
     added = await tx.execute(
         tx.dialect.insert_ignore(JOBS).values(
             id=new_id(),
             kind=kind.value,
             subject_id=subject_id,
             user_id=user_id,
-            created_at=at,
-            run_after=at,
+            created_at=now,
+            run_after=now,
             claims=0,
             tries=0,
+            retried_seconds=0.0,
         )
     )
     return added.rowcount == 1
 
 
-async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID, *, at: datetime) -> None:
+async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID) -> None:
     """Run a waiting job now, and restart its 24 h retry window. A running job is not changed."""
+    now = await database_now(tx)
     await tx.execute(
         update(JOBS)
         .where(
@@ -50,8 +70,31 @@ async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID, *, at
             JOBS.c.subject_id == subject_id,
             JOBS.c.lease_token.is_(None),
         )
-        .values(run_after=at, created_at=at)
+        .values(run_after=now, created_at=now, tries=0, retried_seconds=0.0)
     )
+
+
+async def release_jobs_of(tx: Transaction, owner: str) -> int:
+    """Release the leases that this owner holds. Return their number."""
+    released = await tx.execute(
+        update(JOBS)
+        .where(JOBS.c.lease_owner == owner, JOBS.c.lease_token.is_not(None))
+        .values(lease_token=None, lease_until=None, lease_owner=None)
+    )
+    return released.rowcount
+
+
+async def measure_backlog(tx: Transaction, kind: JobKind) -> Backlog:
+    """Return how many jobs of a kind wait for a worker, and for how long the oldest does."""
+    now = await database_now(tx)
+    row = await tx.fetch_one(
+        select(func.count().label("jobs"), func.min(JOBS.c.run_after).label("oldest")).where(
+            *_is_claimable(kind, now)
+        )
+    )
+    if row is None or row["oldest"] is None:
+        return Backlog(0, 0.0)
+    return Backlog(row["jobs"], max(0.0, (now - row["oldest"]).total_seconds()))
 
 
 async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[ClaimableJob]:
@@ -59,10 +102,12 @@ async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[
 
     One job per user, so that a user with many uploads does not delay the first of another user.
     """
-    is_free = or_(JOBS.c.lease_until.is_(None), JOBS.c.lease_until < now)
     running = (
         select(JOBS.c.user_id, func.count().label("running"))
-        .where(JOBS.c.kind == kind.value, JOBS.c.lease_until >= now)
+        .where(
+            JOBS.c.kind == kind.value,
+            is_lease_held(JOBS.c.lease_until, now=now, duration=LEASE_DURATION),
+        )
         .group_by(JOBS.c.user_id)
         .subquery()
     )
@@ -71,7 +116,7 @@ async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[
     )
     first = (
         select(JOBS.c.id, JOBS.c.user_id, JOBS.c.run_after, position.label("position"))
-        .where(JOBS.c.kind == kind.value, JOBS.c.run_after <= now, is_free)
+        .where(*_is_claimable(kind, now))
         .subquery()
     )
     rows = await tx.fetch_all(
@@ -84,22 +129,30 @@ async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[
     return [ClaimableJob(row["id"], row["user_id"], row["running"]) for row in rows]
 
 
-async def claim_job(tx: Transaction, job_id: UUID) -> Job | None:
-    """Claim a job for 30 s of database time. Return None if another worker claimed it first."""
+async def claim_job(tx: Transaction, job_id: UUID, *, owner: str) -> Job | None:
+    """Claim a job for 30 s of database time. Return None if another worker claimed it first.
+
+    If many claims in a row were interrupted, the claim also delays the next one.
+    """
     now = await database_now(tx)
-    token = new_id()
+    row = await tx.fetch_one(select(JOBS).where(JOBS.c.id == job_id))
+    if row is None:
+        return None
+    token, claims = new_id(), row["claims"] + 1
+    delay = interruption_backoff(claims)
     claimed = await tx.execute(
         update(JOBS)
-        .where(
-            JOBS.c.id == job_id,
-            or_(JOBS.c.lease_until.is_(None), JOBS.c.lease_until < now),
+        .where(JOBS.c.id == job_id, JOBS.c.claims == row["claims"], _is_free(now))
+        .values(
+            lease_token=token,
+            lease_until=now + LEASE_DURATION,
+            lease_owner=owner,
+            claims=claims,
+            run_after=now + delay if delay else row["run_after"],
+            retried_seconds=JOBS.c.retried_seconds + delay.total_seconds(),
         )
-        .values(lease_token=token, lease_until=now + LEASE_DURATION, claims=JOBS.c.claims + 1)
     )
-    if claimed.rowcount == 0:
-        return None
-    row = await tx.fetch_one(select(JOBS).where(JOBS.c.id == job_id))
-    return None if row is None else _job_from_row(row)
+    return _job_from_row(row, token=token, claims=claims) if claimed.rowcount else None
 
 
 async def renew_lease(tx: Transaction, job: Job) -> bool:
@@ -117,45 +170,74 @@ async def finish_job(tx: Transaction, job: Job) -> bool:
     return finished.rowcount == 1
 
 
-async def postpone_job(tx: Transaction, job: Job, *, until: datetime, reason: str) -> bool:
-    """Schedule a job's next try and release its lease. Return False if the lease was lost."""
-    postponed = await tx.execute(
-        update(JOBS)
-        .where(*_owned_lease(job))
-        .values(
-            run_after=until,
-            lease_token=None,
-            lease_until=None,
-            claims=0,
-            tries=JOBS.c.tries + 1,
-            reason=reason,
-        )
+async def postpone_job(
+    tx: Transaction, job: Job, *, delay: timedelta, spent_seconds: float, reason: str
+) -> bool:
+    """Count a try and schedule the next one. Return False if the lease was lost."""
+    now = await database_now(tx)
+    return await _release(
+        tx,
+        job,
+        run_after=now + delay,
+        claims=0,
+        tries=JOBS.c.tries + 1,
+        retried_seconds=JOBS.c.retried_seconds + spent_seconds + delay.total_seconds(),
+        reason=reason,
     )
-    return postponed.rowcount == 1
 
 
-async def release_job(tx: Transaction, job: Job) -> None:
-    """Release a job's lease as if the job had not been claimed."""
-    await tx.execute(
+async def interrupt_job(tx: Transaction, job: Job, *, delay: timedelta, reason: str | None) -> bool:
+    """Release a job whose work was interrupted, without counting a try.
+
+    Return False if the lease was lost.
+    """
+    now = await database_now(tx)
+    return await _release(tx, job, run_after=now + delay, reason=reason)
+
+
+async def release_job(tx: Transaction, job: Job, *, delay: timedelta = timedelta()) -> bool:
+    """Release a job as if it had not been claimed. Return False if the lease was lost."""
+    if not delay:
+        return await _release(tx, job, claims=JOBS.c.claims - 1)
+    now = await database_now(tx)
+    return await _release(tx, job, claims=JOBS.c.claims - 1, run_after=now + delay)
+
+
+async def _release(tx: Transaction, job: Job, **values: object) -> bool:
+    released = await tx.execute(
         update(JOBS)
         .where(*_owned_lease(job))
-        .values(lease_token=None, lease_until=None, claims=JOBS.c.claims - 1)
+        .values(lease_token=None, lease_until=None, lease_owner=None, **values)
     )
+    return released.rowcount == 1
+
+
+def _is_claimable(kind: JobKind, now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        JOBS.c.kind == kind.value,
+        is_due(JOBS.c.run_after, now=now, max_delay=MAX_BACKOFF),
+        _is_free(now),
+    )
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return is_lease_free(JOBS.c.lease_until, now=now, duration=LEASE_DURATION)
 
 
 def _owned_lease(job: Job) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return (JOBS.c.id == job.id, JOBS.c.lease_token == job.lease_token)
 
 
-def _job_from_row(row: RowMapping) -> Job:
+def _job_from_row(row: RowMapping, *, token: UUID, claims: int) -> Job:
     return Job(
         id=row["id"],
         kind=JobKind(row["kind"]),
         subject_id=row["subject_id"],
         user_id=row["user_id"],
         created_at=row["created_at"],
-        lease_token=row["lease_token"],
-        claims=row["claims"],
+        lease_token=token,
+        claims=claims,
         tries=row["tries"],
+        retried_seconds=row["retried_seconds"],
         reason=row["reason"],
     )

@@ -65,12 +65,25 @@ async def save_transcript(
     )
 
 
-async def mark_failed(tx: Transaction, upload_id: UUID, reason: str, *, at: datetime) -> None:
-    """Store that a recording can never be transcribed, and why."""
+async def mark_failed(
+    tx: Transaction, upload_id: UUID, reason: str, *, is_restartable: bool, at: datetime
+) -> None:
+    """Store why transcription has failed for good, and whether it can be started again."""
     await tx.execute(
         update(RECORDINGS)
         .where(RECORDINGS.c.upload_id == upload_id)
-        .values(has_failed=True, failure_reason=reason, finished_at=at)
+        .values(
+            has_failed=True, failure_reason=reason, is_restartable=is_restartable, finished_at=at
+        )
+    )
+
+
+async def clear_failure(tx: Transaction, upload_id: UUID) -> None:
+    """Store that transcription was started again."""
+    await tx.execute(
+        update(RECORDINGS)
+        .where(RECORDINGS.c.upload_id == upload_id)
+        .values(has_failed=False, failure_reason=None, is_restartable=False, finished_at=None)
     )
 
 
@@ -85,6 +98,7 @@ def _recording_from_row(row: RowMapping) -> Recording:
         size_bytes=row["size_bytes"],
         transcript=None if stored is None else _TRANSCRIPT.validate_json(stored),
         has_failed=row["has_failed"],
+        is_restartable=row["is_restartable"],
         failure_reason=row["failure_reason"],
         finished_at=row["finished_at"],
     )

@@ -8,35 +8,45 @@ from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
 from coach_ai.use_cases.questions import copy_reference
 from coach_common.db.transaction import MessageContext, Transaction
+from coach_common.ids import recording_id
 
 
 async def register_recording(deps: Deps, recording: Recording, message: MessageContext) -> None:
     """Store a confirmed recording and queue it for transcription. Idempotent.
 
-    Does nothing if its user or session was deleted.
+    Does nothing if it, its user or its session was deleted.
     """
     async with deps.db.transaction(deduplicate=message) as tx:
-        if await deletion.is_deleted(tx, recording.user_id, recording.session_id):
+        if await deletion.is_deleted(
+            tx, recording.user_id, recording.session_id, recording_id(recording.key)
+        ):
             return
         await recordings.add_recording(tx, recording)
         stored = await recordings.find_recording(tx, recording.upload_id)
         if stored is None or stored.transcript is not None or stored.has_failed:
             return
-        await jobs.add_job(
-            tx,
-            JobKind.TRANSCRIPTION,
-            recording.upload_id,
-            recording.user_id,
-            at=deps.clock(),
-        )
+        await jobs.add_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
     deps.notify_workers(JobKind.TRANSCRIPTION)
 
 
 async def link_recording(
-    deps: Deps, upload_id: UUID, session_id: UUID, message: MessageContext
+    deps: Deps,
+    upload_id: UUID,
+    session_id: UUID,
+    *,
+    user_id: UUID,
+    key: str,
+    message: MessageContext,
 ) -> None:
-    """Store the session of a recording. A recording that has one keeps it."""
+    """Store the session of a recording. A recording that has one keeps it.
+
+    If the session was deleted, the recording is deleted as well.
+    """
     async with deps.db.transaction(deduplicate=message) as tx:
+        if await deletion.is_deleted(tx, user_id, session_id):
+            await deletion.add_tombstone(tx, recording_id(key), at=deps.clock())
+            await deletion.erase_recording(tx, upload_id)
+            return
         await recordings.mark_linked(tx, upload_id, session_id)
 
 
@@ -56,13 +66,15 @@ async def register_completed_session(
     """Store a completed session and queue it for scoring if its transcript is available.
 
     The event is sent again when missing information was filled in or the user retries a failed
-    session. A waiting transcription is then retried at once. `asked` is stored only if the creation
-    of the session has not been reported yet.
+    session. A waiting job then runs at once, and what failed for another reason than the answer
+    starts again. An answer that was refused is only scored again if it has changed. `asked` is
+    stored only if the creation of the session has not been reported yet.
     """
     asked = await copy_reference(deps, session.user_id, asked)
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return
+        earlier = await answers.find_session(tx, session.session_id)
         await questions.save_asked_question(tx, session.session_id, session.user_id, asked)
         await answers.upsert_session(tx, session)
         stored = await answers.find_session(tx, session.session_id)
@@ -70,22 +82,34 @@ async def register_completed_session(
             return
         recording = await _find_session_recording(tx, stored)
         if recording is not None:
-            await jobs.reschedule_now(
-                tx, JobKind.TRANSCRIPTION, recording.upload_id, at=deps.clock()
-            )
-        if stored.answer(recording) is not None:
-            await jobs.add_job(
-                tx, JobKind.FEEDBACK, stored.session_id, stored.user_id, at=deps.clock()
-            )
+            await _restart_transcription(tx, stored, recording)
+        answer = stored.answer(recording)
+        is_refused = earlier is not None and earlier.has_failed
+        if answer is not None and not (
+            is_refused and earlier is not None and earlier.answer(recording) == answer
+        ):
+            await jobs.add_job(tx, JobKind.FEEDBACK, stored.session_id, stored.user_id)
     deps.notify_workers()
+
+
+async def _restart_transcription(
+    tx: Transaction, session: CompletedSession, recording: Recording
+) -> None:
+    """Run a waiting transcription now, or queue one that failed for the provider's reasons."""
+    if not recording.has_failed:
+        await jobs.reschedule_now(tx, JobKind.TRANSCRIPTION, recording.upload_id)
+    elif recording.is_restartable and not session.client_transcript:
+        await recordings.clear_failure(tx, recording.upload_id)
+        await jobs.add_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
 
 
 async def erase_session(
     deps: Deps, session_id: UUID, user_id: UUID, keys: list[str], message: MessageContext
 ) -> None:
-    """Delete a session's data and the transcripts of its recordings, and add a tombstone."""
+    """Delete a session's data and its recordings, and add tombstones for all of them."""
     async with deps.db.transaction(deduplicate=message) as tx:
-        await deletion.add_tombstone(tx, session_id, at=deps.clock())
+        for deleted_id in (session_id, *map(recording_id, keys)):
+            await deletion.add_tombstone(tx, deleted_id, at=deps.clock())
         await deletion.erase_session(tx, session_id, user_id, keys)
 
 

@@ -4,12 +4,21 @@ import time
 from dataclasses import asdict, replace
 
 from coach_ai.deps import Deps
-from coach_ai.domain import AudioCoverage, CompletedSession, Feedback, Job, ScoredText
+from coach_ai.domain import (
+    AudioCoverage,
+    CompletedSession,
+    Feedback,
+    Job,
+    JobFailure,
+    ScoredText,
+)
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, jobs, questions, recordings, token_budgets
+from coach_ai.store import answers, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
+from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.transcription import audio_coverage_event
+from coach_common.db.transaction import Transaction
 from coach_common.errors import TooManyRequests, Unavailable
 from coach_common.events.catalog import FeedbackFailed, FeedbackGenerated
 from coach_common.events.feedback import (
@@ -24,11 +33,11 @@ from coach_common.events.feedback import (
 BUDGET_EXCEEDED_REASON = "Today's scoring budget is used up. This answer will be scored tomorrow."
 
 
-async def score_session(deps: Deps, job: Job) -> None:
-    """Score a session and emit `feedback.generated`. A session gets feedback only once.
+async def score_session(deps: Deps, job: Job) -> ResultWriter:
+    """Score a session. The writer emits `feedback.generated`. A session gets feedback only once.
 
-    Removes the job without a result if the session was deleted, is scored already, or has no
-    transcript yet. The transcript queues a new job when it arrives.
+    There is no result if the session was deleted, is scored already, or has no transcript yet. The
+    transcript queues a new job when it arrives.
     """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
@@ -43,9 +52,7 @@ async def score_session(deps: Deps, job: Job) -> None:
             )
     answer = None if session is None or session.is_scored else session.answer(recording)
     if session is None or answer is None:
-        async with deps.db.transaction() as tx:
-            await jobs.finish_job(tx, job)
-        return
+        return _write_nothing
     if asked is not None:
         answer = replace(
             answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
@@ -69,9 +76,8 @@ async def score_session(deps: Deps, job: Job) -> None:
         feedback = replace(
             feedback, detailed_feedback=f"{feedback.detailed_feedback} {note}".strip()
         )
-    async with deps.db.transaction() as tx:
-        if not await jobs.finish_job(tx, job):
-            return
+
+    async def write(tx: Transaction) -> None:
         if not await answers.save_feedback(
             tx, session.session_id, feedback, scored=scored, at=deps.clock()
         ):
@@ -89,23 +95,29 @@ async def score_session(deps: Deps, job: Job) -> None:
             )
         await tx.emit(build_feedback_event(session, feedback, scored, answer.coverage))
 
+    return write
 
-async def fail_feedback(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
-    """Emit `feedback.failed` for a session without feedback. Removes the job if `is_final`."""
-    async with deps.db.transaction() as tx:
-        if is_final and not await jobs.finish_job(tx, job):
-            return
-        session = await answers.find_session(tx, job.subject_id)
-        if session is None or session.is_scored:
-            return
-        await tx.emit(
-            FeedbackFailed(
-                session_id=session.session_id,
-                user_id=session.user_id,
-                reason=reason,
-                retryable=not is_final,
-            )
+
+async def _write_nothing(tx: Transaction) -> None:
+    """Write no result: the job is only removed."""
+
+
+async def fail_feedback(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:
+    """Emit `feedback.failed` for a session without feedback."""
+    session = await answers.find_session(tx, job.subject_id)
+    if session is None or session.is_scored:
+        return
+    if failure.is_final:
+        await answers.set_failed(tx, session.session_id, not failure.is_restartable)
+    await tx.emit(
+        FeedbackFailed(
+            session_id=session.session_id,
+            user_id=session.user_id,
+            reason=failure.reason,
+            retryable=not failure.is_final,
+            restartable=failure.is_restartable,
         )
+    )
 
 
 def build_feedback_event(

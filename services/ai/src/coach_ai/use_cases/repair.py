@@ -2,12 +2,13 @@
 
 from coach_ai import delivery
 from coach_ai.deps import Deps
-from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
+from coach_ai.domain import AskedQuestion, CompletedSession, JobFailure, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
 from coach_ai.use_cases.feedback import build_feedback_event
 from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_failure, emit_transcript
 from coach_common.db.transaction import MessageContext, Transaction
+from coach_common.ids import recording_id
 from coach_common.repair import REPAIRS, is_settled
 
 _UNKNOWN_REASON = "We could not process this recording."
@@ -19,7 +20,9 @@ async def repair_recording(deps: Deps, recording: Recording, message: MessageCon
     A job that waits or runs is not changed. Does nothing if its user or session was deleted.
     """
     async with deps.db.transaction(deduplicate=message) as tx:
-        if await deletion.is_deleted(tx, recording.user_id, recording.session_id):
+        if await deletion.is_deleted(
+            tx, recording.user_id, recording.session_id, recording_id(recording.key)
+        ):
             return
         await recordings.add_recording(tx, recording)
         if recording.session_id is not None:
@@ -30,7 +33,7 @@ async def repair_recording(deps: Deps, recording: Recording, message: MessageCon
         if stored.is_finished:
             await _emit_result_again(deps, tx, stored)
         elif await jobs.add_missing_job(
-            tx, JobKind.TRANSCRIPTION, stored.upload_id, stored.user_id, at=deps.clock()
+            tx, JobKind.TRANSCRIPTION, stored.upload_id, stored.user_id
         ):
             REPAIRS.labels("ai", "transcription_job").inc()
     deps.notify_workers(JobKind.TRANSCRIPTION)
@@ -61,7 +64,7 @@ async def repair_session(
         if stored.is_scored:
             await _emit_feedback_again(deps, tx, stored, recording)
         elif stored.answer(recording) is not None and await jobs.add_missing_job(
-            tx, JobKind.FEEDBACK, stored.session_id, stored.user_id, at=deps.clock()
+            tx, JobKind.FEEDBACK, stored.session_id, stored.user_id
         ):
             REPAIRS.labels("ai", "scoring_job").inc()
     deps.notify_workers(JobKind.FEEDBACK)
@@ -74,9 +77,12 @@ async def _emit_result_again(deps: Deps, tx: Transaction, recording: Recording) 
         metrics = delivery.measure(recording.transcript)
         await emit_transcript(tx, recording, recording.transcript, metrics)
     else:
-        await emit_failure(
-            tx, recording, recording.failure_reason or _UNKNOWN_REASON, is_final=True
+        failure = JobFailure(
+            recording.failure_reason or _UNKNOWN_REASON,
+            is_final=True,
+            is_restartable=recording.is_restartable,
         )
+        await emit_failure(tx, recording, failure)
     REPAIRS.labels("ai", "transcript").inc()
 
 

@@ -15,6 +15,7 @@ from coach_ai.domain import (
     AudioCoverage,
     CannotTranscribe,
     Job,
+    JobFailure,
     JobKind,
     Progress,
     Recording,
@@ -22,6 +23,7 @@ from coach_ai.domain import (
 )
 from coach_ai.ports import ProgressCallback
 from coach_ai.store import answers, jobs, recordings
+from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.db.transaction import Transaction
@@ -60,18 +62,25 @@ class _RecordingFields(TypedDict):
     session_id: UUID | None
 
 
-async def transcribe_recording(deps: Deps, job: Job) -> None:
-    """Transcribe a recording, emit the transcript and the delivery metrics, and queue scoring.
+async def emit_start(tx: Transaction, job: Job) -> None:
+    """Emit that the transcription of a recording has started. Its duration is not known yet."""
+    recording = await recordings.find_recording(tx, job.subject_id)
+    if recording is not None:
+        await tx.emit(
+            TranscriptionProgressed(**_event_fields(recording), done_seconds=0, duration_seconds=0)
+        )
 
-    Scoring is queued for every completed session that waits for this recording. Removes the job
-    without a result if the recording was deleted.
+
+async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
+    """Transcribe a recording. The writer emits the transcript and the delivery metrics.
+
+    It also queues scoring for every completed session that waits for this recording. Without a
+    recording, because it was deleted, there is no result.
     """
     async with deps.db.read_only() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
     if recording is None:
-        async with deps.db.transaction() as tx:
-            await jobs.finish_job(tx, job)
-        return
+        return _write_nothing
     started_at = time.perf_counter()
 
     async def on_progress(update: AudioAnalysis | Progress) -> None:
@@ -88,20 +97,22 @@ async def transcribe_recording(deps: Deps, job: Job) -> None:
     TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
     metrics = delivery.measure(transcript)
     SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
-    async with deps.db.transaction() as tx:
-        if not await jobs.finish_job(tx, job):
-            return
+
+    async def write(tx: Transaction) -> None:
         # Read again: the recording may have been linked to a session meanwhile.
-        stored = await recordings.find_recording(tx, job.subject_id) or recording
+        stored = await recordings.find_recording(tx, recording.upload_id) or recording
         await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
         await emit_transcript(tx, stored, transcript, metrics)
         for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
-            await jobs.add_job(
-                tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
-            )
-    deps.notify_workers(JobKind.FEEDBACK)
+            await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
+
+    return write
+
+
+async def _write_nothing(tx: Transaction) -> None:
+    """Write no result: the job is only removed."""
 
 
 async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progress) -> None:
@@ -150,38 +161,40 @@ async def emit_transcript(
     )
 
 
-async def emit_failure(
-    tx: Transaction, recording: Recording, reason: str, *, is_final: bool
-) -> None:
+async def emit_failure(tx: Transaction, recording: Recording, failure: JobFailure) -> None:
     """Emit why a recording was not transcribed."""
     await tx.emit(
-        TranscriptionFailed(**_event_fields(recording), reason=reason, retryable=not is_final)
+        TranscriptionFailed(
+            **_event_fields(recording),
+            reason=failure.reason,
+            retryable=not failure.is_final,
+            restartable=failure.is_restartable,
+        )
     )
 
 
-async def fail_transcription(deps: Deps, job: Job, reason: str, is_final: bool) -> None:
+async def fail_transcription(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:
     """Emit `transcription.failed`.
 
-    If `is_final`, removes the job and queues scoring for the sessions that have a client
-    transcript.
+    After a final failure, scoring is queued for the sessions that have a client transcript.
     """
-    async with deps.db.transaction() as tx:
-        if is_final and not await jobs.finish_job(tx, job):
-            return
-        recording = await recordings.find_recording(tx, job.subject_id)
-        if recording is None:
-            return
-        await emit_failure(tx, recording, reason, is_final=is_final)
-        if is_final:
-            await recordings.mark_failed(tx, recording.upload_id, reason, at=deps.clock())
-            for session in await answers.list_unscored_sessions(
-                tx, recording.key, user_id=recording.user_id
-            ):
-                if session.client_transcript:
-                    await jobs.add_job(
-                        tx, JobKind.FEEDBACK, session.session_id, session.user_id, at=deps.clock()
-                    )
-    deps.notify_workers(JobKind.FEEDBACK)
+    recording = await recordings.find_recording(tx, job.subject_id)
+    if recording is None:
+        return
+    await emit_failure(tx, recording, failure)
+    if failure.is_final:
+        await recordings.mark_failed(
+            tx,
+            recording.upload_id,
+            failure.reason,
+            is_restartable=failure.is_restartable,
+            at=deps.clock(),
+        )
+        for session in await answers.list_unscored_sessions(
+            tx, recording.key, user_id=recording.user_id
+        ):
+            if session.client_transcript:
+                await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
 
 def audio_coverage_event(coverage: AudioCoverage | None) -> events.AudioCoverage | None:

@@ -1,0 +1,1 @@
+"""Chaos runs: whole interviews while parts of the system fail (`make chaos`)."""
