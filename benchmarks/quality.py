@@ -1,5 +1,6 @@
 """The scoring quality report: what the local scorer does with graded answers, by split. No network.
 
+`python benchmarks/quality.py --sets FOLDER` prints the counts for a folder of other graded sets.
 `make quality`. Writes `coach_ai/quality/scoring.json` and `docs/quality.md`, and `speech.json`
 unless the argument is `scoring`. `GET /v1/quality` serves both files as one report.
 """
@@ -14,11 +15,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
+import quality_picture
+import quality_sets
 import quality_tables
 import yaml
 
 from coach_ai import embeddings, quality
-from coach_ai.domain import Answer
+from coach_ai.domain import Answer, Feedback
 from coach_ai.openai import prompts
 from coach_ai.scoring.answer_validation import strip_injections
 from coach_ai.scoring.local import scorer
@@ -28,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services" / "ai" / "tests" / "graded"
 SCORING_FILE = Path(quality.__file__).with_name("scoring.json")
 SPEECH_FILE = SCORING_FILE.with_name("speech.json")
+PICTURE = ROOT / "docs" / "quality.svg"
 PAGE = ROOT / "docs" / "quality.md"
 
 HEAD = """# Scoring quality report
@@ -78,12 +82,15 @@ corrected with the first three lists in view. `unseen` was written afterwards.
 class _CachedEmbeddings(embeddings.Embeddings):
     """Encodes each text once: the same answers are scored with many questions."""
 
-    def encode(self, texts: Sequence[str]) -> embeddings.Vectors:
-        return np.vstack([self._one(text) for text in texts])
+    def encode_layers(
+        self, texts: Sequence[str], layers: Sequence[int]
+    ) -> list[embeddings.Vectors]:
+        rows = [self._one(text, tuple(layers)) for text in texts]
+        return [np.vstack(one) for one in zip(*rows, strict=True)]
 
     @cache  # noqa: B019
-    def _one(self, text: str) -> embeddings.Vectors:
-        return super().encode([text])
+    def _one(self, text: str, layers: tuple[int, ...]) -> list[embeddings.Vectors]:
+        return super().encode_layers([text], layers)
 
 
 def measure() -> dict[str, Any]:
@@ -99,6 +106,9 @@ def measure() -> dict[str, Any]:
     @cache
     def score_once(question: str, text: str) -> int | None:
         return cached_scorer.score_answer(Answer("Practice", question, text, "en")).overall_score
+
+    def feedback(answer: Answer) -> Feedback:
+        return cached_scorer.score_answer(answer)
 
     blind = yaml.safe_load((GRADED / "blind.yaml").read_text("utf-8"))["answers"]
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
@@ -125,7 +135,37 @@ def measure() -> dict[str, Any]:
             score_once, answers, injections
         ),
         "repeatability": quality.repeatability(score, answers),
+        "probes": _measure_probes(feedback, answers, injections),
     }
+
+
+def _measure_probes(
+    score: quality_sets.ScoreAnswer,
+    answers: list[dict[Any, Any]],
+    injections: dict[str, list[str]],
+) -> dict[str, Any]:
+    """Return the classes of pairs, the additions that say nothing, and the scores by level."""
+    seen = [one for one in answers if one["split"] != "held_out"]
+    report = quality_sets.measure_levels(score, seen)
+    pairs = quality_sets.load_pairs(GRADED)
+    report |= quality_sets.measure_pairs(score, pairs, report["level_distance"])
+    report["additions"] = quality_sets.measure_additions(
+        score, [(one["question"], one[level]) for one in seen for level in range(2, 6)], injections
+    )
+    probes = yaml.safe_load((GRADED / "probes.yaml").read_text("utf-8"))
+    report["technical"] = quality_sets.measure_technical(score, probes["technical"])
+    report["relevant_rejected"] = quality_sets.measure_relevant(score, probes["relevant"])
+    return report
+
+
+def measure_sets(folder: Path) -> dict[str, Any]:
+    """Return the counts for a folder of graded sets."""
+    model = embeddings.find_installed()
+    assert model is not None, "the package of the sentence embeddings is not installed: make setup"
+    embedder = _CachedEmbeddings(model, embeddings.default_cache_dir())
+    found = quality_sets.measure_folder(scorer.LocalScorer(embedder).score_answer, folder)
+    found.pop("scores", None)
+    return found
 
 
 def _injections_removed(
@@ -187,11 +227,18 @@ def measure_speech() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the report and its page. With `scoring` the speech part is not measured again."""
+    """Write the report, its page and its picture.
+
+    With `scoring` the speech part is not measured again. With `--sets FOLDER` print counts only.
+    """
+    if sys.argv[1:2] == ["--sets"]:
+        print(json.dumps(measure_sets(Path(sys.argv[2])), indent=2))
+        return
     SCORING_FILE.write_text(json.dumps(measure(), indent=2) + "\n", "utf-8")
     if sys.argv[1:] != ["scoring"]:
         SPEECH_FILE.write_text(json.dumps(measure_speech(), indent=2) + "\n", "utf-8")
     PAGE.write_text(page(quality.load_report()), "utf-8")
+    PICTURE.write_text(quality_picture.draw(quality.load_report()["probes"]["scores"]), "utf-8")
     print(PAGE.read_text("utf-8"))
 
 

@@ -136,9 +136,7 @@ class Embeddings:
         self._tokenizer = tokenizer
         return tokenizer
 
-    def _states(
-        self, ids: Sequence[Sequence[int]], spans: Sequence[slice]
-    ) -> Iterator[Vectors]:
+    def _states(self, ids: Sequence[Sequence[int]], spans: Sequence[slice]) -> Iterator[Vectors]:
         """Yield the hidden states of the concatenated tokens of all texts after each layer."""
         named = "embeddings.{}_embeddings.weight".format
         tokens = np.concatenate([np.asarray(one) for one in ids])

@@ -50,9 +50,11 @@ _TALK_AT_END = re.compile(rf"(?:(?:{_AT_END})(?: |$))+")
 _LEADING_FILLER = re.compile(r"(sorry|hello|hi|hey|okay|ok|um+|uh+|er+|so|right|and|stop| )+")
 
 _TIMESTAMP = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?"
-_CUE = re.compile(rf"^\s*(?:\d+\s*\n\s*)?{_TIMESTAMP}\s*-->\s*{_TIMESTAMP}[^\n]*$", re.MULTILINE)
+_CUE = re.compile(
+    rf"^[ \t]*(?:\d+[ \t]*\n[ \t]*)?{_TIMESTAMP}\s*-->\s*{_TIMESTAMP}[^\n]*$", re.MULTILINE
+)
 _BRACKETED_TIME = re.compile(rf"[\[(<]\s*{_TIMESTAMP}(?:\s*(?:-|–|-->)\s*{_TIMESTAMP})?\s*[\])>]")
-_LINE_TIME = re.compile(rf"^\s*{_TIMESTAMP}(?=\s|$)(?:\s*[-–:])?", re.MULTILINE)
+_LINE_TIME = re.compile(rf"^[ \t]*{_TIMESTAMP}(?=\s|$)(?:\s*[-–:])?", re.MULTILINE)
 _WEBVTT = re.compile(r"\A\ufeff?WEBVTT[^\n]*\n")
 _LABEL = re.compile(
     r"^[ \t]*\[?(?P<name>interviewer|interviewee|candidate|applicant|speaker ?[a-z0-9]{0,2}|me|you|"

@@ -21,7 +21,7 @@ class Analysis:
     Attributes:
         relevance: Probability that the answer is meant for its question; 1 without a question.
         points: Coverage of the expected points. Empty if the question has none.
-        technical_level: Level of what is right, 1 to 5. None if nothing was checked.
+        technical_score: Score of what is right, 0 to 100. None if nothing was checked.
         metrics: Delivery metrics as JSON.
     """
 
@@ -34,12 +34,17 @@ class Analysis:
     pack: LanguagePack
     limits: Thresholds
     points: tuple[PointCoverage, ...] = ()
-    technical_level: float | None = None
+    technical_score: int | None = None
 
     @property
     def seniority(self) -> Seniority:
         """The level that the answer is scored for. Mid if the session names none."""
         return self.answer.seniority or Seniority.MID
+
+    @property
+    def technical_level(self) -> float | None:
+        """The level of what is right, 1 to 5. None if nothing was checked."""
+        return None if self.technical_score is None else 1 + self.technical_score / 25
 
     @property
     def is_about_speaker(self) -> bool:

@@ -57,16 +57,12 @@ def weigh_units(roles: Values, reading: Reading, limits: Thresholds) -> dict[str
     whole = np.minimum(reading.shares, 1.0)
     action = ramp_all(total(Role.ACTION), ramps["action"]) * reading.shares
     before = np.concatenate(([0.0], np.cumsum(action)[:-1]))
-    # Most steps come before the result. What precedes them is the scene, even if it sounds like one.
+    # A result follows most of the steps. What precedes them belongs to the scene.
     after = ramp_all(before / max(float(action.sum()), 1e-6), limits.steps_before_result)
     result = ramp_all(total(Role.RESULT) + 0.3 * total(Role.LESSON), ramps["result"]) * whole
-    case = total(
-        Role.ACTION, Role.EFFORT, Role.SCENE, Role.RESULT, half=(Role.ENDING, Role.LESSON)
-    )
+    case = total(Role.ACTION, Role.EFFORT, Role.SCENE, Role.RESULT, half=(Role.ENDING, Role.LESSON))
     claims = total(Role.CLAIM, Role.MOTIVE)
-    proposals = total(
-        Role.PROPOSAL, Role.ACTION, Role.REASON, Role.RESULT, half=(Role.LESSON,)
-    )
+    proposals = total(Role.PROPOSAL, Role.ACTION, Role.REASON, Role.RESULT, half=(Role.LESSON,))
     return {
         "action": action,
         "effort": ramp_all(total(Role.ACTION, Role.EFFORT), ramps["effort"]) * reading.shares,
@@ -107,9 +103,7 @@ def collect_evidence(roles: Values, reading: Reading, limits: Thresholds) -> Evi
         lesson=best("lesson"),
         outcome=best("outcome"),
         measured_outcome=best_measured("outcome"),
-        claim=ramp(
-            float(added["claim"].sum() + added["proposal"].sum()), limits.masses["claim"]
-        ),
+        claim=ramp(float(added["claim"].sum() + added["proposal"].sum()), limits.masses["claim"]),
         proposal=mass("proposal"),
         reason=mass("reason"),
     )

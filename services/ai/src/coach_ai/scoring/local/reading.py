@@ -1,6 +1,8 @@
 """A transcript as vectors: its units, their roles, and how much each of them counts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from coach_ai.scoring.local.roles import COLUMN, Role
 from coach_ai.scoring.local.surface import surface_features
 from coach_ai.scoring.local.thresholds import Thresholds, Values, ramp_all
 from coach_ai.scoring.units import Unit, split_units
+
+_PIECE_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def read_transcript(
     limits: Thresholds,
 ) -> Reading | None:
     """Return the reading of a text, or None if it has no word. `question` is its vector."""
-    units = tuple(split_units(text, max_units=limits.max_units))
+    units = _bounded(split_units(text), limits.max_word_pieces)
     if not units:
         return None
     plain = [unit.plain for unit in units]
@@ -75,6 +79,24 @@ def read_transcript(
     )
     has_number = np.array([pack.number.search(one) is not None for one in plain], float)
     return Reading(units, roles, tuple(variants), meaning, novelty, noise, shares, has_number)
+
+
+def _bounded(units: Sequence[Unit], max_pieces: int) -> tuple[Unit, ...]:
+    """Return units with at most so many word pieces, which bounds the time to encode them.
+
+    Two thirds are from the beginning and a third is from the end, where the result is.
+    """
+    pieces = [sum(map(_estimate_pieces, unit.tokens)) for unit in units]
+    if sum(pieces) <= max_pieces:
+        return tuple(units)
+    first = sum(end <= max_pieces * 2 / 3 for end in accumulate(pieces))
+    last = sum(end <= max_pieces / 3 for end in accumulate(reversed(pieces)))
+    return (*units[:first], *units[len(units) - last :])
+
+
+def _estimate_pieces(word: str) -> int:
+    """Return about how many pieces the tokenizer makes of a word. Digits are pieces each."""
+    return 1 + len(word) // _PIECE_CHARACTERS + sum(map(str.isdigit, word))
 
 
 def _lengths(units: tuple[Unit, ...], limits: Thresholds) -> Values:

@@ -54,7 +54,10 @@ def encode_themes(encoder: Encoder) -> list[tuple[Vectors, Vectors]]:
 
 
 def relevance(
-    question: Vectors, reading: Reading, themes: Sequence[tuple[Vectors, Vectors]], model: LogisticModel
+    question: Vectors,
+    reading: Reading,
+    themes: Sequence[tuple[Vectors, Vectors]],
+    model: LogisticModel,
 ) -> float:
     """Return the probability, 0 to 1, that the answer is meant for the question."""
     meaning = reading.meaning[_informative(reading)]

@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from coach_ai import delivery
@@ -38,14 +38,20 @@ _DIGEST_CHARACTERS = 8
 _MAX_REMARKS_OF_KIND = 4
 
 
+@dataclass(frozen=True, slots=True)
+class CheckedPoints:
+    """The expected points of a question, and the technical score, 0 to 100, that they give."""
+
+    points: tuple[PointCoverage, ...] = ()
+    technical_score: int | None = None
+    """None if the question has no points."""
+
+
 class PointChecker(Protocol):
     """Compares an answer with the expected points of its question."""
 
-    def check(self, answer: Answer) -> tuple[Sequence[PointCoverage], float | None]:
-        """Return the coverage of each point, and the technical level (1 to 5).
-
-        The level is None if the question has no points.
-        """
+    def check(self, answer: Answer) -> CheckedPoints:
+        """Return the coverage of each point."""
 
 
 class LocalScorer:
@@ -111,7 +117,7 @@ class LocalScorer:
         return Feedback(
             overall_score=scores.overall,
             communication_score=scores.communication,
-            technical_score=scores.technical,
+            technical_score=analysis.technical_score,
             clarity_score=scores.clarity,
             remarks=_select(remarks),
             detailed_feedback=summarise(analysis, step, metrics),
@@ -151,7 +157,7 @@ class LocalScorer:
         if answer.question:
             themes = encode_themes(self._encoder)
             relevant = relevance(question, reading, themes, self._models.relevance)
-        points, technical = ((), None) if self._points is None else self._points.check(answer)
+        checked = CheckedPoints() if self._points is None else self._points.check(answer)
         return Analysis(
             answer,
             self.question_type(answer),
@@ -161,8 +167,8 @@ class LocalScorer:
             metrics,
             self._pack,
             self._limits,
-            tuple(points),
-            technical,
+            checked.points,
+            checked.technical_score,
         )
 
     async def check(self) -> None:

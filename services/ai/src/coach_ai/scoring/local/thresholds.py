@@ -21,7 +21,7 @@ class Thresholds:
 
     digest: str
     deadline_seconds: float
-    max_units: int
+    max_word_pieces: int
     score_step: int
     full_unit_words: int
     min_unit_share: float

@@ -6,7 +6,8 @@ from coach_ai import delivery
 from coach_ai.delivery.metric_spec import DISCOURSE_FILLERS
 from coach_ai.domain import Remark
 from coach_ai.scoring.local.analysis import Analysis
-from coach_ai.text import tokenize
+from coach_ai.scoring.quotes import make_remark
+from coach_ai.text import split_sentences
 
 
 class Delivery:
@@ -25,13 +26,14 @@ class Delivery:
         return max(1, 5 - outside)
 
     def remarks(self, analysis: Analysis) -> Sequence[Remark]:
-        """Criticise the unit with the most filler words, if the answer has more than usual."""
-        units = analysis.reading.units
-        tokens = [tokenize(unit.text) for unit in units]
-        counts = [delivery.count_fillers(one) for one in tokens]
-        fillers, words = sum(counts), sum(map(len, tokens))
+        """Criticise the sentence with the most filler words, if there are more than usual."""
+        sentences = split_sentences(analysis.answer.text)
+        counts = [delivery.count_fillers(one.tokens) for one in sentences]
+        fillers, words = sum(counts), sum(len(one.tokens) for one in sentences)
         share = 100 * fillers / max(1, words)
         if DISCOURSE_FILLERS.value(share, fillers)["verdict"] != "above":
             return []
-        worst = max(range(len(units)), key=lambda row: counts[row])
-        return [analysis.remark("improvement", self.name, worst, "improvement_filler")]
+        worst = max(range(len(sentences)), key=lambda row: counts[row])
+        text = analysis.pack.texts["improvement_filler"]
+        quote = sentences[worst].text
+        return [make_remark(analysis.answer, "improvement", self.name, text, quote)]
