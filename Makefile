@@ -41,8 +41,8 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 run: setup  ## run all services on PORT (8000) with data in DATA_DIR (.data); Ctrl-C stops them
 	@exec $(BIN)/coach run
 
-demo: setup  ## upload a recorded answer and print its feedback, with a temporary server
-	@exec $(BIN)/coach demo
+demo: setup  ## upload recorded answers and print their feedback; URL=http://… of a server, or a temporary one
+	@exec $(BIN)/coach demo $(if $(URL),--url $(URL))
 
 servers:  ## install MariaDB, RabbitMQ and Redis from Debian packages if they are missing
 	@missing=""; \
@@ -134,8 +134,8 @@ lock:  ## pin the packages of requirements.in with hashes in requirements.lock
 migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="what changes"
 	@$(BIN)/python tools/new_migration.py "$(SERVICE)" "$(MESSAGE)"
 
-up:  ## build and start the docker compose deployment
-	docker compose up --build --detach
+up:  ## build and start the docker compose deployment, and wait until it is ready
+	@bash deploy/compose/up.sh
 
 down:  ## stop the docker compose deployment
 	docker compose down

@@ -1,4 +1,4 @@
-"""Write docs/configuration.md: every setting of every service.
+"""Write docs/configuration.md: every setting of every service. Also what compose passes on.
 
 Usage: `python tools/generate_configuration.py [--check]`.
 
@@ -10,19 +10,22 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+import compose_settings
 from coach_ai.config import DistributedAiSettings
 from coach_auth.config import DistributedAuthSettings
 from coach_common.config import Settings
 from coach_embedded.config import EmbeddedSettings
+from coach_embedded.store_server import StoreSettings
 from coach_gateway.config import DistributedGatewaySettings
 from coach_media.config import DistributedMediaSettings
 from coach_sessions.config import DistributedSessionsSettings
@@ -36,6 +39,7 @@ _CLASSES: Mapping[str, type[Settings]] = {
     "sessions": DistributedSessionsSettings,
     "media": DistributedMediaSettings,
     "ai": DistributedAiSettings,
+    "store": StoreSettings,
     "embedded": EmbeddedSettings,
 }
 _UNITS = {
@@ -48,6 +52,8 @@ _UNITS = {
     "_per_second": "per second",
 }
 
+_REQUIRED = "**required**"
+
 _HEAD = """# Configuration reference
 
 For operators. Generated from the settings classes by `make docs`.
@@ -59,7 +65,9 @@ A service reads its settings from environment variables, and ignores those of ot
 - The variable `<SETTING>_FILE` names a file that contains the setting, such as a Docker secret.
 - Missing and invalid settings stop the service with one line for each of them.
 
-`.env.example` has the variables that `docker-compose.yml` uses.
+`.env.example` has those that `docker-compose.yml` passes on.
+
+`store` is object storage as a process of its own, for deployments without S3.
 
 `embedded` is the process that `coach run` starts: all five services in one process. It needs no
 setting. It generates the secrets and the addresses of the services, and passes the other settings
@@ -120,7 +128,7 @@ def format_default(field: FieldInfo) -> str:
     """Return the default as an operator would write it, `required`, or nothing for None."""
     default: Any = field.get_default(call_default_factory=True, validated_data={})
     if default is PydanticUndefined:
-        return "**required**"
+        return _REQUIRED
     if default is None or default == "":
         return ""
     if isinstance(default, tuple):
@@ -164,5 +172,36 @@ def _join(services: list[str], total: int) -> str:
     return "all" if len(services) == total else ", ".join(services)
 
 
+def render_compose_files(classes: Mapping[str, type[Settings]]) -> dict[Path, str]:
+    """Return .env.example, and for each container the settings that docker compose passes on."""
+    passed: dict[str, list[str]] = {}
+    described: dict[str, tuple[str, str, str]] = {}
+    for name, service in compose_settings.load_services().items():
+        if name not in classes:
+            continue
+        settings = describe(classes[name])
+        passed[name] = compose_settings.passed_settings(
+            service,
+            [setting.name for setting in settings],
+            [setting.name for setting in settings if setting.default == _REQUIRED],
+        )
+        for setting in settings:
+            default = setting.default.strip("`*") if setting.default != _REQUIRED else ""
+            described.setdefault(setting.name, (setting.meaning, default, setting.unit))
+    files = {
+        compose_settings.SETTINGS_DIRECTORY / f"{name}.env": compose_settings.render_env_file(names)
+        for name, names in passed.items()
+    }
+    return files | {
+        compose_settings.ENV_EXAMPLE: compose_settings.render_example(passed, described)
+    }
+
+
+def main(args: Sequence[str]) -> int:
+    """Write or check all files. Returns the exit code."""
+    files = {_FILE: render(_CLASSES)} | render_compose_files(_CLASSES)
+    return max(write_or_check(path, content, args) for path, content in files.items())
+
+
 if __name__ == "__main__":
-    raise SystemExit(write_or_check(_FILE, render(_CLASSES), sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

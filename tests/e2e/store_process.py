@@ -6,14 +6,13 @@ from pathlib import Path
 
 import uvicorn
 
-from coach_embedded.store import create_store_app
+from coach_embedded.store import StoreKey, create_store_app
 
 if __name__ == "__main__":
     uvicorn.run(
         create_store_app(
             Path(sys.argv[1]) / "objects",
-            access_key=os.environ["AWS_ACCESS_KEY_ID"],
-            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+            keys=[StoreKey(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])],
             bucket=os.environ["S3_BUCKET_NAME"],
             cors_origins=["http://localhost:8081"],
         ),

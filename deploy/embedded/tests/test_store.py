@@ -16,8 +16,7 @@ from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
 from coach_common.testing.fakes import FakeTransport
 from coach_common.testing.harness import wait_until
-from coach_embedded.store import create_store_app
-from coach_embedded.topology import STORE_LIMITS
+from coach_embedded.store import STORE_LIMITS, StoreKey, create_store_app
 
 KEY = "uploads/u/1764000000000_00000000.m4a"
 
@@ -26,8 +25,7 @@ KEY = "uploads/u/1764000000000_00000000.m4a"
 async def _store(directory: Path) -> AsyncIterator[ObjectStore]:
     app = create_store_app(
         directory,
-        access_key="ACCESS",
-        secret_key="secret",
+        keys=[StoreKey("ACCESS", "secret")],
         bucket="coach",
         cors_origins=["http://localhost:8081"],
     )

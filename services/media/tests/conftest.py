@@ -14,7 +14,7 @@ from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_common.testing.harness import client_for, migrated_service
-from coach_embedded.store import create_store_app
+from coach_embedded.store import StoreKey, create_store_app
 from coach_media.app import build
 from coach_media.config import MediaSettings
 
@@ -52,8 +52,7 @@ async def service(
 ) -> AsyncIterator[Service]:
     app = create_store_app(
         tmp_path / "objects",
-        access_key="ACCESS",
-        secret_key="secret",
+        keys=[StoreKey("ACCESS", "secret")],
         bucket="coach",
         cors_origins=[],
     )

@@ -67,6 +67,10 @@ class ApiClient:
         self.token, self.refresh_token = signed_in["token"], signed_in["refresh_token"]
         self.user_id = signed_in["user"]["id"]
 
+    async def delete_account(self, password: str) -> None:
+        """Delete the account and all its data."""
+        await self.call("DELETE", "/auth/me", expect=204, password=password)
+
     async def open_session(self, title: str, question: str) -> str:
         """Create a practice session and return its id."""
         session = await self.call("POST", "/sessions", expect=201, title=title, question=question)

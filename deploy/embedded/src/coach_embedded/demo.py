@@ -1,8 +1,11 @@
-"""`coach demo`: upload two recordings to a temporary server and print their feedback.
+"""`coach demo [--url URL]`: upload two recordings and print their feedback.
+
+It starts a temporary server, or uses the one at URL.
 
 Exits with 0 only if every result is the expected one.
 """
 
+import argparse
 import asyncio
 import os
 import signal
@@ -16,7 +19,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import httpx
 import jiwer
 
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket
@@ -56,27 +61,47 @@ class Recording:
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo."""
-    if argv:
-        print("usage: coach demo", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="coach demo")
+    parser.add_argument("--url", type=_base_url, help="base URL of a running gateway")
+    url = parser.parse_args(argv).url
     try:
-        asyncio.run(_demo())
+        asyncio.run(_demo(url))
     except (DemoFailed, ApiClientError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _demo() -> None:
+def _base_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError("must start with http:// or https://")
+    return text.rstrip("/")
+
+
+async def _demo(url: str | None) -> None:
     started_at = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="coach-demo-") as directory:
-        async with _server(Path(directory)) as url, ApiClient(url) as client:
-            async with _step("Register"):
-                await client.register("demo@example.com", "a long demo password")
-            async with client.socket() as socket:
-                for recording in _recordings():
-                    await _run_session(client, socket, recording)
+    if url is None:
+        with tempfile.TemporaryDirectory(prefix="coach-demo-") as directory:
+            async with _server(Path(directory)) as temporary_url:
+                await _run_sessions(temporary_url)
+    else:
+        try:
+            await _run_sessions(url)
+        except (OSError, httpx.HTTPError) as error:
+            raise DemoFailed(f"{url}: {error or type(error).__name__}") from None
     print(f"\nDemo completed in {time.perf_counter() - started_at:.1f} s.")
+
+
+async def _run_sessions(url: str) -> None:
+    async with ApiClient(url) as client:
+        async with _step("Register"):
+            # A deployment keeps its accounts, so that each run needs its own.
+            await client.register(f"demo-{uuid4().hex}@example.com", "a long demo password")
+        async with client.socket() as socket:
+            for recording in _recordings():
+                await _run_session(client, socket, recording)
+        async with _step("Delete the account"):
+            await client.delete_account("a long demo password")
 
 
 async def _run_session(client: ApiClient, socket: ClientSocket, recording: Recording) -> None:

@@ -1,4 +1,4 @@
-"""Object storage of the embedded profile: nanio, with SigV4 signatures and files on disk.
+"""Object storage without a cloud: nanio, with SigV4 signatures and files on disk.
 
 Adds what S3 does and nanio does not: CORS for browsers, the rejection of presigned requests with
 unsigned `x-amz-*` headers, `If-None-Match: *` of PUT requests, and metadata that always belongs to
@@ -7,8 +7,10 @@ the stored bytes.
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,27 +30,49 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from coach_common import logs
+from coach_common.http.limits import HttpLimits
 
 log = logs.get_logger(__name__)
+
+STORE_LIMITS = HttpLimits(
+    max_connections_per_address=1_000, body_timeout_seconds=3_600.0, closes_early_responses=True
+)
+"""A recording of 500 MiB may take an hour on a slow network."""
 
 _CLOCK_TOLERANCE_SECONDS = 0.001
 _UNKNOWN_TYPE = "application/octet-stream"
 _must_be_absent: ContextVar[bool] = ContextVar("must_be_absent", default=False)
-_DENIED = (
-    b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>'
-    b"<Message>The request has a header that is not signed.</Message></Error>"
-)
+_UNSIGNED_HEADER = "The request has a header that is not signed."
+_NOT_ALLOWED = "This access key may not do this."
+_SIGNED_BY = re.compile(r"Credential=([^/,\s]+)/")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKey:
+    """An access key, and the HTTP methods that it allows on objects of the bucket."""
+
+    access_key: str
+    secret_key: str
+    methods: frozenset[str] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
 def create_store_app(
-    directory: Path, *, access_key: str, secret_key: str, bucket: str, cors_origins: Sequence[str]
+    directory: Path, *, keys: Iterable[StoreKey], bucket: str, cors_origins: Sequence[str]
 ) -> ASGIApp:
-    """Return the ASGI app of the object storage. Creates `directory` and the bucket if missing."""
+    """Return the ASGI app of the object storage. Creates `directory` and the bucket if missing.
+
+    A key can read, write and delete objects as its methods say. No key can create a bucket, delete
+    one, or list other buckets.
+    """
+    keys_by_name = {key.access_key: key for key in keys}
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / bucket).exists():
         FilesystemStorage(directory).create_bucket(bucket)
     settings = Settings(
-        data_dir=directory, credentials=StaticCredentialResolver({access_key: secret_key})
+        data_dir=directory,
+        credentials=StaticCredentialResolver(
+            {name: key.secret_key for name, key in keys_by_name.items()}
+        ),
     )
     app = build_app(settings)
     storage = app.state.storage
@@ -56,7 +80,7 @@ def create_store_app(
     storage._read_or_synthesize_metadata = partial(read_or_repair_metadata, storage.data_dir)
     app.state.storage = CreateOnlyStorage(storage)
     return CORSMiddleware(
-        SignedHeadersOnly(ConditionalPut(app)),
+        AllowedMethods(SignedHeadersOnly(ConditionalPut(app)), keys_by_name, bucket),
         allow_origins=list(cors_origins),
         allow_methods=["GET", "HEAD", "PUT"],
         allow_headers=["*"],
@@ -159,6 +183,53 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
+class AllowedMethods:
+    """ASGI middleware that rejects what an access key does not allow.
+
+    It reads the access key before the signature is verified: an unknown key is allowed nothing
+    here, and a known one with a wrong signature is rejected later.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Mapping[str, StoreKey], bucket: str) -> None:
+        self._app = app
+        self._keys = keys
+        self._bucket = bucket
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._is_allowed(scope):
+            await _deny(send, _NOT_ALLOWED)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        key = self._keys.get(_access_key(scope))
+        if key is None:
+            # nanio answers with the error that S3 has for a missing or unknown key.
+            return True
+        bucket, _, object_key = scope["path"].lstrip("/").partition("/")
+        methods = key.methods if object_key else {"HEAD"}
+        return bucket == self._bucket and scope["method"] in methods
+
+
+def _access_key(scope: Scope) -> str:
+    headers = dict(scope["headers"])
+    match = _SIGNED_BY.search(headers.get(b"authorization", b"").decode("latin-1"))
+    if match is not None:
+        return str(match[1])
+    query = parse_qs(str(scope["query_string"], "latin-1"))
+    return query.get("X-Amz-Credential", [""])[0].partition("/")[0]
+
+
+async def _deny(send: Send, message: str) -> None:
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>AccessDenied</Code>'
+        f"<Message>{message}</Message></Error>"
+    )
+    headers = [(b"content-type", b"application/xml")]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body.encode()})
+
+
 class SignedHeadersOnly:
     """ASGI middleware that rejects presigned requests with unsigned `x-amz-*` headers."""
 
@@ -167,9 +238,7 @@ class SignedHeadersOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _has_unsigned_header(scope):
-            headers = [(b"content-type", b"application/xml")]
-            await send({"type": "http.response.start", "status": 403, "headers": headers})
-            await send({"type": "http.response.body", "body": _DENIED})
+            await _deny(send, _UNSIGNED_HEADER)
             return
         await self._app(scope, receive, send)
 

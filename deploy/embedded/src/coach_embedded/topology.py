@@ -16,11 +16,11 @@ from coach_ai.config import AiSettings
 from coach_auth.config import AuthSettings
 from coach_common import logs
 from coach_common.config import SettingsError
-from coach_common.http.limits import HttpLimits, HttpOptions
+from coach_common.http.limits import HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.service import Service, listen, running, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
-from coach_embedded.store import create_store_app
+from coach_embedded.store import STORE_LIMITS, StoreKey, create_store_app
 from coach_gateway.config import GatewaySettings
 from coach_media.config import MediaSettings
 from coach_sessions.config import SessionsSettings
@@ -30,10 +30,6 @@ log = logs.get_logger(__name__)
 _LOOPBACK = "127.0.0.1"
 _LOOPBACK_IPV6 = "::1"
 _BUCKET = "genai-coach"
-STORE_LIMITS = HttpLimits(
-    max_connections_per_address=1_000, body_timeout_seconds=3_600.0, closes_early_responses=True
-)
-"""A recording of 500 MiB may take an hour on a slow network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +76,7 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
                 name="store",
                 app=create_store_app(
                     data_dir / "objects",
-                    access_key=secrets.store_access_key,
-                    secret_key=secrets.store_secret_key,
+                    keys=[StoreKey(secrets.store_access_key, secrets.store_secret_key)],
                     bucket=_BUCKET,
                     cors_origins=settings.cors_origins,
                 ),

@@ -7,18 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any, Concatenate, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar
 
 import uvloop
-from sqlalchemy import MetaData
 
 from coach_common import logs, service
 from coach_common.config import RabbitMQSettings, Settings
-from coach_common.db import migrate
 from coach_common.errors import CoachError
 from coach_common.messaging.rabbitmq import RabbitMQTransport
 from coach_common.messaging.subscriptions import NullTransport, Transport
 from coach_common.service import Service
+
+if TYPE_CHECKING:  # The gateway has no database. Its image has no packages for one.
+    from sqlalchemy import MetaData
 
 D = TypeVar("D")
 
@@ -118,7 +119,7 @@ def service_command(
     name: str,
     settings: type[RabbitMQSettings],
     build: ServiceFactory[object],
-    metadata: MetaData | None = None,
+    metadata: "MetaData | None" = None,
     *,
     extra_commands: Mapping[str, Command] = MappingProxyType({}),
 ) -> Command:
@@ -129,8 +130,9 @@ def service_command(
             return extra_commands[argv[0]](argv[1:])
         parser = argparse.ArgumentParser(prog=f"coach {name}")
         subparsers = parser.add_subparsers(dest="subcommand", required=True)
-        subparsers.add_parser("serve", help="serve HTTP and consume events until stopped")
+        serve = subparsers.add_parser("serve", help="serve HTTP and consume events until stopped")
         if metadata is not None:
+            serve.add_argument("--migrate", action="store_true", help="migrate the database first")
             subparsers.add_parser("migrate", help="migrate the database to the latest revision")
             revision = subparsers.add_parser(
                 "revision", help="generate a migration from changes in tables.py"
@@ -151,16 +153,18 @@ async def _run_service(
     parsed: argparse.Namespace,
     settings: RabbitMQSettings,
     build: ServiceFactory[object],
-    metadata: MetaData | None,
+    metadata: "MetaData | None",
 ) -> None:
     transport = RabbitMQTransport(settings.rabbitmq_address, prefetch=settings.rabbitmq_prefetch)
     built = build(settings, transport)
     if parsed.subcommand == "migrate":
-        await service.upgrade(built)
+        await service.upgrade_when_available(built)
     elif parsed.subcommand == "revision":
         if built.database is None or built.package is None or metadata is None:
             raise TypeError("this service has no database and no migrations")
+        from coach_common.db import migrate
+
         await migrate.create_revision(built.database, built.package, metadata, parsed.message)
-    else:
+    elif not vars(parsed).get("migrate") or await service.upgrade_when_available(built):
         async with service.running(built, service.listen(settings.host, settings.port)):
             await service.wait_for_shutdown()

@@ -7,28 +7,30 @@ import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import uvicorn
-from sqlalchemy import Table
 from starlette.types import ASGIApp
 
 from coach_common import logs
 from coach_common.config import Settings
-from coach_common.db import migrate
-from coach_common.db.database import WAL_TRUNCATE_SECONDS, Database
 from coach_common.errors import Unavailable
 from coach_common.http.limits import HttpOptions
 from coach_common.http.protocol import create_protocol_factory
-from coach_common.messaging.relay import OutboxRelay
 from coach_common.messaging.subscriptions import Subscription, Transport
+
+if TYPE_CHECKING:  # The gateway has no database. Its image has no packages for one.
+    from sqlalchemy import Table
+
+    from coach_common.db.database import Database
 
 log = logs.get_logger(__name__)
 
 _RESTART_DELAY_SECONDS = 1.0
 _PURGE_INTERVAL_SECONDS = 3600.0
+_DATABASE_RETRY_SECONDS = 2.0
 _GC_THRESHOLD = 10_000
 """New objects between collections of the youngest generation. With Python's default of 700 the
 requests in progress on 256 connections are scanned again and again."""
@@ -49,12 +51,12 @@ class Service(Generic[D_co]):
     transport: Transport
     deps: D_co
     """What the use cases work with; None if the service has no use cases."""
-    database: Database | None = None
+    database: "Database | None" = None
     package: str | None = None
     """The package that contains `migrations`."""
     subscriptions: Sequence[Subscription] = ()
     workers: Mapping[str, Worker] = field(default_factory=dict)
-    retention_tables: Sequence[Table] = ()
+    retention_tables: "Sequence[Table]" = ()
     """Tables whose rows are deleted after 30 days."""
     on_start: Sequence[Callable[[], Awaitable[object]]] = ()
     """Called before requests are served. Unavailable is logged and does not stop the start."""
@@ -99,6 +101,8 @@ async def running(
             if database.is_sqlite:
                 background_tasks["truncate_wal"] = lambda: _truncate_wal(database)
             if service.database.outbox is not None:
+                from coach_common.messaging.relay import OutboxRelay
+
                 background_tasks["relay"] = OutboxRelay(service.database, service.transport).run
             await stack.enter_async_context(_background_tasks(service.name, background_tasks))
         stack.push_async_callback(service.transport.stop)
@@ -144,17 +148,47 @@ async def wait_for_shutdown() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])
+    await _catch_stop_signals().wait()
+
+
+def _catch_stop_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set, instead of what they did before."""
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop_requested.set)
-    await stop_requested.wait()
+    return stop_requested
 
 
 async def upgrade(service: Service[object]) -> None:
     """Migrate the tables of a service to the newest revision."""
     if service.database is not None and service.package is not None:
+        from coach_common.db import migrate
+
         await migrate.upgrade(service.database, service.package)
+
+
+async def upgrade_when_available(service: Service[object]) -> bool:
+    """Wait for the database and migrate it. Return False if SIGINT or SIGTERM stopped the wait.
+
+    A migration that has begun is completed first, because MySQL cannot roll it back.
+    """
+    if service.database is None:
+        return True
+    stop_requested = _catch_stop_signals()
+    while not stop_requested.is_set():
+        try:
+            await service.database.require_access()
+            await upgrade(service)
+        except Unavailable as error:
+            log.warning("migration.waiting", service=service.name, reason=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_DATABASE_RETRY_SECONDS):
+                    await stop_requested.wait()
+        else:
+            log.info("migration.completed", service=service.name)
+            break
+    return not stop_requested.is_set()
 
 
 async def close(service: Service[object]) -> None:
@@ -226,7 +260,9 @@ async def _run_with_restarts(service: str, name: str, worker: Worker) -> None:
         await asyncio.sleep(_RESTART_DELAY_SECONDS)
 
 
-async def _truncate_wal(database: Database) -> None:
+async def _truncate_wal(database: "Database") -> None:
+    from coach_common.db.database import WAL_TRUNCATE_SECONDS
+
     while True:
         await asyncio.sleep(WAL_TRUNCATE_SECONDS)
         await database.truncate_wal()

@@ -1,5 +1,6 @@
 """Metrics of every service, and the W3C trace context that requests and events carry."""
 
+import asyncio
 import operator
 import random
 import re
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from itertools import accumulate
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     HistogramMetricFamily,
@@ -79,6 +80,17 @@ EVENT_HANDLING_SECONDS = Histogram(
     buckets=_LATENCY_BUCKETS,
 )
 OUTBOX_ROWS = Gauge("coach_outbox_rows", "Outbox rows waiting to be published.", ["service"])
+
+
+async def serve_metrics(host: str, port: int) -> None:
+    """Serve all metrics on a port of their own until cancelled. The requests run in a thread."""
+    server, thread = start_http_server(port, addr=host)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def random_hex(size_bytes: int) -> str:

@@ -9,7 +9,8 @@ from coach_common.clock import Clock, utc_now
 from coach_common.event_loop_watchdog import watch_event_loop
 from coach_common.http.limits import HttpLimits, HttpOptions
 from coach_common.messaging.subscriptions import Transport, subscribe
-from coach_common.service import Service
+from coach_common.service import Service, Worker
+from coach_common.telemetry import serve_metrics
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
 from coach_gateway.access import Authenticator, RevocationList
 from coach_gateway.config import GatewaySettings, find_deprecated_settings
@@ -89,6 +90,7 @@ def build(
             "upstreams": upstream_client.maintain,
             "broker": lambda: push_hub.watch_broker(transport.check),
             "event_loop": watch_event_loop,
+            **_metrics_worker(settings),
         },
         on_close=(upstream_client.close, limits.close),
         http=HttpOptions(
@@ -105,6 +107,12 @@ def build(
             "ws_ping_timeout": settings.socket_ping_interval_seconds,
         },
     )
+
+
+def _metrics_worker(settings: GatewaySettings) -> dict[str, Worker]:
+    """Return a worker that serves the metrics on their own port, if they have one."""
+    port = settings.metrics_port
+    return {} if port is None else {"metrics": partial(serve_metrics, settings.host, port)}
 
 
 def _http_limits(settings: GatewaySettings) -> HttpLimits:

@@ -39,6 +39,8 @@ class GatewaySettings(TokenSettings, RedisSettings):
     """Networks whose X-Forwarded-For is used."""
     docs_enabled: bool | None = None
     """Serve `/docs` and `/openapi.json`. Default: unless ENVIRONMENT is production."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port of `/metrics`, if clients must not read it on PORT. None: `/metrics` is on PORT."""
 
     max_body_bytes: int = Field(default=MIB, gt=0)
     """Largest request body."""

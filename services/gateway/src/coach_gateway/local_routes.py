@@ -18,7 +18,8 @@ def create_local_app(settings: GatewaySettings, checks: Mapping[str, HealthCheck
     """Return the app that serves the local routes."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     problems.install_error_handlers(app)
-    app.include_router(health_router("gateway", checks))
+    has_metrics = settings.metrics_port is None
+    app.include_router(health_router("gateway", checks, has_metrics=has_metrics))
 
     @app.get("/")
     async def root() -> dict[str, str]:

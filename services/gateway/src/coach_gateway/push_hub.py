@@ -12,7 +12,6 @@ from uuid import UUID
 from prometheus_client import Counter, Gauge
 
 from coach_common import logs
-from coach_common.db.transaction import MessageContext
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     SessionJudged,
@@ -21,6 +20,7 @@ from coach_common.events.catalog import (
     TranscriptionCompleted,
     TranscriptionProgressed,
 )
+from coach_common.messaging.message import MessageContext
 from coach_common.messaging.subscriptions import Handlers
 from coach_gateway.sockets.frames import FeedbackFrame, ProgressFrame, TranscriptFrame
 

@@ -156,6 +156,16 @@ class Database:
         async with self.read_only() as tx:
             await tx.execute(text("SELECT 1"))
 
+    async def require_access(self) -> None:
+        """Raise DatabaseUnavailable unless the database responds and accepts this user."""
+        try:
+            await self.check()
+        except DBAPIError as error:
+            number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+            raise DatabaseUnavailable(
+                f"The database refused the connection (error {number})."
+            ) from error
+
     async def purge(self, *tables: Table) -> None:
         """Delete inbox rows and tombstones older than 30 days."""
         before = self.clock() - RETENTION

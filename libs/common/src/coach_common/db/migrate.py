@@ -14,6 +14,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, MetaData
 
 from coach_common.db.database import Database
+from coach_common.errors import Unavailable
 
 _LOCK_SECONDS = 60
 
@@ -28,19 +29,33 @@ def _config(package: str, connection: Connection, metadata: MetaData | None = No
     return config
 
 
-async def upgrade(database: Database, package: str, *, revision: str = "head") -> None:
-    """Migrate the tables to a revision. Replicas that start together take turns."""
+async def upgrade(
+    database: Database,
+    package: str,
+    *,
+    revision: str = "head",
+    lock_seconds: float = _LOCK_SECONDS,
+) -> None:
+    """Migrate the tables to a revision. Replicas that start together take turns.
+
+    Raises:
+        Unavailable: If another replica migrates for longer than `lock_seconds`.
+    """
     name = f"migrate {package}"
 
     def run(connection: Connection) -> None:
         is_mysql = connection.dialect.name == "mysql"
         if is_mysql:
-            connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS))
-        command.upgrade(_config(package, connection), revision)
-        connection.commit()
-        if is_mysql:
-            # The lock belongs to the connection, which returns to the pool.
-            connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
+            lock = connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, lock_seconds))
+            if lock.scalar() != 1:
+                raise Unavailable("Another replica is migrating this database.")
+        try:
+            command.upgrade(_config(package, connection), revision)
+            connection.commit()
+        finally:
+            if is_mysql:
+                # The lock belongs to the connection, which returns to the pool.
+                connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
 
     async with database.engine.connect() as connection:
         await connection.run_sync(run)

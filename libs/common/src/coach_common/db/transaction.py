@@ -12,19 +12,8 @@ from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
 from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
-
-
-@dataclass(frozen=True, slots=True)
-class MessageContext:
-    """One event handed to one consumer. The consumer applies each event id once."""
-
-    consumer: str
-    event_id: UUID
-    attempt: int = 1
-
-
-class AlreadyProcessed(Exception):
-    """This consumer has applied this event before. Only dispatch catches it."""
+from coach_common.messaging.message import AlreadyProcessed as AlreadyProcessed
+from coach_common.messaging.message import MessageContext as MessageContext
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ def create_app(
     return app
 
 
-def health_router(name: str, checks: Mapping[str, HealthCheck]) -> APIRouter:
+def health_router(
+    name: str, checks: Mapping[str, HealthCheck], *, has_metrics: bool = True
+) -> APIRouter:
     """Return `/health*` and `/metrics`. Readiness runs all checks and names the failed ones."""
     router = APIRouter(include_in_schema=False)
 
@@ -78,9 +80,11 @@ def health_router(name: str, checks: Mapping[str, HealthCheck]) -> APIRouter:
             {"status": "ok", "service": name, "checks": dict.fromkeys(results, "ok")}
         )
 
-    @router.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    if has_metrics:
+
+        @router.get("/metrics")
+        async def metrics() -> Response:
+            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

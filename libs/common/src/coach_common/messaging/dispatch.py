@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 
 from coach_common import logs, telemetry
-from coach_common.db.transaction import AlreadyProcessed, MessageContext
 from coach_common.errors import CoachError, InvalidInput, TransactionConflict, Unavailable
 from coach_common.events.base import Envelope, Event
 from coach_common.events.catalog import UserDeleted
+from coach_common.messaging.message import AlreadyProcessed, MessageContext
 from coach_common.messaging.subscriptions import RETRY_DELAYS_SECONDS, Subscription
 
 log = logs.get_logger(__name__)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from coach_common.db.transaction import MessageContext
 from coach_common.events.base import Event
 from coach_common.events.catalog import CATALOG
+from coach_common.messaging.message import MessageContext
 
 D = TypeVar("D")
 
