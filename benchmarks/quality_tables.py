@@ -22,7 +22,8 @@ def _probes(probes: dict[str, Any]) -> Iterator[str]:
     yield (
         "Mean score of the answers of each level that the scorer was developed with. Two"
         f" neighbouring levels from 2 to 5 are\n{probes['level_distance']} points apart on"
-        f" average. Of knowledge questions, {probes['unchecked_questions']} have no points and no overall score.\n"
+        f" average. Of knowledge questions, {probes['unchecked_questions']} have no points and no"
+        " overall score.\n"
     )
     yield "| level | mean score |\n|---|---|"
     yield from (f"| {level} | {mean} |" for level, mean in sorted(means.items()))

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from coach_ai.domain import Answer, Feedback, PointCoverage, QuestionType, Remark, Seniority
 from coach_ai.embeddings import Embeddings
+from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.scoring.local.analysis import Analysis
 from coach_ai.scoring.local.dimensions import DIMENSIONS
-from coach_ai.scoring.local.scorer import CheckedPoints, LocalScorer
+from coach_ai.scoring.local.point_checker import CheckedPoints
+from coach_ai.scoring.local.scorer import LocalScorer
 from coach_ai.scoring.rubric import load_rubric
 from coach_ai.scoring.units import split_units
 
@@ -210,6 +212,26 @@ def test_technical_score_decides_a_knowledge_question(
 
     assert feedback.technical_score == technical
     assert feedback.overall_score is not None and least <= feedback.overall_score <= most
+
+
+def test_bank_question_is_scored_by_its_points(local_scorer: LocalScorer) -> None:
+    question = load_question_bank()["python-mutable-default"]
+    right = " ".join(point.text for point in question.points)
+    nonsense = (
+        "The default argument is a lease on the frame, so the interpreter anneals it before the"
+        " stack is warm, and each call then carries the inverse of its parent in a neutral phase."
+    )
+
+    good, bad = (
+        local_scorer.score_answer(Answer("T", question.text, text, "en", reference=question))
+        for text in (right, nonsense)
+    )
+
+    assert good.technical_score is not None and good.technical_score >= 80
+    assert bad.technical_score is not None and bad.technical_score <= 30
+    assert good.overall_score is not None and bad.overall_score is not None
+    assert bad.overall_score <= 30 < good.overall_score
+    assert [one.id for one in good.points] == [point.id for point in question.points]
 
 
 def test_one_word_is_rejected_in_the_singular(local_scorer: LocalScorer) -> None:

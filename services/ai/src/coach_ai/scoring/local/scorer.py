@@ -3,15 +3,14 @@
 import asyncio
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from coach_ai import delivery
 from coach_ai.domain import (
     Answer,
     DimensionLevel,
     Feedback,
-    PointCoverage,
     QuestionType,
     Remark,
 )
@@ -24,9 +23,15 @@ from coach_ai.scoring.local.encoders import Encoder, SentenceEncoder, WordEncode
 from coach_ai.scoring.local.english import load_english
 from coach_ai.scoring.local.evidence import collect_evidence
 from coach_ai.scoring.local.models import load_models
+from coach_ai.scoring.local.point_checker import (
+    MatchedPointChecker,
+    PointChecker,
+    UncheckedPoints,
+)
 from coach_ai.scoring.local.reading import read_transcript
 from coach_ai.scoring.local.relevance_model import encode_themes, relevance
 from coach_ai.scoring.local.thresholds import load_thresholds
+from coach_ai.scoring.points import PointMatcher, compute_overall_score
 from coach_ai.scoring.quotes import make_remark
 from coach_ai.scoring.rubric import Rubric, Scores, load_rubric
 from coach_ai.token_usage import TokenUsage
@@ -38,27 +43,11 @@ _DIGEST_CHARACTERS = 8
 _MAX_REMARKS_OF_KIND = 4
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedPoints:
-    """The expected points of a question, and the technical score, 0 to 100, that they give."""
-
-    points: tuple[PointCoverage, ...] = ()
-    technical_score: int | None = None
-    """None if the question has no points."""
-
-
-class PointChecker(Protocol):
-    """Compares an answer with the expected points of its question."""
-
-    def check(self, answer: Answer) -> CheckedPoints:
-        """Return the coverage of each point."""
-
-
 class LocalScorer:
     """A Scorer without a language model. Deterministic.
 
-    Without embeddings it compares words, which orders answers less well. `points` checks the
-    expected points of a question; without it nothing is said about what is right.
+    Without embeddings it compares words, which orders answers less well, and does not check
+    expected points. `points` replaces that check.
     """
 
     def __init__(
@@ -72,7 +61,9 @@ class LocalScorer:
         self._rubric = rubric or load_rubric()
         self._dimensions = dimensions
         self._encoder: Encoder = WordEncoder() if embedder is None else SentenceEncoder(embedder)
-        self._points = points
+        if points is None and embedder is not None:
+            points = MatchedPointChecker(PointMatcher(embedder))
+        self._points = points or UncheckedPoints()
         self._pack = load_english()
         self._limits = load_thresholds()
         self._models = load_models(self._encoder.name)
@@ -113,9 +104,12 @@ class LocalScorer:
             *(one for dimension in self._dimensions for one in dimension.remarks(analysis)),
         ]
         scores = self._scores(levels, question_type)
+        overall = scores.overall
+        if analysis.technical_score is not None:
+            overall = compute_overall_score(analysis.technical_score, scores.communication)
         weights = self._rubric.overall_weights(question_type)
         return Feedback(
-            overall_score=scores.overall,
+            overall_score=overall,
             communication_score=scores.communication,
             technical_score=analysis.technical_score,
             clarity_score=scores.clarity,
@@ -157,7 +151,7 @@ class LocalScorer:
         if answer.question:
             themes = encode_themes(self._encoder)
             relevant = relevance(question, reading, themes, self._models.relevance)
-        checked = CheckedPoints() if self._points is None else self._points.check(answer)
+        checked = self._points.check(answer)
         return Analysis(
             answer,
             self.question_type(answer),
