@@ -30,7 +30,7 @@ from coach_common.messaging.subscriptions import Subscription, Transport
 from coach_common.service import Service, listen, running, upgrade
 from coach_common.testing.fakes import FakeTransport, TokenIssuer
 from coach_common.testing.harness import client_for, wait_until
-from coach_embedded.store import create_store_app
+from coach_embedded.store import StoreKey, create_store_app
 
 pytestmark = pytest.mark.slow
 
@@ -143,8 +143,7 @@ async def system(
         listener = listen("127.0.0.1", 0)
         store = create_store_app(
             tmp_path / "objects",
-            access_key="ACCESS",
-            secret_key="secret",
+            keys=[StoreKey("ACCESS", "secret")],
             bucket="coach",
             cors_origins=[],
         )

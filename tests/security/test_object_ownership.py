@@ -239,7 +239,7 @@ async def test_a51_unpaired_surrogates_are_rejected(alice: ApiUser) -> None:
     "body",
     [
         '{"duration_seconds": -1}', '{"duration_seconds": NaN}', '{"duration_seconds": 1e12}',
-        '{"duration_seconds": "3"}', '{"duration_seconds": 1.5}', '{"duration_seconds": true}',
+        '{"duration_seconds": "3"}', '{"duration_seconds": true}',
         '{"duration_seconds": Infinity}', '{"duration_seconds": 99999999999999999999}', "[]", "7",
         '"x"', "{", "", "\x00", "{}{}",
     ],
@@ -266,7 +266,7 @@ async def test_a52_invalid_duration_is_rejected(
 async def test_a52_body_duration_takes_precedence(alice: ApiUser) -> None:
     session_id = await alice.session()
     path = f"/sessions/{session_id}/complete"
-    for query in ("-1", "1e12", "nan", "x", "1.5"):
+    for query in ("-1", "1e12", "nan", "inf", "x"):
         response = await alice.call("POST", f"{path}?duration_seconds={query}")
         assert response.status_code == 422
     both = await alice.call("POST", f"{path}?duration_seconds=5", json={"duration_seconds": 0})

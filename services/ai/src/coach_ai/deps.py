@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
 from coach_ai.ports import Chat, Scorer, Transcriber
@@ -34,6 +35,7 @@ class Deps:
     prices: Mapping[str, Price] = field(default_factory=dict)
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""
+    chat_turns: TurnQueue = field(default_factory=TurnQueue)
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

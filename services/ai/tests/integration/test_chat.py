@@ -10,8 +10,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from coach_ai.deps import Deps
+from coach_ai.use_cases.chat import start_turn
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import UserDeleted
+from coach_common.identity import Identity
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
@@ -297,3 +299,35 @@ async def test_message_length_is_validated(
     answer = await client.post("/ai/chat", json={"message": message})
 
     assert answer.status_code == status
+
+
+async def test_second_turn_of_a_user_sees_the_reply_of_the_first(
+    client: httpx.AsyncClient, coach: Any
+) -> None:
+    conversation_id = (await _send(client, "Hello"))["conversation_id"]
+    released = asyncio.Event()
+    coach.pieces = ["Slow", released, " reply"]
+
+    async def first_turn_runs() -> bool:
+        return len(coach.contexts) == 2
+
+    slow = asyncio.create_task(_send(client, "One", conversation_id=conversation_id))
+    await wait_until(first_turn_runs, description="the first turn")
+    quick = asyncio.create_task(_send(client, "Two", conversation_id=conversation_id))
+    await asyncio.sleep(0.05)
+    assert len(coach.contexts) == 2
+
+    released.set()
+    await asyncio.gather(slow, quick)
+
+    assert [one.text for one in coach.contexts[2].messages][-3:] == ["One", "Slow reply", "Two"]
+
+
+async def test_dropped_turn_lets_the_next_one_run(deps: Deps, clock: FakeClock) -> None:
+    caller = Identity(new_id(), new_id(), clock())
+    dropped = await start_turn(deps, caller, message="Hello", conversation_id=None)
+    await dropped.pieces.aclose()
+
+    turn = await start_turn(deps, caller, message="Hello", conversation_id=None)
+
+    assert "".join([piece async for piece in turn.pieces]) == "You said: Hello"

@@ -21,15 +21,22 @@ _UNFINISHED = re.compile(
     r"|[!-~]{1,200})\Z"  # A word, which may become a URL.
 )
 
+_BRACKETS = re.compile(r"[<>\[\]]")
+_MAX_NESTING = 20
+"""Levels of nested markup that are removed one by one. Beyond them, all brackets are removed."""
+
 
 def sanitize(text: str) -> str:
     """Return the text without markup. Links and images are replaced by their text."""
     plain = _ANSI.sub("", _UNSAFE.sub("", text))
-    while True:
+    for _ in range(_MAX_NESTING):
         less = _MARKUP.sub(lambda match: match[1] or "", plain)
         if less == plain:
-            return _URL.sub("", plain)
+            break
         plain = less
+    else:
+        plain = _BRACKETS.sub("", plain)
+    return _URL.sub("", plain)
 
 
 class StreamingSanitizer:

@@ -18,6 +18,8 @@ _MAX_TAIL_ERROR_RATE = 0.15
 _MIN_TAIL_TOKENS = 5
 """A recording may start within the question. Its end must then be recognised well."""
 _MAX_ROUNDS = 6
+_MAX_TALK_TOKENS = 40
+"""Longest sentence that is checked for talk about the recording. Bounds the time to match it."""
 
 _AT_START = (
     r"sorry|hello|hi|hey|okay|ok|um+|uh+|er+|so|right|wait( a (second|moment|minute|sec))?|hold on|"
@@ -50,11 +52,13 @@ _TALK_AT_END = re.compile(rf"(?:(?:{_AT_END})(?: |$))+")
 _LEADING_FILLER = re.compile(r"(sorry|hello|hi|hey|okay|ok|um+|uh+|er+|so|right|and|stop| )+")
 
 _TIMESTAMP = r"(?:\d{1,2}:)?\d{1,2}:\d{2}(?:[.,]\d{1,3})?"
+# Blanks within a line only: a pattern that crosses empty lines takes quadratic time.
 _CUE = re.compile(
-    rf"^[ \t]*(?:\d+[ \t]*\n[ \t]*)?{_TIMESTAMP}\s*-->\s*{_TIMESTAMP}[^\n]*$", re.MULTILINE
+    rf"^[ \t]*(?:\d{{1,9}}[ \t\r]*\n[ \t]*)?{_TIMESTAMP}[ \t]*-->[ \t]*{_TIMESTAMP}[^\n]*$",
+    re.MULTILINE,
 )
 _BRACKETED_TIME = re.compile(rf"[\[(<]\s*{_TIMESTAMP}(?:\s*(?:-|–|-->)\s*{_TIMESTAMP})?\s*[\])>]")
-_LINE_TIME = re.compile(rf"^[ \t]*{_TIMESTAMP}(?=\s|$)(?:\s*[-–:])?", re.MULTILINE)
+_LINE_TIME = re.compile(rf"^[ \t]*{_TIMESTAMP}(?=\s|$)(?:[ \t]*[-–:])?", re.MULTILINE)
 _WEBVTT = re.compile(r"\A\ufeff?WEBVTT[^\n]*\n")
 _LABEL = re.compile(
     r"^[ \t]*\[?(?P<name>interviewer|interviewee|candidate|applicant|speaker ?[a-z0-9]{0,2}|me|you|"
@@ -116,6 +120,8 @@ def _skip_talk(sentences: Sequence[Sentence], begin: int) -> int:
 def _is_talk(
     sentence: Sentence, pattern: re.Pattern[str], *, needs_more_than_filler: bool = True
 ) -> bool:
+    if len(sentence.tokens) > _MAX_TALK_TOKENS:
+        return False
     spoken = " ".join(sentence.tokens)
     if not pattern.fullmatch(spoken):
         return False

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -64,51 +64,51 @@ async def start_turn(
 ) -> ChatTurn:
     """Send a message to the coach, in a new conversation or in one of the caller's.
 
+    Waits for a turn of the same user that runs, so that it sees that turn's reply.
+
     Returns once the first piece of the reply has arrived, so that earlier failures are ordinary
     HTTP errors.
 
     Raises:
         NotFound: If the conversation does not exist or belongs to another user.
-        TooManyRequests: If the caller's daily token budget is spent.
+        TooManyRequests: If the caller's daily token budget is spent, or other turns of the caller
+            run for too long.
         Unavailable: If the provider cannot reply now.
     """
-    started_at = time.perf_counter()
-    now = deps.clock()
-    async with deps.db.read_only() as tx:
-        past = await answers.list_past_sessions(tx, caller.user_id, limit=_MAX_PAST_SESSIONS)
-        if conversation_id is None:
-            conversation = Conversation(new_id(), make_title(sanitize(message)), now, now)
-            history: list[Message] = []
-        else:
-            conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
-            history = await conversations.list_messages(
-                tx,
-                conversation_id,
-                after=conversation.summarised_up_to_id,
-                limit=_MAX_HISTORY_MESSAGES,
-            )
-    user_message = Message("user", message)
-    try:
-        conversation, recent = await _summarise_history(deps, caller, conversation, history)
-        context = ChatContext(
-            (*recent, user_message), tuple(map(_sanitise_title, past)), conversation.summary
+    async with AsyncExitStack() as cleanup:
+        await cleanup.enter_async_context(deps.chat_turns.enter(caller.user_id))
+        started_at = time.perf_counter()
+        conversation, history, past = await _load_history(
+            deps, caller, message=message, conversation_id=conversation_id
         )
-        pieces = _sanitise(_reply_within_budget(deps, caller, context))
-        first_piece = await anext(pieces)
-    except StopAsyncIteration:
-        TURNS.labels("failed").inc()
-        raise Unavailable("The coach returned no reply. Please try again.") from None
-    except CoachError:
-        TURNS.labels("failed").inc()
-        raise
-    FIRST_TOKEN_SECONDS.observe(time.perf_counter() - started_at)
-    is_new = conversation_id is None
-    return ChatTurn(
-        conversation.id,
-        _store_when_complete(
-            deps, caller, conversation, user_message, first_piece, pieces, is_new=is_new
-        ),
-    )
+        user_message = Message("user", message)
+        try:
+            conversation, recent = await _summarise_history(deps, caller, conversation, history)
+            context = ChatContext(
+                (*recent, user_message), tuple(map(_sanitise_title, past)), conversation.summary
+            )
+            pieces = _sanitise(_reply_within_budget(deps, caller, context))
+            first_piece = await anext(pieces)
+        except StopAsyncIteration:
+            TURNS.labels("failed").inc()
+            raise Unavailable("The coach returned no reply. Please try again.") from None
+        except CoachError:
+            TURNS.labels("failed").inc()
+            raise
+        FIRST_TOKEN_SECONDS.observe(time.perf_counter() - started_at)
+        turn = _store_when_complete(
+            deps,
+            caller,
+            conversation,
+            user_message,
+            first_piece,
+            pieces,
+            is_new=conversation_id is None,
+            cleanup=cleanup.pop_all(),
+        )
+        # A generator that was not started runs no cleanup when it is dropped.
+        await anext(turn)
+        return ChatTurn(conversation.id, turn)
 
 
 async def list_conversations(
@@ -148,6 +148,25 @@ async def delete_conversation(deps: Deps, caller: Identity, conversation_id: UUI
     """
     async with deps.db.transaction() as tx:
         await conversations.erase_conversation(tx, conversation_id, caller.user_id)
+
+
+async def _load_history(
+    deps: Deps, caller: Identity, *, message: str, conversation_id: UUID | None
+) -> tuple[Conversation, list[Message], list[PastSession]]:
+    """Return the conversation, new or stored, its messages, and the caller's past sessions."""
+    now = deps.clock()
+    async with deps.db.read_only() as tx:
+        past = await answers.list_past_sessions(tx, caller.user_id, limit=_MAX_PAST_SESSIONS)
+        if conversation_id is None:
+            return Conversation(new_id(), make_title(sanitize(message)), now, now), [], past
+        conversation = await conversations.get_conversation(tx, conversation_id, caller.user_id)
+        history = await conversations.list_messages(
+            tx,
+            conversation_id,
+            after=conversation.summarised_up_to_id,
+            limit=_MAX_HISTORY_MESSAGES,
+        )
+    return conversation, history, past
 
 
 async def _summarise_history(
@@ -212,21 +231,27 @@ async def _store_when_complete(
     pieces: AsyncGenerator[str, None],
     *,
     is_new: bool,
+    cleanup: AsyncExitStack,
 ) -> AsyncGenerator[str, None]:
-    """Yield the reply and store the turn after its last piece."""
+    """Yield an empty piece, then the reply, and store the turn after its last piece.
+
+    Runs `cleanup` at the end.
+    """
     outcome = "abandoned"
     try:
-        async with aclosing(pieces):
-            reply = [first_piece]
-            yield first_piece
-            async for piece in pieces:
-                reply.append(piece)
-                yield piece
-        turn = [user_message, Message("assistant", "".join(reply))]
-        try:
-            await _store(deps, caller, conversation, turn, is_new=is_new)
-        except TransactionConflict:
-            await _store(deps, caller, conversation, turn, is_new=is_new)
+        async with cleanup:
+            async with aclosing(pieces):
+                yield ""
+                reply = [first_piece]
+                yield first_piece
+                async for piece in pieces:
+                    reply.append(piece)
+                    yield piece
+            turn = [user_message, Message("assistant", "".join(reply))]
+            try:
+                await _store(deps, caller, conversation, turn, is_new=is_new)
+            except TransactionConflict:
+                await _store(deps, caller, conversation, turn, is_new=is_new)
         outcome = "answered"
     except CoachError:
         outcome = "failed"

@@ -1,5 +1,7 @@
 """Sanitizing of complete and streamed text."""
 
+import re
+
 import pytest
 
 from coach_ai.chat.sanitizer import StreamingSanitizer, sanitize
@@ -41,3 +43,13 @@ def test_streaming_sanitizer_does_not_delay_ordinary_words() -> None:
 
     assert stream.feed("Begin with ") == "Begin with "
     assert stream.feed("the result. ") == "the result. "
+
+
+@pytest.mark.parametrize("depth", [1, 19, 20, 21, 500])
+def test_nested_markup_leaves_no_markup_at_any_depth(depth: int) -> None:
+    nested = "<a" * depth + ">" * depth + "![x](" * depth + "http://canary" + ")" * depth
+
+    plain = sanitize(f"Before {nested} after")
+
+    assert not re.search(r"<\w[^<>]*>|\]\(|http", plain)
+    assert plain.startswith("Before ") and plain.endswith(" after")

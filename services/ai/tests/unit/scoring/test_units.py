@@ -87,8 +87,8 @@ def test_max_units_bounds_the_result() -> None:
     ids=["digits", "one word", "fillers", "joints", "short sentences"],
 )
 def test_splitting_takes_linear_time(text: str) -> None:
-    started_at = time.process_time()
+    started_at = time.thread_time()
 
     split_units(text)
 
-    assert time.process_time() - started_at < 1.5
+    assert time.thread_time() - started_at < 1.5
