@@ -19,12 +19,14 @@ import quality_picture
 import quality_sets
 import quality_tables
 import yaml
+from quality_set_files import load_pairs, load_relevant, load_technical
 
 from coach_ai import embeddings, quality
 from coach_ai.domain import Answer, Feedback
 from coach_ai.openai import prompts
 from coach_ai.scoring.answer_validation import strip_injections
 from coach_ai.scoring.local import scorer
+from coach_ai.scoring.points import PointMatcher
 from coach_ai.scoring.rubric import load_rubric
 
 ROOT = Path(__file__).parents[1]
@@ -147,14 +149,13 @@ def _measure_probes(
     """Return the classes of pairs, the additions that say nothing, and the scores by level."""
     seen = [one for one in answers if one["split"] != "held_out"]
     report = quality_sets.measure_levels(score, seen)
-    pairs = quality_sets.load_pairs(GRADED)
+    pairs = load_pairs(GRADED)
     report |= quality_sets.measure_pairs(score, pairs, report["level_distance"])
     report["additions"] = quality_sets.measure_additions(
         score, [(one["question"], one[level]) for one in seen for level in range(2, 6)], injections
     )
-    probes = yaml.safe_load((GRADED / "probes.yaml").read_text("utf-8"))
-    report["technical"] = quality_sets.measure_technical(score, probes["technical"])
-    report["relevant_rejected"] = quality_sets.measure_relevant(score, probes["relevant"])
+    report["technical"] = quality_sets.measure_technical(score, load_technical(GRADED))
+    report["relevant_rejected"] = quality_sets.measure_relevant(score, load_relevant(GRADED))
     return report
 
 
@@ -163,7 +164,9 @@ def measure_sets(folder: Path) -> dict[str, Any]:
     model = embeddings.find_installed()
     assert model is not None, "the package of the sentence embeddings is not installed: make setup"
     embedder = _CachedEmbeddings(model, embeddings.default_cache_dir())
-    found = quality_sets.measure_folder(scorer.LocalScorer(embedder).score_answer, folder)
+    found = quality_sets.measure_folder(
+        scorer.LocalScorer(embedder).score_answer, PointMatcher(embedder), folder
+    )
     found.pop("scores", None)
     return found
 

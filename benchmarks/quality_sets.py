@@ -1,31 +1,35 @@
-"""Evaluation of a scorer on a folder of graded sets: counts by class, never single answers.
+"""Evaluation of a scorer on graded sets: counts by class, never single answers.
 
-A folder may hold `levels.yaml` (five answers per question), `pairs.yaml` or `probes.yaml` (an
-answer and its change), `fragments.yaml` (lists of pieces that say nothing), `technical.yaml`
-(questions with points and four answers) and `languages.yaml` (texts in several languages).
+The format of the sets is in `quality_set_files`.
 """
 
 import math
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from coach_ai.domain import (
-    Answer,
-    ExpectedPoint,
-    Feedback,
-    Importance,
-    Misconception,
-    Question,
-    QuestionType,
+from quality_set_files import (
+    LEVELS,
+    LanguageText,
+    Pair,
+    check_files,
+    load_fragments,
+    load_languages,
+    load_levels,
+    load_pairs,
+    load_relevant,
+    load_technical,
 )
+
+from coach_ai.domain import Answer, Feedback, QuestionType
+from coach_ai.questions.question_bank import load_question_bank
+from coach_ai.scoring.answer_validation import NOT_ENGLISH
+from coach_ai.scoring.points import PointMatcher
+from coach_ai.scoring.points.evaluation import evaluate_points, read_question
 
 ScoreAnswer = Callable[[Answer], Feedback]
 Counts = dict[str, Any]
@@ -33,73 +37,8 @@ Counts = dict[str, Any]
 MAX_SAME_DIFFERENCE = 5
 """Points within which two scores are the same, and beyond which one is lower."""
 MIN_ADDITIONS = 1200
-_LEVELS = range(1, 6)
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """An answer and its change."""
-
-    name: str
-    question: str
-    base: str
-    changed_question: str
-    changed: str
-    expect: str
-
-
-def load_levels(folder: Path) -> list[dict[Any, Any]]:
-    """Return the questions of `levels.yaml` with an answer per level."""
-    data = _load(folder / "levels.yaml")
-    entries = data.get("answers", data.get("levels", [])) if isinstance(data, dict) else data or []
-    return [_flatten(one) for one in entries]
-
-
-def _flatten(entry: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return an entry whose answers are keys 1 to 5, whatever form they were given in."""
-    found = dict(entry)
-    answers = entry.get("answers", entry.get("levels", {}))
-    if isinstance(answers, Mapping):
-        found |= {int(level): text for level, text in answers.items()}
-    elif answers:
-        for number, one in enumerate(answers, start=1):
-            is_text = isinstance(one, str)
-            found[number if is_text else int(one["level"])] = one if is_text else one["text"]
-    return {
-        key: value["text"] if key in _LEVELS and isinstance(value, Mapping) else value
-        for key, value in found.items()
-    }
-
-
-def load_pairs(folder: Path) -> list[Pair]:
-    """Return the pairs of `pairs.yaml` and `probes.yaml`."""
-    pairs = _load(folder / "pairs.yaml")
-    entries = list(pairs.get("pairs", []) if isinstance(pairs, dict) else pairs or [])
-    entries += (_load(folder / "probes.yaml") or {}).get("metamorphic", [])
-    return [_parse_pair(one) for one in entries]
-
-
-def _parse_pair(entry: Mapping[str, Any]) -> Pair:
-    changed = _first(entry, "changed", "variant") or entry["base"]
-    question = _first(
-        entry, "changed_question", "variant_question", "other_question", "question_changed"
-    )
-    return Pair(
-        str(_first(entry, "class", "kind")),
-        entry["question"],
-        entry["base"],
-        question or entry["question"],
-        changed,
-        entry["expect"].replace(" ", "_"),
-    )
-
-
-def _first(entry: Mapping[str, Any], *names: str) -> Any:
-    return next((entry[name] for name in names if entry.get(name) is not None), None)
-
-
-def _load(file: Path) -> Any:
-    return yaml.safe_load(file.read_text("utf-8")) if file.is_file() else None
+DEFAULT_DISTANCE = 15.0
+"""Points between two levels if a folder has no answers by level."""
 
 
 def shown_score(feedback: Feedback) -> int | None:
@@ -119,7 +58,7 @@ def measure_levels(score: ScoreAnswer, levels: Sequence[Mapping[Any, Any]]) -> C
     points: list[dict[str, float | None]] = []
     unchecked = 0
     for entry in levels:
-        given = {level: score(_answer(entry["question"], entry[level], entry)) for level in _LEVELS}
+        given = {level: score(_answer(entry["question"], entry[level], entry)) for level in LEVELS}
         kind = given[5].question_type or QuestionType.ABOUT_YOU
         if kind is QuestionType.KNOWLEDGE and all(
             one.overall_score is None for one in given.values()
@@ -134,7 +73,7 @@ def measure_levels(score: ScoreAnswer, levels: Sequence[Mapping[Any, Any]]) -> C
                     {"level": level, "score": one.overall_score, "spread": one.score_spread}
                 )
         order[kind] += [
-            scores[low] < scores[high] for low, high in combinations(_LEVELS, 2) if high - low > 1
+            scores[low] < scores[high] for low, high in combinations(LEVELS, 2) if high - low > 1
         ]
     means = {level: round(statistics.fmean(found), 1) for level, found in by_level.items()}
     return {
@@ -217,17 +156,6 @@ def measure_additions(
     }
 
 
-def load_fragments(folder: Path) -> dict[str, list[str]]:
-    """Return the lists of `fragments.yaml`."""
-    data = _load(folder / "fragments.yaml") or {}
-    lists = data.get("fragments", data)
-    return {
-        name: [one if isinstance(one, str) else one["text"] for one in found]
-        for name, found in lists.items()
-        if isinstance(found, list)
-    }
-
-
 def measure_technical(score: ScoreAnswer, entries: Sequence[Mapping[str, Any]]) -> Counts:
     """Return the order of right, partly right, wrong and nonsensical technical answers.
 
@@ -235,18 +163,16 @@ def measure_technical(score: ScoreAnswer, entries: Sequence[Mapping[str, Any]]) 
     """
     results: dict[str, list[bool]] = defaultdict(list)
     for entry in entries:
-        answers = entry.get("answers", entry)
         given = {
-            name: score(_answer(entry["question"], _text(answers[name]), entry)).technical_score
-            for name in ("right", "partly", "wrong", "nonsense")
-            if name in answers
+            kind: score(_answer(entry["question"], one["text"], entry)).technical_score
+            for kind, one in entry["answers"].items()
         }
         results["not_scored"].append(all(value is None for value in given.values()))
         if results["not_scored"][-1]:
             continue
         rank = {name: _rank(value) for name, value in given.items()}
         for name in ("partly", "wrong", "nonsense"):
-            if name in rank:
+            if name in rank and "right" in rank:
                 results[f"right_above_{name}"].append(rank["right"] > rank[name])
         for name in ("wrong", "nonsense"):
             if name in rank:
@@ -254,98 +180,60 @@ def measure_technical(score: ScoreAnswer, entries: Sequence[Mapping[str, Any]]) 
     return {name: _ratio(found) for name, found in results.items()}
 
 
-def _text(value: Any) -> str:
-    found = value if isinstance(value, str) else value["text"]
-    assert isinstance(found, str)
-    return found
+def measure_languages(score: ScoreAnswer, texts: Sequence[LanguageText]) -> Counts:
+    """Return how many texts get no score because of their language, by whether they should."""
+    rejected: dict[str, list[bool]] = defaultdict(list)
+    for one in texts:
+        feedback = score(Answer("Practice", one.question, one.text))
+        is_rejected = shown_score(feedback) is None and NOT_ENGLISH in feedback.detailed_feedback
+        rejected[one.verdict].append(is_rejected)
+    return {verdict: _ratio(found) for verdict, found in sorted(rejected.items())}
 
 
-def measure_languages(score: ScoreAnswer, entries: Iterable[Mapping[str, Any]]) -> Counts:
-    """Return how many texts are rejected, by whether they may be."""
-    results: dict[str, list[bool]] = defaultdict(list)
-    for entry in entries:
-        expected = _first(entry, "refuse", "refused", "may_refuse", "may_be_refused", "expect")
-        is_allowed = expected in (True, "yes", "no_score", "refuse", "refused")
-        question = entry.get("question", "Tell me about a time you solved a problem.")
-        is_rejected = shown_score(score(_answer(question, _text(entry)))) is None
-        results["may be rejected" if is_allowed else "must be scored"].append(is_rejected)
-    return {name: _ratio(found) for name, found in results.items()}
-
-
-def measure_relevant(score: ScoreAnswer, entries: Iterable[Mapping[str, Any]]) -> Counts:
+def measure_relevant(score: ScoreAnswer, answers: Sequence[tuple[str, str]]) -> Counts:
     """Return how many relevant but vague answers are rejected. None should be."""
-    return _ratio(
-        [shown_score(score(_answer(one["question"], one["text"]))) is None for one in entries]
-    )
+    return _ratio([shown_score(score(_answer(*one))) is None for one in answers])
 
 
-def measure_folder(score: ScoreAnswer, folder: Path) -> Counts:
-    """Return all measures that a folder has files for."""
+def measure_folder(score: ScoreAnswer, matcher: PointMatcher, folder: Path) -> Counts:
+    """Return all measures that a folder has files for.
+
+    Raises:
+        InvalidSet: If a file does not have the format of `quality_set_files`.
+    """
+    check_files(folder)
     report: Counts = {}
-    levels = load_levels(folder)
-    distance = 15.0
+    levels, pairs, fragments = load_levels(folder), load_pairs(folder), load_fragments(folder)
     if levels:
         report |= measure_levels(score, levels)
-        distance = report["level_distance"]
-    pairs = load_pairs(folder)
     if pairs:
-        report |= measure_pairs(score, pairs, distance)
-    fragments = load_fragments(folder)
+        report |= measure_pairs(score, pairs, report.get("level_distance", DEFAULT_DISTANCE))
     if fragments:
         answers = [(one["question"], one[level]) for one in levels for level in range(2, 6)]
         answers += [(one.question, one.base) for one in pairs]
         report["additions"] = measure_additions(score, answers, fragments)
-    technical = _load(folder / "technical.yaml") or (_load(folder / "probes.yaml") or {}).get(
-        "technical"
-    )
-    if technical:
-        entries = technical.get("questions", []) if isinstance(technical, dict) else technical
-        report["technical"] = measure_technical(score, entries)
-    languages = _load(folder / "languages.yaml")
-    if languages:
-        entries = languages.get("texts", []) if isinstance(languages, dict) else languages
-        report["languages"] = measure_languages(score, entries)
-    relevant = (_load(folder / "probes.yaml") or {}).get("relevant", [])
-    if relevant:
+    if technical := load_technical(folder):
+        report["technical"] = measure_technical(score, technical)
+        known = [one for one in technical if one.get("points") or _is_in_bank(one["question"])]
+        report["points"] = evaluate_points(known, matcher)
+    if languages := load_languages(folder):
+        report["languages"] = measure_languages(score, languages)
+    if relevant := load_relevant(folder):
         report["relevant_rejected"] = measure_relevant(score, relevant)
     return report
 
 
 def _answer(question: str, text: str, entry: Mapping[Any, Any] | None = None) -> Answer:
-    """Return an answer, with the question's points if its entry has any."""
-    points = (entry or {}).get("points", [])
-    reference = None
-    if points:
-        reference = Question(
-            str((entry or {}).get("id", "evaluated")),
-            question,
-            QuestionType.KNOWLEDGE,
-            points=tuple(_parse_point(number, one) for number, one in enumerate(points)),
-            misconceptions=tuple(
-                Misconception(str(number), _point_text(one), tuple(_wordings(one)))
-                for number, one in enumerate((entry or {}).get("misconceptions", []))
-            ),
-        )
-    return Answer("Practice", question, text, "en", reference=reference)
+    """Return an answer, with the question's points if its entry has any or names a question of
+    the bank."""
+    if not _is_in_bank(question) and not (entry or {}).get("points"):
+        return Answer("Practice", question, text, "en")
+    reference = read_question({**(entry or {}), "question": question})
+    return Answer("Practice", reference.text, text, "en", reference=reference)
 
 
-def _parse_point(number: int, point: Any) -> ExpectedPoint:
-    given = point if isinstance(point, Mapping) else {}
-    return ExpectedPoint(
-        str(given.get("id", number)),
-        _point_text(point),
-        Importance(given.get("importance", "must")),
-        tuple(given.get("accepted", ())),
-        tuple(given.get("not", ())),
-    )
-
-
-def _point_text(point: Any) -> str:
-    return str(point["text"] if isinstance(point, Mapping) else point)
-
-
-def _wordings(misconception: Any) -> Sequence[str]:
-    return misconception.get("wordings", ()) if isinstance(misconception, Mapping) else ()
+def _is_in_bank(question: str) -> bool:
+    return question in load_question_bank()
 
 
 def _rank(score: int | None) -> int:

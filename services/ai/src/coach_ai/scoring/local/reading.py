@@ -7,6 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from coach_ai.embeddings import Vectors
+from coach_ai.scoring.language import keep_english
 from coach_ai.scoring.local.encoders import Encoder
 from coach_ai.scoring.local.language_pack import LanguagePack
 from coach_ai.scoring.local.models import LogisticModel, Models
@@ -55,8 +56,11 @@ def read_transcript(
     pack: LanguagePack,
     limits: Thresholds,
 ) -> Reading | None:
-    """Return the reading of a text, or None if it has no word. `question` is its vector."""
-    units = _bounded(split_units(text), limits.max_word_pieces)
+    """Return the reading of the English part of a text, or None if that has no word.
+
+    `question` is the vector of the question.
+    """
+    units = keep_english(text, _bounded(split_units(text), limits.max_word_pieces))
     if not units:
         return None
     plain = [unit.plain for unit in units]
