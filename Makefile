@@ -18,8 +18,11 @@ export HF_HUB_OFFLINE := 1
 TEST_PASSWORD := ^[a-z]+([ @.-][a-z]+)*$$
 CHECKSUM := "(etag|[a-z]+\.(bin|json|safetensors|txt))": "[0-9a-f]+"
 
+# tools/generate_NAME.py writes documents from the source code.
+GENERATORS := openapi errors configuration events asyncapi_socket packages
+
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(STAMP)  ## create .venv with everything that run, demo and test need
 
@@ -77,31 +80,50 @@ test-fast: setup  ## run unit and contract tests that need no servers, in under 
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech and not slow" \
 	  libs services/*/tests/unit tests/contract tests/architecture
 
-check: setup  ## check format, lint, types, imports, words, secrets, generated files, Dockerfile, compose
+CHECKS := format lint types imports security secrets containers generated words
+check: setup $(addprefix check-,$(CHECKS))  ## check format, lint, types, imports, words, secrets, generated files, Dockerfile, compose
+
+check-format:
 	$(BIN)/ruff format --check .
+
+check-lint:
 	$(BIN)/ruff check .
+
+check-types:
 	$(BIN)/mypy
 	$(BIN)/mypy tools
+
+check-imports:
 	$(BIN)/lint-imports
+
+check-security:
 	$(BIN)/bandit -q -c pyproject.toml -r libs services deploy
+
+check-secrets:
 	@echo "Scanning for secrets"
 	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify \
 	  --exclude-secrets '$(TEST_PASSWORD)' --exclude-lines '$(CHECKSUM)'
+
+check-containers:
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python deploy/compose/check.py docker-compose.yml
-	$(BIN)/python tools/generate_openapi.py --check
-	$(BIN)/python tools/generate_errors.py --check
-	$(BIN)/python tools/generate_configuration.py --check
-	$(BIN)/python -m coach_common.events.docs --check
-	$(BIN)/python -m coach_gateway.sockets.docs --check
+	@if docker compose version >/dev/null 2>&1; then docker compose --env-file /dev/null --profile proxy config --quiet; \
+	else echo "docker compose config: skipped, because Docker Compose is not installed"; fi
+
+check-generated:
+	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py --check || exit 1; done
+
+check-words:
 	$(BIN)/python tools/check_words.py
 
-docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md
-	$(BIN)/python tools/generate_openapi.py
-	$(BIN)/python tools/generate_errors.py
-	$(BIN)/python tools/generate_configuration.py
-	$(BIN)/python -m coach_common.events.docs
-	$(BIN)/python -m coach_gateway.sockets.docs
+docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md, packages.md
+	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py || exit 1; done
+
+demo-picture: setup  ## record `make demo` and write docs/demo.svg
+	@$(BIN)/python tools/record_demo.py
+
+hooks: setup  ## run the checks before each commit, with pre-commit
+	@$(BIN)/pre-commit install
 
 bench: setup servers  ## measure the overhead of the feedback pipeline, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py
@@ -124,12 +146,14 @@ quality: setup  ## evaluate scoring, transcription and delivery metrics; writes 
 bench-ai: setup  ## measure transcription against plain faster-whisper, and time to feedback
 	@$(BIN)/python benchmarks/ai.py
 
-lock:  ## pin the packages of requirements.in with hashes in requirements.lock
+lock:  ## pin the packages of requirements.in and deploy/images/sbom.in with hashes
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && \
 	$(PYTHON) -m venv "$$directory" && "$$directory/bin/pip" install -q uv==$(UV_VERSION) && \
 	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  requirements.in -o requirements.lock
+	  requirements.in -o requirements.lock && \
+	cd deploy/images && "$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' sbom.in -o sbom.lock
 
 migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="what changes"
 	@$(BIN)/python tools/new_migration.py "$(SERVICE)" "$(MESSAGE)"
@@ -137,7 +161,13 @@ migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="wha
 up:  ## build and start the docker compose deployment, and wait until it is ready
 	@bash deploy/compose/up.sh
 
+verify-containers: setup  ## build and run the compose deployment, break it, and write the results into docs/deployment.md
+	@$(BIN)/python tools/verify_containers.py
+
+renew-images: setup  ## pin the images of the deployment to the newest digest of their tags; needs a registry
+	@$(BIN)/python tools/renew_images.py
+
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test chaos test-fast check docs bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up verify-containers renew-images down

@@ -1,4 +1,4 @@
-"""Speech and scoring latency, and transcription speed compared with plain faster-whisper.
+"""For developers and reviewers. Speech latency, and speed compared with plain faster-whisper.
 
 `make bench-ai`. Recordings of half a minute and of ten minutes (real speech, repeated) are
 transcribed alternately by this project and by faster-whisper alone, with the same model, beam and

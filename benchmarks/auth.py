@@ -384,7 +384,9 @@ def report(results: Results) -> str:
     lines = [
         "# Login throughput vs bcrypt",
         "",
-        f"Written by `make bench-auth` on {CORES} cores that the clients share: medians of {ROUNDS}"
+        "For developers and reviewers."
+        f" Written by `make bench-auth` on {CORES} cores that the clients share: medians of"
+        f" {ROUNDS}"
         f" interleaved rounds of {LOGINS_PER_ROUND} logins, {CONCURRENCY} concurrent."
         " Compare only numbers of one run.",
         "",

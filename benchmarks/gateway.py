@@ -370,7 +370,9 @@ def report(found: Results) -> str:
     lines = [
         "# Gateway vs nginx",
         "",
-        "Written by `make bench-gateway`. wrk, the hop and the upstream share two cores. Medians of"
+        "For developers and reviewers."
+        " Written by `make bench-gateway`. wrk, the hop and the upstream share two cores. Medians"
+        " of"
         f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios within one run are comparable."
         " `CPU` is user and system time of the hop (nginx and, with auth_request, its verifier)"
         " per request. The gateway does all of its work: tokens, revocations,"

@@ -87,7 +87,8 @@ def main() -> None:
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     (results / "pipeline.md").write_text(
-        "# Feedback pipeline overhead\n\nTime from the confirmation of an upload to the push of its"
+        "# Feedback pipeline overhead\n\nFor developers and reviewers."
+        " Time from the confirmation of an upload to the push of its"
         f" transcript, minus the transcription. Written by `make bench`.\n\n{table}\n"
     )
 

@@ -38,7 +38,8 @@ PAGE = ROOT / "docs" / "quality.md"
 
 HEAD = """# Scoring quality report
 
-Reference: how well this version scores graded answers, transcribes speech and measures delivery.
+Reference for developers and reviewers: how well this version scores graded answers, transcribes
+speech and measures delivery.
 Written by `make quality` from real runs; `GET /v1/quality` returns the same numbers. Scored by
 the {provider} scorer `{model}` with rubric {rubric_version}, transcribed by `{speech_model}`.
 

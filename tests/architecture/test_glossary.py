@@ -27,15 +27,3 @@ def test_each_term_has_a_meaning_and_an_existing_file() -> None:
             missing.append((term, path))
 
     assert missing == []
-
-
-def test_links_in_documents_lead_to_files() -> None:
-    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/*/README.md")]
-    broken = [
-        (str(document.relative_to(ROOT)), target)
-        for document in documents
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
-        if not (document.parent / target).exists()
-    ]
-
-    assert broken == []

@@ -20,8 +20,16 @@ from chaos.system import System
 _PROBE_POLL_SECONDS = 0.1
 
 
-async def check_interviews(log: Log) -> None:
+async def check_interviews(log: Log, *, seconds: float = 120.0) -> None:
     """Check every acknowledged write, transcript and feedback with new requests."""
+    try:
+        async with asyncio.timeout(seconds):
+            await _check_interviews(log)
+    except TimeoutError:
+        log.violate(f"the checks at the end took more than {seconds:.0f} s")
+
+
+async def _check_interviews(log: Log) -> None:
     listed: dict[Person, set[str]] = {}
     for interview in log.interviews:
         person = interview.person
@@ -97,21 +105,16 @@ async def read_repairs(system: System) -> dict[str, float]:
     return found
 
 
-async def probe(system: System, number: int) -> float:
+async def probe(system: System, log: Log, number: int) -> float:
     """Return how many seconds a whole interview takes now, repeated until it succeeds."""
     started_at = time.monotonic()
-    log = Log()
     person = Person(system, log, f"probe{number}-{started_at:.6f}")
-    try:
-        await person.register()
-        created = await person.call(
-            "POST", "/sessions", json={"title": "Probe", "question": QUESTION}
-        )
-        interview = Interview(person, created["id"])
-        await complete(interview, json={"transcript": ANSWER})
-        while not interview.is_final:
-            await sample(interview, log)
-            await asyncio.sleep(_PROBE_POLL_SECONDS)
-        return time.monotonic() - started_at
-    finally:
-        await person.close()
+    await person.register()
+    created = await person.call("POST", "/sessions", json={"title": "Probe", "question": QUESTION})
+    interview = Interview(person, created["id"])
+    log.interviews.append(interview)
+    await complete(interview, json={"transcript": ANSWER})
+    while not interview.is_final:
+        await sample(interview, log)
+        await asyncio.sleep(_PROBE_POLL_SECONDS)
+    return time.monotonic() - started_at

@@ -4,18 +4,13 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-import aio_pika
-from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError
-
+from chaos.shuffle import shuffle_queues
 from chaos.system import System
-from coach_common.messaging.subscriptions import durable_queues
 
-_RELEASE_SECONDS = 5.0
 _SQLITE_TRIGGERS = {
     "chaos_double": """
         CREATE TRIGGER chaos_double AFTER INSERT ON messages
@@ -41,59 +36,63 @@ class Fault:
 
     @property
     def name(self) -> str:
-        return f"{self.kind} {self.target}"
+        return f"{self.kind}: {self.target}"
 
 
-def plan_faults(system: System, rng: random.Random) -> list[Fault]:
-    """Return the faults of a run in random order: each kind once with each target, kinds mixed.
+class FaultFailed(Exception):
+    """A part of the system did not survive a fault as it must."""
 
-    The result depends only on the profile, on what the machine allows, and on `rng`.
+
+def schedule_faults(system: System, rng: random.Random) -> Iterator[list[Fault]]:
+    """Yield cycles without end. Each cycle has every kind once, in random order.
+
+    A kind takes its next target in each cycle, until it has had all of them. The result depends
+    only on the profile, on what the machine allows, and on `rng`.
     """
     by_kind: dict[str, list[Fault]] = {}
-    for fault in _all_faults(system):
+    for fault in all_faults(system):
         by_kind.setdefault(fault.kind, []).append(fault)
     for faults in by_kind.values():
         rng.shuffle(faults)
-    planned: list[Fault] = []
-    while by_kind:
-        kinds = sorted(by_kind)
-        rng.shuffle(kinds)
-        for kind in kinds:
-            planned.append(by_kind[kind].pop())
-            if not by_kind[kind]:
-                del by_kind[kind]
-    return planned
+    number = 0
+    while True:
+        cycle = [faults[number % len(faults)] for faults in by_kind.values()]
+        rng.shuffle(cycle)
+        yield cycle
+        number += 1
 
 
-def _all_faults(system: System) -> list[Fault]:
-    names = [*system.stack.processes]
-    servers = [] if system.is_embedded else ["rabbitmq", "mariadb"]
+def all_faults(system: System) -> list[Fault]:
+    """Return every fault of every target."""
     faults: list[Fault] = []
 
     def add(kind: str, target: str, hold_seconds: float, act: Act) -> None:
         faults.append(Fault(kind, target, hold_seconds, lambda: act(system, target)))
 
-    for name in names:
-        add("kill -9", name, 1.0, _kill)
+    for name in system.stack.processes:
+        add("kill -9 of a process", name, 1.0, _kill)
         add("restart", name, 1.0, _terminate)
-        add("freeze", name, 5.0, _freeze)
-    for name in servers:
-        add("kill -9", name, 3.0, _kill)
-        add("freeze", name, 6.0, _freeze)
-    add("kill -9", "speech process", 1.0, _kill_speech)
-    add("freeze", "speech process", 5.0, _freeze_speech)
+        add("freeze of a process", name, 5.0, _freeze)
+    for name in system.servers:
+        add(f"kill -9 of {name}", name, 3.0, _kill)
+        add(f"freeze of {name}", name, 6.0, _freeze)
+    add("kill -9 of speech", "speech process", 1.0, _kill_speech)
+    add("freeze of speech", "speech process", 5.0, _freeze_speech)
     for name in system.proxies:
-        add("cut connections", name, 1.0, _cut)
-        add("delay 0.2 s", name, 5.0, _delay)
-        add("hold bytes", name, 5.0, _hold)
-    for name in system.clocks:
+        part = name if name in system.servers else "a process"
+        add(f"cut connections to {part}", name, 1.0, _cut)
+        add(f"delay bytes to {part}", name, 5.0, _delay)
+        add(f"hold bytes to {part}", name, 5.0, _hold)
+    for name in filter(system.clocks.__contains__, system.servers):
+        add(f"clock +1 day of {name}", name, 5.0, _step_clock(86_400))
+    for name in filter(system.clocks.__contains__, system.stack.processes):
         add("clock +10 min", name, 5.0, _step_clock(600))
         add("clock -10 min", name, 5.0, _step_clock(-600))
         add("clock +1 day", name, 5.0, _step_clock(86_400))
     if system.has_own_disk:
-        add("full disk", "data directory", 5.0, _fill_disk)
+        add("full disk", "data directory", 12.0, _fill_disk)
     if system.rabbitmq is not None:
-        add("full disk", "rabbitmq", 5.0, _raise_broker_alarm)
+        add("full disk of rabbitmq", "rabbitmq", 5.0, _raise_broker_alarm)
         add("double and reorder", "events", 10.0, _shuffle_rabbitmq)
     else:
         add("double and reorder", "events", 10.0, _shuffle_sqlite)
@@ -115,13 +114,15 @@ async def _kill(system: System, name: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _terminate(system: System, name: str) -> AsyncIterator[None]:
     process = system.stack.processes[name]
-    status = await process.stop()
     try:
-        if status != 0:
-            raise AssertionError(f"{name} ended with status {status} after SIGINT")
+        status = await process.stop()
         yield
+    except AssertionError as error:
+        raise FaultFailed(str(error)) from error
     finally:
         await process.start()
+    if status != 0:
+        raise FaultFailed(f"{name} ended with status {status} after SIGINT")
 
 
 @asynccontextmanager
@@ -144,12 +145,17 @@ async def _kill_speech(system: System, _: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _freeze_speech(system: System, _: str) -> AsyncIterator[None]:
     pids = system.speech_pids()
-    for number in (signal.SIGSTOP, signal.SIGCONT):
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        if number is signal.SIGSTOP:
-            yield
+    _signal_all(pids, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal_all(pids, signal.SIGCONT)
+
+
+def _signal_all(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @asynccontextmanager
@@ -190,20 +196,25 @@ def _step_clock(seconds: float) -> Act:
 
 @asynccontextmanager
 async def _fill_disk(system: System, _: str) -> AsyncIterator[None]:
-    ballast = system.directory / "ballast"
+    """Leave no byte free, also behind the processes' backs: what they free is filled again."""
+    filling = asyncio.create_task(_keep_disk_full(system))
+    try:
+        yield
+    finally:
+        filling.cancel()
+        await asyncio.wait({filling})
+        system.free_disk()
 
-    def fill() -> None:
-        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+
+async def _keep_disk_full(system: System) -> None:
+    with system.ballast.open("ab", buffering=0) as file:
+        while True:
             for size in (2**20, 2**12):
                 with suppress(OSError):
                     while True:
                         file.write(bytes(size))
-
-    try:
-        await asyncio.to_thread(fill)
-        yield
-    finally:
-        ballast.unlink(missing_ok=True)
+                        await asyncio.sleep(0)
+            await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -234,48 +245,5 @@ async def _shuffle_sqlite(system: System, _: str) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _shuffle_rabbitmq(system: System, _: str) -> AsyncIterator[None]:
     """Compete with the consumers: publish what was received twice more, in another order."""
-    task = asyncio.create_task(_shuffle_queues(system))
-    try:
+    async with shuffle_queues(system.broker_url):
         yield
-    finally:
-        task.cancel()
-        # A message that is not returned here is delivered again when the connection ends.
-        await asyncio.wait({task}, timeout=_RELEASE_SECONDS)
-
-
-async def _shuffle_queues(system: System) -> None:
-    rng = random.Random(1)
-    async with await aio_pika.connect(system.broker_url) as connection:
-        channel = await connection.channel()
-        await channel.set_qos(prefetch_count=50)
-        held: list[tuple[str, AbstractIncomingMessage]] = []
-
-        async def release() -> None:
-            rng.shuffle(held)
-            for queue_name, message in held:
-                for _ in range(2):
-                    copy = aio_pika.Message(
-                        message.body,
-                        headers=message.headers,
-                        message_id=message.message_id,
-                        type=message.type,
-                        content_type=message.content_type,
-                        delivery_mode=message.delivery_mode,
-                    )
-                    await channel.default_exchange.publish(copy, queue_name)
-                await message.ack()
-            held.clear()
-
-        try:
-            while True:
-                for name in durable_queues():
-                    queue = await channel.get_queue(name, ensure=False)
-                    message = await queue.get(fail=False)
-                    if message is not None:
-                        held.append((name, message))
-                await asyncio.sleep(0.05)
-                if len(held) >= 6 or rng.random() < 0.05:
-                    await release()
-        finally:
-            with suppress(AMQPError):
-                await asyncio.shield(release())

@@ -53,9 +53,11 @@ class Interview:
 class Log:
     """What happened in a run."""
 
+    people: list["Person"] = field(default_factory=list)
     interviews: list[Interview] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     samples: int = 0
+    acknowledged_requests: int = 0
     failed_requests: int = 0
 
     def violate(self, text: str) -> None:
@@ -77,6 +79,7 @@ class Person:
         self._http = httpx.AsyncClient(
             base_url=system.url, timeout=_TIMEOUT_SECONDS, trust_env=False
         )
+        log.people.append(self)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -89,6 +92,7 @@ class Person:
             if response is not None and response.status_code == 400:
                 response = await self._try("POST", "/auth/login", json=body)
             if response is not None and response.is_success:
+                self._log.acknowledged_requests += 1
                 self._store_tokens(response)
                 return
             await asyncio.sleep(0.5)
@@ -108,6 +112,7 @@ class Person:
             elif response.status_code == 401:
                 await self._sign_in_again()
             elif response.is_success:
+                self._log.acknowledged_requests += 1
                 return response.json() if response.content else {}
             else:
                 raise Refused(f"{method} {path}: {response.status_code} {response.text[:200]}")
@@ -145,6 +150,7 @@ class Person:
                         proxied, content=content, headers={**headers, "host": host}
                     )
                 if response.status_code == 200:
+                    self._log.acknowledged_requests += 1
                     return True
                 if response.status_code == 403:
                     return False
@@ -164,6 +170,7 @@ class Person:
                         if frame["type"] == "feedback" and frame["status"] in _FINAL:
                             pushes = self.pushed.setdefault(frame["session_id"], set())
                             pushes.add(frame["event_id"])
+                            check_final(frame, self._log)
                         if frame["type"] == "error" and frame.get("code", "").startswith("token"):
                             await self._sign_in_again()
             await asyncio.sleep(0.5)
@@ -228,16 +235,7 @@ async def sample(interview: Interview, log: Log) -> None:
     status, name = feedback["status"], f"session {interview.session_id}"
     if not interview.statuses or interview.statuses[-1] != status:
         interview.statuses.append(status)
-    if status == "ready" and not feedback["transcript"]:
-        log.violate(f"{name}: ready without transcript")
-    if (
-        status == "ready"
-        and feedback["overall_score"] is None
-        and not feedback["detailed_feedback"]
-    ):
-        log.violate(f"{name}: ready without scores and without a reason")
-    if status == "ready" and not feedback["delivery"]:
-        log.violate(f"{name}: ready without delivery")
+    check_final(feedback, log)
     first = interview.feedback
     if first is not None and first["status"] == "ready":
         changed = [field for field in first if first[field] != feedback[field]]
@@ -245,6 +243,19 @@ async def sample(interview: Interview, log: Log) -> None:
             log.violate(f"{name}: the feedback changed after it was ready: {', '.join(changed)}")
     if status in _FINAL and (first is None or first["status"] == "failed"):
         interview.feedback = feedback
+
+
+def check_final(feedback: dict[str, Any], log: Log) -> None:
+    """Check that feedback is complete if it says that it is ready."""
+    if feedback["status"] != "ready":
+        return
+    name = f"session {feedback['session_id']}"
+    if not feedback["transcript"]:
+        log.violate(f"{name}: ready without transcript")
+    if feedback["overall_score"] is None and not feedback["detailed_feedback"]:
+        log.violate(f"{name}: ready without scores and without a reason")
+    if not feedback["delivery"]:
+        log.violate(f"{name}: ready without delivery")
 
 
 async def follow(interview: Interview, log: Log) -> None:
@@ -266,7 +277,7 @@ class Load:
     rng: random.Random
     seconds_between: float = 1.5
     max_in_progress: int = 16
-    people: list[Person] = field(default_factory=list)
+    _people: list[Person] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _listeners: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -281,6 +292,11 @@ class Load:
                 number += 1
             await asyncio.sleep(self.seconds_between)
 
+    async def until_first_is_final(self) -> None:
+        """Wait until an interview has final feedback: the system runs as without faults."""
+        while not any(one.is_final for one in self.log.interviews):
+            await asyncio.sleep(0.1)
+
     async def finish(self, seconds: float) -> None:
         """Wait until all interviews are final, for at most `seconds`."""
         deadline = time.monotonic() + seconds
@@ -288,12 +304,12 @@ class Load:
             await asyncio.sleep(0.2)
 
     async def close(self) -> None:
-        """Stop everything."""
+        """Stop everything and close all clients."""
         tasks = [*self._tasks, *self._listeners]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for person in self.people:
+        for person in self.log.people:
             await person.close()
 
     async def _interview(self, person: Person, rng: random.Random, *, sound: bool) -> None:
@@ -301,15 +317,17 @@ class Load:
             await follow(await hold_interview(person, self.log, rng, sound=sound), self.log)
         except Refused as refusal:
             self.log.violate(str(refusal))
+        except Exception as error:
+            self.log.violate(f"unexpected response: {type(error).__name__} {error}")
 
     async def _next_person(self, number: int) -> Person:
         """Return one of the people. A new one arrives with every fourth interview."""
         if number % 4 == 0:
             person = Person(self.system, self.log, f"person{number}-{self.rng.random():.9f}")
             await person.register()
-            self.people.append(person)
+            self._people.append(person)
             self._listeners.add(asyncio.create_task(person.listen()))
-        return self.rng.choice(self.people[-4:])
+        return self.rng.choice(self._people[-4:])
 
     def _start(self, interview: Any) -> None:
         task = asyncio.create_task(interview)

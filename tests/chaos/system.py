@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -43,13 +44,27 @@ class System:
     mariadb: PrivateMariaDB | None = None
     rabbitmq: PrivateRabbitMQ | None = None
     has_own_disk: bool = False
-    """True if `directory` is a small file system of its own."""
+    """True if `directory` is a separate small file system."""
     clocks: dict[str, SteppableClock] = field(default_factory=dict)
     """The clocks of the processes whose clock can be stepped."""
 
     @property
     def is_embedded(self) -> bool:
         return self.stack.profile == "embedded"
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The names of the servers that are not ours."""
+        return () if self.is_embedded else ("rabbitmq", "mariadb")
+
+    @property
+    def ballast(self) -> Path:
+        """The file that fills the disk."""
+        return self.directory / "ballast"
+
+    def free_disk(self) -> None:
+        """End a full disk."""
+        self.ballast.unlink(missing_ok=True)
 
     @property
     def url(self) -> str:
@@ -112,15 +127,18 @@ class System:
         """End every fault that may still be active. Safe to call at any time."""
         for proxy in self.proxies.values():
             proxy.heal()
-        (self.directory / "ballast").unlink(missing_ok=True)
+        self.free_disk()
         for clock in self.clocks.values():
             clock.step(0)
-        for name in [*self.stack.processes, *(("rabbitmq", "mariadb") if self.mariadb else ())]:
+        for name in [*self.stack.processes, *self.servers]:
             with suppress(ProcessLookupError):
                 self.signal_process(name, signal.SIGCONT)
         for pid in self.speech_pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+        for server in (self.mariadb, self.rabbitmq):
+            if server is not None and server.process.poll() is not None:
+                await asyncio.to_thread(server.start)
         for process in self.stack.processes.values():
             if process.running is None or process.running.returncode is not None:
                 await process.start()
@@ -180,10 +198,15 @@ def _is_speech_process(pid: int) -> bool:
 
 @asynccontextmanager
 async def run_system(profile: str, directory: Path) -> AsyncIterator[System]:
-    """Run the stack of a profile. Everything that was started is stopped at the end."""
+    """Run the stack of a profile. Everything that was started is stopped at the end.
+
+    The logs are then in the parent of `directory`, also after a failure.
+    """
     async with AsyncExitStack() as stack:
         has_own_disk = stack.enter_context(_small_disk(directory))
+        library = build_library(directory)
         proxies: dict[str, Proxy] = {}
+        clocks: dict[str, SteppableClock] = {}
 
         async def route(part: str, url: str) -> str:
             parts = urlsplit(url)
@@ -194,40 +217,50 @@ async def run_system(profile: str, directory: Path) -> AsyncIterator[System]:
             netloc = f"{userinfo}{at}127.0.0.1:{proxies[part].port}"
             return urlunsplit(parts._replace(netloc=netloc))
 
+        def clock_env(name: str) -> dict[str, str]:
+            if library is None:
+                return {}
+            clocks[name], env = make_clock(library, directory / f"{name}.clock")
+            return env
+
         if profile == "embedded":
-            running = await stack.enter_async_context(embedded(directory, **_SETTINGS))
+            running = await stack.enter_async_context(
+                embedded(directory, **_SETTINGS, **clock_env("embedded"))
+            )
             env = running.processes["embedded"].env
             await route("store", f"http://127.0.0.1:{env['STORE_PORT']}")
-            system = System(running, directory, proxies, has_own_disk=has_own_disk)
+            system = System(running, directory, proxies, has_own_disk=has_own_disk, clocks=clocks)
         else:
-            mariadb = stack.enter_context(PrivateMariaDB.run())
+            mariadb = stack.enter_context(PrivateMariaDB.run(**clock_env("mariadb")))
+            stack.callback(_copy_logs, mariadb.directory, directory.parent, "mariadb")
             rabbitmq = stack.enter_context(PrivateRabbitMQ.run())
+            stack.callback(_copy_logs, rabbitmq.directory, directory.parent, "rabbitmq")
             running = await stack.enter_async_context(
-                distributed(directory, mariadb, rabbitmq, route=route, **_SETTINGS)
+                distributed(
+                    directory, mariadb, rabbitmq, route=route, env_of=clock_env, **_SETTINGS
+                )
             )
             await route("gateway2", running.gateway_urls[1])
-            system = System(running, directory, proxies, mariadb, rabbitmq, has_own_disk)
+            system = System(running, directory, proxies, mariadb, rabbitmq, has_own_disk, clocks)
         await route("gateway", running.url)
-        library = build_library(directory)
-        for name, process in running.processes.items():
-            if name != "store" and library is not None:
-                file = directory / f"{name}.clock"
-                system.clocks[name], env = make_clock(library, file)
-                process.env |= env
         try:
-            for name in system.clocks:
-                # The clock library is loaded at the start of a process.
-                await running.processes[name].stop()
-                await running.processes[name].start()
-            await running.until_ready()
             yield system
         finally:
             await system.heal()
 
 
+def _copy_logs(source: Path, target: Path, prefix: str = "") -> None:
+    for file in source.rglob("*.log"):
+        with suppress(OSError):
+            shutil.copy(file, target / "-".join(filter(None, (prefix, file.name))))
+
+
 @contextmanager
 def _small_disk(directory: Path) -> Iterator[bool]:
-    """Mount a small file system at the directory and yield True; False if this is not allowed."""
+    """Mount a small file system at the directory and yield True; False if this is not allowed.
+
+    At the end the logs are copied to the parent of the directory.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     options = f"size={DISK_BYTES},mode=0755"
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
@@ -235,6 +268,7 @@ def _small_disk(directory: Path) -> Iterator[bool]:
     try:
         yield is_mounted
     finally:
+        _copy_logs(directory, directory.parent)
         if is_mounted:
             subprocess.run(["umount", "-l", str(directory)], check=False)
 

@@ -21,7 +21,7 @@ import coach_sessions.app
 import coach_sessions.config
 from coach_ai.domain import Answer, CannotTranscribe, Feedback, Transcript
 from coach_ai.ports import ProgressCallback, ignore_progress
-from coach_ai.token_usage import TokenUsage
+from coach_ai.token_usage import TokenBudget, TokenUsage
 from coach_common import repair
 from coach_common.config import Settings
 from coach_common.db.transaction import MessageContext
@@ -35,6 +35,7 @@ from coach_embedded.store import StoreKey, create_store_app
 pytestmark = pytest.mark.slow
 
 TEXT = "I fixed the build."
+SHORT_SETTLING_TIME = timedelta(seconds=0.3)
 REASON = "We found no speech in this recording."
 STORE = {
     "aws_access_key_id": "ACCESS",
@@ -49,7 +50,12 @@ class ScriptedAi:
     has_failure = False
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         if self.has_failure:
             raise CannotTranscribe(REASON)
@@ -138,7 +144,7 @@ async def system(
     issuer: TokenIssuer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[System]:
-    monkeypatch.setattr(repair, "SETTLING_TIME", timedelta(seconds=0.3))
+    monkeypatch.setattr(repair, "SETTLING_TIME", SHORT_SETTLING_TIME)
     async with AsyncExitStack() as stack:
         listener = listen("127.0.0.1", 0)
         store = create_store_app(
@@ -235,6 +241,14 @@ async def _wait_for(system: System, session_id: str, status: str) -> dict[str, A
     )
 
 
+async def _wait_for_transcript(system: System, upload_id: str) -> None:
+    async def is_transcribed() -> bool:
+        upload = (await system.media.get(f"/upload/{upload_id}")).json()
+        return upload["status"] == "transcribed" and upload["transcript"] == TEXT
+
+    await wait_until(is_transcribed, description="the transcript in media", timeout_seconds=60)
+
+
 async def _answer(system: System) -> tuple[str, str]:
     """Create a session, upload and confirm its recording, and complete it."""
     created = await system.sessions.post("/sessions", json={"title": "T", "question": "Q?"})
@@ -269,11 +283,7 @@ async def test_lost_event_is_repaired_and_counted(system: System, queue: str) ->
     session_id, upload_id = await _answer(system)
     feedback = await _wait_for(system, session_id, "ready")
 
-    async def upload_has_transcript() -> bool:
-        upload = (await system.media.get(f"/upload/{upload_id}")).json()
-        return upload["status"] == "transcribed" and upload["transcript"] == TEXT
-
-    await wait_until(upload_has_transcript, description="the transcript in media")
+    await _wait_for_transcript(system, upload_id)
     assert not system.lost
     assert feedback["transcript"] == TEXT
     assert feedback["overall_score"] == 70
@@ -327,10 +337,14 @@ async def test_lost_link_is_repaired(system: System, queue: str) -> None:
     assert (await _wait_for(system, session_id, "ready"))["transcript"] == TEXT
 
 
-async def test_nothing_is_repaired_if_nothing_is_lost(system: System) -> None:
+async def test_nothing_is_repaired_while_events_are_on_their_way(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "SETTLING_TIME", timedelta(hours=1))
     before = _repairs()
 
-    session_id, _ = await _answer(system)
+    session_id, upload_id = await _answer(system)
     await _wait_for(system, session_id, "ready")
+    await _wait_for_transcript(system, upload_id)
 
     assert _repairs() == before

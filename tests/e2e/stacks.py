@@ -7,19 +7,20 @@ WebSockets at the second. Each stack has its own ports and directories and stops
 import asyncio
 import os
 import signal
-import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
-from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
+from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ, free_port
 
 _READY_SECONDS = 60.0
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 40.0
+"""Longer than a process may need: SHUTDOWN_SECONDS and the time to close its connections."""
+
 _SERVICES = ("auth", "sessions", "media", "ai", "gateway", "gateway2")
 _BUCKET = "genai-coach"
 
@@ -148,7 +149,7 @@ class RunningStack:
 @asynccontextmanager
 async def embedded(directory: Path, **env: str) -> AsyncIterator[RunningStack]:
     """Run all services in one process, as `make run` does."""
-    port, store_port = _free_ports(2)
+    port, store_port = free_port(), free_port()
     process = Process(
         "embedded",
         [sys.executable, "-m", "coach_embedded"],
@@ -174,6 +175,11 @@ async def keep_url(part: str, url: str) -> str:
     return url
 
 
+def no_env(_: str) -> Mapping[str, str]:
+    """Return no variables for a process."""
+    return {}
+
+
 @asynccontextmanager
 async def distributed(
     directory: Path,
@@ -181,13 +187,15 @@ async def distributed(
     rabbitmq: PrivateRabbitMQ,
     *,
     route: Callable[[str, str], Awaitable[str]] = keep_url,
+    env_of: Callable[[str], Mapping[str, str]] = no_env,
     **env: str,
 ) -> AsyncIterator[RunningStack]:
     """Run one process per service with MariaDB, RabbitMQ and object storage, as in production.
 
     `route` maps the name and URL of a part to the URL that the others use to reach it.
+    `env_of` returns the variables that only the process of this name gets.
     """
-    ports = dict(zip((*_SERVICES, "store"), _free_ports(7), strict=True))
+    ports = {name: free_port() for name in (*_SERVICES, "store")}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     shared = {
         "AUTH_URL": await route("auth", urls["auth"]),
@@ -223,7 +231,7 @@ async def distributed(
             processes[name] = Process(
                 name,
                 [sys.executable, "-m", f"coach_{name.rstrip('2')}", "serve"],
-                shared | service_env,
+                shared | service_env | dict(env_of(name)),
                 directory / f"{name}.log",
             )
         await asyncio.gather(*migrations)
@@ -247,11 +255,3 @@ async def _migrate(name: str, env: dict[str, str]) -> None:
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [process.getsockname()[1] for process in sockets]
-    for process in sockets:
-        process.close()
-    return ports

@@ -1,4 +1,4 @@
-"""What the embedded profile's SQLite files keep, and how its queue bears clock changes."""
+"""SQLite files of the embedded profile: deleted text, driver errors, clock changes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

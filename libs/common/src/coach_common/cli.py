@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, TypeVar
+from typing import Any, Concatenate, Generic, TypeVar
 
 import uvloop
 
@@ -17,9 +17,6 @@ from coach_common.errors import CoachError
 from coach_common.messaging.rabbitmq import RabbitMQTransport
 from coach_common.messaging.subscriptions import NullTransport, Transport
 from coach_common.service import Service
-
-if TYPE_CHECKING:  # The gateway has no database. Its image has no packages for one.
-    from sqlalchemy import MetaData
 
 D = TypeVar("D")
 
@@ -119,11 +116,11 @@ def service_command(
     name: str,
     settings: type[RabbitMQSettings],
     build: ServiceFactory[object],
-    metadata: "MetaData | None" = None,
     *,
+    has_tables: bool = False,
     extra_commands: Mapping[str, Command] = MappingProxyType({}),
 ) -> Command:
-    """Build the command of a service: `serve`, and `migrate` and `revision` if it has tables."""
+    """Build the command of a service: `serve`, and `migrate` if it has tables."""
 
     def command(argv: Sequence[str]) -> int:
         if argv and argv[0] in extra_commands:
@@ -131,19 +128,15 @@ def service_command(
         parser = argparse.ArgumentParser(prog=f"coach {name}")
         subparsers = parser.add_subparsers(dest="subcommand", required=True)
         serve = subparsers.add_parser("serve", help="serve HTTP and consume events until stopped")
-        if metadata is not None:
+        if has_tables:
             serve.add_argument("--migrate", action="store_true", help="migrate the database first")
             subparsers.add_parser("migrate", help="migrate the database to the latest revision")
-            revision = subparsers.add_parser(
-                "revision", help="generate a migration from changes in tables.py"
-            )
-            revision.add_argument("message")
         for name_ in extra_commands:
             subparsers.add_parser(name_, help="administration commands; see --help")
         parsed = parser.parse_args(argv)
         loaded_settings = settings.load()
         logs.configure(level=loaded_settings.log_level, json=not loaded_settings.debug)
-        uvloop.run(_run_service(parsed, loaded_settings, build, metadata))
+        uvloop.run(_run_service(parsed, loaded_settings, build))
         return 0
 
     return command
@@ -153,18 +146,11 @@ async def _run_service(
     parsed: argparse.Namespace,
     settings: RabbitMQSettings,
     build: ServiceFactory[object],
-    metadata: "MetaData | None",
 ) -> None:
     transport = RabbitMQTransport(settings.rabbitmq_address, prefetch=settings.rabbitmq_prefetch)
     built = build(settings, transport)
     if parsed.subcommand == "migrate":
         await service.upgrade_when_available(built)
-    elif parsed.subcommand == "revision":
-        if built.database is None or built.package is None or metadata is None:
-            raise TypeError("this service has no database and no migrations")
-        from coach_common.db import migrate
-
-        await migrate.create_revision(built.database, built.package, metadata, parsed.message)
     elif not vars(parsed).get("migrate") or await service.upgrade_when_available(built):
         async with service.running(built, service.listen(settings.host, settings.port)):
             await service.wait_for_shutdown()

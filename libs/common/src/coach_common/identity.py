@@ -1,6 +1,6 @@
 """The caller of a request, from a verified access token."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -13,3 +13,8 @@ class Identity:
     login_id: UUID
     expires_at: datetime
     scopes: frozenset[str] = frozenset()
+    user_key: str = field(init=False, repr=False, compare=False)
+    """`user_id` as text. Computed once, because every request is counted by it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "user_key", str(self.user_id))

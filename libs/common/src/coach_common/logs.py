@@ -9,14 +9,18 @@ import logging
 import re
 import sys
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
+from prometheus_client import Counter
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-_request_log: TextIO | None = None
+LOG_LINES_LOST = Counter("coach_log_lines_lost", "Log lines that could not be written.")
+
+_request_log: "_Stream | None" = None
 """The stream for request lines as JSON. None: they go through structlog, as text."""
 
 _buffer: list[tuple[int, str, str, str, int, float, str]] = []
@@ -32,11 +36,33 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return structlog.get_logger(module=name)  # type: ignore[no-any-return]
 
 
+class _Stream:
+    """A text stream whose writes never raise. It counts the lines that it could not write."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text`. Return its length, also if it could not be written."""
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):  # ValueError: the stream is closed.
+            LOG_LINES_LOST.inc(text.count("\n"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream. What cannot be written stays in the stream's buffer."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
     """Write our log lines and those of libraries to `stream`, one line per event.
 
-    Ours bypass `logging`, which takes three times as long per line.
+    Ours bypass `logging`, which takes three times as long per line. No log call raises if `stream`
+    cannot be written, for example on a full disk.
     """
+    lines = _Stream(stream)
     own_processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -58,10 +84,10 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
     structlog.configure(
         processors=[*own_processors, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, lines)),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *own_processors],
@@ -70,7 +96,7 @@ def configure(*, level: str, json: bool, stream: TextIO = sys.stderr) -> None:
     )
     global _request_log
     flush()
-    _request_log = stream if json and logging.getLevelName(level) <= logging.INFO else None
+    _request_log = lines if json and logging.getLevelName(level) <= logging.INFO else None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -5,7 +5,8 @@ Blocking calls run in a bounded thread pool.
 
 import asyncio
 import hashlib
-import tempfile
+import os
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ _NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 _DIGEST_NAME = "sha256"
 _REJECTED_STATUSES = frozenset({400, 405, 411, 413, 414, 422})
-"""Responses to what the store will never accept. A 403 may be a setting that is corrected."""
+"""Status codes of requests that the store never accepts. A wrong setting can cause a 403."""
 
 
 class ObjectRejected(Unavailable):
@@ -89,7 +90,7 @@ class ObjectStore:
             Conflict: If the response has another ETag than `etag`, or exceeds `max_bytes`.
             Unavailable: If the download is incomplete.
         """
-        created: list[Path] = []
+        path = directory / secrets.token_hex(16)
         is_abandoned = threading.Event()
 
         def read() -> Path:
@@ -100,9 +101,7 @@ class ObjectStore:
                     raise Conflict("The recording was changed after it was confirmed.")
                 if response["ContentLength"] > max_bytes:
                     raise Conflict("The recording is larger than when it was confirmed.")
-                with tempfile.NamedTemporaryFile(dir=directory, delete=False) as file:
-                    path = Path(file.name)
-                    created.append(path)
+                with open(path, "xb", opener=_open_private) as file:
                     for chunk in body.iter_chunks(_CHUNK_BYTES):
                         if is_abandoned.is_set():
                             break
@@ -113,7 +112,7 @@ class ObjectStore:
             finally:
                 body.close()
                 if is_abandoned.is_set():
-                    _delete_files(created)
+                    path.unlink(missing_ok=True)
             return path
 
         try:
@@ -121,7 +120,7 @@ class ObjectStore:
         except BaseException:
             # A cancelled call leaves its thread running: the thread deletes what it writes later.
             is_abandoned.set()
-            _delete_files(created)
+            path.unlink(missing_ok=True)
             raise
 
     async def put(self, key: str, body: bytes, *, content_type: str) -> None:
@@ -142,7 +141,7 @@ class ObjectStore:
 
         Raises:
             Conflict: If the key has an object with another content.
-            ObjectRejected: If the store will not accept the object however often it is sent.
+            ObjectRejected: If the store rejects the object permanently.
         """
         digest = hashlib.sha256(body).hexdigest()
         stored = await self._find_digest(key)
@@ -264,9 +263,8 @@ class ObjectStore:
         )
 
 
-def _delete_files(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 def _to_stored_object(key: str, response: dict[str, Any]) -> StoredObject:

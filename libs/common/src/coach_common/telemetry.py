@@ -83,7 +83,7 @@ OUTBOX_ROWS = Gauge("coach_outbox_rows", "Outbox rows waiting to be published.",
 
 
 async def serve_metrics(host: str, port: int) -> None:
-    """Serve all metrics on a port of their own until cancelled. The requests run in a thread."""
+    """Serve all metrics on a separate port until cancelled. The requests run in a thread."""
     server, thread = start_http_server(port, addr=host)
     try:
         await asyncio.Event().wait()
@@ -96,7 +96,7 @@ async def serve_metrics(host: str, port: int) -> None:
 def random_hex(size_bytes: int) -> str:
     """Return random bytes in hex for an identifier. Not for secrets."""
     bits = random.getrandbits(8 * size_bytes)  # nosec B311 # an id, no secret
-    return bits.to_bytes(size_bytes).hex()
+    return f"{bits:0{2 * size_bytes}x}"
 
 
 def sanitize_request_id(requested: bytes) -> str:

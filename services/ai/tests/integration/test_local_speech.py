@@ -287,9 +287,11 @@ async def test_recording_is_given_up_if_two_processes_crash_but_not_if_they_are_
         pid = transcriber.processes[0].pid
         assert pid is not None
         os.kill(pid, sent)
-        while transcriber.processes[0].pid == pid:
-            await asyncio.sleep(0.01)
+        # Before the next process starts: it must wait for a writer, and not read an empty file.
         os.close(writer)
+        async with asyncio.timeout(60):
+            while transcriber.processes[0].pid == pid:
+                await asyncio.sleep(0.01)
 
     with pytest.raises(error, match=reason):
         await asked

@@ -20,6 +20,9 @@ from coach_common.errors import (
 LOGIN_MAX_AGE = timedelta(days=90)
 """A login expires this long after it was created, however often it was refreshed."""
 
+MAX_MAIL_DELAY = timedelta(hours=1)
+"""The longest time between two attempts to send a mail."""
+
 MAX_LIVE_LOGINS = 100
 """Live logins per account. A further login revokes the one that was used least recently."""
 MAX_USER_AGENT_LENGTH = 200
@@ -37,7 +40,7 @@ class EmailAlreadyRegistered(BadRequest):
 
 
 class InvalidCredentials(Unauthenticated):
-    """Wrong e-mail or password. The message does not tell whether the account exists."""
+    """Wrong e-mail or password. The message does not reveal whether the account exists."""
 
     code = "wrong_credentials"
 
@@ -371,7 +374,7 @@ class QueuedMail:
 
         30 s are longer than one attempt takes, so no other replica sends the mail meanwhile.
         """
-        return now + min(timedelta(hours=1), timedelta(seconds=30 * 2 ** min(self.attempts, 10)))
+        return now + min(MAX_MAIL_DELAY, timedelta(seconds=30 * 2 ** min(self.attempts, 10)))
 
 
 def email_digest(email: str) -> str:

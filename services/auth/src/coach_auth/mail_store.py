@@ -6,8 +6,15 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, delete, exists, insert, select, update
 
-from coach_auth.domain import AccountToken, MailTemplate, QueuedMail, email_digest
+from coach_auth.domain import (
+    MAX_MAIL_DELAY,
+    AccountToken,
+    MailTemplate,
+    QueuedMail,
+    email_digest,
+)
 from coach_auth.tables import ACCOUNT_TOKENS, MAILS
+from coach_common.db.leases import is_due
 from coach_common.db.transaction import Transaction
 
 
@@ -30,7 +37,7 @@ async def list_due_mails(tx: Transaction, *, now: datetime, limit: int) -> list[
     """Return the mails that are due, the longest waiting first."""
     rows = await tx.fetch_all(
         select(MAILS)
-        .where(MAILS.c.next_attempt_at <= now)
+        .where(is_due(MAILS.c.next_attempt_at, now=now, max_delay=MAX_MAIL_DELAY))
         .order_by(MAILS.c.next_attempt_at)
         .limit(limit)
     )

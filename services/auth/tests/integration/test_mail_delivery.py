@@ -127,6 +127,22 @@ async def _count(deps: Deps) -> int:
         return len(await tx.fetch_all(select(MAILS)))
 
 
+async def test_mail_is_sent_although_its_clock_was_a_day_ahead(settings: AuthSettings) -> None:
+    clock = FakeClock()
+    async with (
+        _smtp_server() as server,
+        migrated_service(
+            build(_smtp_settings(settings, server.port), FakeTransport(), clock=clock)
+        ) as service,
+        client_for(service) as client,
+    ):
+        clock.advance(86_400)
+        await client.post("/auth/register", json={"email": EMAIL, "password": PASSWORD})
+        clock.advance(-86_400)
+
+        assert await mails.deliver_due_mails(service.deps) == 1
+
+
 async def test_registration_sends_text_and_html_mail_through_smtp(settings: AuthSettings) -> None:
     async with (
         _smtp_server() as server,

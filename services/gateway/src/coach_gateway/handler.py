@@ -11,7 +11,7 @@ from coach_common import logs, telemetry
 from coach_common.client_address import TrustedProxies, group_address
 from coach_common.errors import CoachError
 from coach_common.http import problems
-from coach_common.http.exchange import Exchange
+from coach_common.http.exchange import BODY_FOLLOWS, Exchange, encode_headers
 from coach_gateway.access import Authenticator, parse_bearer
 from coach_gateway.config import GatewaySettings
 from coach_gateway.json_depth import JsonDepthCounter
@@ -19,7 +19,6 @@ from coach_gateway.limits import RateLimitExceeded, RateLimits, Shares
 from coach_gateway.request_head import (
     Headers,
     RequestHead,
-    encode_headers,
     payload_too_large,
 )
 from coach_gateway.routing import (
@@ -143,7 +142,9 @@ class GatewayApp:
         is_socket = scope["type"] == "websocket"
         record = RequestRecord(scope.get("method", "GET"), head.request_id())
         telemetry.current_request_id.set(record.request_id.decode())
-        response_headers = [*self._default_headers, (b"x-request-id", record.request_id)]
+        response_headers = [(b"x-request-id", record.request_id)]
+        if is_socket:  # The HTTP protocol adds them to other responses.
+            response_headers += self._default_headers
 
         async def send_with_defaults(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -191,7 +192,7 @@ class GatewayApp:
             client = group_address(address)
         else:
             token = parse_bearer(head.get(b"authorization"))
-            client = str((await self._authenticator.authenticate(token)).user_id)
+            client = (await self._authenticator.authenticate(token)).user_key
         allowance = self._limits.hit(route.limit, client)
         request = self._build_upstream_request(
             match, scope["query_string"], head, address, record.request_id
@@ -239,7 +240,12 @@ class GatewayApp:
             async with self._upstream_client.stream(request, exchange) as call:
                 headers = [*filter_response_headers(call.headers), *extra_headers, _NO_STORE]
                 await send(
-                    {"type": "http.response.start", "status": call.status, "headers": headers}
+                    {
+                        "type": "http.response.start",
+                        "status": call.status,
+                        "headers": headers,
+                        BODY_FOLLOWS: call.has_chunk(),
+                    }
                 )
                 is_last = False
                 while not is_last:

@@ -113,14 +113,6 @@ class RequestHead:
         return length > 0, length
 
 
-def encode_headers(headers: Headers) -> bytes:
-    """Return headers as HTTP/1.1 header lines."""
-    lines: list[bytes] = []
-    for name, value in headers:
-        lines += (name, b": ", value, b"\r\n")
-    return b"".join(lines)
-
-
 def connection_options(connection: bytes) -> set[bytes]:
     """Return the headers that `Connection` names, which are hop-by-hop (RFC 9110 §7.6.1)."""
     return {part.strip().lower() for part in connection.split(b",")} - _NEVER_HOP_BY_HOP

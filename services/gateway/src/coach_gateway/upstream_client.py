@@ -11,9 +11,9 @@ from prometheus_client import Counter
 
 from coach_common import logs
 from coach_common.errors import Unavailable
-from coach_common.http.exchange import Exchange
+from coach_common.http.exchange import Exchange, encode_headers
 from coach_gateway.config import GatewaySettings
-from coach_gateway.request_head import HOP_BY_HOP, Headers, connection_options, encode_headers
+from coach_gateway.request_head import HOP_BY_HOP, Headers, connection_options
 from coach_gateway.upstream_connection import (
     ClientDisconnected,
     ConnectionClosed,
@@ -114,6 +114,10 @@ class Call:
             raise RuntimeError("the call is not open")
         return await self._connection.read_chunk(self._timeout_seconds)
 
+    def has_chunk(self) -> bool:
+        """Return whether `read_chunk` returns without waiting."""
+        return self._connection is not None and self._connection.has_chunk()
+
     def is_drained(self) -> bool:
         """Return whether the whole body has been read."""
         return self._connection is not None and self._connection.is_drained()
@@ -210,7 +214,7 @@ class UpstreamClient:
     ) -> tuple[int, bytes]:
         """Send a small request and return the status and body. Raises Unavailable.
 
-        `is_own`: the gateway itself asks, not a user. Such requests have slots of their own, a
+        `is_own`: the gateway itself asks, not a user. Such requests have separate slots, a
         short timeout, and move to another replica after it.
         """
         target, _, query = path.partition("?")
@@ -273,8 +277,10 @@ class UpstreamClient:
 
 def filter_response_headers(headers: Headers) -> Headers:
     """Return the headers of an upstream that a client may see."""
-    options = b",".join([value for name, value in headers if name == b"connection"])
-    stripped = _STRIPPED_RESPONSE_HEADERS | connection_options(options)
+    stripped = _STRIPPED_RESPONSE_HEADERS
+    for name, value in headers:
+        if name == b"connection":
+            stripped = stripped | connection_options(value)
     return [pair for pair in headers if pair[0] not in stripped]
 
 

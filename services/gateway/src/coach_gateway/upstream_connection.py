@@ -162,6 +162,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
         return chunk
 
+    def has_chunk(self) -> bool:
+        """Return whether `read_chunk` returns without waiting."""
+        return bool(self._chunks) or self._is_complete
+
     def is_drained(self) -> bool:
         """Return whether the whole body has been read."""
         return self._is_complete and not self._chunks

@@ -25,6 +25,8 @@ _FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """An upload is checked at every sweep until this long after its URL has expired."""
 _CHECK_PERIOD = timedelta(hours=24)
 """An upload that has not arrived this long after its URL has expired is not checked again."""
+MAX_CHECK_INTERVAL = _CHECK_PERIOD / 2
+"""The longest interval between two checks of an upload."""
 _MAX_RETRY_DELAY = timedelta(hours=1)
 _MAX_BACKOFF_EXPONENT = 12
 _MIB = 2**20
@@ -172,7 +174,7 @@ class TooManyRecordings(Conflict):
 
 
 class UploadStatus(StrEnum):
-    """UploadStatus of an upload, as shown by the API."""
+    """The status of an upload, as the API shows it."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -207,7 +209,7 @@ class Upload:
 
     @property
     def is_confirmed(self) -> bool:
-        """True once the upload was confirmed, whatever its transcription status is."""
+        """True once the upload was confirmed, with any transcription status."""
         return self.confirmed_at is not None
 
     @property

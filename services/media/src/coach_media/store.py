@@ -18,11 +18,19 @@ from sqlalchemy import (
     update,
 )
 
+from coach_common.db.leases import is_due
 from coach_common.db.tables import Id
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
-from coach_media.domain import ObjectDeletion, Upload, UploadNotFound, UploadStatus
+from coach_common.repair import MAX_DELAY
+from coach_media.domain import (
+    MAX_CHECK_INTERVAL,
+    ObjectDeletion,
+    Upload,
+    UploadNotFound,
+    UploadStatus,
+)
 from coach_media.tables import OBJECT_DELETIONS, OUTBOX, TOMBSTONES, UPLOADERS, UPLOADS
 
 _RECHECK_AFTER_EXPIRY = timedelta(minutes=1)
@@ -106,7 +114,7 @@ async def mark_confirmed(
     """Save a pending upload as confirmed. Returns False if it is no longer pending.
 
     `session_id` is its session if it has none yet. The object is checked once more after the
-    upload URL has expired. The repair sweep looks at the upload at `repair_after`.
+    upload URL has expired. The repair sweep checks the upload at `repair_after`.
     """
     updated = await tx.execute(
         update(UPLOADS)
@@ -218,7 +226,7 @@ async def list_due_checks(
     """Return uploads whose check is due, oldest first, each with its due time."""
     rows = await tx.fetch_all(
         select(*_UPLOAD_COLUMNS, UPLOADS.c.next_check_at)
-        .where(UPLOADS.c.next_check_at <= now)
+        .where(is_due(UPLOADS.c.next_check_at, now=now, max_delay=MAX_CHECK_INTERVAL))
         .order_by(UPLOADS.c.next_check_at)
         .limit(limit)
     )
@@ -240,10 +248,10 @@ async def claim_check(
 async def list_due_repairs(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Upload, datetime]]:
-    """Return the uploads that the repair sweep looks at, oldest first, each with its due time."""
+    """Return the uploads that the repair sweep checks, oldest first, each with its due time."""
     rows = await tx.fetch_all(
         select(*_UPLOAD_COLUMNS, UPLOADS.c.repair_after)
-        .where(UPLOADS.c.repair_after <= now)
+        .where(is_due(UPLOADS.c.repair_after, now=now, max_delay=MAX_DELAY))
         .order_by(UPLOADS.c.repair_after)
         .limit(limit)
     )

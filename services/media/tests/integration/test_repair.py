@@ -43,6 +43,21 @@ async def test_upload_without_transcript_is_published_again_with_backoff(
     assert counts == [0, 0, 1, 1, 2, 2, 3]
 
 
+async def test_upload_is_published_again_although_its_clock_was_a_day_ahead(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    await _confirm(client)
+    clock.advance(61)
+    await republish_untranscribed_uploads(service.deps)
+    clock.advance(86_400)
+    await republish_untranscribed_uploads(service.deps)
+    clock.advance(-86_400)
+
+    await republish_untranscribed_uploads(service.deps)
+
+    assert len(await _repeated(service)) == 3
+
+
 async def test_transcribed_upload_is_not_published_again(
     service: Service, client: httpx.AsyncClient, clock: FakeClock, user_id: UUID
 ) -> None:

@@ -207,6 +207,16 @@ async def test_concurrent_confirms_and_sweep_emit_one_event(
     assert len(await emitted_events(service.database, UploadConfirmed)) == 1
 
 
+async def test_sweep_confirms_upload_although_its_clock_was_a_day_ahead(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    clock.advance(86_400)
+    await _upload(client)
+    clock.advance(-86_400)
+
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
+
+
 async def test_sweep_confirms_unconfirmed_upload(
     service: Service, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:

@@ -8,9 +8,11 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
 
+from coach_common.db.leases import is_due
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
+from coach_common.repair import MAX_DELAY
 from coach_sessions.domain import (
     Failure,
     Feedback,
@@ -75,7 +77,7 @@ async def update_session(
 ) -> None:
     """Save the mutable columns of a locked session, derived ones included.
 
-    `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
+    `repair_after` is when the repair sweep checks it, or None if it waits for nothing.
     """
     await tx.execute(
         update(SESSIONS)
@@ -87,11 +89,11 @@ async def update_session(
 async def list_due_repairs(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[UUID, UUID, datetime]]:
-    """Return id, user and due time of the sessions that the repair sweep looks at, oldest first."""
+    """Return id, user and due time of the sessions that the repair sweep checks, oldest first."""
     columns = SESSIONS.c
     rows = await tx.fetch_all(
         select(columns.id, columns.user_id, columns.repair_after)
-        .where(columns.repair_after <= now)
+        .where(is_due(columns.repair_after, now=now, max_delay=MAX_DELAY))
         .order_by(columns.repair_after)
         .limit(limit)
     )

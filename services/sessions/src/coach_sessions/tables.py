@@ -40,7 +40,7 @@ SESSIONS = Table(
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
     Column("published_fingerprints", LongText, nullable=False),
-    # When the repair sweep looks at the session; null if it waits for nothing.
+    # When the repair sweep checks the session; null if it waits for nothing.
     Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
     Index("ix_sessions_requested_key", "requested_key"),

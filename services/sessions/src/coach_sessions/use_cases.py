@@ -192,7 +192,7 @@ async def complete_session(
 async def stop_waiting_for_recordings(deps: Deps) -> int:
     """Use the client's transcript where its recording will not arrive; return how many.
 
-    Media looks for an upload until 24 hours after its URL has expired.
+    Media searches for an upload until 24 hours after its URL has expired.
     """
     before = deps.clock() - MAX_RECORDING_DELAY
     async with deps.db.read_only() as tx:

@@ -41,6 +41,17 @@ async def test_waiting_session_is_stalled_after_a_minute_then_with_backoff(
     assert (str(first.session_id), first.status) == (session_id, "waiting_for_recording")
 
 
+async def test_session_is_stalled_although_its_clock_was_a_day_ahead(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    clock.advance(86_400)
+    session_id = await _create(client)
+    await client.post(f"/sessions/{session_id}/complete")
+    clock.advance(-86_400)
+
+    assert [str(one.session_id) for one in await _stalled(service)] == [session_id]
+
+
 async def test_session_that_waits_for_nothing_is_not_stalled(
     service: Service, client: httpx.AsyncClient, clock: FakeClock
 ) -> None:

@@ -44,7 +44,7 @@ class Transaction:
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement. `rowcount` of the result tells whether a conditional update won."""
+        """Run one statement. Its `rowcount` is 0 if a conditional update changed no row."""
         return await self._connection.execute(statement, parameters)
 
     async def scalar(self, statement: Executable) -> Any:

@@ -13,7 +13,20 @@ STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
+BODY_FOLLOWS = "coach.body_follows"
+"""In a message that starts a response: the first chunk of the body is sent without waiting."""
 _BODILESS_STATUSES = (204, 304)
+_FRAMING_HEADERS = frozenset(
+    (b"content-length", b"transfer-encoding", b"connection", b"keep-alive")
+)
+
+
+def encode_headers(headers: Headers) -> bytes:
+    """Return headers as HTTP/1.1 header lines."""
+    lines: list[bytes] = []
+    for name, value in headers:
+        lines += (name, b": ", value, b"\r\n")
+    return b"".join(lines)
 
 
 class Connection(Protocol):
@@ -25,8 +38,8 @@ class Connection(Protocol):
     keep_alive_line: bytes
 
     @property
-    def default_headers(self) -> Headers:
-        """The headers of every response."""
+    def default_lines(self) -> bytes:
+        """The header lines of every response."""
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -35,7 +48,7 @@ class Connection(Protocol):
         """Wait until the client has read enough."""
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read from the client again."""
 
     def finish_exchange(self, exchange: "Exchange") -> None:
         """Continue after the response."""
@@ -89,7 +102,7 @@ class Exchange:
             self._waiter.set_result(None)
 
     def disconnect(self) -> None:
-        """Tell the application that the client disconnected."""
+        """Send the application the message that the client disconnected."""
         self.is_disconnected = True
         self.wake()
         if self.on_disconnect is not None and not self.is_complete:
@@ -122,6 +135,8 @@ class Exchange:
             )
         elif message["type"] == "http.response.start" and not self.is_disconnected:
             self._start(message["status"], message.get("headers", ()))
+            if not message.get(BODY_FOLLOWS):
+                self._protocol.loop.call_soon(self._flush_head)
 
     def _start(self, status: int, headers: Headers) -> None:
         if self.has_started:
@@ -130,16 +145,16 @@ class Exchange:
         protocol = self._protocol
         if self.more_body and protocol.closes_early_responses:
             self.keeps_alive = False
-        lines, line_count = [STATUS_LINES[status]], 2
-        for name, value in (*protocol.default_headers, *headers):
-            lower = name.lower()
-            if lower == b"content-length":
-                self._content_length = int(value)
-            elif lower == b"connection":
-                self.keeps_alive = self.keeps_alive and b"close" not in value.lower()
-                continue
-            elif lower in (b"transfer-encoding", b"keep-alive"):
-                continue
+        lines: list[bytes] = []
+        line_count = 1
+        for name, value in headers:
+            if name in _FRAMING_HEADERS:
+                if name == b"content-length":
+                    self._content_length = int(value)
+                else:
+                    if name == b"connection" and b"close" in value.lower():
+                        self.keeps_alive = False
+                    continue
             lines += (name, b": ", value, b"\r\n")
             line_count += 1
         if status in _BODILESS_STATUSES or self._is_head:
@@ -154,8 +169,9 @@ class Exchange:
         if not block.count(b"\n") == block.count(b"\r") == line_count:
             raise RuntimeError("a response header contains a line break")
         # A body that follows at once is sent in the same packet.
-        self._unsent_head = block + b"\r\n"
-        protocol.loop.call_soon(self._flush_head)
+        self._unsent_head = b"%b%b%b\r\n" % (
+            STATUS_LINES[status], protocol.default_lines, block
+        )  # fmt: skip
 
     def _flush_head(self) -> None:
         head, self._unsent_head = self._unsent_head, b""

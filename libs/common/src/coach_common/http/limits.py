@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from coach_common.http.exchange import Headers
+from coach_common.http.exchange import Headers, encode_headers
 
 MAX_BUFFERED_BYTES = 64 * 1024
 """Request bytes that wait for the application before reading is paused."""
@@ -44,14 +44,26 @@ class HttpOptions:
 
     service: str
     limits: HttpLimits = field(default_factory=HttpLimits)
-    error_headers: Headers = ()
-    """Added to the errors that the protocol itself sends."""
+    headers: Headers = ()
+    """Added to every response."""
     accepts_websocket: Callable[[bytes], bool] = lambda _: True
     """Whether a path may be upgraded. Other upgrades are ignored (RFC 9110 §7.8)."""
     is_proxy: Callable[[str], bool] = lambda _: False
     """Whether an address is a trusted proxy, which the share per address does not bind."""
     connections: Counter[str] = field(default_factory=Counter)
     """Open connections per address."""
+    _default_lines: list[tuple[Headers, bytes]] = field(default_factory=list)
+    """The server's headers and the lines made from them."""
+
+    def encode_default_headers(self, server_headers: Headers) -> bytes:
+        """Return the header lines of every response.
+
+        The server replaces its list of headers every second, so lines are kept for one list.
+        """
+        if not self._default_lines or self._default_lines[0][0] is not server_headers:
+            lines = encode_headers([*server_headers, *self.headers])
+            self._default_lines[:] = [(server_headers, lines)]
+        return self._default_lines[0][1]
 
     def add_connection(self, address: str, *, host: str) -> bool:
         """Count a connection. Returns whether the address is within its share.

@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from coach_common import logs, telemetry
 from coach_common.http import problems
-from coach_common.http.exchange import STATUS_LINES
+from coach_common.http.exchange import STATUS_LINES, encode_headers
 from coach_common.http.limits import HttpOptions
 
 _ERRORS = {
@@ -20,24 +20,22 @@ _ERRORS = {
 
 
 def encode_error(error: str, options: HttpOptions) -> bytes:
-    """Return the response for an error, which closes the connection. It is counted and logged."""
+    """Return the response for an error that closes the connection. Counts and logs the error."""
     status, sentence = _ERRORS[error]
     request_id = telemetry.random_hex(8)
     telemetry.current_request_id.set(request_id)
     body = json.dumps(problems.problem_body(status, sentence, code=error)).encode()
-    lines = [STATUS_LINES[status]]
-    for name, value in (
+    headers = [
         (b"content-type", problems.MEDIA_TYPE.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"connection", b"close"),
         *([(b"retry-after", b"2")] if status == HTTPStatus.SERVICE_UNAVAILABLE else []),
-        *options.error_headers,
+        *options.headers,
         (b"x-request-id", request_id.encode()),
-    ):
-        lines += (name, b": ", value, b"\r\n")
+    ]
     telemetry.record_request(options.service, "any", "unmatched", status, 0.0)
     logs.log_request(
         service=options.service, method="any", route="unmatched", status=status, ms=0.0,
         request_id=request_id,
     )  # fmt: skip
-    return b"".join([*lines, b"\r\n", body])
+    return b"%b%b\r\n%b" % (STATUS_LINES[status], encode_headers(headers), body)

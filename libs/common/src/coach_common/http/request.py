@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from coach_common.http.exchange import Headers
+from coach_common.http.exchange import Headers, encode_headers
 
 
 def split_url(url: bytes) -> tuple[bytes, bytes]:
@@ -38,7 +38,4 @@ def build_scope(
 
 def encode_request_head(method: bytes, url: bytes, headers: Headers) -> bytes:
     """Return the bytes of a request head, with its empty line."""
-    lines = [method, b" ", url, b" HTTP/1.1\r\n"]
-    for name, value in headers:
-        lines += (name, b": ", value, b"\r\n")
-    return b"".join([*lines, b"\r\n"])
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, url, encode_headers(headers))

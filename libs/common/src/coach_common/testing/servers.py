@@ -6,6 +6,7 @@ without root. The kernel kills them if the test run is killed.
 
 import ctypes
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ import pytest
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
+_FIRST_PORT, _END_PORT = 16_384, 32_768
+_server_ports = cycle(
+    random.SystemRandom().sample(range(_FIRST_PORT, _END_PORT), _END_PORT - _FIRST_PORT)
+)
+"""Ports below those of outgoing connections on Linux. Each process has its own order."""
+
 _RABBIT = Path("/usr/lib/rabbitmq/bin")
 
 
@@ -34,12 +42,13 @@ class PrivateMariaDB:
     directory: Path
     port: int
     argv: list[str]
+    env: dict[str, str]
     process: subprocess.Popen[bytes] = field(init=False)
 
     @classmethod
     @contextmanager
-    def run(cls) -> Iterator["PrivateMariaDB"]:
-        """Run a server until the block ends."""
+    def run(cls, **env: str) -> Iterator["PrivateMariaDB"]:
+        """Run a server until the block ends. `env` is added to its environment."""
         _require_program("mariadbd", "mariadb-server")
         _require_program("mariadb-install-db", "mariadb-server")
         with _temporary_directory("coach-mariadb-") as folder:
@@ -64,6 +73,7 @@ class PrivateMariaDB:
                     "--performance-schema=OFF", "--skip-log-bin", "--max-connections=500",
                     "--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0",
                 ],
+                {**os.environ, **env},
             )  # fmt: skip
             server.start()
             try:
@@ -74,7 +84,7 @@ class PrivateMariaDB:
     def start(self) -> None:
         """Start or restart the server and wait until it accepts connections."""
         log = self.directory / "server.log"
-        self.process = _start(self.argv, log)
+        self.process = _start(self.argv, log, env=self.env)
         try:
             _wait_until_ready(self._is_ready, self.process, log, "MariaDB")
         except BaseException:
@@ -275,10 +285,14 @@ class PrivateRedis:
 
 
 def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that is free now, another one in each call.
+
+    The kernel gives no outgoing connection this port, so it stays free until a server takes it.
+    """
+    while True:
+        port = next(_server_ports)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def _require_program(program: str, package: str) -> None:

@@ -132,7 +132,7 @@ class CommandQueue:
     ) -> dict[str, Any]:
         """Call a service with the user's token. Checks revocation and rate limits as for HTTP."""
         identity = await self._context.authenticator.authenticate(self.token)
-        self._context.limits.hit("user", str(identity.user_id))
+        self._context.limits.hit("user", identity.user_key)
         headers = {
             "authorization": f"Bearer {self.token}",
             "content-type": "application/json",

@@ -64,6 +64,12 @@ _ADDRESSES_SCORER = re.compile(
     r"\b.{0,20}\b(score|grade|point)|\bfull marks\b|\bperfect score\b"
     r"|\b(give|award|assign|set|mark|rate)\b.{0,60}\b(scores?|marks|rating|grades?|dimensions?)\b"
     r"|\b(score|rate|grade|mark) (me|this|it all|everything)\b|\bout of ten\b|\blevel (five|5)\b"
+    # Records of what was not said: "the coach wrote that I called the bank".
+    r"|\b(coach|interviewer|recruiter|reviewer|assessor|examiner|panel|transcript|protocol|minutes"
+    r"|summary|notes|file|records?)\b.{0,30}\b(wrote|written|noted?|says?|states?|stated|recorded"
+    r"|confirmed|shows?|established|documented|stored)\b.{0,25}\b(that|how) (i|the candidate)\b"
+    r"|\b(recorded|noted|documented|established|confirmed|on file|on record) (here )?that"
+    r" (i|the candidate)\b|\baccording to (the|your|my) (notes|file|record|transcript|protocol)\b"
 )
 """“A million” is a figure of speech and no number."""
 

@@ -169,7 +169,7 @@ class LocalScorer:
         """The local scorer is always available."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
     def _levels(self, analysis: Analysis) -> dict[str, float | None]:
         return {one.name: one.level(analysis) for one in self._dimensions}
