@@ -88,27 +88,4 @@ def test_missing_result_or_steps_lower_the_score(
 ) -> None:
     before = _score(local_scorer, variant["question"], _original(variant))
     for change in ("cut_result", "cut_action"):
-<<<<<<< HEAD
         assert _score(local_scorer, variant["question"], variant[change]) < before, change
-=======
-        after = _levels(variant["question"], variant[change])
-
-        assert (after["structure"] or 0) < (before["structure"] or 0), change
-        assert (after["clarity"] or 0) >= (before["clarity"] or 0), change
-
-    assert (after["specificity"] or 0) < (before["specificity"] or 0)
-
-
-def test_answer_to_another_question_has_lower_relevance_only() -> None:
-    nearer = []
-    for variant in VARIANTS:
-        text = _original(variant)
-        before, after = (_levels(variant[name], text) for name in ("question", "off_question"))
-        for dimension in ("structure", "specificity", "clarity"):
-            assert after[dimension] == before[dimension], (variant["question"], dimension)
-        if (after["relevance"] or 0) >= (before["relevance"] or 0):
-            nearer.append(variant["question"])
-
-    # Words alone do not show it for an answer with hardly a word of the question.
-    assert len(nearer) <= 1, nearer
->>>>>>> main
