@@ -42,7 +42,7 @@ DEFAULT_DISTANCE = 15.0
 
 
 def shown_score(feedback: Feedback) -> int | None:
-    """Return the overall score, or how it was said if nobody checked what is right."""
+    """Return the overall score, or the communication score if no points were checked."""
     if feedback.overall_score is None:
         return feedback.communication_score
     return feedback.overall_score

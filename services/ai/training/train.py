@@ -244,15 +244,17 @@ _STORY_ROLES = {
 }  # fmt: skip
 
 
-def _told(units: Sequence[LabelledUnit], kind: str) -> str:
+def _join_roles(units: Sequence[LabelledUnit], kind: str) -> str:
     return " ".join(unit.text for unit in units if unit.role in _STORY_ROLES[kind])
 
 
 def train_belonging(encoder: Encoder) -> dict[str, Values]:
     """Train on units of answers, against asides and units of other stories appended to them."""
     chance = random.Random(5)
-    told = [(question, _told(units, "full")) for question, units in stories().items()]
-    told += [
+    texts_by_question = [
+        (question, _join_roles(units, "full")) for question, units in stories().items()
+    ]
+    texts_by_question += [
         (one["question"], one[level]) for one in graded_answers()
         if one.get("kind") != "technical" for level in (3, 4, 5)
     ]  # fmt: skip
@@ -261,7 +263,7 @@ def train_belonging(encoder: Encoder) -> dict[str, Values]:
     foreign = [unit.text for unit in labelled if unit.role in (Role.ACTION, Role.RESULT)]
     rows: list[Values] = []
     labels: list[int] = []
-    for question, text in told:
+    for question, text in texts_by_question:
         own = _belonging_rows(encoder, question, text)
         rows += list(own)
         labels += [1] * len(own)
@@ -312,14 +314,14 @@ def _relevance_pairs(encoder: Encoder) -> Iterator[tuple[str, str, int]]:
                 levels = (3, 4, 5)
             for level in levels:
                 yield from ((wording, one[level], int(own == asked)) for wording in wordings[asked])
-    told = stories()
-    questions = list(told)
+    texts_by_question = stories()
+    questions = list(texts_by_question)
     vectors = encoder.encode_fixed(tuple(questions))
     similar = vectors @ vectors.T
     for row, question in enumerate(questions):
         chance = random.Random(row)
         for kind in _STORY_ROLES:
-            text = _told(told[question], kind)
+            text = _join_roles(texts_by_question[question], kind)
             if len(split_units(text)) < 3:
                 continue
             yield question, text, 1

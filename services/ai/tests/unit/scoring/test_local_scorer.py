@@ -128,7 +128,7 @@ def test_answer_to_another_question_scores_lower_and_is_not_rejected(
 
 
 @pytest.mark.parametrize("entry", PROBES["relevant"], ids=lambda one: one["id"])
-def test_vague_relevant_answer_is_scored_and_told_so(
+def test_vague_relevant_answer_is_scored_and_not_called_irrelevant(
     local_scorer: LocalScorer, entry: dict[str, str]
 ) -> None:
     feedback = local_scorer.score_answer(Answer("T", entry["question"], entry["text"], "en"))

@@ -30,7 +30,7 @@ class Theme:
     """Wordings of a kind of question, and sentences that answer it."""
 
     asks: tuple[str, ...]
-    says: tuple[str, ...]
+    answers: tuple[str, ...]
 
 
 @cache
@@ -43,11 +43,11 @@ def load_themes() -> tuple[Theme, ...]:
 def encode_themes(encoder: Encoder) -> list[tuple[Vectors, Vectors]]:
     """Return the vectors of the wordings and the sentences of each theme. Cached by the encoder."""
     themes = load_themes()
-    texts = tuple(text for one in themes for text in (*one.asks, *one.says))
+    texts = tuple(text for one in themes for text in (*one.asks, *one.answers))
     rows = encoder.encode_fixed(texts)
     found, at = [], 0
     for one in themes:
-        middle, end = at + len(one.asks), at + len(one.asks) + len(one.says)
+        middle, end = at + len(one.asks), at + len(one.asks) + len(one.answers)
         found.append((rows[at:middle], rows[middle:end]))
         at = end
     return found
@@ -87,18 +87,18 @@ def relevance_features(
     asked = np.array([(asks @ question).max() for asks, _ in themes], float)
     weights = np.exp((asked - asked.max()) / _THEME_SHARPNESS)
     weights /= weights.sum()
-    said = np.array(
+    matches = np.array(
         [
-            np.sort((says @ meaning.T).max(axis=1))[::-1][:_BEST_SENTENCES].mean()
-            for _, says in themes
+            np.sort((answers @ meaning.T).max(axis=1))[::-1][:_BEST_SENTENCES].mean()
+            for _, answers in themes
         ],
         float,
     )
-    said_on_average = np.array([(says @ meaning.T).mean() for _, says in themes], float)
+    mean_matches = np.array([(answers @ meaning.T).mean() for _, answers in themes], float)
     asked_by_answer = np.array([(asks @ mean).max() for asks, _ in themes], float)
     own = float(question @ mean)
-    said_z, average_z = _standardise(said), _standardise(said_on_average)
-    by_theme = float(weights @ said_z)
+    matches_z, average_z = _standardise(matches), _standardise(mean_matches)
+    by_theme = float(weights @ matches_z)
     return np.array(
         [
             closeness[0],
@@ -108,7 +108,7 @@ def relevance_features(
             by_theme,
             float(weights @ _standardise(asked_by_answer)),
             float(weights @ average_z),
-            float((said_z > by_theme).mean()),
+            float((matches_z > by_theme).mean()),
             float((asked_by_answer > own).mean()),
         ]
     )

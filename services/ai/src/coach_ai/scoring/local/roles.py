@@ -29,7 +29,7 @@ class Role(StrEnum):
     PROPOSAL = "proposal"
     """A concrete step that the speaker would take."""
     GENERAL = "general"
-    """Anything that everybody could say, and lists of words."""
+    """General talk without a case, and lists of words."""
     META = "meta"
     """Talk to the scorer: orders, praise, boasts, reports about the answer itself."""
     ASIDE = "aside"
