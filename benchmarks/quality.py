@@ -1,6 +1,7 @@
 """The scoring quality report: what the local scorer does with graded answers, by split. No network.
 
-`python benchmarks/quality.py --sets FOLDER` prints the counts for a folder of other graded sets.
+`python benchmarks/quality.py --sets FOLDER` prints the counts for a folder of other graded sets,
+whose format is in `quality_set_files.py`.
 `make quality`. Writes `coach_ai/quality/scoring.json` and `docs/quality.md`, and `speech.json`
 unless the argument is `scoring`. `GET /v1/quality` serves both files as one report.
 """
@@ -46,8 +47,11 @@ the {provider} scorer `{model}` with rubric {rubric_version}, transcribed by `{s
 The answers are written, not recorded, and each level was assigned by one author. `first_set` was
 written with knowledge of the scorer's cues, so its results are too good. `tuning` and `held_out`
 were written without sight of the scorer. `second` was written by the author of the signals before
-the signals; its failures were examined for `rubric-signals-3`. `held_out` is counted only and
-never used for tuning.
+the signals. `held_out` is counted only and never used for tuning. The scorer was corrected with
+the other sets and with `probes.yaml` in view.
+
+Technical questions of these sets have no expected points, so their answers get no overall score.
+They count as not ordered and as rejected here. Questions with points are under Pairs by class.
 
 **Human agreement: {human_agreement}.** The OpenAI scorer is not in this report, because it needs
 a key. The local scorer has no prompt. Versions of the prompts for OpenAI: {prompts}.
@@ -60,12 +64,14 @@ SECTIONS = {
     ),
     "not_scored": (
         "Rejected answers",
-        "Answers of level 1 should be rejected. A rejected answer of levels 3 to 5 is an error.",
+        "Answers without an overall score. A rejected answer of levels 3 to 5 to a question that is"
+        " not technical is an error.",
     ),
     "off_topic": (
         "Off-topic answers",
-        "Good answers (levels 4 and 5) to another question of the split should be rejected."
-        " Answers of levels 3 to 5 to their own question should not. Each question is asked in"
+        "Good answers (levels 4 and 5) to another question of the split, and answers of levels 3 to"
+        " 5 to their own question, that get no overall score. The scorer does not reject an answer"
+        " to another question, it scores it lower (see off question below). Each question is asked in"
         " three wordings. Questions that an answer may serve too are not counted"
         " (`graded/questions.yaml`).",
     ),
