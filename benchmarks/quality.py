@@ -71,7 +71,7 @@ SECTIONS = {
         "Off-topic answers",
         "Good answers (levels 4 and 5) to another question of the split, and answers of levels 3 to"
         " 5 to their own question, that get no overall score. The scorer does not reject an answer"
-        " to another question, it scores it lower (see off question below). Each question is asked in"
+        " to another question, it scores it lower (see off question below). Each question has"
         " three wordings. Questions that an answer may serve too are not counted"
         " (`graded/questions.yaml`).",
     ),

@@ -140,12 +140,13 @@ def belonging_features(
     """Return the features of `belonging`.
 
     They use the most similar other units and no mean, so that a unit that resembles nothing does
-    not change what the others count.
+    not change what the others count. A unit that repeats an earlier one supports no other.
     """
     count = len(units)
     others = similar.copy()
     np.fill_diagonal(others, -1.0)
     others[others > limits.near_duplicate] = -1.0
+    others[:, np.tril(similar, k=-1).max(axis=1) > limits.novelty[0]] = -1.0
     ranked = np.sort(others, axis=1)[:, ::-1]
     neighbours = np.array(
         [
