@@ -290,12 +290,14 @@ async def list_uploads_by_user(tx: Transaction, user_id: UUID) -> list[Upload]:
 
 async def delete_uploads(tx: Transaction, uploads: Sequence[Upload]) -> None:
     """Delete the rows of these uploads."""
-    await tx.execute(delete(UPLOADS).where(UPLOADS.c.id.in_([upload.id for upload in uploads])))
+    await tx.execute_bulk(
+        delete(UPLOADS).where(UPLOADS.c.id.in_([upload.id for upload in uploads]))
+    )
 
 
 async def delete_outbox_by_user(tx: Transaction, user_id: UUID) -> None:
     """Delete all unpublished events of the user."""
-    await tx.execute(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
+    await tx.execute_bulk(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
 
 
 async def delete_uploader(tx: Transaction, user_id: UUID) -> None:

@@ -222,7 +222,7 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
         session = await store.lock_session(tx, session_id, user_id=caller.user_id)
         if session is None:
             raise SessionNotFound
-        await store.delete_session(tx, session_id)
+        await store.delete_session(tx, session)
         keys = await store.delete_recordings(tx, session_id)
         if session.requested_key is not None:
             keys.append(session.requested_key)

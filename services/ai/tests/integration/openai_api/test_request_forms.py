@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
@@ -17,6 +16,7 @@ from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
+from support.decoded_transcriber import DecodedTranscriber
 from support.openai_server import (
     OVERALL_SCORE,
     OpenAIServer,
@@ -50,7 +50,7 @@ def _has_system_role(request: Request) -> bool:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    return write_recording(tmp_path / "recording.m4a", speech()[: 3 * 16000], "ipod", "aac")
+    return tmp_path / "recording"
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ async def test_roles_alternate_for_a_model_without_a_system_role(
 
 @pytest.fixture
 async def whisper(server: OpenAIServer) -> AsyncIterator[OpenAITranscriber]:
-    transcriber = OpenAITranscriber("key", server.url, "openai/whisper-small", None)
+    transcriber = DecodedTranscriber("key", server.url, "openai/whisper-small", None)
     yield transcriber
     await transcriber.close()
 
@@ -378,8 +378,10 @@ async def test_prompt_is_left_out_if_the_model_refuses_it(
 
 
 async def test_audio_is_sent_as_wav_if_the_server_cannot_read_opus(
-    server: OpenAIServer, whisper: OpenAITranscriber, recording: Path
+    server: OpenAIServer, tmp_path: Path
 ) -> None:
+    recording = write_recording(tmp_path / "a.m4a", speech()[: 3 * 16000], "ipod", "aac")
+    whisper = OpenAITranscriber("key", server.url, "openai/whisper-small", None)
     server.answers = [
         lambda request: (
             {"text": "Hello there."}
@@ -390,6 +392,7 @@ async def test_audio_is_sent_as_wav_if_the_server_cannot_read_opus(
 
     for _ in range(2):
         assert (await whisper.transcribe(recording)).text == "Hello there."
+    await whisper.close()
 
     assert [upload[:4] for upload in server.uploads] == [b"OggS", b"RIFF", b"RIFF"]
     assert abs(len(server.uploads[-1]) / 32_000 - 3.0) < 0.2
@@ -398,22 +401,20 @@ async def test_audio_is_sent_as_wav_if_the_server_cannot_read_opus(
 async def test_chunks_are_shortened_if_the_server_takes_less(
     server: OpenAIServer, tmp_path: Path
 ) -> None:
-    transcriber = OpenAITranscriber("key", server.url, "m", None, max_chunk_seconds=64)
-    samples = np.resize(speech(), 60 * 16000)
-    file = write_recording(tmp_path / "long.m4a", samples, "ipod", "aac")
+    transcriber = DecodedTranscriber("key", server.url, "m", None, max_chunk_seconds=64)
     server.answers = [
         lambda request: (
-            error_response(400, "audio duration 60 seconds is longer than 40 seconds")
+            error_response(400, "audio duration 40 seconds is longer than 35 seconds")
             if len(server.uploads) == 1
             else {"text": "part"}
         )
     ]
 
-    transcript = await transcriber.transcribe(file)
+    transcript = await transcriber.transcribe(tmp_path / "recording")
     await transcriber.close()
 
-    assert transcript.text == " ".join(["part"] * (len(server.uploads) - 1))
-    assert len(server.uploads) >= 3
+    assert transcript.text == "part part"
+    assert len(server.uploads) == 3
 
 
 @pytest.mark.parametrize(

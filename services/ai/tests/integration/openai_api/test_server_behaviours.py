@@ -3,35 +3,22 @@
 `server_behaviours.yaml` contains the responses, their sources and the expected outcomes.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from coach_ai.domain import (
-    AcousticFeatures,
-    Answer,
-    AudioAnalysis,
-    CannotScore,
-    CannotTranscribe,
-    ChatContext,
-    Message,
-)
+from coach_ai.domain import Answer, CannotScore, CannotTranscribe, ChatContext, Message
 from coach_ai.openai import request_forms
 from coach_ai.openai.chat import OpenAIChat
-from coach_ai.openai.request_forms import SpeechForm
 from coach_ai.openai.scorer import OpenAIScorer
-from coach_ai.openai.transcriber import Chunk, OpenAITranscriber
-from coach_ai.ports import ProgressCallback
-from coach_ai.speech.chunking import encode_opus, encode_wav
 from coach_ai.token_usage import TokenUsage, UnlimitedBudget
 from coach_common.errors import Unavailable
+from support.decoded_transcriber import DecodedTranscriber
 from support.openai_server import OVERALL_SCORE, OpenAIServer, scoring_completion
 
 TABLE = yaml.safe_load(Path(__file__).with_name("server_behaviours.yaml").read_text("utf-8"))
@@ -43,31 +30,10 @@ BEHAVIOURS = [
 TEXT = "Last year I fixed a broken build. I measured every step. It took two days."
 ANSWER = Answer("T", "Tell me about a hard problem.", TEXT, "en")
 HELLO = ChatContext((Message("user", "Hi"),))
-ANALYSIS = AudioAnalysis(40.0, (), AcousticFeatures(None, None, 0.0, (), ()))
 SCORING = scoring_completion()["choices"][0]["message"]["content"]
 
 Row = Mapping[str, Any]
 Request = dict[str, Any]
-
-
-@functools.cache
-def _audio(*, is_wav: bool) -> bytes:
-    silence = np.zeros(16_000, np.float32)
-    return encode_wav(silence) if is_wav else encode_opus(silence)
-
-
-class Transcriber(OpenAITranscriber):
-    """An OpenAITranscriber whose recording is decoded already. It has 40 s."""
-
-    async def _split(
-        self, recording: Path, directory: Path, form: SpeechForm, on_progress: ProgressCallback
-    ) -> tuple[AudioAnalysis, list[Chunk]]:
-        chunks = []
-        for begin in range(0, 40, min(40, int(form.chunk_seconds))):
-            file = directory / f"{begin}"
-            file.write_bytes(_audio(is_wav=form.is_wav))
-            chunks.append(Chunk(begin, min(40.0, begin + form.chunk_seconds), file))
-        return ANALYSIS, chunks
 
 
 def _matches(request: Request, upload: bytes | None, conditions: Row) -> bool:
@@ -113,7 +79,7 @@ def _replay(server: OpenAIServer, row: Row) -> Callable[[Request], Response]:
     return respond
 
 
-def _adapter(row: Row, url: str) -> OpenAIScorer | OpenAIChat | Transcriber:
+def _adapter(row: Row, url: str) -> OpenAIScorer | OpenAIChat | DecodedTranscriber:
     model = row.get("model", "model")
     match row["operation"]:
         case "score":
@@ -121,11 +87,11 @@ def _adapter(row: Row, url: str) -> OpenAIScorer | OpenAIChat | Transcriber:
         case "chat":
             return OpenAIChat("key", url, model)
         case _:
-            return Transcriber("key", url, model, None)
+            return DecodedTranscriber("key", url, model, None)
 
 
 async def _call(
-    adapter: OpenAIScorer | OpenAIChat | Transcriber, folder: Path, usage: TokenUsage
+    adapter: OpenAIScorer | OpenAIChat | DecodedTranscriber, folder: Path, usage: TokenUsage
 ) -> Any:
     """Return what the row's `result` is compared to."""
     if isinstance(adapter, OpenAIScorer):
