@@ -90,6 +90,7 @@ async def test_truncation_that_a_full_disk_prevents_is_tried_again(
     event.listen(notes.engine.sync_engine, "do_execute", fail_twice)
     await _add_note(notes, "text")
 
+    monkeypatch.setattr(service, "log", structlog.get_logger())  # another test may have bound it
     with structlog.testing.capture_logs() as lines:
         worker = asyncio.create_task(
             service._run_with_restarts("test", "truncate_wal", lambda: service._truncate_wal(notes))
