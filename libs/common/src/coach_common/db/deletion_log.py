@@ -1,7 +1,7 @@
 """Deletions that a service has published, and publishes again in case an event was lost."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -15,11 +15,12 @@ from coach_common.db.tables import Id, LongText, UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Unavailable
 from coach_common.events.base import Event
+from coach_common.repair import next_repair_at
 
 log = logs.get_logger(__name__)
 
 _BATCH_SIZE = 100
-_DELAY_FACTOR = 3
+_DELAY_GROWTH = 3
 """With a first delay of a minute, a deletion is published again after 1, 4, 16, … minutes."""
 
 E = TypeVar("E", bound=Event)
@@ -93,7 +94,13 @@ class DeletionLog(Generic[E]):
             )
         for row in due:
             claimed = (columns.id == row["id"], columns.republish_after == row["republish_after"])
-            next_at = self._next_at(now, row["deleted_at"])
+            next_at = next_repair_at(
+                now,
+                waiting_since=row["deleted_at"],
+                delay=self._delay,
+                growth=_DELAY_GROWTH,
+                max_delay=RETENTION,
+            )
             async with self._database.transaction() as tx:
                 if next_at is None:
                     await tx.execute(delete(self._table).where(*claimed))
@@ -116,9 +123,3 @@ class DeletionLog(Generic[E]):
                 due = 0
             if not due:
                 await asyncio.sleep(self._delay.total_seconds())
-
-    def _next_at(self, now: datetime, deleted_at: datetime) -> datetime | None:
-        age = now - deleted_at
-        if age > RETENTION:
-            return None
-        return now + max(self._delay, _DELAY_FACTOR * age)
