@@ -93,10 +93,9 @@ class LocalScorer:
         if (reason := rejection_reason(answer)) is not None:
             return self._reject(answer, question_type, metrics, reason)
         analysis = self.analyse(answer, metrics)
-        if analysis is None:
-            return self._reject(answer, question_type, metrics, self._pack.texts["no_content"])
-        own = replace(answer, text=analysis.own_text)
-        if own.text != answer.text and (reason := rejection_reason(own)) is not None:
+        own = "" if analysis is None else analysis.own_text
+        if analysis is None or (reason := rejection_reason(replace(answer, text=own))) is not None:
+            reason = reason or self._pack.texts["no_content"]
             return self._reject(answer, question_type, metrics, reason)
         levels = self._levels(analysis)
         step = next_step(analysis)
