@@ -20,15 +20,7 @@ import quality_picture
 import quality_sets
 import quality_tables
 import yaml
-from quality_set_files import (
-    Expectation,
-    Pair,
-    load_fragments,
-    load_languages,
-    load_pairs,
-    load_relevant,
-    load_technical,
-)
+from quality_set_files import load_pairs, load_relevant, load_technical
 
 from coach_ai import embeddings, quality
 from coach_ai.domain import Answer, Feedback
@@ -162,40 +154,16 @@ def _measure_probes(
     injections: dict[str, list[str]],
 ) -> dict[str, Any]:
     """Return the classes of pairs, the additions that say nothing, and the scores by level."""
-    third = yaml.safe_load((GRADED / "third.yaml").read_text("utf-8"))["answers"]
-    seen = [*(one for one in answers if one["split"] != "held_out"), *third]
+    seen = [one for one in answers if one["split"] != "held_out"]
     report = quality_sets.measure_levels(score, seen)
-    pairs = [*load_pairs(GRADED), *_pairs_of_best_answers(third)]
+    pairs = load_pairs(GRADED)
     report |= quality_sets.measure_pairs(score, pairs, report["level_distance"])
     report["additions"] = quality_sets.measure_additions(
-        score,
-        [(one["question"], one[level]) for one in seen for level in range(2, 6)],
-        load_fragments(GRADED) | {f"injections_{name}": some for name, some in injections.items()},
+        score, [(one["question"], one[level]) for one in seen for level in range(2, 6)], injections
     )
     report["technical"] = quality_sets.measure_technical(score, load_technical(GRADED))
     report["relevant_rejected"] = quality_sets.measure_relevant(score, load_relevant(GRADED))
-    report["languages"] = quality_sets.measure_languages(score, load_languages(GRADED))
     return report
-
-
-def _pairs_of_best_answers(entries: list[dict[Any, Any]]) -> list[Pair]:
-    """Return the changes of the answers of level 5, and each of them to another question."""
-    expected = {
-        "cut_result": Expectation.LOWER,
-        "cut_action": Expectation.LOWER,
-        "same": Expectation.SAME,
-    }
-    changes = [
-        Pair(name, one["question"], one[5], one["question"], one[name], expect)
-        for one in entries
-        for name, expect in expected.items()
-        if name in one
-    ]
-    half = len(entries) // 2
-    return changes + [
-        Pair("off_question", one["question"], one[5], other["question"], one[5], Expectation.LOWER)
-        for one, other in zip(entries, [*entries[half:], *entries[:half]], strict=True)
-    ]
 
 
 def measure_sets(folder: Path) -> dict[str, Any]:

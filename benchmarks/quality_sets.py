@@ -36,7 +36,7 @@ Counts = dict[str, Any]
 
 MAX_SAME_DIFFERENCE = 5
 """Points within which two scores are the same, and beyond which one is lower."""
-ADDITIONS = 1200
+MIN_ADDITIONS = 1200
 DEFAULT_DISTANCE = 15.0
 """Points between two levels if a folder has no answers by level."""
 
@@ -75,7 +75,7 @@ def measure_levels(score: ScoreAnswer, levels: Sequence[Mapping[Any, Any]]) -> C
         order[kind] += [
             scores[low] < scores[high] for low, high in combinations(LEVELS, 2) if high - low > 1
         ]
-    means = {str(level): round(statistics.fmean(found), 1) for level, found in by_level.items()}
+    means = {level: round(statistics.fmean(found), 1) for level, found in by_level.items()}
     return {
         "ordering": {kind: _ratio(found) for kind, found in sorted(order.items())}
         | {"all": _ratio([one for found in order.values() for one in found])},
@@ -86,9 +86,9 @@ def measure_levels(score: ScoreAnswer, levels: Sequence[Mapping[Any, Any]]) -> C
     }
 
 
-def _distance(means: Mapping[str, float]) -> float:
+def _distance(means: Mapping[int, float]) -> float:
     """Return the mean distance between neighbouring levels from 2 to 5, in points."""
-    scored = [means[level] for level in "2345" if level in means]
+    scored = [means[level] for level in range(2, 6) if level in means]
     return round(statistics.fmean(b - a for a, b in pairwise(scored)), 1) if scored else 0.0
 
 
@@ -143,18 +143,15 @@ def measure_additions(
     """
     chance = random.Random(7)
     scored = [one for one in answers if shown_score(score(_answer(*one))) is not None]
-    draws = [
-        (question, text, name, piece)
-        for question, text in scored
-        for name, pieces in fragments.items()
-        for piece in pieces
-    ]
+    rounds = math.ceil(MIN_ADDITIONS / max(1, len(scored) * len(fragments)))
     raised: dict[str, list[bool]] = defaultdict(list)
-    for question, text, name, piece in chance.sample(draws, min(ADDITIONS, len(draws))):
+    for question, text in scored:
         before = _rank(shown_score(score(_answer(question, text))))
-        longer = chance.choice((f"{text} {piece}", f"{piece} {text}"))
-        raised[name].append(_rank(shown_score(score(_answer(question, longer)))) > before)
-    return {name: _ratio(found) for name, found in sorted(raised.items())} | {
+        for name, pieces in fragments.items():
+            for piece in chance.sample(list(pieces), min(rounds, len(pieces))):
+                longer = chance.choice((f"{text} {piece}", f"{piece} {text}"))
+                raised[name].append(_rank(shown_score(score(_answer(question, longer)))) > before)
+    return {name: _ratio(found) for name, found in raised.items()} | {
         "all": _ratio([one for found in raised.values() for one in found])
     }
 

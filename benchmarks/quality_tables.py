@@ -27,11 +27,6 @@ def _probes(probes: dict[str, Any]) -> Iterator[str]:
     )
     yield "| level | mean score |\n|---|---|"
     yield from (f"| {level} | {mean} |" for level, mean in sorted(means.items()))
-    yield "\n| question type | pairs in order | of |\n|---|---|---|"
-    yield from (
-        f"| {_label(name)} | {n['count']} | {n['total']} |"
-        for name, n in probes["ordering"].items()
-    )
     yield "\n## Pairs by class\n"
     yield (
         "`same`: within 5 points. `lower`: more than 5 points lower. `not_higher`: not above. The"
@@ -43,7 +38,7 @@ def _probes(probes: dict[str, Any]) -> Iterator[str]:
     for expected, classes in probes["pairs"].items():
         for name, n in classes.items():
             yield f"| {expected} | {_label(name)} | {n['count']} | {n['total']} |"
-    yield "\n| pieces without content added at random | scores raised | of |\n|---|---|---|"
+    yield "\n| injections added at random | scores raised | of |\n|---|---|---|"
     yield from (
         f"| {name} | {n['count']} | {n['total']} |" for name, n in probes["additions"].items()
     )
@@ -51,10 +46,6 @@ def _probes(probes: dict[str, Any]) -> Iterator[str]:
     yield from (
         f"| {_label(name)} | {n['count']} | {n['total']} |"
         for name, n in probes["technical"].items()
-    )
-    yield "\n| texts rejected for their language | count | of |\n|---|---|---|"
-    yield from (
-        f"| {name} | {n['count']} | {n['total']} |" for name, n in probes["languages"].items()
     )
     refused = probes["relevant_rejected"]
     yield (

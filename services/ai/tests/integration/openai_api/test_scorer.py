@@ -43,7 +43,7 @@ async def test_levels_become_scores_and_quotes_get_times(
     (claim,) = found.remarks
     assert claim.quote == "It took two days."
     assert (claim.start_seconds, claim.end_seconds) == (5.5, 7.4)
-    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "4.0.0")
+    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "3.0.0")
     (asked,) = server.requests
     assert asked["response_format"]["json_schema"]["strict"] is True
     assert TEXT not in asked["messages"][0]["content"]
