@@ -73,7 +73,7 @@ class HttpProtocol(asyncio.Protocol):
         self._address = ""
         self._client: tuple[str, int] | None = None
         self._server: Any = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._is_replaying = False
         self._pending = b""
         """Received bytes that the parser has not seen."""
@@ -122,14 +122,16 @@ class HttpProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._state is not State.CLOSED:
             self._leave()
-        if self._exchange is not None:
-            self._exchange.disconnect()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.disconnect()
         self.resume_writing()
 
     def _leave(self) -> None:
-        """Release what the connection holds in the server."""
+        """Release what the connection holds in the server, and break its reference cycles."""
         self._enter(State.CLOSED)
         self._timer.close()
+        self._parser = None
         self._server_state.connections.discard(self)
         self._options.remove_connection(self._address)
 
