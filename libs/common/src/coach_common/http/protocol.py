@@ -110,11 +110,9 @@ class HttpProtocol(asyncio.Protocol):
         if isinstance(peer, tuple):
             self._client = (str(peer[0]), int(peer[1]))
             self._address = group_address(peer[0])
-        is_within_share = self._options.add_connection(
-            self._address, host=self._client[0] if self._client else ""
-        )
-        count = len(self._server_state.connections)
-        if not is_within_share or count > self.limits.max_connections:
+        host = self._client[0] if self._client else ""
+        is_within_share = self._options.add_connection(self._address, host=host)
+        if not is_within_share or len(self._server_state.connections) > self.limits.max_connections:
             self._reject("too_many_connections")
         else:
             self._timer.arm(self.limits.header_timeout_seconds)
