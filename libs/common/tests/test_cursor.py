@@ -1,3 +1,4 @@
+import string
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,7 +13,7 @@ POSITION = (
     UUID("01a20c8d-0000-7000-8000-000000000002"),
 )
 CURSOR = encode_cursor(POSITION, USER_ID, list_name="sessions")
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
 def test_cursor_gives_its_position_back() -> None:
