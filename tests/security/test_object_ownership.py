@@ -35,6 +35,7 @@ def _assert_equal_bodies(responses: list[httpx.Response]) -> None:
         ("GET", "/sessions/{}"),
         ("POST", "/sessions/{}/complete"),
         ("GET", "/sessions/{}/feedback"),
+        ("GET", "/sessions/{}/attempts"),
         ("DELETE", "/sessions/{}"),
     ],
 )

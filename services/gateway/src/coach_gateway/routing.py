@@ -65,6 +65,7 @@ ROUTES = (
     Route("DELETE", "/sessions/{id}", "sessions"),
     Route("POST", "/sessions/{id}/complete", "sessions"),
     Route("GET", "/sessions/{id}/feedback", "sessions"),
+    Route("GET", "/sessions/{id}/attempts", "sessions"),
     Route("POST", "/upload/s3-presign", "media"),
     Route("POST", "/upload/confirm", "media"),
     Route("GET", "/upload/{id}", "media"),

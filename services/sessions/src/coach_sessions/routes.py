@@ -9,7 +9,8 @@ from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
-from coach_sessions import use_cases
+from coach_sessions import progress_use_cases, use_cases
+from coach_sessions.attempt_schemas import ATTEMPTS_CURSOR_NAME, AttemptPage
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
 from coach_sessions.presentation import build_feedback_view
@@ -128,6 +129,29 @@ async def get_feedback(
     if not session.status.is_final:
         response.headers["retry-after"] = str(_RETRY_AFTER_SECONDS[session.status])
     return build_feedback_view(session)
+
+
+@router.get("/{session_id}/attempts")
+async def list_attempts(
+    session_id: str,
+    caller: CurrentUser,
+    deps: SessionsDeps,
+    limit: Annotated[int, Query(ge=1, le=50)] = 20,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+) -> AttemptPage:
+    """List the user's attempts at the question of this session, newest first.
+
+    Each attempt states what changed since the scored attempt before it.
+    """
+    position = (
+        None
+        if cursor is None
+        else decode_cursor(cursor, caller.user_id, list_name=ATTEMPTS_CURSOR_NAME)
+    )
+    page = await progress_use_cases.list_attempts(
+        deps, caller, parse_id(session_id, resource="Session"), limit=limit, position=position
+    )
+    return AttemptPage.from_domain(page, caller.user_id)
 
 
 @router.delete("/{session_id}", status_code=204)

@@ -28,6 +28,7 @@ from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.repair import MAX_DELAY
+from coach_sessions.attempts import build_question_key
 from coach_sessions.domain import (
     Failure,
     Feedback,
@@ -86,6 +87,7 @@ async def add_session(tx: Transaction, session: Session) -> None:
         "title": session.title,
         "question": session.question,
         "question_id": session.question_id,
+        "question_key": build_question_key(session.id, session.question_id, session.question),
         "seniority": session.seniority,
         "role": session.role,
         "created_at": session.created_at,

@@ -23,6 +23,8 @@ SESSIONS = Table(
     Column("title", String(200), nullable=False),
     Column("question", LongText, nullable=True),
     Column("question_id", String(64), nullable=True),
+    # The same for all attempts at a question.
+    Column("question_key", Id, nullable=True),
     Column("seniority", String(16), nullable=True),
     Column("role", String(200), nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
@@ -44,6 +46,7 @@ SESSIONS = Table(
     # When the repair sweep checks the session; null if it waits for nothing.
     Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+    Index("ix_sessions_attempts", "user_id", "question_key", "created_at", "id", "overall_score"),
     # Contains all columns that the statistics are computed from.
     Index("ix_sessions_scores", "user_id", "created_at", "id", "overall_score"),
     Index("ix_sessions_requested_key", "requested_key"),
