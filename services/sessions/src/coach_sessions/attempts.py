@@ -179,7 +179,7 @@ def compare_attempts(
     return compared[::-1]
 
 
-def judge_change(before: float, after: float, spread: float) -> Verdict:
+def classify_change(before: float, after: float, spread: float) -> Verdict:
     """Return the verdict on a change. A change below the spread is no clear change."""
     if before == after or abs(after - before) < spread:
         return Verdict.NO_CLEAR_CHANGE
@@ -232,13 +232,13 @@ def _shared(
 
 
 def _score_change(name: str, before: float, after: float, spread: float) -> ValueChange:
-    verdict = judge_change(before, after, spread)
+    verdict = classify_change(before, after, spread)
     text = f"The {name} score {_change_words(verdict, before, after)}."
     return ValueChange(name, before, after, verdict, text)
 
 
 def _level_change(name: str, before: float, after: float, spread: float) -> ValueChange:
-    verdict = judge_change(before, after, spread)
+    verdict = classify_change(before, after, spread)
     text = f"The level of {name} {_change_words(verdict, before, after)}."
     return ValueChange(name, before, after, verdict, text)
 
@@ -259,7 +259,7 @@ def _point_changes(
         if point.id not in earlier or point.status not in _POINT_RANKS:
             continue
         old, new = earlier[point.id], point.status
-        verdict = judge_change(_POINT_RANKS[old], _POINT_RANKS[new], 0)
+        verdict = classify_change(_POINT_RANKS[old], _POINT_RANKS[new], 0)
         was, is_now = _POINT_STATES[old], _POINT_STATES[new]
         change = f"is still {was}" if was == is_now else f"was {was} and is now {is_now}"
         text = f"“{point.text}” {change}."
