@@ -2,10 +2,11 @@
 
 import socket
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from coach_common.config import (
     DatabaseSettings,
@@ -17,6 +18,11 @@ from coach_common.setting_types import HttpUrl
 
 _REMOTE_WORKERS = 4
 """Calls to a provider at the same time, so that a slow one does not delay the others."""
+
+
+def has_local_providers() -> bool:
+    """Return whether the packages of the local providers are installed: coach-ai[local]."""
+    return find_spec("faster_whisper") is not None
 
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
@@ -78,6 +84,23 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
         if directory is not None and not (directory / "model.safetensors").is_file():
             raise ValueError("has no model.safetensors in it")
         return directory
+
+    @model_validator(mode="after")
+    def _require_local_packages(self) -> Self:
+        setting = self._find_local_setting()
+        if setting is not None and not has_local_providers():
+            raise ValueError(
+                f"{setting}: local needs the package coach-ai[local]; install it, or use openai"
+            )
+        return self
+
+    def _find_local_setting(self) -> str | None:
+        """Return the name of a setting that selects a local provider, or None if none does."""
+        if not self.uses_openai:
+            return "AI_PROVIDER"
+        if not self.uses_openai_speech:
+            return "SPEECH_PROVIDER"
+        return "SPEECH_FALLBACK" if self.speech_fallback == "local" else None
 
     @property
     def effective_instance_id(self) -> str:

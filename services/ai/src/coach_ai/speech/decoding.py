@@ -11,13 +11,19 @@ from typing import Any, BinaryIO
 
 import av
 
-from coach_ai.domain import AudioCoverage, AudioGap, CannotTranscribe, GapReason
+from coach_ai.domain import (
+    MAX_RECORDING_SECONDS,
+    AudioCoverage,
+    AudioGap,
+    CannotTranscribe,
+    GapReason,
+)
 from coach_ai.speech.channels import ChannelMixer
 from coach_ai.speech.ogg import split_links
 from coach_ai.speech.samples import SAMPLE_RATE, Samples
 from coach_ai.speech.voice_activity import has_speech
 
-MAX_SECONDS = 30 * 60
+MAX_SECONDS = MAX_RECORDING_SECONDS
 
 UNREADABLE = "We could not read this recording."
 NO_AUDIO_TRACK = "This recording has no audio track."
