@@ -66,6 +66,8 @@ ROUTES = (
     Route("POST", "/sessions/{id}/complete", "sessions"),
     Route("GET", "/sessions/{id}/feedback", "sessions"),
     Route("GET", "/sessions/{id}/attempts", "sessions"),
+    Route("PUT", "/sessions/{id}/self-rating", "sessions"),
+    Route("GET", "/progress", "sessions"),
     Route("POST", "/upload/s3-presign", "media"),
     Route("POST", "/upload/confirm", "media"),
     Route("GET", "/upload/{id}", "media"),

@@ -32,6 +32,8 @@ _ATTEMPTS_EXAMPLE: JsonDict = {
             "clarity_score": 95,
             "dimensions": [{"name": "structure", "level": 4.5, "weight": 0.25}],
             "points": [],
+            "self_rating": 70,
+            "self_rating_gap": -11,
             "change": {
                 "previous_session_id": "01a20c8d-0000-7000-8000-000000000001",
                 "summary": "The overall score rose from 64 to 81. Better: structure.",
@@ -156,6 +158,8 @@ class Attempt(BaseModel):
     clarity_score: Score | None
     dimensions: list[DimensionLevel]
     points: list[PointCoverage]
+    self_rating: int | None = Field(description="how the user rated the answer, 0 to 100")
+    self_rating_gap: int | None = Field(description="`self_rating` minus `overall_score`")
     change: AttemptChange | None = Field(
         description="null if this attempt or every earlier one has no score"
     )
@@ -177,6 +181,8 @@ class Attempt(BaseModel):
             clarity_score=None if result is None else result.clarity_score,
             dimensions=[] if result is None else result.dimensions,
             points=[] if result is None else result.points,
+            self_rating=attempt.self_rating,
+            self_rating_gap=attempt.self_rating_gap,
             change=None if comparison is None else AttemptChange.from_domain(comparison),
         )
 

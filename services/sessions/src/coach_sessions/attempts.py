@@ -77,11 +77,20 @@ class Attempt:
     completed_at: datetime | None
     status: str
     result: Result | None = None
+    self_rating: int | None = None
+    is_revealed: bool = False
+    """Whether the user has read the score."""
 
     @property
     def is_scored(self) -> bool:
         """True if it can be compared with another attempt."""
         return self.result is not None and self.result.overall_score is not None
+
+    @property
+    def self_rating_gap(self) -> int | None:
+        """The self-rating minus the score, or None if one of them is missing."""
+        score = None if self.result is None else self.result.overall_score
+        return None if score is None or self.self_rating is None else self.self_rating - score
 
 
 @dataclass(frozen=True, slots=True)

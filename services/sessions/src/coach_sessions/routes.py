@@ -14,6 +14,8 @@ from coach_sessions.attempt_schemas import ATTEMPTS_CURSOR_NAME, AttemptPage
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
 from coach_sessions.presentation import build_feedback_view
+from coach_sessions.progress import parse_time_zone
+from coach_sessions.progress_schemas import Progress, SelfRating, SelfRatingRequest
 from coach_sessions.schemas import (
     CURSOR_NAME,
     MAX_DURATION_SECONDS,
@@ -24,6 +26,7 @@ from coach_sessions.schemas import (
 )
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryOnConflictRoute)
+progress_router = APIRouter(tags=["progress"])
 
 SessionsDeps = Annotated[Deps, inject_deps(Deps)]
 
@@ -154,7 +157,35 @@ async def list_attempts(
     return AttemptPage.from_domain(page, caller.user_id)
 
 
+@router.put("/{session_id}/self-rating", responses={404: {}, 409: {}})
+async def rate_session(
+    session_id: str, body: SelfRatingRequest, caller: CurrentUser, deps: SessionsDeps
+) -> SelfRating:
+    """Rate the own answer before its score was shown.
+
+    After the first response with the score of a ready session this returns 409
+    `feedback_revealed`. Until then a new rating replaces the one before.
+    """
+    session = await progress_use_cases.rate_session(
+        deps, caller, parse_id(session_id, resource="Session"), body.rating
+    )
+    return SelfRating.from_domain(session)
+
+
 @router.delete("/{session_id}", status_code=204)
 async def delete_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> None:
     """Delete a session with its recordings, transcripts and feedback."""
     await use_cases.delete_session(deps, caller, parse_id(session_id, resource="Session"))
+
+
+@progress_router.get("/progress")
+async def get_progress(
+    caller: CurrentUser,
+    deps: SessionsDeps,
+    tz: Annotated[
+        str, Query(max_length=64, description="IANA name of the time zone of streak days")
+    ] = "UTC",
+) -> Progress:
+    """Return trends, practice, streak, self-assessment, recurring weaknesses and the next drill."""
+    found = await progress_use_cases.get_progress(deps, caller, parse_time_zone(tz))
+    return Progress.from_domain(found, tz)
