@@ -87,20 +87,24 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
 
     @model_validator(mode="after")
     def _require_local_packages(self) -> Self:
-        setting = self._find_local_setting()
-        if setting is not None and not has_local_providers():
+        selection = self._find_local_selection()
+        if selection is not None and not has_local_providers():
+            setting, remedy = selection
             raise ValueError(
-                f"{setting}: local needs the package coach-ai[local]; install it, or use openai"
+                f"{setting}: local needs the package coach-ai[local]; install it, or {remedy}"
             )
         return self
 
-    def _find_local_setting(self) -> str | None:
-        """Return the name of a setting that selects a local provider, or None if none does."""
+    def _find_local_selection(self) -> tuple[str, str] | None:
+        """Return a setting that selects a local provider, and how to avoid it; None if none does.
+
+        An unset AI_PROVIDER selects it if there is no key.
+        """
         if not self.uses_openai:
-            return "AI_PROVIDER"
+            return "AI_PROVIDER", "set AI_PROVIDER=openai or OPENAI_API_KEY"
         if not self.uses_openai_speech:
-            return "SPEECH_PROVIDER"
-        return "SPEECH_FALLBACK" if self.speech_fallback == "local" else None
+            return "SPEECH_PROVIDER", "set SPEECH_PROVIDER=openai"
+        return ("SPEECH_FALLBACK", "unset it") if self.speech_fallback == "local" else None
 
     @property
     def effective_instance_id(self) -> str:

@@ -77,6 +77,10 @@ async def test_openai_transcribes_and_scores_without_local_packages(
     assert found["overall_score"] == OVERALL_SCORE
     assert found["live_transcriber"] is None
     assert found["errors"] == [
-        f"setting {name}: local needs the package coach-ai[local]; install it, or use openai"
-        for name in ("AI_PROVIDER", "SPEECH_PROVIDER", "SPEECH_FALLBACK")
+        f"setting {name}: local needs the package coach-ai[local]; install it, or {remedy}"
+        for name, remedy in (
+            ("AI_PROVIDER", "set AI_PROVIDER=openai or OPENAI_API_KEY"),
+            ("SPEECH_PROVIDER", "set SPEECH_PROVIDER=openai"),
+            ("SPEECH_FALLBACK", "unset it"),
+        )
     ]
