@@ -8,7 +8,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -122,12 +122,18 @@ class PracticeDay:
         return PracticeDay(self.day, self.seconds + seconds * count, kept)
 
     def list_local_dates(self, zone: tzinfo) -> set[date]:
-        """Return the dates of its practice in a time zone."""
-        first = self.day * QUARTERS_PER_DAY
-        return {
-            datetime.fromtimestamp((first + quarter) * QUARTER_SECONDS, zone).date()
-            for quarter in self.quarters
-        }
+        """Return the dates of its practice in a time zone. A UTC day has parts of at most three."""
+        dates: set[date] = set()
+        midnight = 0
+        for quarter in sorted(self.quarters):
+            number = self.day * QUARTERS_PER_DAY + quarter
+            if number < midnight:
+                continue
+            local_date = datetime.fromtimestamp(number * QUARTER_SECONDS, zone).date()
+            dates.add(local_date)
+            next_day = datetime.combine(local_date + timedelta(days=1), time(), zone)
+            midnight = int(next_day.timestamp()) // QUARTER_SECONDS
+        return dates
 
 
 @dataclass(frozen=True, slots=True)

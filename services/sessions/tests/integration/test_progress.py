@@ -6,10 +6,10 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from coach_common.errors import DatabaseUnavailable
-from coach_common.events.catalog import FeedbackGenerated
+from coach_common.events.catalog import FeedbackGenerated, UserDeleted
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
@@ -259,7 +259,25 @@ async def test_rebuild_restores_lost_and_wrong_rows(
 
     printed = [await progress_use_cases.rebuild_progress(service.deps) for _ in range(2)]
 
-    assert printed == ["Rebuilt the progress of 2 users from 3 sessions."] * 2
+    # The first run deletes the row of the user without sessions.
+    assert printed == [
+        f"Rebuilt the progress of {users} users from 3 sessions." for users in (2, 1)
+    ]
     assert (await check_progress(user_id), await check_progress(other_user)) == (3, 0)
     page = (await client.get(f"/sessions/{created[0]}/attempts")).json()
     assert len(page["attempts"]) == 3
+
+
+async def test_rebuild_leaves_no_row_of_a_user_who_was_deleted_meanwhile(
+    service: Service, answer: Answer, user_id: UUID
+) -> None:
+    await answer(score=40)
+    await deliver_event(service, UserDeleted(user_id=user_id))
+    assert service.database is not None
+
+    async with service.database.transaction() as tx:
+        await progress_store.recount_practice(tx, user_id)
+
+    async with service.database.read_only() as tx:
+        for table in (PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS):
+            assert await tx.fetch_one(select(table)) is None
