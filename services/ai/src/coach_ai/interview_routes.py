@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from coach_ai.deps import Deps
 from coach_ai.interview_schemas import (
+    INTERVIEW_LIST_NAME,
     InterviewAnalysis,
     InterviewAssessment,
     InterviewDetailsResponse,
@@ -19,6 +20,7 @@ from coach_ai.interview_schemas import (
 from coach_ai.store.interviews import InterviewNotFound
 from coach_ai.use_cases import interview_turns, interviews
 from coach_common.http.app import RetryOnConflictRoute
+from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import CurrentUser, inject_deps
 from coach_common.ids import parse_id
 
@@ -56,9 +58,11 @@ async def list_interviews(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
 ) -> InterviewPageResponse:
     """List the caller's interviews, newest first."""
-    before = None if cursor is None else parse_id(cursor, resource="Page")
+    before = None
+    if cursor is not None:
+        _, before = decode_cursor(cursor, caller.user_id, list_name=INTERVIEW_LIST_NAME)
     page = await interviews.list_interviews(deps, caller, limit=limit, before=before)
-    return InterviewPageResponse.from_domain(page)
+    return InterviewPageResponse.from_domain(page, caller.user_id)
 
 
 @router.get("/{session_id}")

@@ -26,8 +26,10 @@ from coach_ai.interview.model import (
 from coach_ai.use_cases.interview_turns import InterviewMessage
 from coach_ai.use_cases.interviews import InterviewDetails, InterviewPage
 from coach_common.events.feedback import EvidenceItem, MainImprovement, PointCoverage, Score
+from coach_common.http.cursor import encode_cursor
 from coach_common.validation import MeasuredNumber
 
+INTERVIEW_LIST_NAME = "interviews"
 MAX_MESSAGE_CHARACTERS = 20_000
 _MAX_DURATION_SECONDS = 24 * 3600
 
@@ -392,11 +394,14 @@ class InterviewPageResponse(BaseModel):
     next_cursor: str | None = Field(description="null on the last page")
 
     @classmethod
-    def from_domain(cls, page: InterviewPage) -> "InterviewPageResponse":
-        """Convert a page."""
+    def from_domain(cls, page: InterviewPage, user_id: UUID) -> "InterviewPageResponse":
+        """Convert a page. The cursor is valid for this user only."""
+        last = page.interviews[-1][0] if page.has_more else None
         return cls(
             sessions=[InterviewSummary.from_domain(*one) for one in page.interviews],
-            next_cursor=None if page.next_before is None else str(page.next_before),
+            next_cursor=None
+            if last is None
+            else encode_cursor((last.created_at, last.id), user_id, list_name=INTERVIEW_LIST_NAME),
         )
 
 

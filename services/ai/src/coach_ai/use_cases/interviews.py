@@ -56,10 +56,10 @@ class InterviewDetails:
 
 @dataclass(frozen=True, slots=True)
 class InterviewPage:
-    """A page of interviews, newest first. `next_before` is the id to continue before, or None."""
+    """A page of interviews, newest first."""
 
     interviews: list[tuple[Interview, Assessment | None]]
-    next_before: UUID | None
+    has_more: bool
 
 
 async def start_interview(
@@ -112,8 +112,7 @@ async def list_interviews(
     """Return a page of the caller's interviews, newest first."""
     async with deps.db.read_only() as tx:
         found = await interviews.list_interviews(tx, caller.user_id, limit=limit + 1, before=before)
-    page = found[:limit]
-    return InterviewPage(page, page[-1][0].id if len(found) > limit else None)
+    return InterviewPage(found[:limit], has_more=len(found) > limit)
 
 
 async def complete_interview(deps: Deps, caller: Identity, interview_id: UUID) -> InterviewDetails:
