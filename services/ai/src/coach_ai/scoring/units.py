@@ -12,7 +12,8 @@ from itertools import pairwise
 
 MAX_UNIT_WORDS = 24
 _MIN_UNIT_WORDS = 5
-"""A joint ends a unit only if at least this many words precede and follow it."""
+"""A joint ends a unit only if at least this many words precede and follow it. Connectives
+("and then") are not counted."""
 _MIN_SENTENCE_WORDS = 3
 """A shorter sentence ("Returns.") joins the one that follows it."""
 _MAX_REPEATED_WORDS = 4
@@ -207,15 +208,16 @@ def _drop_repetition(kept: list[_Token]) -> None:
 
 def _split_clauses(tokens: list[_Token]) -> list[list[_Token]]:
     clauses: list[list[_Token]] = []
-    begin = 0
-    for at in range(len(tokens)):
+    begin = content_words = 0
+    for at, token in enumerate(tokens):
         if (
-            at - begin >= _MIN_UNIT_WORDS
+            content_words >= _MIN_UNIT_WORDS
             and len(tokens) - at >= _MIN_UNIT_WORDS
             and _is_joint(tokens, at)
         ):
             clauses.append(tokens[begin:at])
-            begin = at
+            begin, content_words = at, 0
+        content_words += token.word not in _CONNECTIVES
     if begin < len(tokens):
         clauses.append(tokens[begin:])
     return [part for clause in clauses for part in _split_long(clause)]

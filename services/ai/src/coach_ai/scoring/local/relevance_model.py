@@ -1,0 +1,119 @@
+"""How probably an answer is meant for its question.
+
+An answer is compared with what people say about 59 kinds of questions (`themes.yaml`): relative to
+those, similarities become comparable between questions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import yaml
+
+from coach_ai.embeddings import Vectors
+from coach_ai.scoring.local.encoders import Encoder
+from coach_ai.scoring.local.models import LogisticModel
+from coach_ai.scoring.local.reading import Reading
+from coach_ai.scoring.local.roles import COLUMN, Role
+from coach_ai.scoring.local.thresholds import Values
+
+_THEME_SHARPNESS = 0.06
+"""Difference in similarity by which one theme gets 1/e of the weight of another."""
+_MIN_CONTENT = 0.35
+_BEST_SENTENCES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Wordings of a kind of question, and sentences that answer it."""
+
+    asks: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
+@cache
+def load_themes() -> tuple[Theme, ...]:
+    """Return the themes."""
+    text = (files("coach_ai.scoring.local") / "themes.yaml").read_text("utf-8")
+    return tuple(Theme(tuple(one["asks"]), tuple(one["says"])) for one in yaml.safe_load(text))
+
+
+def encode_themes(encoder: Encoder) -> list[tuple[Vectors, Vectors]]:
+    """Return the vectors of the wordings and the sentences of each theme. Cached by the encoder."""
+    themes = load_themes()
+    texts = tuple(text for one in themes for text in (*one.asks, *one.answers))
+    rows = encoder.encode_fixed(texts)
+    found, at = [], 0
+    for one in themes:
+        middle, end = at + len(one.asks), at + len(one.asks) + len(one.answers)
+        found.append((rows[at:middle], rows[middle:end]))
+        at = end
+    return found
+
+
+def relevance(
+    question: Vectors,
+    reading: Reading,
+    themes: Sequence[tuple[Vectors, Vectors]],
+    model: LogisticModel,
+) -> float:
+    """Return the probability, 0 to 1, that the answer is meant for the question."""
+    meaning = reading.meaning[_informative(reading)]
+    return float(model.probabilities(relevance_features(question, meaning, themes)[None])[0])
+
+
+def _informative(reading: Reading) -> Sequence[int]:
+    """Return the units that are about something, or all if fewer than two are."""
+    roles = reading.roles
+    content = (
+        1
+        - roles[:, COLUMN[Role.META]]
+        - roles[:, COLUMN[Role.ASIDE]]
+        - 0.7 * roles[:, COLUMN[Role.GENERAL]]
+    )
+    rows = [row for row, share in enumerate(content) if share > _MIN_CONTENT]
+    return rows if len(rows) > 1 else list(range(len(roles)))
+
+
+def relevance_features(
+    question: Vectors, meaning: Vectors, themes: Sequence[tuple[Vectors, Vectors]]
+) -> Values:
+    """Return the features of the relevance of an answer's units to a question."""
+    closeness = np.sort(meaning @ question)[::-1]
+    mean = meaning.mean(axis=0)
+    mean = mean / max(float(np.linalg.norm(mean)), 1e-6)
+    asked = np.array([(asks @ question).max() for asks, _ in themes], float)
+    weights = np.exp((asked - asked.max()) / _THEME_SHARPNESS)
+    weights /= weights.sum()
+    matches = np.array(
+        [
+            np.sort((answers @ meaning.T).max(axis=1))[::-1][:_BEST_SENTENCES].mean()
+            for _, answers in themes
+        ],
+        float,
+    )
+    mean_matches = np.array([(answers @ meaning.T).mean() for _, answers in themes], float)
+    asked_by_answer = np.array([(asks @ mean).max() for asks, _ in themes], float)
+    own = float(question @ mean)
+    matches_z, average_z = _standardise(matches), _standardise(mean_matches)
+    by_theme = float(weights @ matches_z)
+    return np.array(
+        [
+            closeness[0],
+            closeness[:_BEST_SENTENCES].mean(),
+            own,
+            (own - asked_by_answer.mean()) / max(float(asked_by_answer.std()), 1e-6),
+            by_theme,
+            float(weights @ _standardise(asked_by_answer)),
+            float(weights @ average_z),
+            float((matches_z > by_theme).mean()),
+            float((asked_by_answer > own).mean()),
+        ]
+    )
+
+
+def _standardise(values: Values) -> Values:
+    found: Values = (values - values.mean()) / max(float(values.std()), 1e-6)
+    return found
