@@ -13,8 +13,9 @@ accepted as well. A text is a string, or a mapping with `text`.
   `text`.
 - `technical.yaml`: `question` (a text or an id of the question bank), `points` and
   `misconceptions` for a text, and the answers `right`, `partly`, `wrong`, `nonsense`, as keys or
-  under `answers`. A point or misconception is a mapping with `id` and `text`, or a text. Labels of
-  an answer: `covers`, `partly`, `contradicts`, `misconceptions`.
+  under `answers`, which may be a list of mappings with `kind`. A point or misconception is a
+  mapping with `id` and `text`, or a text. Labels of an answer: `covers` or `covered`, `partly`,
+  `contradicts` or `contradicted`, `misconceptions`.
 - `languages.yaml`: `text`, and either `expect` (scored, refused, either), `refuse`/`refused` (true
   or false), `may_refuse`/`may_be_refused` (true or false), or `language`, where "en" is scored.
   Optional: `question`.
@@ -228,7 +229,7 @@ def _parse_technical(entry: _Entry) -> dict[str, Any]:
                 else {"id": str(number), "text": _text(one, entry.place)}
                 for number, one in enumerate(entry.value(name))
             ]
-    answers = _Entry(entry.place, entry.value("answers") if entry.has("answers") else entry.values)
+    answers = _Entry(entry.place, _by_kind(entry))
     answers.value(*TECHNICAL_KINDS)
     found["answers"] = {
         kind: _labelled(answers.value(kind), f"{entry.place}: {kind}")
@@ -238,8 +239,19 @@ def _parse_technical(entry: _Entry) -> dict[str, Any]:
     return found
 
 
+def _by_kind(entry: _Entry) -> Mapping[Any, Any]:
+    """Return the answers of a technical entry by kind."""
+    answers = entry.value("answers") if entry.has("answers") else entry.values
+    if isinstance(answers, Mapping):
+        return answers
+    return {one.values.get("kind"): one.values for one in _wrap(f"{entry.place}: answers", answers)}
+
+
 def _labelled(value: Any, place: str) -> dict[str, Any]:
     labels = dict(value) if isinstance(value, Mapping) else {}
+    for name, other in (("covers", "covered"), ("contradicts", "contradicted")):
+        if other in labels:
+            labels[name] = labels.pop(other)
     return labels | {"text": _text(value, place)}
 
 

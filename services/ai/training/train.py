@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ from coach_ai.scoring.local.encoders import Encoder, SentenceEncoder, WordEncode
 from coach_ai.scoring.local.english import load_english
 from coach_ai.scoring.local.models import digest_files, softmax
 from coach_ai.scoring.local.reading import belonging_features
-from coach_ai.scoring.local.relevance_model import encode_themes, relevance_features
+from coach_ai.scoring.local.relevance_model import (
+    answering_features,
+    encode_themes,
+    relevance_features,
+)
 from coach_ai.scoring.local.roles import COLUMN, ROLES, Role
 from coach_ai.scoring.local.surface import surface_features
 from coach_ai.scoring.local.thresholds import Values, load_thresholds
 from coach_ai.scoring.units import split_units
+from coach_ai.text import split_sentences
 
 HERE = Path(__file__).parent
 GRADED = HERE.parent / "tests" / "graded"
@@ -35,7 +41,11 @@ MANIFEST = WEIGHTS / "manifest.json"
 SOURCES = (
     Path(__file__),
     HERE / "units.txt",
-    *(GRADED / f"{name}.yaml" for name in ("answers", "blind", "second", "questions")),
+    HERE / "answering.yaml",
+    *(
+        GRADED / f"{name}.yaml"
+        for name in ("answers", "blind", "second", "questions", "technical_training")
+    ),
     *(
         LOCAL / name
         for name in (
@@ -50,6 +60,8 @@ SOURCES = (
 FOLDS = 5
 ROLE_PENALTY = 1.0
 SMALL_PENALTY = 5.0
+ANSWERING_PENALTY = 60.0
+"""Higher, because the features include the mean of the embeddings."""
 STEPS = 250
 COPY_WEIGHT = 0.5
 """Weight of a copy in the present tense, as a note, or with “we”."""
@@ -205,12 +217,14 @@ def train_roles(encoder: Encoder) -> dict[str, Values]:
     }
 
 
-def _fit_logistic(name: str, rows: Sequence[Values], labels: Sequence[int]) -> dict[str, Values]:
+def _fit_logistic(
+    name: str, rows: Sequence[Values], labels: Sequence[int], penalty: float = SMALL_PENALTY
+) -> dict[str, Values]:
     """Return the weights of a logistic regression in which both classes weigh the same."""
     features, is_true = np.stack(rows), np.array(labels)
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-9
     weights = np.where(is_true == 1, 0.5 / is_true.sum(), 0.5 / (1 - is_true).sum())
-    found, bias = fit((features - mean) / scale, np.eye(2)[is_true], weights, SMALL_PENALTY)
+    found, bias = fit((features - mean) / scale, np.eye(2)[is_true], weights, penalty)
     return {
         f"{name}_mean": mean,
         f"{name}_scale": scale,
@@ -330,9 +344,70 @@ def _relevance_pairs(encoder: Encoder) -> Iterator[tuple[str, str, int]]:
                     yield questions[column], text, 0
 
 
+def train_answering(encoder: Encoder, roles: dict[str, Values]) -> dict[str, Values]:
+    """Train on texts that answer an interview question, against texts that answer none."""
+    themes, pack = encode_themes(encoder), load_english()
+    rows: list[Values] = []
+    labels: list[int] = []
+    for text, label in answering_texts():
+        units = split_units(text)
+        plain = [unit.plain for unit in units]
+        form, meaning = encoder.encode(plain)
+        surface = np.stack([surface_features(one, pack) for one in plain])
+        centred = np.hstack((form, surface)) - roles["role_mean"]
+        by_reading = zip(roles["role_weights"], roles["role_bias"], strict=True)
+        found = np.mean([softmax(centred @ one + bias) for one, bias in by_reading], axis=0)
+        rows.append(answering_features(meaning, found, units, themes, pack))
+        labels.append(label)
+    return _fit_logistic("answering", rows, labels, ANSWERING_PENALTY)
+
+
+_LIST_ROLES = (Role.CLAIM, Role.MOTIVE, Role.REASON, Role.PROPOSAL, Role.EXPERIENCE, Role.GENERAL)
+_JOINED_UNITS = 3
+_MIN_SENTENCE_WORDS = 12
+_SHORT_STORY_ROLES = (
+    (Role.SCENE, Role.ACTION, Role.RESULT),
+    (Role.SCENE, Role.ACTION),
+    (Role.ACTION, Role.RESULT),
+    (Role.SCENE, Role.EFFORT, Role.ENDING),
+)
+
+
+def answering_texts() -> Iterator[tuple[str, int]]:
+    """Yield texts, and whether each answers any interview question. Levels 2 to 5 do."""
+    for one in graded_answers():
+        yield from ((one[level], 1) for level in (2, 3, 4, 5))
+    for units in stories().values():
+        texts = [_join_roles(units, kind) for kind in _STORY_ROLES]
+        yield from ((text, 1) for text in texts if len(split_units(text)) > 1)
+        by_role = {role: [one.text for one in units if one.role is role] for role in Role}
+        for roles in _SHORT_STORY_ROLES:
+            parts = zip(*(by_role[role] for role in roles), strict=False)
+            yield from ((" ".join(some), 1) for some in parts)
+    technical = yaml.safe_load((GRADED / "technical_training.yaml").read_text("utf-8"))
+    yield from ((answer["text"], 1) for one in technical for answer in one["answers"].values())
+    labelled = load_units()
+    for role in (*_LIST_ROLES, Role.ASIDE):
+        # A list of words has no full stop. It is no answer.
+        listed = [unit.text for unit in labelled if unit.role is role and unit.text.endswith(".")]
+        for at in range(0, len(listed) - _JOINED_UNITS + 1, _JOINED_UNITS):
+            yield " ".join(listed[at : at + _JOINED_UNITS]), int(role is not Role.ASIDE)
+    more = yaml.safe_load((HERE / "answering.yaml").read_text("utf-8"))
+    yield from ((text, 1) for text in more["answers"])
+    for texts in more["off_topic"].values():
+        # Single sentences and long texts too, so that the length tells nothing.
+        sentences = [one for text in texts for one in split_sentences(text)]
+        yield from ((one.text, 0) for one in sentences if len(one.tokens) >= _MIN_SENTENCE_WORDS)
+        yield from ((text, 0) for text in (*texts, *map(" ".join, pairwise(texts))))
+
+
 def train(encoder: Encoder) -> dict[str, np.ndarray]:
     """Return all weights of an encoder, rounded to half precision."""
-    weights = train_roles(encoder) | train_belonging(encoder) | train_relevance(encoder)
+    roles = train_roles(encoder)
+    weights = roles | train_belonging(encoder) | train_relevance(encoder)
+    if encoder.name != WordEncoder.name:
+        # Words alone do not tell an answer from a novel.
+        weights |= train_answering(encoder, roles)
     return {
         name: values.astype(np.float16 if name == "role_weights" else np.float32)
         for name, values in weights.items()

@@ -1,4 +1,4 @@
-"""The language of a text, phrase by phrase, by py3langid. Loads the model on first use (1 s)."""
+"""The language of a text, phrase by phrase, by py3langid."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -36,6 +36,11 @@ def keep_english(text: str, units: Sequence[Unit]) -> tuple[Unit, ...]:
         if _is_phrase_english(text[phrase[0].begin : phrase[-1].end])
         for unit in phrase
     )
+
+
+def load_language_model() -> None:
+    """Load the model, which takes a second the first time. Call it in a thread."""
+    _load_identifier()
 
 
 def _phrases(units: Sequence[Unit]) -> list[list[Unit]]:

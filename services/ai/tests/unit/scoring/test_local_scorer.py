@@ -83,6 +83,20 @@ def test_notes_without_subject_are_scored_like_sentences(local_scorer: LocalScor
     assert _score(local_scorer, QUESTION, notes) >= _score(local_scorer, QUESTION, STORY) - 15
 
 
+@pytest.mark.parametrize("joint", [" and as a result ", ", and as a result ", ". As a result "])
+def test_missing_comma_before_a_result_changes_no_score(
+    local_scorer: LocalScorer, joint: str
+) -> None:
+    question = "Tell me about a time you solved a hard problem."
+    text = (
+        "Last year I was working on the payments team of a small online shop, every Friday evening"
+        " our checkout started to fail for about one customer in 20, I reproduced the failure and"
+        f" traced the calls to the bank{joint}failed payments dropped from 5% to almost zero."
+    )
+
+    assert abs(_score(local_scorer, question, text) - 85) <= 2
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     story=st.sampled_from(STORIES),

@@ -141,6 +141,8 @@ def summarise(analysis: Analysis, step: MainImprovement, metrics: Mapping[str, A
         sentences.append(texts["delivery"].format(metrics="; ".join(outside)))
     if analysis.question_type is QuestionType.KNOWLEDGE and analysis.technical_level is None:
         sentences.append(texts["not_checked"])
+    if analysis.reading.has_other_language:
+        sentences.append(texts["other_language"])
     return " ".join(sentences)
 
 

@@ -5,13 +5,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from coach_ai.domain import Answer, PointCoverage, QuestionType, Remark, Seniority
+from coach_ai.domain import (
+    Answer,
+    PointCoverage,
+    PointStatus,
+    QuestionType,
+    Remark,
+    Seniority,
+)
 from coach_ai.scoring.local.evidence import Evidence, collect_evidence, weigh_units
 from coach_ai.scoring.local.language_pack import LanguagePack
 from coach_ai.scoring.local.reading import Reading
 from coach_ai.scoring.local.roles import COLUMN, Role
 from coach_ai.scoring.local.thresholds import Thresholds, Values, ramp, ramp_all
 from coach_ai.scoring.quotes import make_remark
+from coach_ai.text import Sentence, split_sentences
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,8 @@ class Analysis:
 
     Attributes:
         relevance: Probability that the answer is meant for its question; 1 without a question.
+        answering: Probability that the text answers any interview question; 1 if
+            nothing can tell.
         points: Coverage of the expected points. Empty if the question has none.
         technical_score: Score of what is right, 0 to 100. None if nothing was checked.
         metrics: Delivery metrics as JSON.
@@ -30,6 +40,7 @@ class Analysis:
     reading: Reading
     evidence: Evidence
     relevance: float
+    answering: float
     metrics: Mapping[str, Any]
     pack: LanguagePack
     limits: Thresholds
@@ -76,6 +87,26 @@ class Analysis:
             for unit, noise in zip(self.reading.units, self.reading.noise, strict=True)
             if noise < 1
         )
+
+    @cached_property
+    def sentences(self) -> list[Sentence]:
+        """The sentences of the transcript, without the interviewer's question."""
+        return [
+            replace(sentence, begin=sentence.begin + begin)
+            for begin, end in self.reading.parts
+            for sentence in split_sentences(self.answer.text[begin:end])
+        ]
+
+    @property
+    def is_off_topic(self) -> bool:
+        """True if the text answers no interview question, and covers no expected point."""
+        if any(one.status is not PointStatus.MISSING for one in self.points):
+            return False
+        low, high = self.limits.answering
+        if self.relevance >= self.limits.relevant:
+            return self.answering < low
+        has_content = float(self.reading.shares.sum()) >= self.limits.least_shares
+        return self.answering < high or not has_content
 
     @cached_property
     def added(self) -> Mapping[str, Values]:

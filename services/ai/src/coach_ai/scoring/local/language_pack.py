@@ -14,6 +14,12 @@ class LanguagePack:
     first_person_plural: frozenset[str]
     third_person: frozenset[str]
     second_person: frozenset[str]
+    speaker: frozenset[str]
+    """Words of the speaker: "I", "my"."""
+    speaker_plural: frozenset[str]
+    """Words of the speaker's group: "we", "our"."""
+    others: frozenset[str]
+    """Words of other persons: "he", "her"."""
     irregular_past: frozenset[str]
     not_past: frozenset[str]
     """Words that end like a past tense and are none."""

@@ -1,4 +1,4 @@
-"""The trained models: roles of units, belonging of units, and relevance of answers.
+"""The trained models: roles and belonging of units, relevance of answers, and answers at all.
 
 They are logistic regressions, trained by `services/ai/training/train.py`. Importing this module
 reads nothing; `load_models` reads a file of weights once.
@@ -64,6 +64,8 @@ class Models:
     roles: RoleModel
     belonging: LogisticModel
     relevance: LogisticModel
+    answering: LogisticModel | None
+    """None if the encoder cannot tell an answer from another text."""
 
 
 def softmax(scores: Values) -> Values:
@@ -98,6 +100,7 @@ def read_models(data: bytes) -> Models:
         RoleModel(arrays["role_mean"], arrays["role_weights"], arrays["role_bias"]),
         logistic("belonging"),
         logistic("relevance"),
+        logistic("answering") if "answering_bias" in arrays else None,
     )
 
 

@@ -1,12 +1,13 @@
 """A transcript as vectors: its units, their roles, and how much each of them counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 
 from coach_ai.embeddings import Vectors
+from coach_ai.scoring.echo import Span, split_around
 from coach_ai.scoring.language import keep_english
 from coach_ai.scoring.local.encoders import Encoder
 from coach_ai.scoring.local.language_pack import LanguagePack
@@ -32,6 +33,8 @@ class Reading:
         shares: By how much each unit counts, 0 to `max_unit_share`: its length, what is new in
             it, whether it belongs to the answer, and whether it is talk to the scorer.
         has_number: Whether a unit has a number.
+        parts: The parts of the transcript without the interviewer's question.
+        has_other_language: Whether units in another language than English were left out.
     """
 
     units: tuple[Unit, ...]
@@ -42,6 +45,8 @@ class Reading:
     noise: Values
     shares: Values
     has_number: Values
+    parts: tuple[Span, ...]
+    has_other_language: bool
 
     def probability(self, row: int, *roles: Role) -> float:
         """Return the probability that a unit has one of the roles."""
@@ -55,12 +60,16 @@ def read_transcript(
     models: Models,
     pack: LanguagePack,
     limits: Thresholds,
+    echoes: Sequence[Span] = (),
 ) -> Reading | None:
     """Return the reading of the English part of a text, or None if that has no word.
 
-    `question` is the vector of the question.
+    `question` is the vector of the question. `echoes` are the places that repeat it: they are not
+    read.
     """
-    units = keep_english(text, _bounded(split_units(text), limits.max_word_pieces))
+    parts = split_around(text, echoes)
+    read = _bounded(_split_parts(text, parts), limits.max_word_pieces)
+    units = keep_english(text, read)
     if not units:
         return None
     plain = [unit.plain for unit in units]
@@ -82,7 +91,35 @@ def read_transcript(
         * (1 - noise)
     )
     has_number = np.array([pack.number.search(one) is not None for one in plain], float)
-    return Reading(units, roles, tuple(variants), meaning, novelty, noise, shares, has_number)
+    return Reading(
+        units,
+        roles,
+        tuple(variants),
+        meaning,
+        novelty,
+        noise,
+        shares,
+        has_number,
+        tuple(parts),
+        len(units) < len(read),
+    )
+
+
+def _split_parts(text: str, parts: Sequence[Span]) -> list[Unit]:
+    """Return the units of the parts of a text. No unit or sentence spans two of them."""
+    units: list[Unit] = []
+    for begin, end in parts:
+        sentence = units[-1].sentence + 1 if units else 0
+        units += [
+            replace(
+                unit,
+                begin=unit.begin + begin,
+                end=unit.end + begin,
+                sentence=unit.sentence + sentence,
+            )
+            for unit in split_units(text[begin:end])
+        ]
+    return units
 
 
 def _bounded(units: Sequence[Unit], max_pieces: int) -> tuple[Unit, ...]:

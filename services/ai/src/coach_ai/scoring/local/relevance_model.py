@@ -1,4 +1,4 @@
-"""How probably an answer is meant for its question.
+"""How probably an answer is meant for its question, and a text for any interview question.
 
 An answer is compared with what people say about 59 kinds of questions (`themes.yaml`): relative to
 those, similarities become comparable between questions.
@@ -14,15 +14,20 @@ import yaml
 
 from coach_ai.embeddings import Vectors
 from coach_ai.scoring.local.encoders import Encoder
+from coach_ai.scoring.local.language_pack import LanguagePack
 from coach_ai.scoring.local.models import LogisticModel
 from coach_ai.scoring.local.reading import Reading
 from coach_ai.scoring.local.roles import COLUMN, Role
 from coach_ai.scoring.local.thresholds import Values
+from coach_ai.scoring.units import Unit
 
 _THEME_SHARPNESS = 0.06
 """Difference in similarity by which one theme gets 1/e of the weight of another."""
 _MIN_CONTENT = 0.35
 _BEST_SENTENCES = 3
+_NEAR_SENTENCES = 5
+_FULL_PERSON_SHARE = 10
+"""If one word in so many is of a person, the text is all about that person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,44 @@ def relevance(
     """Return the probability, 0 to 1, that the answer is meant for the question."""
     meaning = reading.meaning[_informative(reading)]
     return float(model.probabilities(relevance_features(question, meaning, themes)[None])[0])
+
+
+def answering(
+    reading: Reading,
+    themes: Sequence[tuple[Vectors, Vectors]],
+    model: LogisticModel,
+    pack: LanguagePack,
+) -> float:
+    """Return the probability, 0 to 1, that the text answers any interview question.
+
+    It is low for a novel, the news or a recipe.
+    """
+    features = answering_features(reading.meaning, reading.roles, reading.units, themes, pack)
+    return float(model.probabilities(features[None])[0])
+
+
+def answering_features(
+    meaning: Vectors,
+    roles: Values,
+    units: Sequence[Unit],
+    themes: Sequence[tuple[Vectors, Vectors]],
+    pack: LanguagePack,
+) -> Values:
+    """Return the features of `answering`. Units count by their length."""
+    lengths = np.array([len(unit.tokens) for unit in units], float)
+    shares = lengths / lengths.sum()
+    asked, said = (np.vstack(wordings) for wordings in zip(*themes, strict=True))
+    features = []
+    for nearest in ((meaning @ asked.T).max(axis=1), (meaning @ said.T).max(axis=1)):
+        features += [float(nearest.max()), float(shares @ nearest)]
+    near_said = np.sort(meaning @ said.T, axis=1)[:, -_NEAR_SENTENCES:].mean(axis=1)
+    features.append(float(shares @ near_said))
+    words = [word for unit in units for word in unit.tokens]
+    for persons in (pack.speaker, pack.speaker_plural, pack.second_person, pack.others):
+        found = sum(word in persons for word in words)
+        features.append(min(1.0, _FULL_PERSON_SHARE * found / len(words)))
+    has_speaker = any(word in pack.speaker or word in pack.speaker_plural for word in words)
+    return np.concatenate([features, [float(has_speaker)], shares @ roles, shares @ meaning])
 
 
 def _informative(reading: Reading) -> Sequence[int]:

@@ -16,6 +16,7 @@ from coach_ai.domain import (
 )
 from coach_ai.embeddings import Embeddings
 from coach_ai.scoring.answer_validation import rejection_reason
+from coach_ai.scoring.echo import find_echoes
 from coach_ai.scoring.local.advice import next_step, story_parts, summarise
 from coach_ai.scoring.local.analysis import Analysis
 from coach_ai.scoring.local.dimensions import DIMENSIONS, Dimension
@@ -29,7 +30,7 @@ from coach_ai.scoring.local.point_checker import (
     UncheckedPoints,
 )
 from coach_ai.scoring.local.reading import read_transcript
-from coach_ai.scoring.local.relevance_model import encode_themes, relevance
+from coach_ai.scoring.local.relevance_model import answering, encode_themes, relevance
 from coach_ai.scoring.local.thresholds import load_thresholds
 from coach_ai.scoring.points import PointMatcher, compute_overall_score
 from coach_ai.scoring.quotes import make_remark
@@ -95,6 +96,8 @@ class LocalScorer:
         analysis = self.analyse(answer, metrics)
         if analysis is None:
             return self._reject(answer, question_type, metrics, self._pack.texts["no_content"])
+        if analysis.is_off_topic:
+            return self._reject(answer, question_type, metrics, self._pack.texts["off_topic"])
         own = replace(answer, text=analysis.own_text)
         if own.text != answer.text and (reason := rejection_reason(own)) is not None:
             return self._reject(answer, question_type, metrics, reason)
@@ -144,13 +147,21 @@ class LocalScorer:
         """Return the analysis of an answer, or None if it has no word."""
         (question,) = self._encoder.encode([answer.question or answer.title])[1]
         reading = read_transcript(
-            answer.text, question, self._encoder, self._models, self._pack, self._limits
+            answer.text,
+            question,
+            self._encoder,
+            self._models,
+            self._pack,
+            self._limits,
+            find_echoes(answer.text, answer.question),
         )
         if reading is None:
             return None
-        relevant = 1.0
+        relevant = is_answer = 1.0
+        themes = encode_themes(self._encoder)
+        if self._models.answering is not None:
+            is_answer = answering(reading, themes, self._models.answering, self._pack)
         if answer.question:
-            themes = encode_themes(self._encoder)
             relevant = relevance(question, reading, themes, self._models.relevance)
         checked = self._points.check(answer)
         return Analysis(
@@ -159,6 +170,7 @@ class LocalScorer:
             reading,
             collect_evidence(reading.roles, reading, self._limits),
             relevant,
+            is_answer,
             metrics,
             self._pack,
             self._limits,

@@ -39,6 +39,9 @@ class Thresholds:
     relevance: Range
     least_relevance_share: float
     off_topic: float
+    answering: Range
+    least_shares: float
+    relevant: float
     remark: float
     remark_share: float
     long_sentence_words: int

@@ -6,7 +6,6 @@ from coach_ai.domain import Remark
 from coach_ai.scoring.local.analysis import Analysis
 from coach_ai.scoring.local.dimensions.dimension import to_level
 from coach_ai.scoring.local.thresholds import ramp
-from coach_ai.text import split_sentences
 
 
 class Clarity:
@@ -23,7 +22,7 @@ class Clarity:
 
     def remarks(self, analysis: Analysis) -> Sequence[Remark]:
         """Criticise the longest sentence, if the transcript has several."""
-        sentences = split_sentences(analysis.answer.text)
+        sentences = analysis.sentences
         longest = max(sentences, key=lambda one: len(one.tokens))
         words = len(longest.tokens)
         if len(sentences) < 2 or words <= analysis.limits.long_sentence_words:

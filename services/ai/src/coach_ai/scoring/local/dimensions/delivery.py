@@ -7,7 +7,6 @@ from coach_ai.delivery.metric_spec import DISCOURSE_FILLERS
 from coach_ai.domain import Remark
 from coach_ai.scoring.local.analysis import Analysis
 from coach_ai.scoring.quotes import make_remark
-from coach_ai.text import split_sentences
 
 
 class Delivery:
@@ -27,7 +26,7 @@ class Delivery:
 
     def remarks(self, analysis: Analysis) -> Sequence[Remark]:
         """Criticise the sentence with the most filler words, if there are more than usual."""
-        sentences = split_sentences(analysis.answer.text)
+        sentences = analysis.sentences
         counts = [delivery.count_fillers(one.tokens) for one in sentences]
         fillers, words = sum(counts), sum(len(one.tokens) for one in sentences)
         share = 100 * fillers / max(1, words)
