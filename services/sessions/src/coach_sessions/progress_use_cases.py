@@ -21,6 +21,7 @@ from coach_sessions.progress import (
     compute_trends,
     count_streak,
     find_weaknesses,
+    is_same_scorer,
     sum_practice,
 )
 from coach_sessions.reveals import record_reveals
@@ -105,6 +106,7 @@ async def get_progress(deps: Deps, caller: Identity, zone: tzinfo) -> Progress:
         practice=sum_practice(totals, days, now),
         streak=count_streak(dates, now.astimezone(zone).date()),
         trends=trends,
+        is_same_scorer=is_same_scorer(entries),
         self_assessment=assess_self_ratings(entries),
         weaknesses=find_weaknesses(entries),
         next_drill=choose_drill(trends),
