@@ -14,6 +14,7 @@ SETTINGS_DIRECTORY = ROOT / "deploy" / "compose" / "settings"
 
 _MEANINGS = {
     "AI_MEMORY": "Memory limit of ai. Each transcription worker needs about 600 MB.",
+    "AI_VARIANT": "Image of ai. `ai-openai` has no local models: set OPENAI_API_KEY.",
     "BIND_ADDRESS": "Address of this machine for the two ports. 0.0.0.0: all networks.",
     "CADDY_IMAGE": "Image of the TLS proxy.",
     "COACH_TAG": "Tag of the images of this project.",

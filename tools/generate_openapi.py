@@ -21,7 +21,7 @@ _FILE = Path(str(files("coach_gateway") / "openapi.json"))
 
 _ROUTERS = {
     "auth": (coach_auth.routes.router,),
-    "sessions": (coach_sessions.routes.router,),
+    "sessions": (coach_sessions.routes.router, coach_sessions.routes.progress_router),
     "media": (coach_media.routes.router,),
     "ai": (coach_ai.routes.router, coach_ai.routes.questions_router),
 }

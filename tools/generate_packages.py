@@ -44,7 +44,8 @@ IMAGES = (
     Image("auth", "coach-auth", ("coach_common.cli", "coach_auth.*")),
     Image("sessions", "coach-sessions", ("coach_common.cli", "coach_sessions.*")),
     Image("media", "coach-media", ("coach_common.cli", "coach_media.*")),
-    Image("ai", "coach-ai", ("coach_common.cli", "coach_ai.*")),
+    Image("ai", "coach-ai[local]", ("coach_common.cli", "coach_ai.*")),
+    Image("ai-openai", "coach-ai", ("coach_common.cli", "coach_ai.__main__")),
     Image("store", "coach-embedded", ("coach_embedded.store_server",)),
     Image(
         "embedded",

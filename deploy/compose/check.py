@@ -3,6 +3,7 @@
 Usage: `check.py FILE`.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from pydantic import ValidationError
 
 _BUILT = ("auth", "sessions", "media", "ai", "gateway", "store")
 _LIMITS = ("mem_limit", "pids_limit", "logging", "networks")
+_DEFAULT = re.compile(r"\$\{\w+:-([^{}]*)\}")
+"""A variable with its default."""
 _SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "API_KEY")
 
 
@@ -27,7 +30,8 @@ def problems(text: str) -> list[str]:
     lines = [f"service {name} is missing" for name in _BUILT if name not in services]
     for name, service in services.items():
         build = service.get("build")
-        if name in _BUILT and (build or {}).get("args", {}).get("SERVICE") != name:
+        selected = str((build or {}).get("args", {}).get("SERVICE"))
+        if name in _BUILT and _DEFAULT.sub(r"\1", selected) != name:
             lines.append(f"service {name} does not build itself")
         if ":" not in service.get("image", ""):
             lines.append(f"service {name}: the image has no version")

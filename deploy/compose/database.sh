@@ -1,6 +1,7 @@
 #!/bin/bash
 # Create a schema and a user for each service, and set the users' passwords. Repeating it changes
-# nothing. SECRETS is the directory of the passwords, MYSQL_HOST the server.
+# nothing. SECRETS is the directory of the passwords, MYSQL_HOST the server. Waits up to two minutes
+# for the server, which its first start needs.
 set -euo pipefail
 
 secrets=${SECRETS:-/run/secrets}
@@ -12,6 +13,11 @@ options=$(mktemp)
 trap 'rm -f "$options"' EXIT
 printf '[client]\nhost=%s\nuser=root\npassword="%s"\n' \
   "$host" "$(sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' "$secrets/mysql_root_password")" > "$options"
+
+for _ in $(seq 600); do
+  mysqladmin --defaults-extra-file="$options" ping --silent > /dev/null 2>&1 && break
+  sleep 0.2
+done
 
 for name in auth sessions media ai; do
   password=$(quote "$secrets/${name}_database_password")

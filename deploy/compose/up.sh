@@ -24,6 +24,32 @@ problem() {
   echo "docker compose failed; see its output above"
 }
 
-docker compose up --build --detach --wait "$@" || fail "$(problem)"
+restarts() {
+  local count sum=0
+  for count in $(docker inspect --format '{{.RestartCount}}' "$@" 2> /dev/null); do
+    sum=$((sum + count))
+  done
+  echo "$sum"
+}
+
+# Wait until every service is ready. Their health checks, every 5 s, would find it seconds later.
+# Fail if the services that are not ready keep restarting, or are not ready after 5 minutes.
+wait_until_ready() {
+  local waiting left id ends=$((SECONDS + 300)) most
+  mapfile -t waiting < <(docker compose ps --quiet gateway auth sessions media ai store)
+  most=$(($(restarts "${waiting[@]}") + 3))
+  while [ ${#waiting[@]} -gt 0 ]; do
+    left=()
+    for id in "${waiting[@]}"; do
+      docker exec "$id" coach-ready > /dev/null 2>&1 || left+=("$id")
+    done
+    [ ${#left[@]} -eq 0 ] && return 0
+    [ $SECONDS -lt $ends ] && [ "$(restarts "${left[@]}")" -lt $most ] || return 1
+    waiting=("${left[@]}")
+    sleep 0.3
+  done
+}
+
+docker compose up --build --detach "$@" && wait_until_ready || fail "$(problem)"
 address=$(docker compose port gateway 8000 | head -n 1)
 echo "GenAI Coach is ready at http://${address/0.0.0.0/localhost}"

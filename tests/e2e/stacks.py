@@ -54,10 +54,10 @@ class Process:
         await self.running.wait()
         self.running = None
 
-    async def stop(self) -> int:
-        """Send SIGINT and return the exit status."""
+    async def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Send SIGINT, or another signal that stops it, and return the exit status."""
         assert self.running is not None
-        self.running.send_signal(signal.SIGINT)
+        self.running.send_signal(number)
         try:
             async with asyncio.timeout(_STOP_SECONDS):
                 status = await self.running.wait()
@@ -103,6 +103,12 @@ class RunningStack:
     def ai(self) -> Process:
         """The process that transcribes and scores."""
         return self.processes.get("ai", self.processes.get("embedded", None))  # type: ignore[return-value]
+
+    @property
+    def ai_database_url(self) -> str:
+        """The database of ai."""
+        env = self.ai.env
+        return env.get("DATABASE_URL") or f"sqlite:///{env['DATA_DIR']}/ai.db"
 
     async def start(self) -> None:
         for process in self.processes.values():

@@ -1,9 +1,13 @@
-"""The question bank and own questions through the gateway, on both profiles."""
+"""The question bank, own questions and progress through the gateway, on both profiles."""
+
+from importlib.resources import files
+from typing import Any
 
 import pytest
 
 from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
+from coach_embedded.demo import QUESTION
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -52,3 +56,52 @@ async def test_own_question_can_be_asked_changed_and_deleted(client: ApiClient) 
     assert await wait_until(final_status, description="feedback", timeout_seconds=60) == "ready"
     later = await client.call("GET", f"/v1/sessions/{session['id']}")
     assert (later["question"], later["question_id"]) == (session["question"], created["id"])
+
+
+async def _practise(client: ApiClient, transcript: str) -> str:
+    """Answer the question and return the id of the session once its feedback is ready."""
+    session_id = await client.open_session("Practice", QUESTION)
+    await client.call("PUT", f"/v1/sessions/{session_id}/self-rating", rating=50)
+    await client.complete(session_id, transcript=transcript, duration_seconds=60)
+
+    async def is_ready() -> bool:
+        return (await client.feedback(session_id))["status"] == "ready"
+
+    await wait_until(is_ready, description="feedback", timeout_seconds=60)
+    return session_id
+
+
+async def test_progress_compares_attempts_and_self_ratings(client: ApiClient) -> None:
+    answer = (files("coach_embedded") / "recordings" / "answer.txt").read_text()
+    weak = await _practise(client, " ".join(answer.split()[:45]))
+    strong = await _practise(client, answer)
+
+    page: dict[str, Any] = await client.call("GET", f"/v1/sessions/{weak}/attempts")
+
+    last, first = page["attempts"]
+    assert (last["session_id"], first["session_id"]) == (strong, weak)
+    assert (first["change"], page["next_cursor"]) == (None, None)
+    assert last["change"]["previous_session_id"] == weak
+    overall = last["change"]["scores"][0]
+    assert overall["difference"] == last["overall_score"] - first["overall_score"]
+    assert overall["text"] in last["change"]["summary"]
+    refused = await client.call("PUT", f"/v1/sessions/{weak}/self-rating", expect=409, rating=60)
+    assert refused["code"] == "feedback_revealed"
+
+    progress: dict[str, Any] = await client.call("GET", "/v1/progress?tz=Pacific/Auckland")
+
+    assert progress["practice"]["sessions"] == 2
+    assert progress["practice"]["seconds_last_7_days"] == 120
+    # Midnight may have passed in between.
+    assert progress["streak"]["days"] in (1, 2)
+    assert progress["streak"]["tz"] == "Pacific/Auckland"
+    trend = progress["trends"][0]
+    scores = [first["overall_score"], last["overall_score"]]
+    assert (trend["name"], trend["recent"]["n"]) == ("overall", 2)
+    assert trend["recent"]["mean"] == sum(scores) / 2
+    gaps = {one["session_id"]: one["gap"] for one in progress["self_assessment"]["sessions"]}
+    assert gaps == {weak: 50 - scores[0], strong: 50 - scores[1]}
+
+    await client.call("DELETE", f"/v1/sessions/{weak}", expect=204)
+    later = await client.call("GET", "/v1/progress")
+    assert later["practice"]["seconds"] == 60

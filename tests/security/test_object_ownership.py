@@ -35,6 +35,8 @@ def _assert_equal_bodies(responses: list[httpx.Response]) -> None:
         ("GET", "/sessions/{}"),
         ("POST", "/sessions/{}/complete"),
         ("GET", "/sessions/{}/feedback"),
+        ("GET", "/sessions/{}/attempts"),
+        ("PUT", "/sessions/{}/self-rating"),
         ("DELETE", "/sessions/{}"),
     ],
 )
@@ -42,8 +44,9 @@ async def test_a45_foreign_session_is_indistinguishable_from_missing(
     alice: ApiUser, bob: ApiUser, method: str, path: str
 ) -> None:
     bobs_id = await _session_of(bob)
+    body = {"json": {"rating": 50}} if method == "PUT" else {}
     responses = [
-        await alice.call(method, path.format(session_id))
+        await alice.call(method, path.format(session_id), **body)
         for session_id in (
             bobs_id,
             str(new_id()),

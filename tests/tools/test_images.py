@@ -95,6 +95,12 @@ def test_requirement_resolves_extras_of_own_and_of_other_packages() -> None:
     [
         ("coach-gateway", {"httpx", "redis"}, {"sqlalchemy", "boto3", "openai", "faster-whisper"}),
         ("coach-auth", {"sqlalchemy", "greenlet", "bcrypt"}, {"boto3", "openai", "numpy"}),
+        ("coach-ai[local]", {"openai", "faster-whisper", "av", "numpy"}, {"redis", "nanio"}),
+        (
+            "coach-ai",
+            {"openai", "boto3", "sqlalchemy"},
+            {"faster-whisper", "av", "ctranslate2", "onnxruntime", "tokenizers"},
+        ),
         ("coach-media", {"boto3", "sqlalchemy"}, {"openai", "numpy", "redis"}),
         ("coach-embedded", {"nanio"}, {"sqlalchemy", "boto3", "faster-whisper"}),
     ],

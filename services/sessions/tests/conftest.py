@@ -1,20 +1,25 @@
 """A built sessions service on an empty, migrated database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from coach_common.errors import Unavailable
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
 from coach_common.testing.harness import client_for, migrated_service
+from coach_sessions import progress_store, store
 from coach_sessions.app import build
+from coach_sessions.attempts import build_question_key
 from coach_sessions.config import SessionsSettings
 from coach_sessions.domain import QuestionNotFound
+from coach_sessions.progress import build_entry, count_days
+from coach_sessions.tables import SESSIONS
 
 
 @dataclass
@@ -96,3 +101,35 @@ async def client(
     """A client that acts as `user_id`."""
     async with client_for(service, headers=issuer.bearer(user_id)) as client:
         yield client
+
+
+@pytest.fixture
+def check_progress(service: Service) -> Callable[[UUID], Awaitable[int]]:
+    """Checks that the progress rows of a user equal those that the sessions yield."""
+
+    async def check(user_id: UUID) -> int:
+        """Return the number of completed sessions."""
+        assert service.database is not None
+        async with service.database.read_only() as tx:
+            rows = await tx.fetch_all(select(SESSIONS.c.id).where(SESSIONS.c.user_id == user_id))
+            sessions = [await store.get_session(tx, row["id"], user_id=user_id) for row in rows]
+            built = [
+                build_entry(one, build_question_key(one.id, one.question_id, one.question))
+                for one in sessions
+            ]
+            entries = await progress_store.list_user_entries(tx, user_id)
+            totals = await progress_store.get_practice_totals(tx, user_id)
+            days = await progress_store.list_practice_days(
+                tx, user_id, before_day=100_000, limit=1000
+            )
+            scored = await progress_store.list_scored_entries(tx, user_id, limit=1000)
+        expected = sorted(
+            (entry for entry in built if entry is not None),
+            key=lambda entry: (entry.created_at, entry.session_id),
+        )
+        assert sorted(entries, key=lambda one: (one.created_at, one.session_id)) == expected
+        assert (totals, days[::-1]) == count_days(expected)
+        assert scored[::-1] == [entry for entry in expected if entry.answer is not None]
+        return len(expected)
+
+    return check

@@ -35,8 +35,9 @@ class RearmableTimer:
         self._fires_at = None
 
     def close(self) -> None:
-        """Disarm the timer and cancel the loop timer."""
+        """Disarm the timer for good, and release its callback, which often refers to its owner."""
         self._fires_at = None
+        self._callback = _do_nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -56,3 +57,7 @@ class RearmableTimer:
         else:
             self._fires_at = None
             self._callback()
+
+
+def _do_nothing() -> None:
+    pass

@@ -1,4 +1,8 @@
-"""The composition root of ai."""
+"""The composition root of ai.
+
+The local scorer, chat and embeddings are imported only if the settings select them. Their packages
+are an extra, which the smallest image does not install.
+"""
 
 import asyncio
 import hashlib
@@ -6,18 +10,18 @@ import os
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from coach_ai import embeddings, routes, tables, workers
-from coach_ai.chat.local_chat import LocalChat
-from coach_ai.config import AiSettings
+from coach_ai import routes, tables, workers
+from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
 from coach_ai.downloads import DownloadDirectory
 from coach_ai.openai.chat import OpenAIChat
+from coach_ai.openai.recording_splitter import DecodingSplitter, UnchangedSplitter
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.ports import Chat, Scorer, Transcriber
-from coach_ai.scoring.local.scorer import LocalScorer
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
@@ -32,6 +36,9 @@ from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service, Worker
 from coach_common.storage import ObjectStore
 from coach_common.tokens import AccessTokenVerifier
+
+if TYPE_CHECKING:
+    from coach_ai.embeddings import Embeddings
 
 
 def build(
@@ -78,7 +85,9 @@ def build(
         },
         state=state,
     )
-    live = live_transcriber or LocalLiveTranscriber(settings.speech_model_dir)
+    live = live_transcriber
+    if live is None and has_local_providers():
+        live = LocalLiveTranscriber(settings.speech_model_dir)
     recordings = live_service.LiveRecordingService(
         deps=deps,
         transcriber=live,
@@ -105,7 +114,7 @@ def build(
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
         drain=deps.drain.close,
         on_close=(
-            live.close,
+            *([] if live is None else [live.close]),
             deps.transcriber.close,
             deps.scorer.close,
             deps.chat.close,
@@ -140,16 +149,21 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
 
 
 def _transcriber(settings: AiSettings) -> Transcriber:
-    """Return the configured transcriber, with its fallback if one is set."""
+    """Return the configured transcriber, with its fallback if one is set.
+
+    OpenAI gets recordings re-encoded and in chunks if a decoder is installed, else unchanged.
+    """
     processes = 1 if settings.uses_openai_speech else settings.transcriptions_at_once
     local = LocalTranscriber(settings.speech_model_dir, processes)
 
     def openai() -> Transcriber:
+        is_local_installed = has_local_providers()
         return OpenAITranscriber(
             settings.openai_api_key or "",
             settings.openai_transcribe_base_url or settings.openai_base_url,
             settings.openai_transcribe_model,
-            aligner=local,
+            aligner=local if is_local_installed else None,
+            splitter=DecodingSplitter() if is_local_installed else UnchangedSplitter(),
             timeout_seconds=settings.openai_timeout_seconds,
         )
 
@@ -161,18 +175,22 @@ def _transcriber(settings: AiSettings) -> Transcriber:
     return FallbackTranscriber(primary, local if settings.uses_openai_speech else openai())
 
 
-def _embedder(settings: AiSettings) -> embeddings.Embeddings | None:
+def _embedder(settings: AiSettings) -> "Embeddings | None":
     """Return the embeddings that the local scorer and the local chat share, if they are used."""
     if settings.uses_openai or not settings.local_embeddings:
         return None
+    from coach_ai import embeddings
+
     model_dir = settings.embeddings_model_dir or embeddings.find_installed()
     if model_dir is None:
         return None
     return embeddings.Embeddings(model_dir, embeddings.default_cache_dir())
 
 
-def _scorer(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Scorer:
+def _scorer(settings: AiSettings, embedder: "Embeddings | None") -> Scorer:
     if not settings.uses_openai:
+        from coach_ai.scoring.local.scorer import LocalScorer
+
         return LocalScorer(embedder)
     return OpenAIScorer(
         settings.openai_api_key or "",
@@ -183,8 +201,10 @@ def _scorer(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Sco
     )
 
 
-def _chat(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Chat:
+def _chat(settings: AiSettings, embedder: "Embeddings | None") -> Chat:
     if not settings.uses_openai:
+        from coach_ai.chat.local_chat import LocalChat
+
         return LocalChat(embedder)
     return OpenAIChat(
         settings.openai_api_key or "",

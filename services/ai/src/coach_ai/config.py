@@ -2,10 +2,11 @@
 
 import socket
 import uuid
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from coach_common.config import (
     DatabaseSettings,
@@ -17,6 +18,11 @@ from coach_common.setting_types import HttpUrl
 
 _REMOTE_WORKERS = 4
 """Calls to a provider at the same time, so that a slow one does not delay the others."""
+
+
+def has_local_providers() -> bool:
+    """Return whether the packages of the local providers are installed: coach-ai[local]."""
+    return find_spec("faster_whisper") is not None
 
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
@@ -78,6 +84,27 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
         if directory is not None and not (directory / "model.safetensors").is_file():
             raise ValueError("has no model.safetensors in it")
         return directory
+
+    @model_validator(mode="after")
+    def _require_local_packages(self) -> Self:
+        selection = self._find_local_selection()
+        if selection is not None and not has_local_providers():
+            setting, remedy = selection
+            raise ValueError(
+                f"{setting}: local needs the package coach-ai[local]; install it, or {remedy}"
+            )
+        return self
+
+    def _find_local_selection(self) -> tuple[str, str] | None:
+        """Return a setting that selects a local provider, and how to avoid it; None if none does.
+
+        An unset AI_PROVIDER selects it if there is no key.
+        """
+        if not self.uses_openai:
+            return "AI_PROVIDER", "set AI_PROVIDER=openai or OPENAI_API_KEY"
+        if not self.uses_openai_speech:
+            return "SPEECH_PROVIDER", "set SPEECH_PROVIDER=openai"
+        return ("SPEECH_FALLBACK", "unset it") if self.speech_fallback == "local" else None
 
     @property
     def effective_instance_id(self) -> str:

@@ -204,7 +204,9 @@ async def test_abandoned_reply_counts_against_the_budget(
         httpx.AsyncClient(base_url=url, headers=issuer.bearer(user_id) | stream) as client,
     ):
         async with client.stream("POST", "/ai/chat", json={"message": "x"}) as answer:
-            await anext(answer.aiter_lines())
+            # A generator without a reference is closed, and the response with it.
+            lines = answer.aiter_lines()
+            await anext(lines)
             held = await _budget_tokens(deps, user_id)
 
         async def is_settled() -> bool:

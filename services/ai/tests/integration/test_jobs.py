@@ -25,7 +25,7 @@ from coach_ai.domain import (
     Progress,
     Silence,
 )
-from coach_ai.store.jobs import renew_lease
+from coach_ai.store.jobs import finish_job, renew_lease
 from coach_ai.tables import (
     ANSWERS,
     BUDGETS,
@@ -36,9 +36,8 @@ from coach_ai.tables import (
     SCORING_USAGE,
 )
 from coach_ai.use_cases import jobs
-from coach_ai.use_cases.transcription import (
-    fail_transcription,
-)
+from coach_ai.use_cases.feedback import score_session
+from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording
 from coach_common.db.migrate import schema_differences
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
@@ -100,6 +99,55 @@ async def test_any_event_order_yields_one_transcript_and_one_feedback(
         scored = await emitted_events(service.database, FeedbackGenerated)
         assert [one.key for one in transcribed].count(case.key) == 1, order
         assert [one.session_id for one in scored].count(case.session_id) == 1, order
+
+
+async def test_transcript_and_completion_that_are_stored_at_the_same_time_are_scored(
+    service: Service, deps: Deps, user_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
+    job = await claim(deps)
+    write_transcript = await transcribe_recording(deps, job)
+    storing: list[asyncio.Task[None]] = []
+
+    async def store_transcript() -> None:
+        async with deps.db.transaction() as tx:
+            assert await finish_job(tx, job)
+            await write_transcript(tx)
+
+    async def wait_for_the_other_transaction(*_: Any) -> None:
+        """The session is stored, and not committed. The other one may have to wait for it."""
+        storing.append(asyncio.create_task(store_transcript()))
+        await asyncio.wait(storing, timeout=0.5)
+
+    monkeypatch.setattr(
+        "coach_ai.use_cases.events._restart_transcription", wait_for_the_other_transaction
+    )
+    await deliver_event(service, case.completed())
+    await asyncio.gather(*storing)
+    await run_jobs(deps)
+
+    assert len(storing) == 1
+    assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
+
+
+async def test_transcript_that_arrives_while_the_scoring_ends_without_one_is_scored(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    case = Case(user_id)
+    await deliver_event(service, case.completed(key=False, transcript="My own words."))
+    scoring = await claim(deps, JobKind.FEEDBACK)
+    # The session gets a recording, so its answer is the transcript that is still missing.
+    await deliver_event(service, case.completed())
+    write_result = await score_session(deps, scoring)
+    await deliver_event(service, case.confirmed())
+    await run_jobs(deps)
+    async with deps.db.transaction() as tx:
+        assert await finish_job(tx, scoring)
+        await write_result(tx)
+    await run_jobs(deps)
+
+    assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
 
 
 async def test_client_transcript_is_scored_without_a_recording(

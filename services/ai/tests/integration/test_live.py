@@ -177,6 +177,20 @@ async def test_partials_arrive_during_speech_and_never_shrink(
     assert content[44:] == b"".join(sentences)
 
 
+async def test_recording_is_stored_without_a_live_transcriber(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    live.live.transcriber = None
+    content = _raw(speech("austen-0930.wav"))
+    async with live.opened(user_id) as (socket, _):
+        await socket.send(content)
+        await socket.send(json.dumps({"type": "end"}))
+        frame = json.loads(await socket.recv())
+
+    assert frame["type"] == "stored"
+    assert store.stored[_key(user_id)][0][44:] == content
+
+
 @pytest.mark.speech
 async def test_growing_webm_recording_yields_partials(
     live: Line, store: Objects, user_id: UUID, tmp_path: Path

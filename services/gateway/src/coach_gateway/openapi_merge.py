@@ -16,6 +16,7 @@ frame `{"type": "auth", "token": …}` within 10 s. Clients send `session_start`
 _TAGS = {
     "auth": "Accounts, tokens and signed-in devices.",
     "sessions": "Practice sessions and their feedback.",
+    "progress": "What the user has practised, and what has changed.",
     "upload": "Upload and playback of recordings.",
     "questions": "The question bank, and the user's own questions.",
     "ai": "The interview coach, and the quality of its scores.",

@@ -93,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = loop.time()
         self._loop = loop
         self._timer = RearmableTimer(loop, self._on_timeout)
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._transport: Any = None
         self._poll = select.poll()
         self._waiter: asyncio.Future[None] | None = None
@@ -182,12 +182,17 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self, error: Exception) -> None:
         """Close at once. Waiting calls raise `error`."""
         if self.state is not State.CLOSED:
-            self._enter(State.CLOSED)
+            self._close()
             self._error = error
-            self._timer.close()
             if self._transport is not None:
                 self._transport.abort()
             self._wake()
+
+    def _close(self) -> None:
+        """Enter the last state, and break the reference cycles of the connection."""
+        self._enter(State.CLOSED)
+        self._timer.close()
+        self._parser = None
 
     def eject(self, error: ConnectionClosed) -> None:
         """Abort a safe request whose response has not started, so that it can move."""
@@ -219,6 +224,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
+        if self.state is State.CLOSED:
+            return
         if self.state is State.IDLE:
             self.abort(InvalidResponse("data arrived on an idle connection"))
             return
@@ -241,8 +248,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self.state is State.STREAMING and self._reads_until_close and exc is None:
             self._is_complete = True
-        self._enter(State.CLOSED)
-        self._timer.close()
+        self._close()
         if not self._is_complete:
             self._error = ConnectionClosed("the connection was closed")
         self._wake()

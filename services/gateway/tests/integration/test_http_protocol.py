@@ -10,6 +10,7 @@ import pytest
 
 from coach_common.config import Settings
 from coach_common.http.exchange import Exchange
+from coach_common.http.protocol import HttpProtocol
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport, TokenIssuer
@@ -473,3 +474,35 @@ async def test_requests_leave_no_reference_cycles(strict_gateway: StrictGateway)
         gc.enable()
         writer.close()
     assert len(left) < 10, left
+
+
+async def test_closed_connections_leave_no_reference_cycles(
+    strict_gateway: StrictGateway,
+) -> None:
+    """A cycle per connection keeps connections in memory until a full garbage collection."""
+    request = b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\n" + strict_gateway.bearer + b"\r\n"
+
+    async def connect_once(sent: bytes) -> None:
+        reader, writer = await strict_gateway.connect()
+        writer.write(sent)
+        await reader.read(1)
+        writer.transport.abort()
+
+    def list_connections() -> list[object]:
+        return [one for one in gc.get_objects() if isinstance(one, HttpProtocol)]
+
+    await connect_once(request)
+    gc.collect()
+    before = len(list_connections())
+    gc.disable()
+    try:
+        for _ in range(10):
+            await connect_once(request)
+            await connect_once(b"not HTTP\r\n\r\n")
+
+        async def are_freed() -> bool:
+            return len(list_connections()) <= before + 2
+
+        await wait_until(are_freed, description="the end of closed connections")
+    finally:
+        gc.enable()

@@ -19,9 +19,11 @@ from coach_common.events.feedback import AudioCoverage
 
 UPLOAD_URL_SECONDS = 900
 PLAYBACK_URL_SECONDS = 300
+MAX_RECORDING_SECONDS = 30 * 60
+"""Of a longer recording, ai transcribes this much."""
 MAGIC_BYTES_LENGTH = 4096
 
-_FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
+FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """An upload is checked at every sweep until this long after its URL has expired."""
 _CHECK_PERIOD = timedelta(hours=24)
 """An upload that has not arrived this long after its URL has expired is not checked again."""
@@ -245,7 +247,7 @@ class Upload:
         if self.status is not UploadStatus.PENDING:
             return None
         overdue = now - self.url_expires_at
-        if overdue < _FREQUENT_CHECK_PERIOD:
+        if overdue < FREQUENT_CHECK_PERIOD:
             return now + sweep_interval
         if overdue < _CHECK_PERIOD:
             return now + max(sweep_interval, overdue / 2)

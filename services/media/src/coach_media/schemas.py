@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
-from coach_media.domain import Upload, UploadStatus
+from coach_media.domain import MAX_RECORDING_SECONDS, Upload, UploadStatus
 
 _UPLOAD_ID = "01936f5e-8c1a-7c3e-9b55-0d4c3f0a7e21"
 _SESSION_ID = "01936f5e-1f0b-7d44-8a6e-2b9a6c1d5f03"
@@ -80,6 +80,7 @@ class PresignResponse(BaseModel):
             "headers": {"Content-Type": "audio/m4a"},
             "expires_in": 900,
             "max_size": 104857600,
+            "max_seconds": 1800,
         }
     )
 
@@ -89,6 +90,10 @@ class PresignResponse(BaseModel):
     headers: dict[str, str] = Field(description="Headers that the PUT request must send.")
     expires_in: int = Field(description="Seconds until the URL expires.")
     max_size: int = Field(description="Largest accepted size in bytes.")
+    max_seconds: int = Field(
+        default=MAX_RECORDING_SECONDS,
+        description="Of a longer recording, this much is transcribed.",
+    )
 
 
 class ConfirmUploadRequest(BaseModel):

@@ -25,6 +25,7 @@ from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.repair import MAX_DELAY
 from coach_media.domain import (
+    FREQUENT_CHECK_PERIOD,
     MAX_CHECK_INTERVAL,
     ObjectDeletion,
     Upload,
@@ -238,12 +239,28 @@ async def mark_restarted(tx: Transaction, upload_id: UUID, *, repair_after: date
 
 
 async def list_due_checks(
-    tx: Transaction, now: datetime, *, limit: int
+    tx: Transaction, now: datetime, *, sweep_interval: timedelta, limit: int
 ) -> list[tuple[Upload, datetime]]:
-    """Return uploads whose check is due, oldest first, each with its due time."""
+    """Return uploads whose check is due, oldest first, each with its due time.
+
+    A pending upload that is checked at every sweep is also due if its next check is later than the
+    next sweep: it was scheduled before the clock was set back.
+    """
+    is_ahead = and_(
+        UPLOADS.c.status == UploadStatus.PENDING.value,
+        UPLOADS.c.url_expires_at > now - FREQUENT_CHECK_PERIOD,
+        UPLOADS.c.next_check_at > now + sweep_interval,
+    )
     rows = await tx.fetch_all(
         select(*_UPLOAD_COLUMNS, UPLOADS.c.next_check_at)
-        .where(is_due(UPLOADS.c.next_check_at, now=now, max_delay=MAX_CHECK_INTERVAL))
+        .where(
+            is_due(
+                UPLOADS.c.next_check_at,
+                now=now,
+                max_delay=MAX_CHECK_INTERVAL,
+                is_undelayed=is_ahead,
+            )
+        )
         .order_by(UPLOADS.c.next_check_at)
         .limit(limit)
     )

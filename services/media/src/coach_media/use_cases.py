@@ -220,7 +220,9 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> int:
     """
     now = deps.clock()
     async with deps.db.read_only() as tx:
-        due = await store.list_due_checks(tx, now, limit=_BATCH_SIZE)
+        due = await store.list_due_checks(
+            tx, now, sweep_interval=deps.limits.sweep_interval, limit=_BATCH_SIZE
+        )
     for upload, due_at in due:
         next_check_at = upload.next_check_at(now, deps.limits.sweep_interval)
         async with deps.db.transaction() as tx:

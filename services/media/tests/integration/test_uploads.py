@@ -29,7 +29,7 @@ from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
 from coach_media import repair, use_cases
 from coach_media.deps import Deps
-from coach_media.domain import MAX_UPLOADS_PER_SESSION
+from coach_media.domain import MAX_RECORDING_SECONDS, MAX_UPLOADS_PER_SESSION
 from coach_media.tables import METADATA, OBJECT_DELETIONS
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
@@ -71,6 +71,14 @@ async def _object_exists(service: Service, key: str) -> bool:
 async def test_migrations_match_metadata(service: Service) -> None:
     assert service.database is not None
     assert await schema_differences(service.database, "coach_media", METADATA) == []
+
+
+async def test_presign_states_how_much_of_a_recording_is_transcribed(
+    client: httpx.AsyncClient,
+) -> None:
+    presigned = (await _presign(client)).json()
+
+    assert presigned["max_seconds"] == MAX_RECORDING_SECONDS == 1800
 
 
 async def test_put_if_absent_never_replaces_an_object(service: Service) -> None:
@@ -207,14 +215,29 @@ async def test_concurrent_confirms_and_sweep_emit_one_event(
     assert len(await emitted_events(service.database, UploadConfirmed)) == 1
 
 
-async def test_sweep_confirms_upload_although_its_clock_was_a_day_ahead(
-    service: Service, client: httpx.AsyncClient, clock: FakeClock
+@pytest.mark.parametrize("seconds", [600, 86_400])
+async def test_sweep_confirms_upload_although_its_clock_was_ahead(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, seconds: int
 ) -> None:
-    clock.advance(86_400)
+    clock.advance(seconds)
     await _upload(client)
-    clock.advance(-86_400)
+    clock.advance(-seconds)
 
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
+
+
+async def test_check_that_was_scheduled_while_the_clock_was_ahead_is_not_delayed(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    presigned = (await _presign(client)).json()
+    clock.advance(600)
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
+    clock.advance(-600)
+    await _put(presigned, M4A)
+
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
+    assert len(await emitted_events(service.database, UploadConfirmed)) == 1
+    assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 0
 
 
 async def test_sweep_confirms_unconfirmed_upload(

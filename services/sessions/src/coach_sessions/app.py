@@ -44,6 +44,7 @@ def build(
         state=AppState(deps, tokens or AccessTokenVerifier.from_settings(settings)),
     )
     app.include_router(routes.router)
+    app.include_router(routes.progress_router)
     return Service(
         name="sessions",
         app=app,

@@ -236,6 +236,10 @@ class Session:
     published_fingerprints: PublishedFingerprints = field(default_factory=PublishedFingerprints)
     counted_score: int | None = None
     """The score that the user's stored statistics contain."""
+    self_rating: int | None = None
+    self_rated_at: datetime | None = None
+    revealed_at: datetime | None = None
+    """When the user first read the score."""
 
     @property
     def recording(self) -> Recording | None:
@@ -430,6 +434,7 @@ class SessionSummary:
     duration_seconds: int | None
     overall_score: int | None
     status: str
+    revealed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,13 @@ from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
-from coach_sessions import use_cases
+from coach_sessions import progress_use_cases, use_cases
+from coach_sessions.attempt_schemas import ATTEMPTS_CURSOR_NAME, AttemptPage
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
 from coach_sessions.presentation import build_feedback_view
+from coach_sessions.progress import parse_time_zone
+from coach_sessions.progress_schemas import Progress, SelfRating, SelfRatingRequest
 from coach_sessions.schemas import (
     CURSOR_NAME,
     MAX_DURATION_SECONDS,
@@ -23,6 +26,7 @@ from coach_sessions.schemas import (
 )
 
 router = APIRouter(prefix="/sessions", tags=["sessions"], route_class=RetryOnConflictRoute)
+progress_router = APIRouter(tags=["progress"])
 
 SessionsDeps = Annotated[Deps, inject_deps(Deps)]
 
@@ -130,7 +134,58 @@ async def get_feedback(
     return build_feedback_view(session)
 
 
+@router.get("/{session_id}/attempts")
+async def list_attempts(
+    session_id: str,
+    caller: CurrentUser,
+    deps: SessionsDeps,
+    limit: Annotated[int, Query(ge=1, le=50)] = 20,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+) -> AttemptPage:
+    """List the user's attempts at the question of this session, newest first.
+
+    Each attempt states what changed since the scored attempt before it.
+    """
+    position = (
+        None
+        if cursor is None
+        else decode_cursor(cursor, caller.user_id, list_name=ATTEMPTS_CURSOR_NAME)
+    )
+    page = await progress_use_cases.list_attempts(
+        deps, caller, parse_id(session_id, resource="Session"), limit=limit, position=position
+    )
+    return AttemptPage.from_domain(page, caller.user_id)
+
+
+@router.put("/{session_id}/self-rating", responses={404: {}, 409: {}})
+async def rate_session(
+    session_id: str, body: SelfRatingRequest, caller: CurrentUser, deps: SessionsDeps
+) -> SelfRating:
+    """Rate the own answer before its score was shown.
+
+    After the first response with the score of a ready session this returns 409
+    `feedback_revealed`. Until then a new rating replaces the one before.
+    """
+    session = await progress_use_cases.rate_session(
+        deps, caller, parse_id(session_id, resource="Session"), body.rating
+    )
+    return SelfRating.from_domain(session)
+
+
 @router.delete("/{session_id}", status_code=204)
 async def delete_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> None:
     """Delete a session with its recordings, transcripts and feedback."""
     await use_cases.delete_session(deps, caller, parse_id(session_id, resource="Session"))
+
+
+@progress_router.get("/progress")
+async def get_progress(
+    caller: CurrentUser,
+    deps: SessionsDeps,
+    tz: Annotated[
+        str, Query(max_length=64, description="IANA name of the time zone of streak days")
+    ] = "UTC",
+) -> Progress:
+    """Return trends, practice, streak, self-assessment, recurring weaknesses and the next drill."""
+    found = await progress_use_cases.get_progress(deps, caller, parse_time_zone(tz))
+    return Progress.from_domain(found, tz)

@@ -28,6 +28,7 @@ from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.repair import MAX_DELAY
+from coach_sessions.attempts import build_question_key
 from coach_sessions.domain import (
     Failure,
     Feedback,
@@ -42,6 +43,9 @@ from coach_sessions.domain import (
 from coach_sessions.tables import (
     DELETIONS,
     OUTBOX,
+    PRACTICE_DAYS,
+    PROGRESS_ENTRIES,
+    PROGRESS_TOTALS,
     RECORDINGS,
     SESSION_STATS,
     SESSIONS,
@@ -86,6 +90,7 @@ async def add_session(tx: Transaction, session: Session) -> None:
         "title": session.title,
         "question": session.question,
         "question_id": session.question_id,
+        "question_key": build_question_key(session.id, session.question_id, session.question),
         "seniority": session.seniority,
         "role": session.role,
         "created_at": session.created_at,
@@ -363,7 +368,10 @@ async def delete_session(tx: Transaction, session: Session) -> None:
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user, unpublished events included."""
-    for table in (SESSIONS, SESSION_STATS, RECORDINGS, DELETIONS, OUTBOX):
+    for table in (
+        SESSIONS, SESSION_STATS, RECORDINGS, PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS,
+        DELETIONS, OUTBOX,
+    ):  # fmt: skip
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
@@ -420,6 +428,9 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         failure=_failure(row),
         published_fingerprints=_FINGERPRINTS.validate_json(row["published_fingerprints"]),
         counted_score=row["overall_score"],
+        self_rating=row["self_rating"],
+        self_rated_at=row["self_rated_at"],
+        revealed_at=row["revealed_at"],
     ).with_facts_joined()
 
 
@@ -435,6 +446,8 @@ def _mutable_columns(session: Session) -> dict[str, object]:
         "status": session.status.value,
         "overall_score": None if final is None else final.overall_score,
         "published_fingerprints": json.dumps(asdict(session.published_fingerprints)),
+        "self_rating": session.self_rating,
+        "self_rated_at": session.self_rated_at,
         **_failure_columns(session.failure),
     }
 

@@ -23,6 +23,8 @@ SESSIONS = Table(
     Column("title", String(200), nullable=False),
     Column("question", LongText, nullable=True),
     Column("question_id", String(64), nullable=True),
+    # The same for all attempts at a question.
+    Column("question_key", Id, nullable=True),
     Column("seniority", String(16), nullable=True),
     Column("role", String(200), nullable=True),
     Column("created_at", UtcDateTime, nullable=False),
@@ -41,9 +43,14 @@ SESSIONS = Table(
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
     Column("published_fingerprints", LongText, nullable=False),
+    # The user's own rating of the answer, and when the user first read the score.
+    Column("self_rating", Integer, nullable=True),
+    Column("self_rated_at", UtcDateTime, nullable=True),
+    Column("revealed_at", UtcDateTime, nullable=True),
     # When the repair sweep checks the session; null if it waits for nothing.
     Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+    Index("ix_sessions_attempts", "user_id", "question_key", "created_at", "id", "overall_score"),
     # Contains all columns that the statistics are computed from.
     Index("ix_sessions_scores", "user_id", "created_at", "id", "overall_score"),
     Index("ix_sessions_requested_key", "requested_key"),
@@ -80,6 +87,44 @@ SESSION_STATS = Table(
     Column("score_sum", Integer, nullable=False),
     # Sum of the scores of the newer half minus sum of those of the older half.
     Column("half_difference", Integer, nullable=False),
+)
+
+# What progress needs of each completed session. Equal to what its session yields.
+PROGRESS_ENTRIES = Table(
+    "progress_entries",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # `created_at` of a scored session, else null.
+    Column("scored_at", UtcDateTime, nullable=True),
+    Column("practised_at", UtcDateTime, nullable=False),
+    Column("practice_seconds", Integer, nullable=False),
+    Column("self_rating", Integer, nullable=True),
+    # ScoredAnswer as JSON; null without a score.
+    Column("answer", LongText, nullable=True),
+    Index("ix_progress_entries_user_id_scored_at", "user_id", "scored_at", "session_id"),
+)
+
+# Completed sessions of a user and their duration.
+PROGRESS_TOTALS = Table(
+    "progress_totals",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("sessions", Integer, nullable=False),
+    Column("seconds", Integer, nullable=False),
+)
+
+# Practice per UTC day, for the streak in every time zone.
+PRACTICE_DAYS = Table(
+    "practice_days",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    # Days since 1970.
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("seconds", Integer, nullable=False),
+    # Completed sessions per quarter of an hour, as JSON.
+    Column("quarters", String(2048), nullable=False),
 )
 
 OUTBOX = outbox_table(METADATA)

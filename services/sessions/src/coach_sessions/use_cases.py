@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from prometheus_client import Counter
-
 from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, Conflict, Unauthenticated
@@ -19,10 +17,9 @@ from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
 from coach_common.ids import new_id, recording_id
 from coach_common.repair import REPAIRS
-from coach_sessions import store
+from coach_sessions import progress_store, store
 from coach_sessions.deps import Deps
 from coach_sessions.domain import (
-    MAX_RECORDING_DELAY,
     Failure,
     Feedback,
     RecordingLinkedElsewhere,
@@ -31,19 +28,15 @@ from coach_sessions.domain import (
     Session,
     SessionNotFound,
     SessionPage,
+    Status,
     TooManyRecordings,
     is_own_upload_key,
     parse_client_transcript,
 )
 from coach_sessions.publishing import emit_changes
+from coach_sessions.reveals import record_reveals
 
 log = logs.get_logger(__name__)
-
-RECORDINGS_GIVEN_UP = Counter(
-    "coach_sessions_recordings_given_up", "Sessions that used the client's transcript instead."
-)
-
-_BATCH_SIZE = 100
 
 T = TypeVar("T")
 SessionChange = Callable[[Session], Session]
@@ -102,13 +95,16 @@ async def create_session(
 
 
 async def get_session(deps: Deps, caller: Identity, session_id: UUID) -> Session:
-    """Return the caller's session.
+    """Return the caller's session. The first call after it is ready reveals the score.
 
     Raises:
         SessionNotFound: If it does not exist or belongs to another user.
     """
     async with deps.db.read_only() as tx:
-        return await store.get_session(tx, session_id, user_id=caller.user_id)
+        session = await store.get_session(tx, session_id, user_id=caller.user_id)
+    if session.status is Status.READY and session.revealed_at is None:
+        await record_reveals(deps, [session.id])
+    return session
 
 
 async def list_sessions(
@@ -119,6 +115,9 @@ async def list_sessions(
         rows = await store.list_sessions(tx, caller.user_id, limit=limit + 1, position=position)
         stats = await store.get_stats(tx, caller.user_id)
     page = rows[:limit]
+    await record_reveals(
+        deps, [row.id for row in page if row.status == Status.READY and row.revealed_at is None]
+    )
     has_more = len(rows) > limit
     return SessionPage(page, stats, (page[-1].created_at, page[-1].id) if has_more else None)
 
@@ -186,29 +185,9 @@ async def complete_session(
         )
         if session is None:
             raise SessionNotFound
+    if session.status is Status.READY and session.revealed_at is None:
+        await record_reveals(deps, [session.id])
     return session
-
-
-async def stop_waiting_for_recordings(deps: Deps) -> int:
-    """Use the client's transcript where its recording will not arrive; return how many.
-
-    Media searches for an upload until 24 hours after its URL has expired.
-    """
-    before = deps.clock() - MAX_RECORDING_DELAY
-    async with deps.db.read_only() as tx:
-        waiting = await store.list_waiting_for_recordings(tx, before, limit=_BATCH_SIZE)
-    for session_id, user_id in waiting:
-        async with deps.db.transaction() as tx:
-            await update_session_once(
-                deps,
-                tx,
-                session_id,
-                user_id=user_id,
-                change=lambda session: replace(session, requested_key=None),
-            )
-        RECORDINGS_GIVEN_UP.inc()
-        log.warning("session.recording_given_up", session_id=str(session_id))
-    return len(waiting)
 
 
 async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None:
@@ -223,6 +202,7 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
         if session is None:
             raise SessionNotFound
         await store.delete_session(tx, session)
+        await progress_store.delete_progress(tx, session_id)
         keys = await store.delete_recordings(tx, session_id)
         if session.requested_key is not None:
             keys.append(session.requested_key)
@@ -372,6 +352,7 @@ async def update_session_once(
     await store.update_session(
         tx, updated, repair_after=deps.clock() + deps.repair_delay if is_waiting else None
     )
+    await progress_store.update_progress(tx, updated)
     return updated
 
 

@@ -33,7 +33,7 @@ from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
-from coach_sessions import use_cases
+from coach_sessions import repair
 from coach_sessions.domain import MAX_RECORDINGS_PER_SESSION
 from coach_sessions.tables import METADATA, RECORDINGS, SESSIONS
 
@@ -768,10 +768,10 @@ async def test_clients_words_are_used_if_the_named_recording_never_arrives(
     await _complete(client, without, audio_s3_key=keys[1])
 
     clock.advance(24 * 3600)
-    assert await use_cases.stop_waiting_for_recordings(service.deps) == 0
+    assert await repair.stop_waiting_for_recordings(service.deps) == 0
     clock.advance(2 * 3600)
-    assert await use_cases.stop_waiting_for_recordings(service.deps) == 1
-    assert await use_cases.stop_waiting_for_recordings(service.deps) == 0
+    assert await repair.stop_waiting_for_recordings(service.deps) == 1
+    assert await repair.stop_waiting_for_recordings(service.deps) == 0
 
     statuses = [
         (await client.get(f"/sessions/{one}")).json()["status"] for one in (with_words, without)

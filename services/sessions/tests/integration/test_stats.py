@@ -1,6 +1,7 @@
-"""The stored statistics of a user always equal what the user's sessions yield."""
+"""The stored statistics and progress of a user equal what the user's sessions yield."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from statistics import mean
 from uuid import UUID
@@ -21,12 +22,18 @@ from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import deliver_event
 from coach_sessions import store
 from coach_sessions.domain import Stats
-from coach_sessions.tables import SESSION_STATS, SESSIONS
+from coach_sessions.tables import (
+    PRACTICE_DAYS,
+    PROGRESS_ENTRIES,
+    PROGRESS_TOTALS,
+    SESSION_STATS,
+    SESSIONS,
+)
 
 _SESSION_COUNT = 6
 _STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["create", "complete", "score", "score", "delete"]),
+        st.sampled_from(["create", "complete", "score", "score", "rate", "delete"]),
         st.integers(0, _SESSION_COUNT - 1),
         st.one_of(st.none(), st.integers(0, 100)),
     ),
@@ -102,12 +109,22 @@ async def _assert_equal(service: Service, user_id: UUID) -> None:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 @given(steps=_STEPS)
-@example(steps=[*_SCORED, ("create", 1, 0), ("score", 1, 90), ("complete", 1, 0), ("delete", 0, 0)])
-async def test_stored_stats_equal_sessions_after_any_steps(
+@example(
+    steps=[
+        *_SCORED,
+        ("create", 1, 0),
+        ("score", 1, 90),
+        ("rate", 1, 0),
+        ("complete", 1, 60),
+        ("delete", 0, 0),
+    ]
+)
+async def test_stored_stats_and_progress_equal_sessions_after_any_steps(
     service: Service,
     client: httpx.AsyncClient,
     issuer: TokenIssuer,
     clock: FakeClock,
+    check_progress: Callable[[UUID], Awaitable[int]],
     steps: list[tuple[str, int, int | None]],
 ) -> None:
     """Scores may arrive before the completion, after the deletion, twice and at the same time."""
@@ -119,19 +136,24 @@ async def test_stored_stats_equal_sessions_after_any_steps(
             body = {"title": "One", "question": "Why?"}
             response = await client.post("/sessions", json=body, headers=headers)
             sessions[number] = UUID(response.json()["id"])
-            clock.advance(number % 3)
+            clock.advance(number % 3 * 700)
         session_id = sessions[number]
         if action == "complete":
-            answer = {"transcript": "I fixed the build."}
+            answer = {"transcript": "I fixed the build.", "duration_seconds": score or 0}
             await client.post(f"/sessions/{session_id}/complete", json=answer, headers=headers)
         elif action == "score":
             await _deliver(service, _feedback(session_id, user_id, score))
+        elif action == "rate":
+            rating = {"rating": 100 - (score or 0)}
+            await client.put(f"/sessions/{session_id}/self-rating", json=rating, headers=headers)
         elif action == "delete":
             await client.delete(f"/sessions/{session_id}", headers=headers)
         await _assert_equal(service, user_id)
+        await check_progress(user_id)
     late = [_feedback(session_id, user_id, 50) for session_id in sessions.values()]
     await asyncio.gather(*(_deliver(service, event) for event in late))
     await _assert_equal(service, user_id)
+    await check_progress(user_id)
 
     await _deliver(service, UserDeleted(user_id=user_id))
     await _deliver(service, _feedback(new_id(), user_id, 50))
@@ -139,8 +161,8 @@ async def test_stored_stats_equal_sessions_after_any_steps(
     assert service.database is not None
     async with service.database.read_only() as tx:
         assert await store.get_stats(tx, user_id) == Stats()
-        row = select(SESSION_STATS).where(SESSION_STATS.c.user_id == user_id)
-        assert await tx.fetch_one(row) is None
+        for table in (SESSION_STATS, PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS):
+            assert await tx.fetch_one(select(table).where(table.c.user_id == user_id)) is None
 
 
 async def test_migration_computes_stats_of_existing_sessions(database_url: str) -> None:

@@ -73,7 +73,7 @@ class HttpProtocol(asyncio.Protocol):
         self._address = ""
         self._client: tuple[str, int] | None = None
         self._server: Any = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._is_replaying = False
         self._pending = b""
         """Received bytes that the parser has not seen."""
@@ -110,11 +110,9 @@ class HttpProtocol(asyncio.Protocol):
         if isinstance(peer, tuple):
             self._client = (str(peer[0]), int(peer[1]))
             self._address = group_address(peer[0])
-        is_within_share = self._options.add_connection(
-            self._address, host=self._client[0] if self._client else ""
-        )
-        count = len(self._server_state.connections)
-        if not is_within_share or count > self.limits.max_connections:
+        host = self._client[0] if self._client else ""
+        is_within_share = self._options.add_connection(self._address, host=host)
+        if not is_within_share or len(self._server_state.connections) > self.limits.max_connections:
             self._reject("too_many_connections")
         else:
             self._timer.arm(self.limits.header_timeout_seconds)
@@ -122,14 +120,16 @@ class HttpProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._state is not State.CLOSED:
             self._leave()
-        if self._exchange is not None:
-            self._exchange.disconnect()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.disconnect()
         self.resume_writing()
 
     def _leave(self) -> None:
-        """Release what the connection holds in the server."""
+        """Release what the connection holds in the server, and break its reference cycles."""
         self._enter(State.CLOSED)
         self._timer.close()
+        self._parser = None
         self._server_state.connections.discard(self)
         self._options.remove_connection(self._address)
 

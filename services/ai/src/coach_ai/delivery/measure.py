@@ -75,11 +75,13 @@ def measure_audio(audio: AudioAnalysis) -> dict[str, Any] | None:
 def measure(answer: Answer | Transcript) -> dict[str, Any]:
     """Return {name: {value, unit, band, verdict, source, n}}.
 
-    Returns `{"status": "not_measurable", "reason": …}` for answers without word times, under 20 s
-    or under 40 words. A single metric without a value has the verdict `not_measurable` and a
-    `reason`."""
-    if not answer.words or answer.silences is None:
+    Returns `{"status": "not_measurable", "reason": …}` for answers without word times, answers
+    whose audio was not analysed, and answers under 20 s or under 40 words. A single metric without
+    a value has the verdict `not_measurable` and a `reason`."""
+    if not answer.words:
         return metric_spec.not_measurable("the transcript has no word times")
+    if answer.silences is None:
+        return metric_spec.not_measurable("the audio was not analysed")
     axis = TimeAxis.for_answer(answer)
     words = axis.compress_words(answer.words)
     silences = axis.compress_silences(answer.silences)

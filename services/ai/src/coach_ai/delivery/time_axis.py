@@ -1,7 +1,7 @@
 """The time axis of an answer without the stretches that are not part of it. Plain Python.
 
-A damaged part is no pause, and the question read aloud or a part in another language is no answer.
-Metrics are measured as if these stretches had been cut out of the recording.
+Damaged parts, the question read aloud and parts in another language are cut out. Metrics are
+measured as if the recording did not contain them.
 """
 
 from collections.abc import Iterable

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from coach_common.errors import CoachError
 
+MAX_RECORDING_SECONDS = 30 * 60
+"""Of a longer recording, this much is transcribed."""
+
 
 class CannotTranscribe(CoachError):
     """The recording can never be transcribed: no speech, unreadable or refused. Not retried."""
@@ -127,8 +130,9 @@ class Progress:
 class Transcript:
     """The transcript of a recording.
 
-    `words` is empty if the provider returned no word times. `silences` and `acoustic_features` are
-    None if the audio was not analysed.
+    `words` is empty if the provider returned no word times. `silences`, `acoustic_features` and
+    `coverage` are None if the audio was not decoded. `duration_seconds` is then the provider's, or
+    0 if it returned none.
     """
 
     text: str

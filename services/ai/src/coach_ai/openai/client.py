@@ -163,7 +163,7 @@ def read_usage(body: str, messages: Iterable[ChatCompletionMessageParam]) -> tup
 
 
 async def _limit_retry_delay(response: Any) -> None:
-    """Forbid the SDK to wait in the call for as long as the server asks, up to two minutes."""
+    """Stop the SDK's retries if the server asks for a delay that the caller should not wait for."""
     retry_after = _read_retry_after(response.headers)
     if retry_after is not None and retry_after > _MAX_RETRY_DELAY_SECONDS:
         response.headers["x-should-retry"] = "false"

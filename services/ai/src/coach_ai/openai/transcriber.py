@@ -1,8 +1,4 @@
-"""Transcription by OpenAI's API: the audio is re-encoded, split at silences, and sent in chunks.
-
-Mono Opus at 32 kbit/s keeps a half-hour recording under the API's limit of 25 MB. Longer recordings
-are split at silences.
-"""
+"""Transcription by OpenAI's API, or a compatible server: the recording is sent in chunks."""
 
 import asyncio
 import math
@@ -13,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from coach_ai.domain import (
-    AudioAnalysis,
     CannotTranscribe,
     Progress,
     Transcript,
@@ -33,6 +28,12 @@ from coach_ai.openai.client import (
 from coach_ai.openai.invalid_responses import InvalidResponses, digest
 from coach_ai.openai.json_responses import parse_object
 from coach_ai.openai.provider_calls import InvalidResponse, ProviderCalls
+from coach_ai.openai.recording_splitter import (
+    Chunk,
+    DecodingSplitter,
+    RecordingSplitter,
+    SplitRecording,
+)
 from coach_ai.openai.refusals import Feature, Reason, read_error_body
 from coach_ai.openai.request_forms import (
     MAX_CHUNK_SECONDS,
@@ -43,7 +44,6 @@ from coach_ai.openai.request_forms import (
 )
 from coach_ai.ports import ProgressCallback, Transcriber, ignore_progress
 from coach_ai.speech.alignment import align
-from coach_ai.speech.process import AUDIO_ANALYSIS, SpeechProcess
 from coach_ai.token_usage import TokenBudget, TokenUsage, UnlimitedBudget
 from coach_common.errors import CoachError
 
@@ -55,27 +55,17 @@ _TEXT_TOKENS_PER_SECOND = 5
 _NO_SPEECH = "We found no speech in this recording."
 _UNREADABLE = "The AI provider could not read this recording."
 _DECLINED = "The AI provider declined to transcribe this recording."
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A part of the recording that is sent in one request."""
-
-    begin: float
-    end: float
-    path: Path
-
-    @property
-    def seconds(self) -> float:
-        """The length of the chunk."""
-        return self.end - self.begin
+_TOO_LONG = "This recording is longer than the AI provider accepts."
 
 
 @dataclass(frozen=True, slots=True)
 class _ChunkTranscript:
+    """The transcript of a chunk. `seconds` is None if the response has no duration."""
+
     text: str
     language: str | None
     words: tuple[Word, ...]
+    seconds: float | None = None
 
 
 class _NewChunksNeeded(Exception):
@@ -89,7 +79,8 @@ class _NewChunksNeeded(Exception):
 class OpenAITranscriber:
     """A Transcriber over OpenAI's API, or a compatible server.
 
-    `aligner` is a second transcriber that supplies word times if the model returns none.
+    `aligner` is a second transcriber that supplies word times if the model returns none. `splitter`
+    prepares the recordings. None: they are decoded.
     """
 
     def __init__(
@@ -99,14 +90,14 @@ class OpenAITranscriber:
         model: str,
         aligner: Transcriber | None,
         *,
+        splitter: RecordingSplitter | None = None,
         max_chunk_seconds: float = MAX_CHUNK_SECONDS,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         self._api_key, self._base_url, self._model = api_key, base_url, model
         self._client = open_client(api_key, base_url, timeout_seconds)
         self._aligner = aligner
-        self._process = SpeechProcess(None, threads=1)
-        self._process_lock = asyncio.Lock()
+        self._splitter = splitter or DecodingSplitter()
         self._calls = ProviderCalls("transcribe", timeout_seconds)
         self._invalid_responses = InvalidResponses()
         self._forms = FormMemory(
@@ -127,13 +118,13 @@ class OpenAITranscriber:
         is_reserved = False
         while True:
             with tempfile.TemporaryDirectory(prefix="chunks-", dir=recording.parent) as directory:
-                analysis, chunks = await self._split(recording, Path(directory), form, on_progress)
+                split = await self._splitter.split(recording, Path(directory), form, on_progress)
                 if not is_reserved:
-                    await budget.reserve(estimate_audio_tokens(analysis.duration_seconds))
+                    await budget.reserve(estimate_audio_tokens(split.sent_seconds))
                     is_reserved = True
                 try:
                     parts = await self._transcribe_chunks(
-                        chunks, form, prompt, analysis, on_progress, budget.usage
+                        split, form, prompt, on_progress, budget.usage
                     )
                 except _NewChunksNeeded as needed:
                     form, on_progress = needed.form, ignore_progress
@@ -143,18 +134,21 @@ class OpenAITranscriber:
         if not text:
             raise CannotTranscribe(_NO_SPEECH)
         words = tuple(word for part in parts for word in part.words)
+        duration_seconds = split.duration_seconds
+        if duration_seconds is None:
+            duration_seconds = _sum_durations(parts)
         if not words:
             words = await self._align(recording, text, prompt)
         return Transcript(
             text=text,
             language=next((part.language for part in parts if part.language), None) or "en",
-            duration_seconds=analysis.duration_seconds,
+            duration_seconds=duration_seconds,
             provider=PROVIDER,
             model=self._model,
             words=words,
-            silences=analysis.silences,
-            acoustic_features=analysis.acoustic_features,
-            coverage=analysis.coverage,
+            silences=split.silences,
+            acoustic_features=split.acoustic_features,
+            coverage=split.coverage,
         )
 
     async def warm_up(self) -> None:
@@ -168,43 +162,25 @@ class OpenAITranscriber:
     async def close(self) -> None:
         """Close connections and stop the child processes, those of the aligner included."""
         await self._client.close()
-        await self._process.kill()
+        await self._splitter.close()
         if self._aligner is not None:
             await self._aligner.close()
 
-    async def _split(
-        self, recording: Path, directory: Path, form: SpeechForm, on_progress: ProgressCallback
-    ) -> tuple[AudioAnalysis, list[Chunk]]:
-        """Decode the recording, and write its chunks to the directory."""
-        async with self._process_lock:
-            response = await self._process.request(
-                {
-                    "path": str(recording),
-                    "chunks_dir": str(directory),
-                    "max_seconds": form.chunk_seconds,
-                    "is_wav": form.is_wav,
-                },
-                on_progress,
-            )
-        analysis: AudioAnalysis = AUDIO_ANALYSIS.validate_python(response["analysis"])
-        return analysis, [Chunk(begin, end, Path(file)) for begin, end, file in response["chunks"]]
-
     async def _transcribe_chunks(
         self,
-        chunks: Sequence[Chunk],
+        split: SplitRecording,
         form: SpeechForm,
         prompt: str,
-        analysis: AudioAnalysis,
         on_progress: ProgressCallback,
         usage: TokenUsage,
     ) -> list[_ChunkTranscript]:
         parts: list[_ChunkTranscript] = []
-        for chunk in chunks:
+        for chunk in split.chunks:
             encoded = await asyncio.to_thread(chunk.path.read_bytes)
             part, form = await self._transcribe_chunk(chunk, encoded, form, prompt, usage)
             parts.append(_shift_times(part, chunk.begin))
-            if len(chunks) > 1:
-                await on_progress(Progress(chunk.end, analysis.duration_seconds))
+            if len(split.chunks) > 1:
+                await on_progress(Progress(chunk.end, split.duration_seconds or split.sent_seconds))
         return parts
 
     async def _transcribe_chunk(
@@ -224,16 +200,17 @@ class OpenAITranscriber:
             async with self._calls.call():
                 while True:
                     try:
-                        response = await self._request(encoded, form, prompt)
+                        response = await self._request(chunk, encoded, form, prompt)
                     except RefusedByProvider as refused:
                         if refused.refusal.reason is Reason.TOO_SHORT:
                             return _ChunkTranscript("", None, ()), form
-                        form = _next_form(form, refused, has_prompt=bool(prompt))
+                        form = _next_form(form, refused, chunk, has_prompt=bool(prompt))
                         is_certain = is_certain and refused.refusal.reason is not Reason.BUSY
                         continue
-                    tokens = _read_usage(response, chunk.seconds)
+                    seconds = _read_duration(response)
+                    tokens = _read_usage(response, _limit_seconds(chunk, seconds))
                     usage.add(self._model, *tokens)
-                    part = _read_transcript(response)
+                    part = replace(_read_transcript(response), seconds=seconds)
                     break
         except InvalidResponse:
             self._invalid_responses.record(key, attempt)
@@ -243,15 +220,15 @@ class OpenAITranscriber:
             self._forms.remember(form)
         return part, form
 
-    async def _request(self, encoded: bytes, form: SpeechForm, prompt: str) -> Mapping[str, Any]:
+    async def _request(
+        self, chunk: Chunk, encoded: bytes, form: SpeechForm, prompt: str
+    ) -> Mapping[str, Any]:
         options: dict[str, Any] = {"response_format": "json"}
         if form.has_word_times:
             options = {"response_format": "verbose_json", "timestamp_granularities": ["word"]}
         if prompt and form.has_prompt:
             options["prompt"] = prompt
-        file = ("answer.wav", encoded, "audio/wav")
-        if not form.is_wav:
-            file = ("answer.ogg", encoded, "audio/ogg")
+        file = (chunk.file_name, encoded, chunk.media_type)
         with map_openai_errors():
             raw = await self._client.audio.transcriptions.with_raw_response.create(
                 file=file, model=self._model, **options
@@ -279,11 +256,14 @@ def estimate_audio_tokens(seconds: float) -> int:
     return math.ceil(seconds * (AUDIO_TOKENS_PER_SECOND + _TEXT_TOKENS_PER_SECOND))
 
 
-def _next_form(form: SpeechForm, refused: RefusedByProvider, *, has_prompt: bool) -> SpeechForm:
+def _next_form(
+    form: SpeechForm, refused: RefusedByProvider, chunk: Chunk, *, has_prompt: bool
+) -> SpeechForm:
     """Return the form to try after a refusal, for the same audio.
 
     Raises:
-        CannotTranscribe: If the server cannot read the audio, or a filter refused it.
+        CannotTranscribe: If the server cannot read the audio, a filter refused it, or it is too
+            long and cannot be split.
         Unavailable: If there is no plainer form, or the refusal has another reason.
         _NewChunksNeeded: If the form needs other chunks.
     """
@@ -292,10 +272,12 @@ def _next_form(form: SpeechForm, refused: RefusedByProvider, *, has_prompt: bool
     match refusal.reason:
         case Reason.CONTENT:
             raise CannotTranscribe(_DECLINED) from refused
-        case Reason.FILE if not form.is_wav:
+        case Reason.FILE if chunk.can_convert:
             raise _NewChunksNeeded(replace(form, is_wav=True)) from refused
         case Reason.FILE if refusal.status < 500:
             raise CannotTranscribe(_UNREADABLE) from refused
+        case Reason.TOO_LONG if not chunk.can_split:
+            raise CannotTranscribe(_TOO_LONG) from refused
         case Reason.TOO_LONG:
             shorter = form.shorten()
             if shorter is not None:
@@ -322,6 +304,35 @@ def _read_usage(response: Mapping[str, Any], seconds: float) -> tuple[int, int]:
     return math.ceil(seconds * AUDIO_TOKENS_PER_SECOND), estimate_tokens(
         str(response.get("text") or "")
     )
+
+
+def _read_duration(response: Mapping[str, Any]) -> float | None:
+    """Return the seconds of audio that the provider measured, or None if it reports none."""
+    usage = response.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    for value in (response.get("duration"), usage.get("seconds")):
+        try:
+            seconds = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            continue
+        if 0 < seconds < math.inf:
+            return seconds
+    return None
+
+
+def _limit_seconds(chunk: Chunk, measured: float | None) -> float:
+    """Return the length of a chunk. If it is only an upper bound, `measured` can be less."""
+    if chunk.can_split or measured is None:
+        return chunk.seconds
+    return min(chunk.seconds, measured)
+
+
+def _sum_durations(parts: Sequence[_ChunkTranscript]) -> float:
+    """Return the seconds that the provider measured, else the end of the last word, else 0."""
+    measured = [part.seconds for part in parts if part.seconds is not None]
+    if len(measured) == len(parts):
+        return round(sum(measured), 3)
+    return max((word.end for part in parts for word in part.words), default=0.0)
 
 
 def _read_transcript(response: Mapping[str, Any]) -> _ChunkTranscript:

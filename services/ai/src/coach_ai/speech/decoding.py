@@ -11,13 +11,19 @@ from typing import Any, BinaryIO
 
 import av
 
-from coach_ai.domain import AudioCoverage, AudioGap, CannotTranscribe, GapReason
+from coach_ai.domain import (
+    MAX_RECORDING_SECONDS,
+    AudioCoverage,
+    AudioGap,
+    CannotTranscribe,
+    GapReason,
+)
 from coach_ai.speech.channels import ChannelMixer
 from coach_ai.speech.ogg import split_links
 from coach_ai.speech.samples import SAMPLE_RATE, Samples
 from coach_ai.speech.voice_activity import has_speech
 
-MAX_SECONDS = 30 * 60
+MAX_SECONDS = MAX_RECORDING_SECONDS
 
 UNREADABLE = "We could not read this recording."
 NO_AUDIO_TRACK = "This recording has no audio track."
@@ -283,12 +289,12 @@ class _Timeline:
         self._offset = None if start_seconds is None else self._end_seconds - start_seconds
 
     def mark_damaged(self) -> None:
-        """Have the next gap count as damage."""
+        """Count the next gap as damage."""
         self.is_damaged = True
         self._damaged_at = self._position
 
     def shift(self, seconds: float) -> None:
-        """Have later audio begin later than its timestamps say."""
+        """Shift later audio behind its timestamps."""
         if self._offset is not None:
             self._offset += seconds
 
@@ -332,7 +338,7 @@ class _Timeline:
             self._end_seconds = claimed
 
     def finish(self, track: int) -> DecodedAudio:
-        """Return everything."""
+        """Return the decoded recording."""
         samples, channel = self._mixer.finish()
         end = max(self._end_seconds, self._seconds)
         if self.is_full and end <= MAX_SECONDS + _MAX_PADDING_SECONDS:

@@ -127,11 +127,12 @@ class LiveTranscriber(Protocol):
 class LiveRecordingService:
     """Serves the live recordings of a process.
 
-    `directory` holds the recordings in progress. `_tasks` has one task per object key.
+    `directory` holds the recordings in progress. `_tasks` has one task per object key. Without a
+    `transcriber`, clients get no partial texts.
     """
 
     deps: Deps
-    transcriber: LiveTranscriber
+    transcriber: LiveTranscriber | None
     token_verifier: AccessTokenVerifier
     service_token: str
     directory: RecordingDirectory
@@ -230,9 +231,13 @@ class LiveRecordingService:
             if not file.received:
                 await self._require_absent(file)
             await socket.send_json({"type": "started", "received": file.received})
-            decoding = asyncio.create_task(self._transcribe_live(socket, file, prompt))
+            if self.transcriber is not None:
+                decoding = asyncio.create_task(
+                    self._transcribe_live(socket, file, self.transcriber, prompt)
+                )
             await self._receive_audio(socket, file)
-            decoding.cancel()
+            if decoding is not None:
+                decoding.cancel()
             size = await self._upload(file, "completed")
             await socket.send_json({"type": "stored", "size": size})
         finally:
@@ -262,16 +267,20 @@ class LiveRecordingService:
                 f"No audio arrived for {self.idle_seconds:.0f} s. Please resume the recording."
             ) from None
 
-    async def _transcribe_live(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
+    async def _transcribe_live(
+        self, socket: WebSocket, file: RecordingFile, transcriber: LiveTranscriber, prompt: str
+    ) -> None:
         """Send partial texts. A failure ends them and not the recording."""
         try:
-            await self._send_partials(socket, file, prompt)
+            await self._send_partials(socket, file, transcriber, prompt)
         except (WebSocketDisconnect, RuntimeError):
             log.info("live.partials_undeliverable")
         except Exception:
             log.exception("live.transcription_crashed")
 
-    async def _send_partials(self, socket: WebSocket, file: RecordingFile, prompt: str) -> None:
+    async def _send_partials(
+        self, socket: WebSocket, file: RecordingFile, transcriber: LiveTranscriber, prompt: str
+    ) -> None:
         agreement = LocalAgreement()
         decoded_bytes, language = 0, None
         decode_seconds = 0.0
@@ -284,7 +293,7 @@ class LiveRecordingService:
             decoded_bytes = file.received
             started_at = time.monotonic()
             try:
-                result = await self.transcriber.decode(
+                result = await transcriber.decode(
                     file.path,
                     sample_rate=file.info.sample_rate,
                     start=agreement.window_start,

@@ -49,13 +49,19 @@ async def find_session(tx: Transaction, session_id: UUID) -> CompletedSession | 
 async def list_unscored_sessions(
     tx: Transaction, key: str, *, user_id: UUID
 ) -> list[CompletedSession]:
-    """Return the user's completed sessions with this recording that have no feedback."""
+    """Return the user's completed sessions with this recording that have no feedback.
+
+    They stay locked until the transaction ends. Sessions that another transaction is storing are
+    waited for.
+    """
     rows = await tx.fetch_all(
-        select(ANSWERS).where(
+        select(ANSWERS)
+        .where(
             ANSWERS.c.audio_s3_key == key,
             ANSWERS.c.user_id == user_id,
             ANSWERS.c.feedback.is_(None),
         )
+        .with_for_update()
     )
     return [_session_from_row(row) for row in rows]
 

@@ -45,6 +45,20 @@ async def find_recording_by_key(tx: Transaction, key: str, *, user_id: UUID) -> 
     return None if row is None else _recording_from_row(row)
 
 
+async def lock_recording_by_key(tx: Transaction, key: str, *, user_id: UUID) -> Recording | None:
+    """Return the user's recording with this object key, locked until the transaction ends.
+
+    Transactions lock the recording before its sessions. If one stores a transcript while another
+    stores a session, the later one sees what the earlier one has stored.
+    """
+    row = await tx.fetch_one(
+        select(RECORDINGS)
+        .where(RECORDINGS.c.key == key, RECORDINGS.c.user_id == user_id)
+        .with_for_update()
+    )
+    return None if row is None else _recording_from_row(row)
+
+
 async def mark_linked(tx: Transaction, upload_id: UUID, session_id: UUID) -> None:
     """Store a recording's session, unless it has one."""
     await tx.execute(

@@ -76,13 +76,11 @@ async def register_completed_session(
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return
-        earlier = await answers.find_session(tx, session.session_id)
         await questions.save_asked_question(tx, session.session_id, session.user_id, asked)
-        await answers.upsert_session(tx, session)
-        stored = await answers.find_session(tx, session.session_id)
+        earlier = await answers.find_session(tx, session.session_id)
+        stored, recording = await store_completed_session(tx, session)
         if stored is None or stored.is_scored:
             return
-        recording = await _find_session_recording(tx, stored)
         if recording is not None:
             await _restart_transcription(tx, stored, recording)
         answer = stored.answer(recording)
@@ -92,6 +90,33 @@ async def register_completed_session(
         ):
             await jobs.add_job(tx, JobKind.FEEDBACK, stored.session_id, stored.user_id)
     deps.notify_workers()
+
+
+async def store_completed_session(
+    tx: Transaction, session: CompletedSession
+) -> tuple[CompletedSession | None, Recording | None]:
+    """Store a completed session. Return it with all that is known, and its recording.
+
+    Both are locked until the transaction ends. A transcript that is stored at the same time is
+    either returned here, or its transaction finds the session.
+    """
+    earlier = await answers.find_session(tx, session.session_id)
+    await lock_session_recording(tx, session, earlier)
+    await answers.upsert_session(tx, session)
+    stored = await answers.find_session(tx, session.session_id)
+    return stored, await lock_session_recording(tx, stored)
+
+
+async def lock_session_recording(
+    tx: Transaction, *sessions: CompletedSession | None
+) -> Recording | None:
+    """Return the recording that the first of these sessions with one names, locked. Else None."""
+    for session in sessions:
+        if session is not None and session.audio_s3_key is not None:
+            return await recordings.lock_recording_by_key(
+                tx, session.audio_s3_key, user_id=session.user_id
+            )
+    return None
 
 
 async def _restart_transcription(
@@ -142,9 +167,3 @@ async def erase_user(
         REPAIRS.labels("ai", "user_deletion").inc()
     # A killed process may have left a recording of this user.
     await asyncio.to_thread(deps.downloads.delete_abandoned)
-
-
-async def _find_session_recording(tx: Transaction, session: CompletedSession) -> Recording | None:
-    if session.audio_s3_key is None:
-        return None
-    return await recordings.find_recording_by_key(tx, session.audio_s3_key, user_id=session.user_id)

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import asdict, replace
+from functools import partial
 
 from coach_ai.deps import Deps
 from coach_ai.domain import (
@@ -10,12 +11,14 @@ from coach_ai.domain import (
     Feedback,
     Job,
     JobFailure,
+    JobKind,
     ScoredText,
 )
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, questions, recordings, token_budgets
+from coach_ai.store import answers, jobs, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
+from coach_ai.use_cases.events import lock_session_recording
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.provider_outage import report_outage
 from coach_ai.use_cases.transcription import audio_coverage_event
@@ -38,7 +41,7 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     """Score a session. The writer emits `feedback.generated`. A session gets feedback only once.
 
     There is no result if the session was deleted, is scored already, or has no transcript yet. The
-    transcript queues a new job when it arrives.
+    transcript queues a new job when it arrives. If it arrived while this job ran, the writer does.
     """
     async with deps.db.read_only() as tx:
         session = await answers.find_session(tx, job.subject_id)
@@ -53,7 +56,7 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
             )
     answer = None if session is None or session.is_scored else session.answer(recording)
     if session is None or answer is None:
-        return _write_nothing
+        return partial(_queue_if_answered, job)
     if asked is not None:
         answer = replace(
             answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
@@ -102,8 +105,16 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     return write
 
 
-async def _write_nothing(tx: Transaction) -> None:
-    """Write no result: the job is only removed."""
+async def _queue_if_answered(job: Job, tx: Transaction) -> None:
+    """Queue the session again if it has got its transcript since the job read it.
+
+    The transaction that stored the transcript could not queue it, because the job was running.
+    """
+    session = await answers.find_session(tx, job.subject_id)
+    if session is None or session.is_scored:
+        return
+    if session.answer(await lock_session_recording(tx, session)) is not None:
+        await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
 
 async def fail_feedback(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:

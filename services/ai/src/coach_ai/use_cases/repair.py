@@ -4,6 +4,7 @@ from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobFailure, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
+from coach_ai.use_cases.events import store_completed_session
 from coach_ai.use_cases.feedback import build_feedback_event
 from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_failure, emit_transcript
@@ -52,15 +53,9 @@ async def repair_session(
         if await deletion.is_deleted(tx, session.user_id, session.session_id):
             return
         await questions.save_asked_question(tx, session.session_id, session.user_id, asked)
-        await answers.upsert_session(tx, session)
-        stored = await answers.find_session(tx, session.session_id)
+        stored, recording = await store_completed_session(tx, session)
         if stored is None:
             return
-        recording = None
-        if stored.audio_s3_key is not None:
-            recording = await recordings.find_recording_by_key(
-                tx, stored.audio_s3_key, user_id=stored.user_id
-            )
         if stored.is_scored:
             await _emit_feedback_again(deps, tx, stored, recording)
         elif stored.answer(recording) is not None and await jobs.add_missing_job(
