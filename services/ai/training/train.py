@@ -452,7 +452,7 @@ def main() -> None:
     WEIGHTS.mkdir(exist_ok=True)
     for encoder in encoders:
         np.savez_compressed(WEIGHTS / f"{encoder.name}.npz", **train(encoder))
-    MANIFEST.write_text(json.dumps({"sources": digest_files(SOURCES)}, indent=2) + "\n", "utf-8")
+    MANIFEST.write_text(json.dumps({"etag": digest_files(SOURCES)}, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

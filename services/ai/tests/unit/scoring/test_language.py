@@ -67,15 +67,15 @@ def test_text_in_another_language_is_rejected_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_said"), [(f"{SHORT_GERMAN} {ENGLISH}", True), (ENGLISH, False)]
+    ("text", "is_named"), [(f"{SHORT_GERMAN} {ENGLISH}", True), (ENGLISH, False)]
 )
-def test_feedback_says_that_the_other_language_was_not_scored(
-    embeddings: Embeddings, text: str, is_said: bool
+def test_feedback_names_the_part_in_another_language_as_not_scored(
+    embeddings: Embeddings, text: str, is_named: bool
 ) -> None:
     question = "Tell me about a time you solved a problem."
 
     feedback = LocalScorer(embeddings).score_answer(Answer("T", question, text, "en"))
 
     assert feedback.overall_score is not None
-    assert (load_english().texts["other_language"] in feedback.detailed_feedback) is is_said
+    assert (load_english().texts["other_language"] in feedback.detailed_feedback) is is_named
     assert not any("Antwort" in remark.quote for remark in feedback.remarks)

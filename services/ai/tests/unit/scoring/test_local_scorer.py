@@ -300,7 +300,7 @@ def test_weights_were_trained_from_the_current_sources() -> None:
     training = runpy.run_path(str(ROOT / "training" / "train.py"))
     manifest = json.loads(training["MANIFEST"].read_text("utf-8"))
 
-    assert manifest["sources"] == training["digest_files"](training["SOURCES"]), (
+    assert manifest["etag"] == training["digest_files"](training["SOURCES"]), (
         "run python services/ai/training/train.py"
     )
 

@@ -93,12 +93,12 @@ def answering_features(
     """Return the features of `answering`. Units count by their length."""
     lengths = np.array([len(unit.tokens) for unit in units], float)
     shares = lengths / lengths.sum()
-    asked, said = (np.vstack(wordings) for wordings in zip(*themes, strict=True))
+    asked, answered = (np.vstack(wordings) for wordings in zip(*themes, strict=True))
     features = []
-    for nearest in ((meaning @ asked.T).max(axis=1), (meaning @ said.T).max(axis=1)):
+    for nearest in ((meaning @ asked.T).max(axis=1), (meaning @ answered.T).max(axis=1)):
         features += [float(nearest.max()), float(shares @ nearest)]
-    near_said = np.sort(meaning @ said.T, axis=1)[:, -_NEAR_SENTENCES:].mean(axis=1)
-    features.append(float(shares @ near_said))
+    near_answers = np.sort(meaning @ answered.T, axis=1)[:, -_NEAR_SENTENCES:].mean(axis=1)
+    features.append(float(shares @ near_answers))
     words = [word for unit in units for word in unit.tokens]
     for persons in (pack.speaker, pack.speaker_plural, pack.second_person, pack.others):
         found = sum(word in persons for word in words)
