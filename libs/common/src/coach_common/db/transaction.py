@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from coach_common import telemetry
+from coach_common import telemetry, tracing
 from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
 from coach_common.events.base import Envelope, Event
@@ -66,12 +66,18 @@ class Transaction:
         """
         if self._is_read_only or self._events.outbox is None:
             raise RuntimeError("cannot emit: read-only transaction, or the service has no outbox")
+        span = tracing.start_span(
+            self._events.source,
+            f"create {event.type}",
+            tracing.Kind.PRODUCER,
+            parent=telemetry.current_traceparent.get(),
+        )
         envelope = Envelope.wrap(
             event,
             id=new_id(),
             source=f"/services/{self._events.source}",
             time=rfc3339(self._events.clock()),
-            traceparent=telemetry.continue_trace(telemetry.current_traceparent.get()),
+            traceparent=span.traceparent,
         )
         await self.execute(
             insert(self._events.outbox).values(
@@ -83,4 +89,5 @@ class Transaction:
             )
         )
         self.emitted_count += 1
+        span.end()
         return envelope.id
