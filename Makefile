@@ -19,7 +19,7 @@ TEST_PASSWORD := ^[a-z]+([ @.-][a-z]+)*$$
 CHECKSUM := "(etag|[a-z]+\.(bin|json|safetensors|txt))": "[0-9a-f]+"
 
 # tools/generate_NAME.py writes documents from the source code.
-GENERATORS := openapi errors configuration
+GENERATORS := openapi errors configuration events asyncapi_socket packages
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -107,19 +107,17 @@ check-secrets:
 check-containers:
 	$(BIN)/hadolint deploy/Dockerfile
 	$(BIN)/python deploy/compose/check.py docker-compose.yml
+	@if docker compose version >/dev/null 2>&1; then docker compose --env-file /dev/null --profile proxy config --quiet; \
+	else echo "docker compose config: skipped, because Docker Compose is not installed"; fi
 
 check-generated:
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py --check || exit 1; done
-	$(BIN)/python -m coach_common.events.docs --check
-	$(BIN)/python -m coach_gateway.sockets.docs --check
 
 check-words:
 	$(BIN)/python tools/check_words.py
 
-docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md
+docs: setup  ## write the generated files: openapi.json, asyncapi*.json, events.md, errors.md, configuration.md, packages.md
 	@for name in $(GENERATORS); do $(BIN)/python tools/generate_$$name.py || exit 1; done
-	$(BIN)/python -m coach_common.events.docs
-	$(BIN)/python -m coach_gateway.sockets.docs
 
 demo-picture: setup  ## record `make demo` and write docs/demo.svg
 	@$(BIN)/python tools/record_demo.py
@@ -136,6 +134,9 @@ bench-gateway: setup programs  ## measure the gateway against nginx
 soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=embedded or distributed
 	@$(BIN)/python benchmarks/soak.py
 
+bench-services: setup programs  ## measure the routes of sessions against SQLAlchemy ORM and plain FastAPI
+	@$(BIN)/python benchmarks/services.py
+
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency
 	@$(BIN)/python benchmarks/auth.py
 
@@ -148,12 +149,14 @@ quality: setup  ## evaluate scoring, transcription and delivery metrics; writes 
 bench-ai: setup  ## measure transcription against plain faster-whisper, and time to feedback
 	@$(BIN)/python benchmarks/ai.py
 
-lock:  ## pin the packages of requirements.in with hashes in requirements.lock
+lock:  ## pin the packages of requirements.in and deploy/images/sbom.in with hashes
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && \
 	$(PYTHON) -m venv "$$directory" && "$$directory/bin/pip" install -q uv==$(UV_VERSION) && \
 	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  requirements.in -o requirements.lock
+	  requirements.in -o requirements.lock && \
+	cd deploy/images && "$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' sbom.in -o sbom.lock
 
 migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="what changes"
 	@$(BIN)/python tools/new_migration.py "$(SERVICE)" "$(MESSAGE)"
@@ -161,7 +164,13 @@ migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="wha
 up:  ## build and start the docker compose deployment, and wait until it is ready
 	@bash deploy/compose/up.sh
 
+verify-containers: setup  ## build and run the compose deployment, break it, and write the results into docs/deployment.md
+	@$(BIN)/python tools/verify_containers.py
+
+renew-images: setup  ## pin the images of the deployment to the newest digest of their tags; needs a registry
+	@$(BIN)/python tools/renew_images.py
+
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-ws lock migration up down
+.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-services bench-ws lock migration up verify-containers renew-images down

@@ -2,7 +2,7 @@
 
 The hostile clients send slow heads and bodies, hold connections open without reading, flood logins,
 send invalid and pipelined requests, exceed one account's rate limit, and hold 1,000 idle sockets.
-Each group uses addresses of its own in 127.0.0.0/8. The normal user reads and writes sessions and
+Each group uses separate addresses in 127.0.0.0/8. The normal user reads and writes sessions and
 completes interviews, and every answer is compared with what the user wrote.
 
 Prints a table, with the memory at each quarter of the run. Ends with status 1 if the user's p99 is
@@ -362,7 +362,7 @@ async def soak(stack: RunningStack) -> Report:
 
 
 async def main() -> int:
-    """Run the soak on a stack of its own."""
+    """Run the soak on a separate stack."""
     with tempfile.TemporaryDirectory(prefix="coach-soak-") as folder:
         if PROFILE == "distributed":
             with PrivateMariaDB.run() as mariadb, PrivateRabbitMQ.run() as rabbitmq:

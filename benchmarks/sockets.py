@@ -2,7 +2,7 @@
 
 5,000 idle, authenticated sockets on one fresh gateway process, beside plain uvicorn in the same
 run; an event from RabbitMQ to 1,000 sockets; frames pushed a second. Servers, broker and clients
-are processes of their own and share the cores. Needs Debian's `rabbitmq-server`.
+are separate processes and share the cores. Needs Debian's `rabbitmq-server`.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ def sign_in(folder: Path) -> Any:
 
 
 def asgi(_: Path) -> Any:
-    """The least a socket can be on this server: accepted, greeted, echoed; nobody is asked for."""
+    """The smallest socket on this server: accept, greet and echo, without authentication."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -123,7 +123,7 @@ def relay(_: Path, behind: str) -> Any:
 
 
 class Client(asyncio.Protocol):
-    """A socket that answers pings and tells when a frame came."""
+    """A socket that answers pings and records when a frame arrived."""
 
     def __init__(self, request: bytes, on_frame: Callable[[bytes, float], None]) -> None:
         self._request = request
@@ -176,7 +176,7 @@ class Client(asyncio.Protocol):
 
 
 async def hold(port: int, count: int, tokens: list[str]) -> list[tuple[bytes, float]]:
-    """Open `count` sockets, say "open", hold them until stdin ends; return what came, and when."""
+    """Open `count` sockets, print "open" and hold them until stdin ends. Return the frames."""
     came: list[tuple[bytes, float]] = []
 
     def on_frame(payload: bytes, at: float) -> None:
@@ -428,7 +428,7 @@ def report(idle: list[Memory], pushed: list[Pushed]) -> str:
         "",
         "For developers and reviewers."
         " Written by `make bench-ws`. One process each for the gateway, RabbitMQ, the publisher and"
-        " the clients, on two shared cores; only what one run says belongs together.",
+        " the clients, on two shared cores. Only numbers of one run are comparable.",
         "",
         "## Idle sockets",
         "",

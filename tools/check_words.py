@@ -1,14 +1,19 @@
-"""Report retired words in names, log events, error sentences, metrics and the OpenAPI document.
+"""Report retired words in names, sentences and prose.
+
+Sentences are log events, errors, metrics and the texts of the OpenAPI document. Prose is
+docstrings, comments and documents.
 
 Usage: `python tools/check_words.py`. The words and the exceptions are in `tools/words.toml`.
 Exits with 1 if a retired word is used or if an exception matches nothing.
 """
 
 import ast
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +23,13 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 WORDS_FILE = ROOT / "tools" / "words.toml"
 OPENAPI_PATH = "services/gateway/src/coach_gateway/openapi.json"
+
+_NOT_PROSE = (
+    "docs/glossary.md",
+    "services/ai/src/coach_ai/chat/articles/",
+    "services/ai/src/coach_ai/prompts/",
+)
+"""The list of retired words, and texts of the product."""
 
 _LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical"}
 _METRIC_TYPES = {"Counter", "Gauge", "Histogram", "Summary"}
@@ -58,7 +70,7 @@ class Exemption:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A piece of text to check. `kind` is `name` or `sentence`."""
+    """A piece of text to check. `kind` is `name`, `sentence` or `prose`."""
 
     path: str
     line: int
@@ -121,6 +133,21 @@ def python_texts(path: str, source: str) -> Iterator[Text]:
             yield Text(path, getattr(node, "lineno", 1), "name", name)
         for line, literal in _checked_literals(node):
             yield Text(path, line, "sentence", literal)
+
+
+def prose_texts(path: str, source: str) -> Iterator[Text]:
+    """Yield the docstrings and comments of a module, or the lines of a document."""
+    if not path.endswith(".py"):
+        for number, line in enumerate(source.splitlines(), 1):
+            yield Text(path, number, "prose", line)
+        return
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield Text(path, node.lineno, "prose", text)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(path, token.start[0], "prose", token.string)
 
 
 def openapi_texts(path: str, document: object) -> Iterator[Text]:
@@ -223,13 +250,18 @@ def _strings(*nodes: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def repository_texts() -> Iterator[Text]:
-    """Yield the texts of all tracked Python files and of the OpenAPI document."""
+    """Yield the texts of all tracked Python files, of documents and of the OpenAPI document."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", "*.py"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--", "*.py", "*.md"], cwd=ROOT, capture_output=True, check=True
     ).stdout
     for path in filter(None, listed.decode().split("\0")):
-        if (ROOT / path).is_file():
-            yield from python_texts(path, (ROOT / path).read_text())
+        if not (ROOT / path).is_file():
+            continue
+        source = (ROOT / path).read_text()
+        if path.endswith(".py"):
+            yield from python_texts(path, source)
+        if not path.startswith(_NOT_PROSE):
+            yield from prose_texts(path, source)
     yield from openapi_texts(OPENAPI_PATH, json.loads((ROOT / OPENAPI_PATH).read_text()))
 
 

@@ -24,6 +24,7 @@ _MEANINGS = {
     "HTTPS_PORT": "Port of the TLS proxy.",
     "HTTP_PORT": "Port of the TLS proxy for redirects and certificates.",
     "MYSQL_IMAGE": "Image of the database.",
+    "PYTHON_IMAGE": "Base of the images of this project.",
     "RABBITMQ_IMAGE": "Image of the event broker.",
     "REDIS_IMAGE": "Image of the shared counters.",
     "STORE_DOMAIN": "Public name of the storage, for the TLS proxy.",

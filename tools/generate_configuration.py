@@ -68,7 +68,7 @@ A service reads its settings from environment variables, and ignores those of ot
 
 `.env.example` has those that `docker-compose.yml` passes on.
 
-`store` is object storage as a process of its own, for deployments without S3.
+`store` is object storage as a separate process, for deployments without S3.
 
 `embedded` is the process that `coach run` starts: all five services in one process. It needs no
 setting. It generates the secrets and the addresses of the services, and passes the other settings

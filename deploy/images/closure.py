@@ -18,8 +18,23 @@ from typing import Any
 _EXTRAS = {"sqlalchemy": {"greenlet"}, "faststream": {"aio-pika"}}
 """Extras of third-party packages that ours ask for. The comments do not name them."""
 
-_UNUSED = {"hf-xet", "watchfiles"}
-"""Downloads of models, and reloading of changed sources: optional for the packages that ask."""
+_UNUSED = {
+    "cffi": {"pycparser"},
+    "huggingface-hub": {
+        "click",
+        "filelock",
+        "fsspec",
+        "hf-xet",
+        "httpx2",
+        "pyyaml",
+        "tqdm",
+        "typer",
+    },
+    "onnxruntime": {"flatbuffers", "protobuf"},
+    "uvicorn": {"watchfiles"},
+}
+"""Packages that others import only for what no image does: downloads of models, conversions of
+models, and reloading of changed sources."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?")
 
@@ -66,9 +81,11 @@ def closure(lock: str, names: Iterable[str]) -> str:
     required_by = {name: _dependents(block) for name, block in blocks.items()}
     needed = set(names)
     while True:
-        added = (
-            {name for name, parents in required_by.items() if parents & needed} - needed - _UNUSED
-        )
+        added = {
+            name
+            for name, parents in required_by.items()
+            if any(name not in _UNUSED.get(parent, ()) for parent in parents & needed)
+        } - needed
         if not added:
             break
         needed |= added

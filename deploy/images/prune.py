@@ -20,21 +20,31 @@ _UNUSED_DIRECTORIES = (
     "numpy/_core/include",
     "numpy/_core/lib",
     "numpy/distutils",
+    "alembic/testing",
+    "boto3/examples",
     "onnxruntime/backend",
     "onnxruntime/datasets",
     "sqlalchemy/testing",
-    "huggingface_hub/cli",
-    "huggingface_hub/inference",
     "faststream/confluent",
     "faststream/kafka",
     "faststream/mqtt",
     "faststream/nats",
     "faststream/redis",
 )
-_UNUSED_FILES = ("onnxruntime/capi/libonnxruntime.so*",)
-"""The library for C programs. The module for Python contains the same code."""
+_UNUSED_FILES = (
+    # The library for C programs. The module for Python contains the same code.
+    "onnxruntime/capi/libonnxruntime.so*",
+    "huggingface_hub/[a-z]*.py",
+    "huggingface_hub/__pycache__/[a-z]*",
+    "numpy/_core/*_tests.*.so",
+    "numpy/_core/_simd.*.so",
+    # What pip would uninstall. There is no pip.
+    "*.dist-info/RECORD",
+)
 _USED_AWS_DATA = {"s3", "endpoints.json", "partitions.json", "sdk-default-configuration.json"}
 _LOAD_SEGMENT = 1
+_LARGEST_PAGE = 65536
+"""Largest page of a kernel. Libraries may ask for more alignment, and do not need it."""
 
 
 def main(directory: Path) -> int:
@@ -61,6 +71,8 @@ def _unused_directories(directory: Path) -> Iterator[Path]:
         yield directory / name
     for package in _PACKAGES_WITH_TESTS:
         yield from (directory / package).rglob("tests")
+    # Its modules download models. Its `__init__` imports them on demand.
+    yield from (directory / "huggingface_hub").glob("[a-z]*/")
     data = directory / "botocore" / "data"
     if data.is_dir():
         yield from (path for path in data.iterdir() if path.name not in _USED_AWS_DATA)
@@ -84,14 +96,16 @@ def strip(file: Path) -> None:
         kind, _, offset, _, _, size, _, alignment = struct.unpack_from("<IIQQQQQQ", content, header)
         spans.append((offset, offset + size))
         if kind == _LOAD_SEGMENT:
-            page = max(page, alignment)
+            page = max(page, min(alignment, _LARGEST_PAGE))
     kept = _merge(spans, page)
     stripped = bytearray(b"".join(content[begin:end] for begin, end in kept))
     if len(stripped) >= len(content):
         return
     for header in headers:
-        (offset,) = struct.unpack_from("<Q", content, header + 8)
+        kind, _, offset, _, _, _, _, alignment = struct.unpack_from("<IIQQQQQQ", content, header)
         struct.pack_into("<Q", stripped, header + 8, _moved(offset, kept))
+        if kind == _LOAD_SEGMENT:
+            struct.pack_into("<Q", stripped, header + 48, min(alignment, page))
     struct.pack_into("<Q", stripped, 40, 0)  # offset of the section headers
     struct.pack_into("<HH", stripped, 60, 0, 0)  # their number, and the index of their names
     file.write_bytes(stripped)

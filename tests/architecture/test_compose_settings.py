@@ -45,6 +45,17 @@ def test_container_gets_every_setting(name: str) -> None:
     assert settings - passed - fixed == ({"DATA_DIR"} if name == "store" else set())
 
 
+@pytest.mark.parametrize("name", [name for name in CONTAINERS if name in CLASSES])
+def test_container_gets_the_address_of_every_service_it_calls(name: str) -> None:
+    called = {
+        setting.name
+        for setting in generate_configuration.describe(CLASSES[name])
+        if setting.name.endswith("_URL") and "://localhost:" in setting.default
+    }
+
+    assert called - set(CONTAINERS[name]["environment"]) == set()
+
+
 def test_example_sets_nothing_and_has_no_comment_behind_a_value() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
 

@@ -90,7 +90,7 @@ def all_faults(system: System) -> list[Fault]:
         add("clock -10 min", name, 5.0, _step_clock(-600))
         add("clock +1 day", name, 5.0, _step_clock(86_400))
     if system.has_own_disk:
-        add("full disk", "data directory", 5.0, _fill_disk)
+        add("full disk", "data directory", 12.0, _fill_disk)
     if system.rabbitmq is not None:
         add("full disk of rabbitmq", "rabbitmq", 5.0, _raise_broker_alarm)
         add("double and reorder", "events", 10.0, _shuffle_rabbitmq)

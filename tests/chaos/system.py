@@ -44,7 +44,7 @@ class System:
     mariadb: PrivateMariaDB | None = None
     rabbitmq: PrivateRabbitMQ | None = None
     has_own_disk: bool = False
-    """True if `directory` is a small file system of its own."""
+    """True if `directory` is a separate small file system."""
     clocks: dict[str, SteppableClock] = field(default_factory=dict)
     """The clocks of the processes whose clock can be stepped."""
 

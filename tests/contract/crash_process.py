@@ -1,7 +1,7 @@
 """A small service with an outbox and a counter. COACH_CRASH_AT selects where it is killed.
 
 `crash_process.py BROKER DATABASE [emit]`: BROKER and DATABASE are URLs. With `emit` it commits one
-event first. It ends by itself, status 0, once the event was applied and nothing is left to do.
+event first. It ends with status 0 once the event was applied and nothing is left to do.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ async def main(broker_url: str, database_url: str, emit: bool) -> None:
     async def on_session_completed(event: SessionCompleted, delivery: MessageContext) -> None:
         async with database.transaction(deduplicate=delivery) as tx:
             await tx.execute(update(APPLIED).values(count=APPLIED.c.count + 1))
-            # What follows from it is another event, in the same commit.
+            # The resulting event is written in the same commit.
             await tx.emit(SessionDeleted(session_id=event.session_id, user_id=event.user_id))
 
     async def on_session_deleted(event: SessionDeleted, delivery: MessageContext) -> None:
@@ -70,7 +70,7 @@ async def main(broker_url: str, database_url: str, emit: bool) -> None:
     async with asyncio.timeout(60):
         while not await _is_done(database):
             await asyncio.sleep(0.05)
-    # Whatever would be applied a second time gets its chance.
+    # Wait for effects that would be applied a second time.
     await asyncio.sleep(1.5)
     relay.cancel()
     await transport.stop()

@@ -88,7 +88,7 @@ async def test_event_is_applied_exactly_once_after_crash_at(
 
     crashed = await program.run("emit", crash_at=point)
     if not has_event:
-        # Killed before its first commit there is no event: nothing to lose. Say it again.
+        # Killed before its first commit, there is no event to lose. Publish it again.
         assert (await program.applied())[1] == 0
         await _clear_applied(program)
     finished = await program.run(*([] if has_event else ["emit"]))

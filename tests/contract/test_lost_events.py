@@ -21,7 +21,7 @@ import coach_sessions.app
 import coach_sessions.config
 from coach_ai.domain import Answer, CannotTranscribe, Feedback, Transcript
 from coach_ai.ports import ProgressCallback, ignore_progress
-from coach_ai.token_usage import TokenUsage
+from coach_ai.token_usage import TokenBudget, TokenUsage
 from coach_common import repair
 from coach_common.config import Settings
 from coach_common.db.transaction import MessageContext
@@ -50,7 +50,12 @@ class ScriptedAi:
     has_failure = False
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         if self.has_failure:
             raise CannotTranscribe(REASON)

@@ -1,6 +1,6 @@
 """Requests as real clients send them: React Native, Java's HttpClient, browsers, bad networks.
 
-Each is a report from the users of some client library, sent here to the running system.
+Each request comes from a bug report about a client library.
 """
 
 import asyncio

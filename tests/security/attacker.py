@@ -154,7 +154,7 @@ class SystemUnderTest:
 
 
 class ApiUser:
-    """A user with an account and an IP address of their own (127.x.y.z)."""
+    """A user with an account and a separate IP address (127.x.y.z)."""
 
     def __init__(self, target: SystemUnderTest, url: str | None = None) -> None:
         number = next(_user_numbers)

@@ -66,7 +66,7 @@ async def alice(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def anonymous(target: SystemUnderTest) -> AsyncIterator[ApiUser]:
-    """A client without an account, with an IP address of its own."""
+    """A client without an account, with a separate IP address."""
     async with ApiUser(target) as anonymous:
         yield anonymous
 

@@ -23,7 +23,7 @@ _ATTACKER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def _signed(header: dict[str, Any], payload: dict[str, Any]) -> str:
-    """Sign with the attacker's key, whatever the header contains."""
+    """Sign with the attacker's key, with any header."""
     algorithm = jwt.get_algorithm_by_name("RS256")
     signed = signing_input(header, payload)
     return f"{signed}.{b64(algorithm.sign(signed.encode(), _ATTACKER_KEY))}"

@@ -1,6 +1,7 @@
 """A fake server of OpenAI's API over real HTTP, with scripted answers."""
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
+from coach_ai.scoring.rubric import load_rubric
 from coach_common.config import Settings
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport
@@ -32,7 +34,9 @@ class OpenAIServer:
     async def answer(self) -> Response:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if callable(answer) and not isinstance(answer, Response):
-            answer = answer(self.requests[-1])
+            answer = answer(self.requests[-1]) if inspect.signature(answer).parameters else answer()
+        if inspect.isawaitable(answer):
+            answer = await answer
         if isinstance(answer, float):
             await asyncio.sleep(answer)
             return JSONResponse({})
@@ -77,12 +81,26 @@ class OpenAIServer:
             yield server
 
 
-def error_response(status: int, message: str = "no", **headers: str) -> Response:
+def error_response(
+    status: int, message: str = "no", *, code: str = "c", param: str | None = None, **headers: str
+) -> Response:
     """Return an error response in the API's format."""
-    body = {"error": {"message": message, "type": "t", "code": "c"}}
+    body = {"error": {"message": message, "type": "t", "code": code, "param": param}}
     return JSONResponse(
         body, status, headers={name.replace("_", "-"): v for name, v in headers.items()}
     )
+
+
+class DrippingResponse(StreamingResponse):
+    """A response whose body never ends: a byte of white space every 20 ms."""
+
+    def __init__(self) -> None:
+        super().__init__(self._drip(), media_type="application/json")
+
+    async def _drip(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.02)
 
 
 def completion(
@@ -173,6 +191,12 @@ LEVELS = {
     "clarity": 5,
     "technical": None,
 }
+OVERALL_SCORE = (
+    load_rubric()
+    .scores(LEVELS | {"delivery": None}, load_rubric().classify_question("Tell me about a problem"))
+    .overall
+)
+"""Of an answer to a question about an experience, scored with LEVELS."""
 
 
 def scoring_completion(**changed: Any) -> dict[str, Any]:

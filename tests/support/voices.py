@@ -70,7 +70,7 @@ def with_hesitations(
 ) -> tuple[Samples, list[tuple[float, float]]]:
     """Return speech with up to three "uh" or "um" of 0.25 to 0.6 s, and from when to when.
 
-    They stand where least is said, at least a second apart, and are softer than the speech.
+    They are placed where speech is sparse, at least a second apart, and are softer than the speech.
     """
     loudness = float(np.percentile(np.abs(samples), 98))
     planted = [

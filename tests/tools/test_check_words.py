@@ -51,6 +51,18 @@ def test_split_words(text: str, words: list[str]) -> None:
     assert check_words.split_words(text) == words
 
 
+def test_docstrings_comments_and_documents_are_prose() -> None:
+    rules = [Rule(("away",), "unavailable", frozenset({"prose"}))]
+    module = '"""The store is away."""\nIS_AWAY = "away"  # away today\n'
+
+    def check(path: str, source: str) -> list[str]:
+        found = check_words.check(check_words.prose_texts(path, source), rules, ())
+        return [line.split(" uses ")[0] for line in found]
+
+    assert check("a.py", module) == ["a.py:1: 'The store is away.'", "a.py:2: '# away today'"]
+    assert check("a.md", "# Store\n\nIt is away.\n") == ["a.md:3: 'It is away.'"]
+
+
 def test_names_logs_errors_and_metrics_are_checked() -> None:
     found = {line.split(" uses ")[0].split(": ", 1)[1] for line in _lines(SOURCE)}
 

@@ -37,7 +37,7 @@ s3transfer==0.14 \\
     # via boto3
 watchfiles==1.1 \\
     --hash=sha256:00
-    # via boto3
+    # via uvicorn
 """
 
 
@@ -61,6 +61,12 @@ def test_closure_has_direct_and_indirect_packages_with_hashes_only() -> None:
 
     assert _names(found) == ["boto3", "botocore", "s3transfer"]
     assert found.count("--hash=") == 3
+
+
+def test_closure_leaves_out_what_is_optional_for_those_that_ask() -> None:
+    lock = LOCK + "uvicorn==0.38 \\\n    --hash=sha256:11\n    # via -r requirements.in\n"
+
+    assert _names(closure.closure(lock, {"uvicorn"})) == ["uvicorn"]
 
 
 def test_requirement_resolves_extras_of_own_and_of_other_packages() -> None:
@@ -104,13 +110,20 @@ def test_image_installs_what_its_service_imports(
 
 
 def test_pruning_deletes_unused_files_only(tmp_path: Path) -> None:
-    kept = ("numpy/core.py", "botocore/data/s3/service.json", "botocore/data/endpoints.json")
+    kept = (
+        "numpy/core.py",
+        "botocore/data/s3/service.json",
+        "botocore/data/endpoints.json",
+        "huggingface_hub/__init__.py",
+    )
     deleted = (
         "numpy/tests/test_core.py",
         "numpy/core.pyi",
         "asyncmy/connection.c",
         "botocore/data/ec2/service.json",
         "onnxruntime/capi/libonnxruntime.so.1.32.0",
+        "huggingface_hub/hf_api.py",
+        "huggingface_hub/utils/__init__.py",
     )
     for name in (*kept, *deleted):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

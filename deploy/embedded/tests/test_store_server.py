@@ -1,4 +1,4 @@
-"""The object storage as a process of its own."""
+"""The object storage as a separate process."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

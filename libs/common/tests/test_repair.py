@@ -1,4 +1,4 @@
-"""When the repair sweep looks at a row again."""
+"""When the repair sweep checks a row again."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -27,8 +27,9 @@ from coach_ai.domain import (
     Word,
 )
 from coach_ai.embeddings import Embeddings, default_cache_dir, find_installed
+from coach_ai.openai import request_forms
 from coach_ai.ports import ProgressCallback, ignore_progress
-from coach_ai.token_usage import TokenUsage
+from coach_ai.token_usage import TokenBudget, TokenUsage
 from coach_common.errors import NotFound
 from coach_common.ids import new_id
 from coach_common.service import Service
@@ -61,7 +62,12 @@ class ScriptedTranscriber:
     coverage: AudioCoverage | None = None
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         self.received.append(recording.read_bytes())
         self.prompts.append(prompt)
@@ -175,8 +181,10 @@ def coach() -> ScriptedCoach:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[OpenAIServer]:
-    """A fake server of OpenAI's API."""
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OpenAIServer]:
+    """A fake server of OpenAI's API. No request form is remembered, and the SDK retries at once."""
+    monkeypatch.setattr(request_forms, "_REMEMBERED", {})
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)
     async with OpenAIServer.start() as server:
         yield server
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +27,12 @@ class ReceivedFrame:
     received_at: float
 
 
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return a context that trusts the machine's certificates, or those of SSL_CERT_FILE."""
+    return ssl.create_default_context()
+
+
 class ApiClient:
     """HTTP and WebSocket client of one user."""
 
@@ -33,7 +41,9 @@ class ApiClient:
         self.base_url = base_url
         self._socket_url = socket_url or base_url
         self.token = self.refresh_token = self.user_id = ""  # nosec B105 # not signed in yet
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, timeout=30, trust_env=False, verify=_tls_context()
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,7 +65,7 @@ class ApiClient:
         return response.json() if response.content else {}
 
     async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Call the API as the user and return the response, whatever its status is."""
+        """Call the API as the user and return the response with any status."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return await self._http.request(method, path, headers=headers, **options)
 
@@ -97,7 +107,7 @@ class ApiClient:
             size=len(content),
             session_id=session_id,
         )
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as store:
+        async with httpx.AsyncClient(timeout=60, trust_env=False, verify=_tls_context()) as store:
             stored = await store.request(
                 presigned["method"], presigned["url"], content=content, headers=presigned["headers"]
             )

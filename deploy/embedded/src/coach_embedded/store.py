@@ -61,8 +61,8 @@ def create_store_app(
 ) -> ASGIApp:
     """Return the ASGI app of the object storage. Creates `directory` and the bucket if missing.
 
-    A key can read, write and delete objects as its methods say. No key can create a bucket, delete
-    one, or list other buckets.
+    The methods of a key decide whether it can read, write and delete objects. No key can create a
+    bucket, delete one, or list other buckets.
     """
     keys_by_name = {key.access_key: key for key in keys}
     directory.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def create_store_app(
 
 
 class ConditionalPut:
-    """ASGI middleware that tells CreateOnlyStorage about `If-None-Match: *`."""
+    """ASGI middleware that passes `If-None-Match: *` to CreateOnlyStorage."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""`python -m coach_embedded.store_server`: object storage as a process of its own.
+"""`python -m coach_embedded.store_server`: object storage as a separate process.
 
 It creates the bucket, and has one access key for media and one for ai.
 """
@@ -25,7 +25,7 @@ _AI_METHODS = frozenset({"GET", "HEAD", "PUT"})
 
 
 class StoreSettings(Settings):
-    """Settings of the object storage as a process of its own."""
+    """Settings of the object storage as a separate process."""
 
     port: int = Field(default=9000, ge=0, le=65535)
     """Port to listen on. 0 chooses a free port."""

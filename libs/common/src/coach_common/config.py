@@ -20,7 +20,7 @@ from coach_common.validation import describe_errors
 
 
 class SettingsError(SystemExit):
-    """Settings are missing or invalid. The message has a line with the name of each, no values."""
+    """Settings are missing or invalid. The message names each one on a line, without values."""
 
 
 class Settings(BaseSettings):
@@ -155,7 +155,7 @@ class RabbitMQSettings(Settings):
 
 
 class RedisSettings(Settings):
-    """Settings of a service that counts. Without `redis_url` each replica counts for itself."""
+    """Settings of a service with rate limits. Without `redis_url` each replica counts alone."""
 
     redis_url: RedisUrl | None = None
     """URL of Redis, which shares counters between replicas."""

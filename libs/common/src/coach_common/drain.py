@@ -1,4 +1,4 @@
-"""Lets background work that has begun end at shutdown."""
+"""Lets background work that has started end at shutdown."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Drain:
-    """Counts work under way. After `close` workers must not begin new work."""
+    """Counts work under way. After `close` workers must not start new work."""
 
     def __init__(self) -> None:
         self.is_closed = False

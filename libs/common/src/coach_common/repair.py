@@ -1,4 +1,4 @@
-"""Repair of lost events: when a sweep looks at a waiting row again, and what it has repaired."""
+"""Repair of lost events: when a sweep checks a waiting row again, and what it has repaired."""
 
 from datetime import datetime, timedelta
 
@@ -9,19 +9,19 @@ REPAIRS = Counter(
 )
 
 DEFAULT_DELAY = timedelta(minutes=1)
-"""How long a row waits for the effect of an event before the sweep looks at it."""
+"""How long a row waits for the effect of an event before the sweep checks it."""
 
 SETTLING_TIME = timedelta(seconds=10)
 """A fact that is younger than this may still be on its way to its consumers."""
 
 MAX_DELAY = timedelta(days=1)
-"""The longest interval between two looks at a row."""
+"""The longest interval between two checks of a row."""
 
 _REPAIR_WINDOW = timedelta(days=30)
 
 
 def next_repair_at(now: datetime, *, waiting_since: datetime, delay: timedelta) -> datetime | None:
-    """Return when the sweep looks at a row again, or None if it has waited for 30 days.
+    """Return when the sweep checks a row again, or None if it has waited for 30 days.
 
     The interval doubles from `delay` to a day, because some rows wait for days without a fault: a
     session whose recording is on an offline phone.

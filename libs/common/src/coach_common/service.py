@@ -152,7 +152,7 @@ async def wait_for_shutdown() -> None:
 
 
 def _catch_stop_signals() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set, instead of what they did before."""
+    """Return an event that SIGINT and SIGTERM set. It replaces their former handlers."""
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -171,7 +171,7 @@ async def upgrade(service: Service[object]) -> None:
 async def upgrade_when_available(service: Service[object]) -> bool:
     """Wait for the database and migrate it. Return False if SIGINT or SIGTERM stopped the wait.
 
-    A migration that has begun is completed first, because MySQL cannot roll it back.
+    A migration that has started is completed first, because MySQL cannot roll it back.
     """
     if service.database is None:
         return True

@@ -32,7 +32,7 @@ _NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 
 _DIGEST_NAME = "sha256"
 _REJECTED_STATUSES = frozenset({400, 405, 411, 413, 414, 422})
-"""Responses to what the store will never accept. A 403 may be a setting that is corrected."""
+"""Status codes of requests that the store never accepts. A wrong setting can cause a 403."""
 
 
 class ObjectRejected(Unavailable):
@@ -141,7 +141,7 @@ class ObjectStore:
 
         Raises:
             Conflict: If the key has an object with another content.
-            ObjectRejected: If the store will not accept the object however often it is sent.
+            ObjectRejected: If the store rejects the object permanently.
         """
         digest = hashlib.sha256(body).hexdigest()
         stored = await self._find_digest(key)

@@ -83,7 +83,7 @@ OUTBOX_ROWS = Gauge("coach_outbox_rows", "Outbox rows waiting to be published.",
 
 
 async def serve_metrics(host: str, port: int) -> None:
-    """Serve all metrics on a port of their own until cancelled. The requests run in a thread."""
+    """Serve all metrics on a separate port until cancelled. The requests run in a thread."""
     server, thread = start_http_server(port, addr=host)
     try:
         await asyncio.Event().wait()

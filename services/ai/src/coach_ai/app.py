@@ -132,31 +132,33 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
         "warm_up": partial(workers.warm_up, deps),
         "backlog": partial(workers.observe_backlog, deps),
     }
-    for number in range(settings.transcription_workers):
+    for number in range(settings.transcriptions_at_once):
         by_name[f"transcription_{number}"] = partial(workers.transcribe_recordings, deps, scheduler)
-    for number in range(settings.feedback_workers):
+    for number in range(settings.scorings_at_once):
         by_name[f"scoring_{number}"] = partial(workers.score_sessions, deps, scheduler)
     return by_name
 
 
 def _transcriber(settings: AiSettings) -> Transcriber:
     """Return the configured transcriber, with its fallback if one is set."""
-    local = LocalTranscriber(settings.speech_model_dir, settings.transcription_workers)
+    processes = 1 if settings.uses_openai_speech else settings.transcriptions_at_once
+    local = LocalTranscriber(settings.speech_model_dir, processes)
 
     def openai() -> Transcriber:
         return OpenAITranscriber(
             settings.openai_api_key or "",
-            settings.openai_base_url,
+            settings.openai_transcribe_base_url or settings.openai_base_url,
             settings.openai_transcribe_model,
             aligner=local,
+            timeout_seconds=settings.openai_timeout_seconds,
         )
 
-    primary = openai() if settings.uses_openai else local
-    if settings.speech_fallback is None or settings.uses_openai == (
+    primary = openai() if settings.uses_openai_speech else local
+    if settings.speech_fallback is None or settings.uses_openai_speech == (
         settings.speech_fallback == "openai"
     ):
         return primary
-    return FallbackTranscriber(primary, local if settings.uses_openai else openai())
+    return FallbackTranscriber(primary, local if settings.uses_openai_speech else openai())
 
 
 def _embedder(settings: AiSettings) -> embeddings.Embeddings | None:
@@ -177,6 +179,7 @@ def _scorer(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Sco
         settings.openai_base_url,
         settings.openai_chat_model,
         samples=settings.openai_scorings,
+        timeout_seconds=settings.openai_timeout_seconds,
     )
 
 
@@ -184,5 +187,8 @@ def _chat(settings: AiSettings, embedder: embeddings.Embeddings | None) -> Chat:
     if not settings.uses_openai:
         return LocalChat(embedder)
     return OpenAIChat(
-        settings.openai_api_key or "", settings.openai_base_url, settings.openai_chat_model
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_chat_model,
+        timeout_seconds=settings.openai_timeout_seconds,
     )

@@ -15,22 +15,31 @@ from coach_common.config import (
 )
 from coach_common.setting_types import HttpUrl
 
+_REMOTE_WORKERS = 4
+"""Calls to a provider at the same time, so that a slow one does not delay the others."""
+
 
 class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """Settings of ai, read from the environment."""
 
     ai_provider: Literal["openai", "local"] | None = None
     """Provider of transcription, feedback and chat. None: OpenAI if a key is set, else local."""
+    speech_provider: Literal["openai", "local"] | None = None
+    """Provider of transcription, if it differs from AI_PROVIDER."""
     openai_api_key: str | None = None
-    """Key of the OpenAI API."""
+    """Key of the OpenAI API. A compatible server may need none."""
     openai_base_url: HttpUrl | None = None
-    """URL of a server that is compatible with OpenAI. None: OpenAI."""
+    """URL of a server that is compatible with OpenAI. None: OpenAI. See docs/providers.md."""
+    openai_transcribe_base_url: HttpUrl | None = None
+    """URL of the server that transcribes, if it differs from OPENAI_BASE_URL."""
     openai_transcribe_model: str = "gpt-transcribe"
     """OpenAI model for transcription."""
     openai_chat_model: str = "gpt-5-mini"
     """OpenAI model for scoring and chat."""
+    openai_timeout_seconds: float = Field(default=120.0, gt=0)
+    """Deadline of one call to OpenAI or a compatible server, with its retries."""
     openai_daily_tokens: int = Field(default=200_000, ge=1)
-    """Most tokens per user and UTC day, for feedback and chat together."""
+    """Most tokens per user and UTC day, for transcription, feedback and chat together."""
     openai_prices: dict[str, tuple[float, float]] = Field(default={"gpt-5-mini": (0.25, 2.00)})
     """US dollars per million input and output tokens, by model. Other models have no known cost.
 
@@ -57,10 +66,11 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     instance_id: str | None = Field(default=None, max_length=128)
     """Name of this replica, unique among running replicas and kept across restarts. A new process
     continues the jobs of the stopped process with the same name. None: host name and port."""
-    transcription_workers: int = Field(default=1, ge=0)
-    """Recordings that are transcribed at the same time, each in its own process."""
-    feedback_workers: int = Field(default=2, ge=0)
-    """Sessions that are scored at the same time."""
+    transcription_workers: int | None = Field(default=None, ge=0)
+    """Recordings that are transcribed at the same time, locally each in its own process.
+    None: 4 with OpenAI, else 1."""
+    feedback_workers: int | None = Field(default=None, ge=0)
+    """Sessions that are scored at the same time. None: 4 with OpenAI, else 2."""
 
     @field_validator("embeddings_model_dir")
     @classmethod
@@ -83,6 +93,27 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
         if self.ai_provider is None:
             return bool(self.openai_api_key)
         return self.ai_provider == "openai"
+
+    @property
+    def uses_openai_speech(self) -> bool:
+        """Whether OpenAI transcribes."""
+        if self.speech_provider is None:
+            return self.uses_openai
+        return self.speech_provider == "openai"
+
+    @property
+    def transcriptions_at_once(self) -> int:
+        """Recordings that are transcribed at the same time."""
+        if self.transcription_workers is None:
+            return _REMOTE_WORKERS if self.uses_openai_speech else 1
+        return self.transcription_workers
+
+    @property
+    def scorings_at_once(self) -> int:
+        """Sessions that are scored at the same time."""
+        if self.feedback_workers is None:
+            return _REMOTE_WORKERS if self.uses_openai else 2
+        return self.feedback_workers
 
 
 class DistributedAiSettings(AiSettings, RabbitMQSettings):

@@ -1,6 +1,6 @@
 """The directory of recordings that are being transcribed.
 
-Each process uses a subdirectory of its own and holds a lock on it. What a killed process left has
+Each process uses its own subdirectory and holds a lock on it. What a killed process left has
 no lock, and is deleted by the next process that starts, or when an account is deleted.
 """
 

@@ -13,7 +13,7 @@ from coach_ai.domain import (
     Progress,
     Transcript,
 )
-from coach_ai.token_usage import TokenUsage
+from coach_ai.token_usage import TokenBudget, TokenUsage
 
 ProgressCallback = Callable[[AudioAnalysis | Progress], Awaitable[None]]
 """Receives the audio analysis and the progress of a recording that is being transcribed."""
@@ -27,7 +27,12 @@ class Transcriber(Protocol):
     """Speech to text."""
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         """Return the transcript of the first 30 minutes of an audio or video file.
 
@@ -36,7 +41,11 @@ class Transcriber(Protocol):
         `on_progress` is called with the audio analysis, then with the progress of a long recording.
         A restarted transcription calls it again from the beginning.
 
+        A provider that meters tokens reserves them in `budget` before it sends audio, and adds
+        those that it used. None: no limit.
+
         Raises:
+            BudgetExceeded: If the recording costs more than the user's day has left.
             CannotTranscribe: If it can never succeed (no speech, unreadable). The message is
                 meant for the user.
             Unavailable: If it may succeed later.

@@ -2,7 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from coach_common.errors import Unavailable
 
 Price = tuple[float, float]
 """US dollars per million input tokens and per million output tokens."""
@@ -39,3 +42,30 @@ class TokenUsage:
             return None
         price_in, price_out = prices[self.model]
         return math.ceil(round(self.tokens_in * price_in + self.tokens_out * price_out, 6))
+
+
+class BudgetExceeded(Unavailable):
+    """The user's daily budget is used up. The same work may succeed tomorrow."""
+
+    code = "budget_spent"
+
+
+class TokenBudget(Protocol):
+    """A user's budget during one piece of work."""
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens used so far. The caller adds to it."""
+
+    async def reserve(self, tokens: int) -> None:
+        """Reserve tokens of the user's day. Raises BudgetExceeded if fewer are left."""
+
+
+@dataclass(slots=True)
+class UnlimitedBudget:
+    """A TokenBudget without a limit."""
+
+    usage: TokenUsage = field(default_factory=TokenUsage)
+
+    async def reserve(self, tokens: int) -> None:
+        """Do nothing."""

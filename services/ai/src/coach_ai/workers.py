@@ -69,7 +69,7 @@ async def _run_jobs(
 ) -> None:
     """Run jobs of one kind. The commit that queues a job sets the job event.
 
-    After the shutdown has begun it claims no job, and waits to be cancelled.
+    After the shutdown has started it claims no job, and waits to be cancelled.
     """
     job_event = deps.job_events[kind]
     while not deps.drain.is_closed:

@@ -17,8 +17,12 @@ RECORDING = RECORDINGS / next(iter(WORDS))
 
 
 @pytest.fixture
-async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
-    openai = OpenAITranscriber("key", server.url, "gpt-transcribe", None)
+async def openai(server: OpenAIServer) -> OpenAITranscriber:
+    return OpenAITranscriber("key", server.url, "gpt-transcribe", None)
+
+
+@pytest.fixture
+async def speech(openai: OpenAITranscriber) -> AsyncIterator[FallbackTranscriber]:
     speech = FallbackTranscriber(openai, LocalTranscriber(None))
     yield speech
     await speech.close()
@@ -26,13 +30,13 @@ async def speech(server: OpenAIServer) -> AsyncIterator[FallbackTranscriber]:
 
 @pytest.mark.speech
 async def test_secondary_is_used_until_the_primary_retry_delay_has_passed(
-    server: OpenAIServer, speech: FallbackTranscriber
+    server: OpenAIServer, openai: OpenAITranscriber, speech: FallbackTranscriber
 ) -> None:
     server.answers = [error_response(503, retry_after="3600")]
     first = await speech.transcribe(RECORDING)
     asked = len(server.uploads)
     second = await speech.transcribe(RECORDING)
-    speech._primary_blocked_until = 0.0
+    speech._primary_blocked_until = openai._calls._blocked_until = 0.0
     server.answers = [{"text": "Heard by the first."}]
     third = await speech.transcribe(RECORDING)
 
@@ -46,7 +50,7 @@ async def test_secondary_is_used_until_the_primary_retry_delay_has_passed(
 async def test_primary_rejection_is_final(
     server: OpenAIServer, speech: FallbackTranscriber
 ) -> None:
-    server.answers = [error_response(400)]
+    server.answers = [error_response(400, code="content_filter")]
 
     with pytest.raises(CannotTranscribe):
         await speech.transcribe(RECORDING)
@@ -54,7 +58,7 @@ async def test_primary_rejection_is_final(
 
 async def test_fallback_is_ready_if_one_provider_is(tmp_path: Path, server: OpenAIServer) -> None:
     with_key = OpenAITranscriber("key", server.url, "m", None)
-    without_key = OpenAITranscriber("", server.url, "m", None)
+    without_key = OpenAITranscriber("", None, "m", None)
     without_model = LocalTranscriber(tmp_path)
 
     await FallbackTranscriber(without_model, with_key).check()

@@ -122,6 +122,8 @@ async def test_feedback_event_carries_points_dimensions_and_versions(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
     class PointScorer:
+        async def check(self) -> None: ...
+
         def max_tokens_needed(self, answer: Answer) -> int:
             return 0
 

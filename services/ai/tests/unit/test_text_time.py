@@ -1,4 +1,4 @@
-"""No function that reads a user's text takes over a second for the longest text, whatever it is.
+"""No function that reads a user's text takes over a second for any text of the longest length.
 
 The local scorer has its own test.
 """

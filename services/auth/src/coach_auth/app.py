@@ -11,6 +11,7 @@ from coach_auth.login_throttle import LoginThrottle
 from coach_auth.mail_throttle import MailThrottle
 from coach_auth.mailer import Mailer, create_mailer
 from coach_auth.passwords import PasswordHasher
+from coach_auth.sliding_window import SlidingWindowCounter
 from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
@@ -18,7 +19,6 @@ from coach_common.http.app import create_app
 from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport
 from coach_common.service import Service
-from coach_common.sliding_window import SlidingWindowCounter
 from coach_common.tokens import AccessTokenVerifier
 
 

@@ -40,7 +40,7 @@ class EmailAlreadyRegistered(BadRequest):
 
 
 class InvalidCredentials(Unauthenticated):
-    """Wrong e-mail or password. The message does not tell whether the account exists."""
+    """Wrong e-mail or password. The message does not reveal whether the account exists."""
 
     code = "wrong_credentials"
 

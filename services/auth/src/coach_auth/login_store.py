@@ -112,7 +112,7 @@ async def revoke_logins(
         which.append(LOGINS.c.id.in_(login_ids))
     if except_login_id is not None:
         which.append(LOGINS.c.id != except_login_id)
-    revoked = await tx.execute(
+    revoked = await tx.execute_bulk(
         update(LOGINS).where(*which, LOGINS.c.revoked_at.is_(None)).values(revoked_at=now)
     )
     if revoked.rowcount:
@@ -124,7 +124,9 @@ async def revoke_logins(
             "expires_at": literal(expires_at, UtcDateTime()),
         }
         rows = select(*columns.values()).where(*which, LOGINS.c.revoked_at == now)
-        await tx.execute(tx.dialect.insert_ignore(REVOCATIONS).from_select(list(columns), rows))
+        await tx.execute_bulk(
+            tx.dialect.insert_ignore(REVOCATIONS).from_select(list(columns), rows)
+        )
     return revoked.rowcount
 
 

@@ -5,8 +5,8 @@ An account is never locked. Replicas share the counts if REDIS_URL is set.
 
 from prometheus_client import Counter
 
+from coach_auth.sliding_window import SlidingWindowCounter
 from coach_common.errors import TooManyRequests
-from coach_common.sliding_window import SlidingWindowCounter
 
 LOGINS_THROTTLED = Counter(
     "coach_auth_logins_throttled", "Logins rejected because of earlier failures.", ["scope"]

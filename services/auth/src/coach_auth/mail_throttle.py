@@ -6,8 +6,8 @@ Replicas share the counts if REDIS_URL is set.
 from uuid import UUID
 
 from coach_auth.domain import MailTemplate
+from coach_auth.sliding_window import SlidingWindowCounter
 from coach_common.errors import TooManyRequests
-from coach_common.sliding_window import SlidingWindowCounter
 
 _HOUR_SECONDS = 3600
 _DAY_SECONDS = 24 * _HOUR_SECONDS

@@ -26,7 +26,7 @@ from coach_auth.schemas import (
     User,
 )
 from coach_auth.use_cases import accounts, logins, recovery, signing_keys
-from coach_common.addresses import rate_limit_key
+from coach_common.client_address import group_address
 from coach_common.credentials import is_service_token
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import (
@@ -53,7 +53,7 @@ async def _get_client_info(
         ip = request.headers.get("x-forwarded-for", "")
     else:
         ip = request.client.host if request.client else ""
-    return ClientInfo(rate_limit_key(ip), user_agent)
+    return ClientInfo(group_address(ip), user_agent)
 
 
 AuthDeps = Annotated[Deps, inject_deps(Deps)]

@@ -110,9 +110,9 @@ async def delete_user(tx: Transaction, user_id: UUID) -> bool:
     Returns False if it did not exist.
     """
     login_ids = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
-    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(login_ids)))
+    await tx.execute_bulk(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(login_ids)))
     for table in (LOGINS, ACCOUNT_TOKENS, MAILS, AUDIT_LOG, OUTBOX):
-        await tx.execute(delete(table).where(table.c.user_id == user_id))
+        await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
     deleted = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
     return deleted.rowcount == 1
 
@@ -136,10 +136,10 @@ async def delete_expired(tx: Transaction, *, now: datetime) -> None:
             select(LOGINS.c.id).where(LOGINS.c.expires_at < now).limit(500)
         )
     ]
-    await tx.execute(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(expired)))
-    await tx.execute(delete(LOGINS).where(LOGINS.c.id.in_(expired)))
+    await tx.execute_bulk(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(expired)))
+    await tx.execute_bulk(delete(LOGINS).where(LOGINS.c.id.in_(expired)))
     for table in (REVOCATIONS, ACCOUNT_TOKENS, MAILS):
-        await tx.execute(delete(table).where(table.c.expires_at < now))
+        await tx.execute_bulk(delete(table).where(table.c.expires_at < now))
 
 
 def _user(row: RowMapping) -> User:

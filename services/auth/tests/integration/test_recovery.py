@@ -111,7 +111,7 @@ async def test_forgot_does_the_same_for_unknown_accounts(
     mailer.sent.clear()
     statements: list[str] = []
     event.listen(
-        deps.db.engine.sync_engine,
+        deps.db.statement_engine,
         "before_cursor_execute",
         lambda connection, cursor, statement, *rest: statements.append(statement),
     )

@@ -25,7 +25,7 @@ DAY = 86_400
 
 @dataclass
 class Replicas:
-    """Two clients, each of its own replica."""
+    """Two clients, each of another replica."""
 
     clients: list[httpx.AsyncClient]
 

@@ -105,7 +105,7 @@ async def test_revocations_are_written_in_two_statements(
     await _add_logins(deps, UUID(phone.user["id"]), clock, 50)
     statements: list[str] = []
     event.listen(
-        deps.db.engine.sync_engine,
+        deps.db.statement_engine,
         "before_cursor_execute",
         lambda connection, cursor, statement, *rest: statements.append(statement),
     )

@@ -1,4 +1,4 @@
-"""Signing keys: published, active, retired, gone, whatever the number of replicas."""
+"""Signing keys: published, active, retired and deleted, with any number of replicas."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -109,7 +109,7 @@ async def test_concurrent_rotation_performs_each_step_once(
 async def test_revoked_key_invalidates_its_tokens_and_clients_can_refresh(
     settings: AuthSettings, deps: Deps, phone: Any
 ) -> None:
-    """Here `deps` removes it, and another replica, which has the token as checked, follows."""
+    """One replica revokes the key. Another one, which has the token in its cache, rejects it."""
     quick = AuthSettings.load(**settings.model_dump() | {"signing_key_lead_seconds": 0.8})
     async with (
         migrated_service(build(quick, FakeTransport())) as other,
@@ -124,7 +124,7 @@ async def test_revoked_key_invalidates_its_tokens_and_clients_can_refresh(
         async def is_refused() -> bool:
             return (await phone.call("GET", "/auth/me")).status_code == 401  # type: ignore[no-any-return]
 
-        await wait_until(is_refused, description="the removed key's token being refused")
+        await wait_until(is_refused, description="rejection of the token")
         assert stolen not in await _jwks_kids(client)
         phone.token = (await phone.refresh()).json()["token"]
         assert (await phone.call("GET", "/auth/me")).status_code == 200

@@ -1,4 +1,4 @@
-"""The order of password hashes, and who loses a place in a full queue."""
+"""The order of password hashes, and which one a full queue drops."""
 
 import asyncio
 import threading

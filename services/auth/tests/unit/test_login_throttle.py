@@ -1,10 +1,10 @@
-"""Who must wait after failed logins."""
+"""The backoff after failed logins."""
 
 import pytest
 
 from coach_auth.login_throttle import LoginThrottle
+from coach_auth.sliding_window import SlidingWindowCounter
 from coach_common.errors import TooManyRequests
-from coach_common.sliding_window import SlidingWindowCounter
 from coach_common.testing.fakes import FakeClock
 
 

@@ -1,4 +1,4 @@
-"""What is due for signing keys."""
+"""The rotation step that is due for signing keys."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,1 +1,1 @@
-"""The one door: identity, routes, sockets."""
+"""The API gateway: authentication, routing, rate limits and WebSockets."""

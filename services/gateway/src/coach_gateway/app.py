@@ -6,7 +6,6 @@ from functools import partial
 from coach_common import logs
 from coach_common.client_address import TrustedProxies
 from coach_common.clock import Clock, utc_now
-from coach_common.event_loop_watchdog import watch_event_loop
 from coach_common.http.limits import HttpLimits, HttpOptions
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service, Worker
@@ -14,6 +13,7 @@ from coach_common.telemetry import serve_metrics
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
 from coach_gateway.access import Authenticator, RevocationList
 from coach_gateway.config import GatewaySettings, find_deprecated_settings
+from coach_gateway.event_loop_watchdog import watch_event_loop
 from coach_gateway.handler import GatewayApp, accepts_websocket, default_headers
 from coach_gateway.limits import RateLimits
 from coach_gateway.live_audio import LiveAudioClient

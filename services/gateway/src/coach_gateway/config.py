@@ -32,7 +32,7 @@ class GatewaySettings(TokenSettings, RedisSettings):
     media_url: HttpUrls = "http://localhost:8003"
     """Base URLs of the media service, separated by commas."""
     ai_url: HttpUrls = "http://localhost:8004"
-    """Base URL of the ai service."""
+    """Base URLs of the ai service, separated by commas."""
     cors_origins: Origins = ("http://localhost:8081",)
     """Origins of web apps that may call the API from a browser, or `*` for all."""
     trusted_proxies: tuple[Network, ...] = ()

@@ -145,7 +145,7 @@ class RateLimits:
             self._unpublished.update(slots)
             raise
         now = time.monotonic()
-        # A window that was replaced meanwhile keeps the old one's reply to itself.
+        # The reply for a window that was replaced during the call is not used for the new one.
         for index, (window, count) in enumerate(zip(windows, counts, strict=True)):
             window.published_count = count
             window.remote_count = replies[index * 3 + 1] - count

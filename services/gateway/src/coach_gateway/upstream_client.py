@@ -214,7 +214,7 @@ class UpstreamClient:
     ) -> tuple[int, bytes]:
         """Send a small request and return the status and body. Raises Unavailable.
 
-        `is_own`: the gateway itself asks, not a user. Such requests have slots of their own, a
+        `is_own`: the gateway itself asks, not a user. Such requests have separate slots, a
         short timeout, and move to another replica after it.
         """
         target, _, query = path.partition("?")

@@ -1,4 +1,4 @@
-"""Runs a gateway in a process of its own. Settings come from the environment."""
+"""Runs a gateway in a separate process. Settings come from the environment."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, in front of upstreams that respond as networks do."""
+"""A gateway in a separate process, in front of upstreams that respond as networks do."""
 
 import asyncio
 import json
@@ -213,7 +213,7 @@ async def test_blocked_event_loop_is_logged_with_its_stack(tmp_path: Path) -> No
     program = (
         "import asyncio, time, sys\n"
         "from coach_common import logs\n"
-        "from coach_common.event_loop_watchdog import watch_event_loop\n"
+        "from coach_gateway.event_loop_watchdog import watch_event_loop\n"
         "async def hold_the_loop():\n"
         "    time.sleep(1.5)\n"
         "async def main():\n"

@@ -114,7 +114,7 @@ _SCENARIOS = st.lists(
 
 
 class StubUpstream:
-    """Records requests and responds as the header X-Stub says."""
+    """Records requests and responds as the header X-Stub asks for."""
 
     def __init__(self, issuer: TokenIssuer) -> None:
         self.requests: list[tuple[int, bytes]] = []
@@ -174,7 +174,7 @@ class StubUpstream:
 
 
 class FuzzTarget:
-    """A gateway and its stub upstream on a loop of their own."""
+    """A gateway and its stub upstream on a separate event loop."""
 
     def __init__(self) -> None:
         self.issuer = TokenIssuer()

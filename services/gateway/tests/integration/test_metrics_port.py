@@ -1,4 +1,4 @@
-"""Metrics on a port of their own."""
+"""Metrics on a separate port."""
 
 from typing import Any
 

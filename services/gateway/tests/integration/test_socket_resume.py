@@ -1,4 +1,4 @@
-"""Reconnecting clients miss no push, or learn that they may have."""
+"""Reconnecting clients receive all pushes, or `resumed` is false."""
 
 import asyncio
 from typing import Any

@@ -5,11 +5,11 @@ import re
 from typing import Any, get_args
 
 import pytest
+from generate_asyncapi_socket import build_document
 from pydantic import BaseModel
 
 from coach_common.errors import CoachError
 from coach_common.events.feedback import FeedbackView
-from coach_gateway.sockets.docs import build_document
 from coach_gateway.sockets.frames import (
     CLIENT_FRAMES,
     SERVER_FRAMES,

@@ -46,7 +46,7 @@ class Deps:
     sessions: SessionOwnership
     limits: UploadLimits
     repair_delay: timedelta = DEFAULT_DELAY
-    """How long a confirmed upload waits for its transcript before the repair sweep looks at it."""
+    """How long a confirmed upload waits for its transcript before the repair sweep checks it."""
     request_host_endpoint: str | None = None
     """Object storage URL whose host becomes the private host of the request, or None to use
     S3_PUBLIC_ENDPOINT_URL in presigned URLs."""

@@ -174,7 +174,7 @@ class TooManyRecordings(Conflict):
 
 
 class UploadStatus(StrEnum):
-    """UploadStatus of an upload, as shown by the API."""
+    """The status of an upload, as the API shows it."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -209,7 +209,7 @@ class Upload:
 
     @property
     def is_confirmed(self) -> bool:
-        """True once the upload was confirmed, whatever its transcription status is."""
+        """True once the upload was confirmed, with any transcription status."""
         return self.confirmed_at is not None
 
     @property

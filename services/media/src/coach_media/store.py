@@ -114,7 +114,7 @@ async def mark_confirmed(
     """Save a pending upload as confirmed. Returns False if it is no longer pending.
 
     `session_id` is its session if it has none yet. The object is checked once more after the
-    upload URL has expired. The repair sweep looks at the upload at `repair_after`.
+    upload URL has expired. The repair sweep checks the upload at `repair_after`.
     """
     updated = await tx.execute(
         update(UPLOADS)
@@ -248,7 +248,7 @@ async def claim_check(
 async def list_due_repairs(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Upload, datetime]]:
-    """Return the uploads that the repair sweep looks at, oldest first, each with its due time."""
+    """Return the uploads that the repair sweep checks, oldest first, each with its due time."""
     rows = await tx.fetch_all(
         select(*_UPLOAD_COLUMNS, UPLOADS.c.repair_after)
         .where(is_due(UPLOADS.c.repair_after, now=now, max_delay=MAX_DELAY))
@@ -290,12 +290,14 @@ async def list_uploads_by_user(tx: Transaction, user_id: UUID) -> list[Upload]:
 
 async def delete_uploads(tx: Transaction, uploads: Sequence[Upload]) -> None:
     """Delete the rows of these uploads."""
-    await tx.execute(delete(UPLOADS).where(UPLOADS.c.id.in_([upload.id for upload in uploads])))
+    await tx.execute_bulk(
+        delete(UPLOADS).where(UPLOADS.c.id.in_([upload.id for upload in uploads]))
+    )
 
 
 async def delete_outbox_by_user(tx: Transaction, user_id: UUID) -> None:
     """Delete all unpublished events of the user."""
-    await tx.execute(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
+    await tx.execute_bulk(delete(OUTBOX).where(OUTBOX.c.user_id == user_id))
 
 
 async def delete_uploader(tx: Transaction, user_id: UUID) -> None:

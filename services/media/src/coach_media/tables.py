@@ -40,7 +40,7 @@ UPLOADS = Table(
     Column("confirmed_at", UtcDateTime, nullable=True),
     # When the sweep checks the object next; null after the last check.
     Column("next_check_at", UtcDateTime, nullable=True),
-    # When the repair sweep looks at the upload; null unless it waits for its transcript.
+    # When the repair sweep checks the upload; null unless it waits for its transcript.
     Column("repair_after", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
     Index("ix_uploads_user_id_status", "user_id", "status"),

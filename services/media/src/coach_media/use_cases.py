@@ -390,7 +390,7 @@ async def _mark_confirmed(deps: Deps, upload: Upload, session_id: UUID | None, s
 
 
 async def _reject(deps: Deps, upload: Upload, error: CoachError) -> None:
-    """Reject the upload. What may be somebody's only copy is kept for a day."""
+    """Reject the upload. Its object may be the only copy, so it is kept for a day."""
     is_worthless = isinstance(error, RecordingTooLarge | EmptyRecording)
     retention = timedelta() if is_worthless else REJECTED_OBJECT_RETENTION
     await _close_upload(

@@ -50,4 +50,4 @@ class Deps:
     uploaded_recordings: UploadedRecordings
     questions: Questions
     repair_delay: timedelta = DEFAULT_DELAY
-    """How long a session waits before the repair sweep looks at it."""
+    """How long a session waits before the repair sweep checks it."""

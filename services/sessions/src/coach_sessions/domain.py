@@ -234,6 +234,8 @@ class Session:
     feedback: Feedback | None = None
     failure: Failure | None = None
     published_fingerprints: PublishedFingerprints = field(default_factory=PublishedFingerprints)
+    counted_score: int | None = None
+    """The score that the user's stored statistics contain."""
 
     @property
     def recording(self) -> Recording | None:
@@ -395,14 +397,27 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Statistics over all sessions of a user.
+    """Statistics over all sessions of a user, as they are stored."""
 
-    `average` and `improvement` cover scored sessions only, rounded to 2 digits.
+    total: int = 0
+    scored: int = 0
+    score_sum: int = 0
+    half_difference: int = 0
+    """Sum of the scores of the newer half minus sum of the scores of the older half.
+
+    Sessions without a score are not counted. With an odd number, the middle one is in neither half.
     """
 
-    total: int
-    average: float
-    improvement: float
+    @property
+    def average(self) -> float:
+        """The mean score, rounded to 2 digits, or 0."""
+        return round(self.score_sum / self.scored, 2) if self.scored else 0.0
+
+    @property
+    def improvement(self) -> float:
+        """The mean score of the newer half minus that of the older half, or 0."""
+        half = self.scored // 2
+        return round(self.half_difference / half, 2) if half else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ async def emit_changes(tx: Transaction, session: Session) -> Session:
 
 
 def build_completion(session: Session) -> SessionCompleted:
-    """Return the event that tells ai everything it needs to score the session."""
+    """Return the event with everything that ai needs to score the session."""
     return SessionCompleted(
         session_id=session.id,
         user_id=session.user_id,

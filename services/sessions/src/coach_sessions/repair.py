@@ -1,4 +1,4 @@
-"""The repair sweep: sessions that wait for too long are published, so that lost events return."""
+"""The repair sweep publishes stalled sessions, so that lost events are sent again."""
 
 from coach_common import logs
 from coach_common.events.catalog import SessionStalled

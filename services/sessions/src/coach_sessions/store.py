@@ -1,13 +1,28 @@
 """The queries of sessions: a transaction and values in, domain objects out."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    RowMapping,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
+from coach_common.db.dialect import Dialect
 from coach_common.db.leases import is_due
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
@@ -24,28 +39,53 @@ from coach_sessions.domain import (
     SessionSummary,
     Stats,
 )
-from coach_sessions.tables import OUTBOX, RECORDINGS, SESSIONS, TOMBSTONES
+from coach_sessions.tables import OUTBOX, RECORDINGS, SESSION_STATS, SESSIONS, TOMBSTONES
 
 # Adapters ignore unknown keys: a row may have been written by a newer release.
 _FEEDBACK = TypeAdapter(Feedback)
 _FINGERPRINTS = TypeAdapter(PublishedFingerprints)
 
 
+# Statements of busy routes are built once, because that takes longer than to run them in SQLite.
+_IS_OWNED = and_(
+    SESSIONS.c.id == bindparam("owned_id"), SESSIONS.c.user_id == bindparam("owner_id")
+)
+_GET_SESSION = select(SESSIONS).where(_IS_OWNED)
+_LOCK_SESSION = _GET_SESSION.with_for_update()
+_UPDATE_SESSION = update(SESSIONS).where(SESSIONS.c.id == bindparam("updated_id"))
+_LIST_RECORDINGS = select(RECORDINGS).where(RECORDINGS.c.session_id == bindparam("session_id"))
+_GET_STATS = select(*(SESSION_STATS.c[item.name] for item in fields(Stats))).where(
+    SESSION_STATS.c.user_id == bindparam("user_id")
+)
+_LIST_FIRST = (
+    select(*(SESSIONS.c[item.name] for item in fields(SessionSummary)))
+    .where(SESSIONS.c.user_id == bindparam("user_id"))
+    .order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id.desc())
+    .limit(bindparam("limit"))
+)
+# MariaDB does not use the index for a row constructor, so the comparison is expanded. The hint is
+# needed because its optimizer prefers to read all newer rows first.
+_LIST_NEXT = _LIST_FIRST.where(
+    SESSIONS.c.created_at <= bindparam("last_at"),
+    or_(SESSIONS.c.created_at < bindparam("last_at"), SESSIONS.c.id < bindparam("last_id")),
+).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
+
+
 async def add_session(tx: Transaction, session: Session) -> None:
-    """Insert a new session."""
-    await tx.execute(
-        insert(SESSIONS).values(
-            id=session.id,
-            user_id=session.user_id,
-            title=session.title,
-            question=session.question,
-            question_id=session.question_id,
-            seniority=session.seniority,
-            role=session.role,
-            created_at=session.created_at,
-            **_mutable_columns(session),
-        )
-    )
+    """Insert a new session without a score and count it."""
+    row = {
+        "id": session.id,
+        "user_id": session.user_id,
+        "title": session.title,
+        "question": session.question,
+        "question_id": session.question_id,
+        "seniority": session.seniority,
+        "role": session.role,
+        "created_at": session.created_at,
+        **_mutable_columns(session),
+    }
+    await tx.execute(insert(SESSIONS), row)
+    await tx.execute(_count_session(tx.dialect), {"counted_user_id": session.user_id})
 
 
 async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session:
@@ -54,9 +94,7 @@ async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Se
     Raises:
         SessionNotFound: If it does not exist or belongs to another user.
     """
-    row = await tx.fetch_one(
-        select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
-    )
+    row = await tx.fetch_one(_GET_SESSION, {"owned_id": session_id, "owner_id": user_id})
     if row is None:
         raise SessionNotFound
     return _session(row, await _list_recordings(tx, session_id))
@@ -64,32 +102,29 @@ async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Se
 
 async def lock_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session | None:
     """Lock the row of the user's session until the commit and return the session, or None."""
-    row = await tx.fetch_one(
-        select(SESSIONS)
-        .where(SESSIONS.c.id == session_id, SESSIONS.c.user_id == user_id)
-        .with_for_update()
-    )
+    row = await tx.fetch_one(_LOCK_SESSION, {"owned_id": session_id, "owner_id": user_id})
     return None if row is None else _session(row, await _list_recordings(tx, session_id))
 
 
 async def update_session(
     tx: Transaction, session: Session, *, repair_after: datetime | None
 ) -> None:
-    """Save the mutable columns of a locked session, derived ones included.
+    """Save the mutable columns of a locked session, derived ones and statistics included.
 
-    `repair_after` is when the repair sweep looks at it, or None if it waits for nothing.
+    `repair_after` is when the repair sweep checks it, or None if it waits for nothing.
     """
+    columns = _mutable_columns(session)
     await tx.execute(
-        update(SESSIONS)
-        .where(SESSIONS.c.id == session.id)
-        .values(**_mutable_columns(session), repair_after=repair_after)
+        _UPDATE_SESSION, {"updated_id": session.id, **columns, "repair_after": repair_after}
     )
+    if columns["overall_score"] != session.counted_score:
+        await _refresh_stats(tx, session.user_id)
 
 
 async def list_due_repairs(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[UUID, UUID, datetime]]:
-    """Return id, user and due time of the sessions that the repair sweep looks at, oldest first."""
+    """Return id, user and due time of the sessions that the repair sweep checks, oldest first."""
     columns = SESSIONS.c
     rows = await tx.fetch_all(
         select(columns.id, columns.user_id, columns.repair_after)
@@ -116,50 +151,66 @@ async def list_sessions(
     tx: Transaction, user_id: UUID, *, limit: int, position: tuple[datetime, UUID] | None
 ) -> list[SessionSummary]:
     """Return one page of the user's sessions, newest first."""
-    columns = SESSIONS.c
-    query = select(
-        columns.id,
-        columns.title,
-        columns.created_at,
-        columns.duration_seconds,
-        columns.overall_score,
-        columns.status,
-    ).where(columns.user_id == user_id)
-    if position is not None:
-        at, session_id = position
-        # MariaDB does not use the index for a row constructor, so the comparison is expanded.
-        # The hint is needed because its optimizer prefers to read all newer rows first.
-        query = query.where(
-            columns.created_at <= at, or_(columns.created_at < at, columns.id < session_id)
-        ).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
-    rows = await tx.fetch_all(
-        query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
-    )
+    parameters: dict[str, object] = {"user_id": user_id, "limit": limit}
+    if position is None:
+        rows = await tx.fetch_all(_LIST_FIRST, parameters)
+    else:
+        last_at, last_id = position
+        rows = await tx.fetch_all(_LIST_NEXT, parameters | {"last_at": last_at, "last_id": last_id})
     return [SessionSummary(**row) for row in rows]
 
 
 async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
-    """Return the user's statistics.
+    """Return the user's statistics."""
+    row = await tx.fetch_one(_GET_STATS, {"user_id": user_id})
+    return Stats() if row is None else Stats(**row)
 
-    `improvement` is the mean score of the newer half minus that of the older half.
-    """
-    by_owner = SESSIONS.c.user_id == user_id
-    score = SESSIONS.c.overall_score
+
+async def compute_stats(tx: Transaction, user_id: UUID) -> Stats:
+    """Return the user's statistics from all sessions, which the stored row must equal."""
+    columns = SESSIONS.c
+    is_scored = columns.overall_score.is_not(None)
+    order = func.row_number().over(
+        partition_by=is_scored, order_by=(columns.created_at, columns.id)
+    )
+    scores = (
+        select(
+            columns.overall_score.label("score"),
+            order.label("position"),
+            func.count(columns.overall_score).over().label("scored"),
+        )
+        .where(columns.user_id == user_id)
+        .subquery()
+    )
+    score, position, scored = scores.c.score, scores.c.position, scores.c.scored
+    half = case((2 * position > scored + 1, score), (2 * position <= scored, -score))
     row = await tx.fetch_one(
         select(
             func.count().label("total"),
             func.count(score).label("scored"),
-            func.avg(score).label("average"),
-        ).where(by_owner)
+            func.coalesce(func.sum(score), 0).label("score_sum"),
+            func.coalesce(func.sum(half), 0).label("half_difference"),
+        ).select_from(scores)
     )
-    assert row is not None  # noqa: S101 # nosec B101 # an aggregate has a row
-    half = row["scored"] // 2
-    improvement = 0.0
-    if half:
-        newer = await _mean_score(tx, user_id, half, is_newest=True)
-        older = await _mean_score(tx, user_id, half, is_newest=False)
-        improvement = newer - older
-    return Stats(row["total"], round(float(row["average"] or 0), 2), round(improvement, 2))
+    # MariaDB returns sums as decimals.
+    return Stats() if row is None else Stats(**{name: int(row[name]) for name in row})
+
+
+@cache
+def _count_session(dialect: Dialect) -> Insert:
+    first = {"user_id": bindparam("counted_user_id"), **asdict(Stats(total=1))}
+    return dialect.upsert(SESSION_STATS, first, update={"total": SESSION_STATS.c.total + 1})
+
+
+async def _refresh_stats(tx: Transaction, user_id: UUID) -> None:
+    """Compute the user's statistics again after a session of the transaction has changed."""
+    key = {"user_id": user_id}
+    # The lock lets transactions of one user follow each other, so each sees the changes before it.
+    await tx.execute(tx.dialect.upsert(SESSION_STATS, key | asdict(Stats()), update=key))
+    stats = await compute_stats(tx, user_id)
+    await tx.execute(
+        update(SESSION_STATS).where(SESSION_STATS.c.user_id == user_id).values(**asdict(stats))
+    )
 
 
 async def lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
@@ -297,15 +348,16 @@ async def delete_recordings(tx: Transaction, session_id: UUID) -> list[str]:
     return [row["key"] for row in rows]
 
 
-async def delete_session(tx: Transaction, session_id: UUID) -> None:
-    """Delete a locked session."""
-    await tx.execute(delete(SESSIONS).where(SESSIONS.c.id == session_id))
+async def delete_session(tx: Transaction, session: Session) -> None:
+    """Delete a locked session and update the statistics."""
+    await tx.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
+    await _refresh_stats(tx, session.user_id)
 
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user, unpublished events included."""
-    for table in (SESSIONS, RECORDINGS, OUTBOX):
-        await tx.execute(delete(table).where(table.c.user_id == user_id))
+    for table in (SESSIONS, SESSION_STATS, RECORDINGS, OUTBOX):
+        await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
@@ -318,21 +370,8 @@ async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
     return await has_tombstone(tx, TOMBSTONES, *ids)
 
 
-async def _mean_score(tx: Transaction, user_id: UUID, count: int, *, is_newest: bool) -> float:
-    columns = SESSIONS.c
-    order = (columns.created_at, columns.id)
-    half = (
-        select(columns.overall_score)
-        .where(columns.user_id == user_id, columns.overall_score.is_not(None))
-        .order_by(*(column.desc() if is_newest else column.asc() for column in order))
-        .limit(count)
-        .subquery()
-    )
-    return float(await tx.scalar(select(func.avg(half.c.overall_score))))
-
-
 async def _list_recordings(tx: Transaction, session_id: UUID) -> tuple[Recording, ...]:
-    rows = await tx.fetch_all(select(RECORDINGS).where(RECORDINGS.c.session_id == session_id))
+    rows = await tx.fetch_all(_LIST_RECORDINGS, {"session_id": session_id})
     return tuple(
         Recording(
             key=row["key"],
@@ -373,6 +412,7 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
         feedback=None if row["feedback"] is None else _FEEDBACK.validate_json(row["feedback"]),
         failure=_failure(row),
         published_fingerprints=_FINGERPRINTS.validate_json(row["published_fingerprints"]),
+        counted_score=row["overall_score"],
     ).with_facts_joined()
 
 

@@ -40,9 +40,11 @@ SESSIONS = Table(
     Column("status", String(32), nullable=False),
     Column("overall_score", Integer, nullable=True),
     Column("published_fingerprints", LongText, nullable=False),
-    # When the repair sweep looks at the session; null if it waits for nothing.
+    # When the repair sweep checks the session; null if it waits for nothing.
     Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+    # Contains all columns that the statistics are computed from.
+    Index("ix_sessions_scores", "user_id", "created_at", "id", "overall_score"),
     Index("ix_sessions_requested_key", "requested_key"),
     Index("ix_sessions_repair_after", "repair_after"),
 )
@@ -65,6 +67,18 @@ RECORDINGS = Table(
     Column("failure_is_restartable", Boolean, nullable=True),
     Index("ix_recordings_session_id", "session_id"),
     Index("ix_recordings_user_id", "user_id"),
+)
+
+# Derived from the sessions of a user, so that a list needs one row for its statistics.
+SESSION_STATS = Table(
+    "session_stats",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("total", Integer, nullable=False),
+    Column("scored", Integer, nullable=False),
+    Column("score_sum", Integer, nullable=False),
+    # Sum of the scores of the newer half minus sum of those of the older half.
+    Column("half_difference", Integer, nullable=False),
 )
 
 OUTBOX = outbox_table(METADATA)

@@ -192,7 +192,7 @@ async def complete_session(
 async def stop_waiting_for_recordings(deps: Deps) -> int:
     """Use the client's transcript where its recording will not arrive; return how many.
 
-    Media looks for an upload until 24 hours after its URL has expired.
+    Media searches for an upload until 24 hours after its URL has expired.
     """
     before = deps.clock() - MAX_RECORDING_DELAY
     async with deps.db.read_only() as tx:
@@ -222,7 +222,7 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
         session = await store.lock_session(tx, session_id, user_id=caller.user_id)
         if session is None:
             raise SessionNotFound
-        await store.delete_session(tx, session_id)
+        await store.delete_session(tx, session)
         keys = await store.delete_recordings(tx, session_id)
         if session.requested_key is not None:
             keys.append(session.requested_key)

@@ -21,7 +21,7 @@ async def stop_waiting_for_recordings(deps: Deps) -> None:
 
 
 async def publish_stalled_sessions(deps: Deps) -> None:
-    """Look for stalled sessions in bounded batches, once per repair delay, until cancelled."""
+    """Publish stalled sessions in bounded batches, once per repair delay, until cancelled."""
     while True:
         try:
             due = await repair.publish_stalled_sessions(deps)

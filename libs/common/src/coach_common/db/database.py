@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Table, delete, event, select, text
+from sqlalchemy import Engine, Table, delete, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,6 +16,7 @@ from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
 from coach_common.db.dialect import Dialect
+from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnection, SqliteConnections
 from coach_common.db.transaction import (
     AlreadyProcessed,
     EventWriter,
@@ -31,7 +32,6 @@ WAL_TRUNCATE_SECONDS = 20.0
 """How often SQLite's write-ahead log is emptied, so that deleted rows do not stay in it."""
 
 _MAX_CONCURRENT_TRANSACTIONS = 16
-_BUSY_TIMEOUT_MS = 5_000
 _UNAVAILABLE = "The database is temporarily unavailable. Please try again."
 _MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
 _DISK_FULL_CODES = {1021, 1114}
@@ -61,7 +61,11 @@ class Database:
         self.clock = clock
         self.outbox_written = asyncio.Event()
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
+        """For migrations and maintenance. With SQLite its statements run in threads."""
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._sqlite = (
+            SqliteConnections(make_url(url), pool_size=pool_size) if self.is_sqlite else None
+        )
         self._dialect = Dialect(self.is_sqlite)
         self._events = EventWriter(source, outbox, clock)
         slots = min(_MAX_CONCURRENT_TRANSACTIONS, pool_size + pool_overflow)
@@ -85,41 +89,76 @@ class Database:
             clock=clock,
         )
 
+    @property
+    def statement_engine(self) -> Engine:
+        """The engine that runs the statements of transactions."""
+        return self.engine.sync_engine if self._sqlite is None else self._sqlite.engine
+
     @asynccontextmanager
     async def transaction(
-        self, *, deduplicate: MessageContext | None = None
+        self, *, deduplicate: MessageContext | None = None, is_durable: bool = True
     ) -> AsyncIterator[Transaction]:
         """Open a transaction. Commits at the end, rolls back on any exception.
 
-        With `deduplicate`, the first statement records the message in the inbox.
+        With `deduplicate`, the first statement records the message in the inbox. Without
+        `is_durable`, SQLite may lose the commit in a power failure, but not if the process is
+        killed. Use that only for what is done again after a restart.
 
         Raises:
             AlreadyProcessed: If this consumer has processed this message before.
             TransactionConflict: If another transaction won. The same call may be repeated.
             DatabaseUnavailable: If the database cannot be reached or is overloaded.
         """
-        async with self._write_slots, self._connection("BEGIN IMMEDIATE") as connection:
+        async with self._write_slots, self._connection(is_write=True) as connection:
             tx = Transaction(connection, self._dialect, self._events)
             if deduplicate is not None:
-                await self._insert_inbox_row(connection, deduplicate)
+                await self._insert_inbox_row(tx, deduplicate)
             yield tx
             fault_injection.crash_point("transaction.before_commit")
             await connection.commit()
             self._has_wal_content = self.is_sqlite
-            fault_injection.crash_point("transaction.committed")
+        if is_durable:
+            await self.sync()
+        fault_injection.crash_point("transaction.committed")
         if tx.emitted_count:
             self.outbox_written.set()
 
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:
         """Open a transaction for reading. Raises DatabaseUnavailable like `transaction`."""
-        async with self._read_slots, self._connection("BEGIN") as connection:
+        async with self._read_slots, self._connection(is_write=False) as connection:
             yield Transaction(connection, self._dialect, self._events, is_read_only=True)
 
+    @property
+    def commit_count(self) -> int:
+        """How many transactions SQLite has committed. 0 on MySQL."""
+        return 0 if self._sqlite is None else self._sqlite.commit_count
+
+    async def sync(self, commit_count: int | None = None) -> None:
+        """Make the first `commit_count` commits durable, or all. MySQL's always are.
+
+        Raises:
+            DatabaseUnavailable: If the disk cannot be written.
+        """
+        if self._sqlite is not None:
+            try:
+                await self._sqlite.sync(
+                    self._sqlite.commit_count if commit_count is None else commit_count
+                )
+            except OSError as error:
+                raise DatabaseUnavailable(_UNAVAILABLE) from error
+
     @asynccontextmanager
-    async def _connection(self, begin: str) -> AsyncIterator[AsyncConnection]:
+    async def _connection(
+        self, *, is_write: bool
+    ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
         try:
             async with AsyncExitStack() as stack:
+                if self._sqlite is not None:
+                    local = stack.enter_context(self._sqlite.connect())
+                    await local.begin(is_write=is_write)
+                    yield local
+                    return
                 try:
                     connection = await stack.enter_async_context(self.engine.connect())
                 except (SQLAlchemyError, OSError):
@@ -128,8 +167,6 @@ class Database:
                     # A driver may raise anything while it connects: asyncmy raises RuntimeError
                     # if a proxy accepts the connection and resets it at once.
                     raise DatabaseUnavailable(_UNAVAILABLE) from error
-                if self.is_sqlite:
-                    await connection.exec_driver_sql(begin)
                 yield connection
         except IntegrityError:
             raise
@@ -140,10 +177,10 @@ class Database:
         except OSError as error:
             raise DatabaseUnavailable(_UNAVAILABLE) from error
 
-    async def _insert_inbox_row(self, connection: AsyncConnection, message: MessageContext) -> None:
+    async def _insert_inbox_row(self, tx: Transaction, message: MessageContext) -> None:
         if self.inbox is None:
             raise RuntimeError(f"{self.source} has no inbox")
-        claimed = await connection.execute(
+        claimed = await tx.execute(
             self._dialect.insert_ignore(self.inbox).values(
                 consumer=message.consumer, event_id=message.event_id, handled_at=self.clock()
             )
@@ -172,7 +209,7 @@ class Database:
         for table in tables:
             column = table.c["handled_at" if "handled_at" in table.c else "deleted_at"]
             async with self.transaction() as tx:
-                await tx.execute(delete(table).where(column < before))
+                await tx.execute_bulk(delete(table).where(column < before))
 
     async def truncate_wal(self) -> None:
         """Empty SQLite's write-ahead log if anything was committed since the last call.
@@ -191,6 +228,8 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self._sqlite is not None:
+            self._sqlite.engine.dispose()
 
 
 async def database_now(tx: Transaction) -> datetime:
@@ -210,7 +249,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
             pool_size=pool_size,
             max_overflow=pool_overflow,
             # The driver must not begin transactions: ours use BEGIN IMMEDIATE.
-            connect_args={"isolation_level": None, "timeout": _BUSY_TIMEOUT_MS / 1000},
+            connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_SECONDS},
         )
         event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
         return engine
@@ -234,7 +273,7 @@ def _set_sqlite_pragmas(connection: Any, _: object) -> None:
         "synchronous = FULL",
         "foreign_keys = ON",
         "secure_delete = ON",
-        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        f"busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

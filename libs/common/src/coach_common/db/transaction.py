@@ -1,7 +1,8 @@
 """A transaction as use cases see it: statements, and events that are committed with them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
@@ -10,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from coach_common import telemetry, tracing
 from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
+from coach_common.db.sqlite import SqliteConnection
 from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
 from coach_common.messaging.message import AlreadyProcessed as AlreadyProcessed
 from coach_common.messaging.message import MessageContext as MessageContext
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class Transaction:
 
     def __init__(
         self,
-        connection: AsyncConnection,
+        connection: AsyncConnection | SqliteConnection,
         dialect: Dialect,
         events: EventWriter,
         *,
@@ -44,20 +48,41 @@ class Transaction:
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement. `rowcount` of the result tells whether a conditional update won."""
-        return await self._connection.execute(statement, parameters)
+        """Change rows. `rowcount` is 0 if a conditional update changed no row."""
+        if isinstance(self._connection, AsyncConnection):
+            return await self._connection.execute(statement, parameters)
+        return await self._connection.change(
+            lambda connection: connection.execute(statement, parameters)
+        )
 
-    async def scalar(self, statement: Executable) -> Any:
+    async def execute_bulk(self, statement: Executable) -> CursorResult[Any]:
+        """Change any number of rows. SQLite does it in a thread."""
+        if isinstance(self._connection, AsyncConnection):
+            return await self._connection.execute(statement)
+        return await self._connection.change(
+            lambda connection: connection.execute(statement), is_bulk=True
+        )
+
+    async def scalar(self, query: Executable, parameters: Any = None) -> Any:
         """Return the first column of the first row, or None."""
-        return (await self.execute(statement)).scalar()
+        return await self._fetch(query, parameters, CursorResult.scalar)
 
-    async def fetch_one(self, statement: Executable) -> RowMapping | None:
+    async def fetch_one(self, query: Executable, parameters: Any = None) -> RowMapping | None:
         """Return the first row, or None."""
-        return (await self.execute(statement)).mappings().first()
+        return await self._fetch(query, parameters, lambda result: result.mappings().first())
 
-    async def fetch_all(self, statement: Executable) -> list[RowMapping]:
+    async def fetch_all(self, query: Executable, parameters: Any = None) -> list[RowMapping]:
         """Return all rows."""
-        return list((await self.execute(statement)).mappings())
+        return await self._fetch(query, parameters, lambda result: list(result.mappings()))
+
+    async def _fetch(
+        self, query: Executable, parameters: Any, read: Callable[[CursorResult[Any]], T]
+    ) -> T:
+        if isinstance(self._connection, AsyncConnection):
+            return read(await self._connection.execute(query, parameters))
+        return await self._connection.query(
+            lambda connection: read(connection.execute(query, parameters))
+        )
 
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.
@@ -79,15 +104,14 @@ class Transaction:
             time=rfc3339(self._events.clock()),
             traceparent=span.traceparent,
         )
-        await self.execute(
-            insert(self._events.outbox).values(
-                id=envelope.id,
-                type=envelope.type,
-                user_id=getattr(event, "user_id", None),
-                body=envelope.to_json().decode(),
-                claimed_until=None,
-            )
-        )
+        row = {
+            "id": envelope.id,
+            "type": envelope.type,
+            "user_id": getattr(event, "user_id", None),
+            "body": envelope.to_json().decode(),
+            "claimed_until": None,
+        }
+        await self.execute(insert(self._events.outbox), row)
         self.emitted_count += 1
         span.end()
         return envelope.id

@@ -48,7 +48,7 @@ class Connection(Protocol):
         """Wait until the client has read enough."""
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read from the client again."""
 
     def finish_exchange(self, exchange: "Exchange") -> None:
         """Continue after the response."""
@@ -102,7 +102,7 @@ class Exchange:
             self._waiter.set_result(None)
 
     def disconnect(self) -> None:
-        """Tell the application that the client disconnected."""
+        """Send the application the message that the client disconnected."""
         self.is_disconnected = True
         self.wake()
         if self.on_disconnect is not None and not self.is_complete:

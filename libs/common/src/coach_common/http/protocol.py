@@ -29,7 +29,7 @@ _FRAMING_HEADERS = frozenset((b"content-length", b"transfer-encoding", b"expect"
 
 
 def create_protocol_factory(options: HttpOptions) -> Callable[..., asyncio.Protocol]:
-    """Return what uvicorn takes as `http`: every connection shares the options."""
+    """Return the factory that uvicorn accepts as `http`. All connections share the options."""
     return partial(HttpProtocol, options=options)
 
 
@@ -156,7 +156,7 @@ class HttpProtocol(asyncio.Protocol):
     # --- called by the server
 
     def shutdown(self) -> None:
-        """Close after the next response, which says `connection: close`, or when none is due.
+        """Close after the next response, which has `connection: close`, or now if none is due.
 
         An idle connection waits a moment, because its client may have sent a request already.
         """
@@ -164,7 +164,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.keeps_alive = False
         elif self._state is State.IDLE:
-            self._served += 1  # no error if no request follows
+            self._served += 1  # so that no error is sent if no request follows
             self._timer.arm(bounds.SHUTDOWN_GRACE_SECONDS)
 
     # --- called by the exchange
@@ -185,7 +185,7 @@ class HttpProtocol(asyncio.Protocol):
         await self._drain_waiter
 
     def resume_reading(self) -> None:
-        """Read on after the application has taken what was buffered."""
+        """Read from the client again, after the application has read the buffered bytes."""
         if self._is_reading_paused and not self._transport.is_closing():
             self._is_reading_paused = False
             self._transport.resume_reading()
@@ -364,7 +364,7 @@ class HttpProtocol(asyncio.Protocol):
     # --- requests
 
     def _fail(self, error: str) -> None:
-        """Stop the parser with an error of ours."""
+        """Raise an exception that stops the parser, so that this error is sent."""
         self._error = error
         raise ValueError(error)
 
@@ -418,9 +418,9 @@ class HttpProtocol(asyncio.Protocol):
             self._ignore_upgrade()
 
     def _ignore_upgrade(self) -> None:
-        """Parse on as if the request offered no upgrade.
+        """Continue to parse as if the request offered no upgrade.
 
-        The parser stops after the head of such a request. A new one gets a head with the same
+        The parser stops after the head of such a request. A new parser gets a head with the same
         framing and no upgrade, and then the body.
         """
         framing = [
@@ -467,7 +467,7 @@ class HttpProtocol(asyncio.Protocol):
             self._transport.abort()
 
     def _reject(self, error: str) -> None:
-        """Send an error and close. If a response has begun, only close."""
+        """Send an error and close. If a response has started, only close."""
         if self._state in (State.CLOSING, State.CLOSED) or self._transport.is_closing():
             return
         exchange, self._exchange = self._exchange, None

@@ -20,7 +20,7 @@ _ERRORS = {
 
 
 def encode_error(error: str, options: HttpOptions) -> bytes:
-    """Return the response for an error, which closes the connection. It is counted and logged."""
+    """Return the response for an error that closes the connection. Counts and logs the error."""
     status, sentence = _ERRORS[error]
     request_id = telemetry.random_hex(8)
     telemetry.current_request_id.set(request_id)

@@ -153,7 +153,7 @@ class RabbitMQTransport:
             was_missing, self._missing = self._missing, missing
             await topology.declare(connection, self._delays)
             if self._has_lost_consumer(missing, was_missing):
-                # The client library restores consumers of deleted queues. It did not this time.
+                # The client library usually restores consumers of deleted queues. Here it failed.
                 await self._restart_consumers()
             missing = await topology.find_missing(connection, self._delays, consumed)
         self._missing = missing

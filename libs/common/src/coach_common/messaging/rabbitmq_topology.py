@@ -32,7 +32,7 @@ MISROUTED_QUEUE = "coach.misrouted"
 
 _CLOSE_SECONDS = 2.0
 _MAX_MOVED_MESSAGES = 10_000
-"""Most messages of one queue that one call looks at."""
+"""Most messages of one queue that one call reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class QueueSpec:
 
 
 class Move(Enum):
-    """What happens to a message that `move_messages` looks at."""
+    """What `move_messages` does with a message."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -62,7 +62,7 @@ class Move(Enum):
 
 
 def retry_exchange(delay_seconds: float) -> str:
-    """Return the exchange whose messages come back to their work queue after the delay."""
+    """Return the exchange whose messages return to their work queue after the delay."""
     return f"coach.retry.{int(delay_seconds * 1000)}"
 
 
@@ -155,7 +155,7 @@ async def delete_messages_about(
 ) -> int:
     """Delete the messages of these queues that contain the user's id; return how many.
 
-    Looks at the oldest messages of each queue, up to a limit. The order of the others is kept.
+    Reads the oldest messages of each queue, up to a limit. The order of the others is kept.
     """
     marker = user_id.encode()
 
@@ -168,7 +168,7 @@ async def delete_messages_about(
 async def move_messages(
     connection: AbstractConnection, name: str, choose: Callable[[bytes], Move]
 ) -> int:
-    """Take each message that is in the queue now and do what `choose` says.
+    """Take each message that is in the queue now and apply what `choose` returns.
 
     A kept message is published to the end of the queue before its delivery is acknowledged, so a
     crash leaves a duplicate and loses nothing. Returns how many were dropped or published again.
@@ -250,7 +250,7 @@ class _ReopeningChannel:
 
 
 def _copy(message: AbstractIncomingMessage, queue: str | None = None) -> Message:
-    """Return the message for publishing it again. In `coach.unrouted` it keeps its age."""
+    """Return a copy to publish again. In `coach.unrouted` it still expires at the same time."""
     expiration = _remaining_ttl(message.body) if queue == UNROUTED_QUEUE else None
     return Message(
         message.body,

@@ -91,7 +91,7 @@ class OutboxRelay:
             for event_id, span in spans.items():
                 span.end(error="" if event_id in confirmed else "unconfirmed")
         fault_injection.crash_point("relay.published")
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(is_durable=False) as tx:
             await tx.execute(delete(self._outbox).where(self._outbox.c.id.in_(confirmed)))
         for event in batch:
             if event.id in confirmed:
@@ -114,7 +114,9 @@ class OutboxRelay:
 
     async def _claim(self) -> list[OutboxMessage]:
         outbox = self._outbox
-        async with self._database.transaction() as tx:
+        # A lost claim only lets the events be published again.
+        async with self._database.transaction(is_durable=False) as tx:
+            commit_count = self._database.commit_count
             now = await database_now(tx)
             rows = await tx.fetch_all(
                 select(outbox.c.id, outbox.c.type, outbox.c.body)
@@ -132,6 +134,8 @@ class OutboxRelay:
                     .where(outbox.c.id.in_(ids))
                     .values(claimed_until=now + self._claim_duration)
                 )
+        # An event must not be published before its transaction is durable.
+        await self._database.sync(commit_count)
         return [OutboxMessage(row["id"], row["type"], row["body"].encode()) for row in rows]
 
     async def _has_pending_rows(self) -> bool:
@@ -141,7 +145,7 @@ class OutboxRelay:
         return bool(count)
 
     async def _release(self, events: list[OutboxMessage]) -> None:
-        async with self._database.transaction() as tx:
+        async with self._database.transaction(is_durable=False) as tx:
             await tx.execute(
                 update(self._outbox)
                 .where(self._outbox.c.id.in_([event.id for event in events]))

@@ -84,7 +84,7 @@ class SqliteBroker:
         """Delete unrouted events older than 7 days."""
         before = self.database.clock() - timedelta(seconds=UNROUTED_TTL_SECONDS)
         async with self.database.transaction() as tx:
-            await tx.execute(
+            await tx.execute_bulk(
                 delete(MESSAGES).where(
                     MESSAGES.c.queue == UNROUTED_QUEUE, MESSAGES.c.due_at < before
                 )
@@ -108,7 +108,10 @@ class SqliteBroker:
             await asyncio.sleep(WAL_TRUNCATE_SECONDS)
 
     async def enqueue(self, events: Sequence[OutboxMessage]) -> None:
-        """Insert a row per event and bound queue, then wake the consumers."""
+        """Insert a row per event and bound queue, wake the consumers and make the rows durable.
+
+        Consumers need not wait for the disk: until this call returns, the outbox has the events.
+        """
         now = self.database.clock()
         rows = [
             {
@@ -123,12 +126,13 @@ class SqliteBroker:
             for queue in self._queues(event.type)
         ]
         if rows:
-            async with self.database.transaction() as tx:
+            async with self.database.transaction(is_durable=False) as tx:
                 await tx.execute(insert(MESSAGES), rows)
         fault_injection.crash_point("broker.kept")
         for row in rows:
             if wake := self.wake_events.get(str(row["queue"])):
                 wake.set()
+        await self.database.sync()
 
     async def fetch_due(
         self, queue: str, in_flight: set[UUID]
@@ -166,7 +170,8 @@ class SqliteBroker:
         by_id = MESSAGES.c.id == message_id
         if result.deleted_user_id is not None:
             await self.delete_messages_about(result.deleted_user_id)
-        async with self.database.transaction() as tx:
+        # If this is lost, the message is delivered again and its inbox row makes it harmless.
+        async with self.database.transaction(is_durable=False) as tx:
             if result.outcome is Outcome.DONE:
                 await tx.execute(delete(MESSAGES).where(by_id))
             elif result.outcome is Outcome.RETRY:
@@ -183,7 +188,7 @@ class SqliteBroker:
         """Delete the dead letters and unrouted events that contain the user's id."""
         is_kept = or_(MESSAGES.c.dead_at.is_not(None), MESSAGES.c.queue == UNROUTED_QUEUE)
         async with self.database.transaction() as tx:
-            await tx.execute(
+            await tx.execute_bulk(
                 delete(MESSAGES).where(is_kept, MESSAGES.c.body.contains(str(user_id)))
             )
 

@@ -105,7 +105,7 @@ class LocalChat:
         """The local chat is always available."""
 
     async def close(self) -> None:
-        """Drop replies that were not begun."""
+        """Drop replies that were not started."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -5,19 +5,21 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 
-import openai
-from openai.types import CompletionUsage
-from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+from openai.types.chat import ChatCompletionMessageParam
 
 from coach_ai.domain import ChatContext, Message, estimate_tokens, extractive_summary
 from coach_ai.openai import prompts
+from coach_ai.openai.chat_completions import ChatCompletions, Request
 from coach_ai.openai.client import (
+    DEFAULT_TIMEOUT_SECONDS,
+    RefusedByProvider,
     check_key,
     estimate_message_tokens,
-    map_openai_errors,
     open_client,
-    read_usage,
 )
+from coach_ai.openai.json_responses import read_content
+from coach_ai.openai.provider_calls import InvalidResponse, ProviderCalls
+from coach_ai.openai.thinking import remove_thinking, skip_thinking
 from coach_ai.token_usage import TokenUsage
 from coach_common import logs
 from coach_common.errors import Unavailable
@@ -26,16 +28,26 @@ log = logs.get_logger(__name__)
 
 DECLINED_REPLY = "I can only help with interview practice. What would you like to prepare for?"
 
+_DECLINED = "The AI provider declined to reply."
 _MAX_TOKENS = 4000
 
 
 class OpenAIChat:
     """A Chat over OpenAI's API, or a compatible server."""
 
-    def __init__(self, api_key: str, base_url: str | None, model: str) -> None:
-        self._api_key = api_key
-        self._client = open_client(api_key, base_url)
-        self._model = model
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str | None,
+        model: str,
+        *,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        self._api_key, self._base_url = api_key, base_url
+        self._completions = ChatCompletions(
+            open_client(api_key, base_url, timeout_seconds), base_url, model
+        )
+        self._calls = ProviderCalls("chat", timeout_seconds)
         self._guard = prompts.PromptLeakGuard("\n".join(map(prompts.load, prompts.CHAT)))
 
     def max_tokens_needed(self, context: ChatContext) -> int:
@@ -45,7 +57,8 @@ class OpenAIChat:
     async def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:
         """Yield the model's reply. If it starts to quote the prompt, end with a fixed sentence."""
         try:
-            async with aclosing(self._guard.filter(self._stream_reply(context, usage))) as pieces:
+            reply = skip_thinking(self._stream_reply(context, usage))
+            async with aclosing(self._guard.filter(reply)) as pieces:
                 async for piece in pieces:
                     yield piece
         except prompts.PromptLeak:
@@ -58,83 +71,52 @@ class OpenAIChat:
         """Return the model's summary, or an extractive one if the model's is empty or too long."""
         data = {"summary": summary, "messages": [_to_message(message) for message in messages]}
         instructions = prompts.load("summarise").replace("{words}", str(budget // 2))
-        request: list[ChatCompletionMessageParam] = [
+        request: tuple[ChatCompletionMessageParam, ...] = (
             {"role": "system", "content": instructions},
             {"role": "user", "content": json.dumps(data, ensure_ascii=False)},
-        ]
-        try:
-            with map_openai_errors():
-                raw = await self._client.chat.completions.with_raw_response.create(
-                    model=self._model, messages=request, max_completion_tokens=_MAX_TOKENS
-                )
-                usage.add(self._model, *read_usage(raw.text, request))
-                completion = raw.parse()
-        except (openai.APIError, ValueError, AttributeError) as error:
-            raise Unavailable("The AI provider returned an invalid summary.") from error
-        choices = completion.choices
-        text = (choices[0].message.content or "").strip() if choices else ""
+        )
+        async with self._calls.call():
+            try:
+                completion = await self._completions.complete(Request(request, _MAX_TOKENS), usage)
+            except RefusedByProvider as error:
+                raise Unavailable(_DECLINED) from error
+        text = remove_thinking(completion.text).strip()
         if not text or estimate_tokens(text) > budget:
             return extractive_summary(summary, messages, budget=budget)
         return text
 
     async def check(self) -> None:
-        """Raise Unavailable without a key. Does not call the provider."""
-        check_key(self._api_key)
+        """Raise Unavailable without a key, or if the last call failed. Sends no request."""
+        check_key(self._api_key, self._base_url)
+        self._calls.check()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._completions.client.close()
 
     async def _stream_reply(
         self, context: ChatContext, usage: TokenUsage
     ) -> AsyncGenerator[str, None]:
+        """Yield the text of the reply. Raises Unavailable if it does not reach its end."""
         is_finished = False
-        try:
-            with map_openai_errors():
-                async with aclosing(self._stream_chunks(_build_messages(context), usage)) as chunks:
+        request = Request(tuple(_build_messages(context)), _MAX_TOKENS)
+        async with self._calls.track() as deadline:
+            try:
+                async with aclosing(self._completions.stream(request, usage, deadline)) as chunks:
                     async for chunk in chunks:
                         for choice in chunk.choices or ():
                             is_finished = is_finished or choice.finish_reason is not None
                             if choice.finish_reason == "content_filter":
-                                raise Unavailable("The AI provider declined to reply.")
-                            if text := choice.delta.content or choice.delta.refusal:
+                                raise Unavailable(_DECLINED)
+                            if text := read_content(choice.delta.content) or choice.delta.refusal:
                                 yield text
-        except (openai.APIError, ValueError, AttributeError) as error:
-            # APIError: an error event in the stream, or a request that was rejected as invalid.
-            raise Unavailable("The coach could not reply to this message.") from error
-        if not is_finished:
-            raise Unavailable("The coach's reply was interrupted. Please try again.")
-
-    async def _stream_chunks(
-        self, request: list[ChatCompletionMessageParam], usage: TokenUsage
-    ) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """Yield the chunks, and add the tokens at the end.
-
-        The provider reports the tokens in the last chunk. If the stream ends before, they are
-        estimated.
-        """
-        stream = await self._client.chat.completions.create(
-            model=self._model,
-            messages=request,
-            max_completion_tokens=_MAX_TOKENS,
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-        reported: CompletionUsage | None = None
-        received = ""
-        try:
-            async with stream:
-                async for chunk in stream:
-                    reported = chunk.usage or reported
-                    received += "".join(
-                        choice.delta.content or "" for choice in chunk.choices or ()
-                    )
-                    yield chunk
-        finally:
-            if reported is None:
-                usage.add(self._model, estimate_message_tokens(request), estimate_tokens(received))
-            else:
-                usage.add(self._model, reported.prompt_tokens, reported.completion_tokens)
+            except RefusedByProvider as error:
+                raise Unavailable(_DECLINED) from error
+            except (ValueError, TypeError, AttributeError) as error:
+                # The SDK does not validate the chunks.
+                raise InvalidResponse("The coach could not reply to this message.") from error
+            if not is_finished:
+                raise InvalidResponse("The coach's reply was interrupted. Please try again.")
 
 
 def _build_messages(context: ChatContext) -> list[ChatCompletionMessageParam]:

@@ -1,14 +1,11 @@
 """Scoring by OpenAI's API: a strict response schema, and no remark without a verified quote."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
 
-import openai
 from openai.types.chat import ChatCompletionMessageParam
 from prometheus_client import Histogram
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from coach_ai import delivery
 from coach_ai.chat.sanitizer import sanitize
@@ -21,20 +18,35 @@ from coach_ai.domain import (
     estimate_tokens,
 )
 from coach_ai.openai import prompts
+from coach_ai.openai.chat_completions import (
+    INVALID_RESPONSE_MESSAGE,
+    ChatCompletions,
+    Completion,
+    Request,
+)
 from coach_ai.openai.client import (
+    DEFAULT_TIMEOUT_SECONDS,
     PROVIDER,
+    RefusedByProvider,
     check_key,
     estimate_message_tokens,
-    map_openai_errors,
     open_client,
-    read_usage,
+)
+from coach_ai.openai.invalid_responses import InvalidResponses, digest
+from coach_ai.openai.provider_calls import InvalidResponse, ProviderCalls
+from coach_ai.openai.scoring_output import (
+    MainImprovementOutput,
+    RemarkOutput,
+    ScoringOutput,
+    UnreadableOutput,
+    build_schema,
+    read_scoring,
 )
 from coach_ai.scoring.answer_validation import rejection_reason, strip_injections
 from coach_ai.scoring.quotes import find_quote, make_remark
-from coach_ai.scoring.rubric import Scores, load_rubric
+from coach_ai.scoring.rubric import Rubric, Scores, load_rubric
 from coach_ai.token_usage import TokenUsage
 from coach_common import logs
-from coach_common.errors import Unavailable
 
 log = logs.get_logger(__name__)
 
@@ -44,8 +56,12 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.5, 1, 2, 5, 10, 20, 40, 80, 120),
 )
 
-_MAX_ATTEMPTS = 3
 _MAX_TOKENS = 4000
+_NOT_FROM_THE_TEXT = "delivery"
+"""The dimension that is measured in the recording."""
+_SAMPLE_TEMPERATURE = 0.5
+"""Of the second and further samples: at 0 they would repeat the first."""
+_RETRY_TEMPERATURE = 0.3
 _MAX_REMARKS = 6
 _MAX_REMARK_CHARACTERS = 400
 _MAX_SUMMARY_CHARACTERS = 2000
@@ -53,70 +69,35 @@ _MAX_SUMMARY_CHARACTERS = 2000
 _INJECTION_REMOVED = "Instructions addressed to the evaluator were ignored."
 _NO_VERIFIED_REMARK = "No score: none of the scorer's remarks quotes words from your answer."
 _DECLINED = "The AI provider declined to score this answer."
-
-Level = Annotated[int, Field(ge=1, le=5, strict=True)]
-
-
-class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-
-class _LevelsOutput(_StrictModel):
-    relevance: Level | None
-    structure: Level | None
-    specificity: Level | None
-    reasoning: Level | None
-    clarity: Level | None
-    technical: Level | None
-
-
-class _RemarkOutput(_StrictModel):
-    kind: Literal["strength", "improvement"]
-    dimension: Literal["relevance", "structure", "specificity", "reasoning", "clarity", "technical"]
-    text: str
-    quote: str
-
-
-class _MainImprovementOutput(_StrictModel):
-    text: str
-    quote: str
-    drill: str
-
-
-class _StarOutput(_StrictModel):
-    """The parts of a story: each a quote, or null if it is missing."""
-
-    situation: str | None
-    task: str | None
-    action: str | None
-    result: str | None
-
-
-class _ScoringOutput(_StrictModel):
-    """The response that the model must return."""
-
-    cannot_judge: str | None
-    levels: _LevelsOutput
-    claims: list[_RemarkOutput]
-    main_improvement: _MainImprovementOutput | None
-    star: _StarOutput | None
-    summary: str
+_TRUNCATED = "The AI provider's response was truncated."
 
 
 class OpenAIScorer:
     """A Scorer over OpenAI's API, or a compatible server."""
 
-    def __init__(self, api_key: str, base_url: str | None, model: str, *, samples: int = 1) -> None:
-        self._api_key = api_key
-        self._client = open_client(api_key, base_url)
-        self._model = model
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str | None,
+        model: str,
+        *,
+        samples: int = 1,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        self._api_key, self._base_url, self._model = api_key, base_url, model
+        self._completions = ChatCompletions(
+            open_client(api_key, base_url, timeout_seconds), base_url, model
+        )
+        self._calls = ProviderCalls("score", timeout_seconds)
+        self._invalid_responses = InvalidResponses()
         self._rubric = load_rubric()
+        self._dimensions = list_scored_dimensions(self._rubric)
+        self._schema = build_schema(self._dimensions)
         self._samples = samples
-        self._temperature: float | openai.Omit = 0.0
 
     def max_tokens_needed(self, answer: Answer) -> int:
         """Return the most tokens that all samples can use, with one attempt each."""
-        schema = estimate_tokens(json.dumps(_ScoringOutput.model_json_schema()))
+        schema = estimate_tokens(json.dumps(self._schema))
         request = estimate_message_tokens(self._build_messages(answer))
         return self._samples * (request + schema + _MAX_TOKENS)
 
@@ -131,26 +112,31 @@ class OpenAIScorer:
             return self._feedback(answer, Scores(None, None, None, None), (), reason)
         # One after another: if the provider is unavailable, the remaining requests are not sent.
         median = _median_scoring(
-            [await self._score_once(answer, cleaned, usage) for _ in range(self._samples)]
+            [
+                await self._score_once(answer, cleaned, number, usage)
+                for number in range(self._samples)
+            ]
         )
         if cleaned.text == answer.text:
             return median
         return replace(median, detailed_feedback=f"{median.detailed_feedback} {_INJECTION_REMOVED}")
 
     async def check(self) -> None:
-        """Raise Unavailable without a key. Does not call the provider."""
-        check_key(self._api_key)
+        """Raise Unavailable without a key, or if the last call failed. Sends no request."""
+        check_key(self._api_key, self._base_url)
+        self._calls.check()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self._completions.client.close()
 
-    async def _score_once(self, answer: Answer, cleaned: Answer, usage: TokenUsage) -> Feedback:
+    async def _score_once(
+        self, answer: Answer, cleaned: Answer, sample: int, usage: TokenUsage
+    ) -> Feedback:
         """Request levels and remarks, and drop remarks whose quote is not in the answer."""
-        output = await self._request_scoring(cleaned, usage)
-        remarks = _verified_remarks(answer, output.claims)
-        levels: dict[str, int | None] = dict(output.levels)
-        levels["delivery"] = None
+        output = await self._request_scoring(cleaned, sample, usage)
+        remarks = _verified_remarks(answer, output.remarks)
+        levels = {_NOT_FROM_THE_TEXT: None, **output.levels}
         summary = _sanitize(output.summary, _MAX_SUMMARY_CHARACTERS)
         scores = Scores(None, None, None, None)
         if output.cannot_judge is not None:
@@ -190,7 +176,7 @@ class OpenAIScorer:
         """Return instructions and data. User text is a JSON string, which it cannot end."""
         data = {
             "question": strip_injections(answer.question or answer.title),
-            "rubric": {name: self._rubric.dimensions[name] for name in _LevelsOutput.model_fields},
+            "rubric": {name: self._rubric.dimensions[name] for name in self._dimensions},
             "transcript": answer.text,
         }
         return [
@@ -198,40 +184,80 @@ class OpenAIScorer:
             {"role": "user", "content": json.dumps(data, ensure_ascii=False)},
         ]
 
-    async def _request_scoring(self, answer: Answer, usage: TokenUsage) -> _ScoringOutput:
-        """Return the model's scoring. Invalid responses are requested again, up to three times."""
+    async def _request_scoring(
+        self, answer: Answer, sample: int, usage: TokenUsage
+    ) -> ScoringOutput:
+        """Return the model's scoring. After an invalid response a changed request is sent."""
         messages = self._build_messages(answer)
-        for _ in range(_MAX_ATTEMPTS):
+        key = digest(f"{sample} {json.dumps(messages)}".encode())
+        problem = INVALID_RESPONSE_MESSAGE
+        for attempt in self._invalid_responses.list_attempts(key):
+            request = self._build_request(messages, sample, attempt, problem)
             try:
-                with map_openai_errors(), REQUEST_SECONDS.time():
-                    raw = await self._client.chat.completions.with_raw_response.parse(
-                        model=self._model,
-                        messages=messages,
-                        response_format=_ScoringOutput,
-                        max_completion_tokens=_MAX_TOKENS,
-                        temperature=self._temperature,
-                    )
-                    # Before parsing: truncated and invalid responses are billed too.
-                    usage.add(self._model, *read_usage(raw.text, messages))
-                    completion = raw.parse()
-            except (ValidationError, ValueError, AttributeError) as error:
-                # AttributeError: the SDK treats a body that is not JSON as a completion.
-                log.warning("openai.malformed", error=type(error).__name__)
-                continue
-            except openai.BadRequestError as error:
-                # Reasoning models reject any temperature other than their default.
-                if error.param == "temperature":
-                    self._temperature = openai.omit
-                    continue
-                raise CannotScore(_DECLINED) from error
-            if not completion.choices:
-                continue
-            message = completion.choices[0].message
-            if message.refusal:
-                raise CannotScore(_DECLINED)
-            if message.parsed is not None:
-                return message.parsed
-        raise Unavailable("The AI provider returned an invalid response.")
+                with REQUEST_SECONDS.time():
+                    async with self._calls.call():
+                        output = _read_output(
+                            await self._complete(request, usage), self._dimensions
+                        )
+            except InvalidResponse as error:
+                problem = str(error.__cause__ or error)
+                log.warning("openai.malformed", problem=problem)
+                self._invalid_responses.record(key, attempt, str(error))
+                if str(error) == _TRUNCATED:
+                    raise
+            else:
+                self._invalid_responses.forget(key)
+                return output
+        raise InvalidResponse(INVALID_RESPONSE_MESSAGE)
+
+    def _build_request(
+        self,
+        messages: Sequence[ChatCompletionMessageParam],
+        sample: int,
+        attempt: int,
+        problem: str,
+    ) -> Request:
+        """Return the request of this attempt. No two attempts and no two samples are the same."""
+        temperature = _SAMPLE_TEMPERATURE if sample else 0.0
+        if not attempt:
+            return Request(tuple(messages), _MAX_TOKENS, self._schema, "scoring", temperature)
+        correction: ChatCompletionMessageParam = {
+            "role": "user",
+            "content": f"Your last response could not be read: {problem}. Return the JSON object "
+            f"alone. This is attempt {attempt + 1}.",
+        }
+        return Request(
+            (*messages, correction),
+            2 * _MAX_TOKENS,
+            self._schema,
+            "scoring",
+            temperature + _RETRY_TEMPERATURE,
+        )
+
+    async def _complete(self, request: Request, usage: TokenUsage) -> Completion:
+        """Return the completion. Raises CannotScore if the model or a filter declined."""
+        try:
+            completion = await self._completions.complete(request, usage)
+        except RefusedByProvider as error:
+            raise CannotScore(_DECLINED) from error
+        if completion.refusal or completion.finish_reason == "content_filter":
+            raise CannotScore(_DECLINED)
+        return completion
+
+
+def list_scored_dimensions(rubric: Rubric) -> tuple[str, ...]:
+    """Return the dimensions that the model scores: all but the measured one."""
+    return tuple(name for name in rubric.dimensions if name != _NOT_FROM_THE_TEXT)
+
+
+def _read_output(completion: Completion, dimensions: Sequence[str]) -> ScoringOutput:
+    """Return the scoring in a completion. Raises InvalidResponse if it contains none."""
+    text = completion.text if completion.text.strip() else completion.reasoning
+    try:
+        return read_scoring(text, dimensions)
+    except UnreadableOutput as error:
+        is_truncated = completion.finish_reason == "length"
+        raise InvalidResponse(_TRUNCATED if is_truncated else INVALID_RESPONSE_MESSAGE) from error
 
 
 def _median_scoring(scorings: Sequence[Feedback]) -> Feedback:
@@ -248,7 +274,7 @@ def _median_scoring(scorings: Sequence[Feedback]) -> Feedback:
     return replace(median, detailed_feedback=f"{median.detailed_feedback} {spread}")
 
 
-def _verified_remarks(answer: Answer, outputs: Sequence[_RemarkOutput]) -> tuple[Remark, ...]:
+def _verified_remarks(answer: Answer, outputs: Sequence[RemarkOutput]) -> tuple[Remark, ...]:
     """Return the remarks whose quote is in the transcript, with the transcript's own wording."""
     remarks: list[Remark] = []
     for output in outputs[:_MAX_REMARKS]:
@@ -262,7 +288,7 @@ def _verified_remarks(answer: Answer, outputs: Sequence[_RemarkOutput]) -> tuple
 
 
 def _verified_improvement(
-    answer: Answer, output: _MainImprovementOutput | None
+    answer: Answer, output: MainImprovementOutput | None
 ) -> MainImprovement | None:
     """Return the main improvement if its quote is in the transcript, else None."""
     quote = None if output is None else find_quote(answer.text, output.quote)
@@ -273,10 +299,9 @@ def _verified_improvement(
     return MainImprovement(text, quote, drill) if text and drill else None
 
 
-def _verified_star(answer: Answer, star: _StarOutput | None) -> dict[str, str | None]:
+def _verified_star(answer: Answer, star: Mapping[str, str | None]) -> dict[str, str | None]:
     """Return the quote of each part, or None if it is missing or not in the transcript."""
-    parts = {} if star is None else star.model_dump()
-    return {part: quote and find_quote(answer.text, quote) for part, quote in parts.items()}
+    return {part: quote and find_quote(answer.text, quote) for part, quote in star.items()}
 
 
 def _sanitize(text: str, max_characters: int) -> str:

@@ -62,7 +62,7 @@ _BEFORE_SUBJECT = _words(
     said believe hope hoped guess mean wish the a
     """
 )
-"""After these words a pronoun does not begin a clause of its own."""
+"""After these words a pronoun does not begin a new clause."""
 _WEAK_JOINTS = _words(
     """
     and but so then because since until while although which who that with for from to in on

@@ -13,7 +13,7 @@ MEAN = "mean"
 _BLOCK_SAMPLES = 30 * SAMPLE_RATE
 _SILENT_DB = -90.0
 _SILENT_BESIDE_DB = 50.0
-"""A channel this far below the loudest one holds no signal of its own."""
+"""A channel this far below the loudest one holds no separate signal."""
 _MIN_MEAN_POWER = 0.7
 """Power of the mean by the mean of the powers: 1 for equal channels, 0.5 for two without relation,
 0 for two that cancel. Above this, the mean holds what each channel holds."""

@@ -1,9 +1,11 @@
-"""Splitting a recording at silences, and encoding it as mono Opus, for OpenAI's API."""
+"""Splitting a recording at silences, and encoding it as mono Opus or WAV, for OpenAI's API."""
 
 import io
+import wave
 from typing import Any
 
 import av
+import numpy as np
 
 from coach_ai.domain import Silence
 from coach_ai.speech.audio import SAMPLE_RATE, Samples
@@ -44,4 +46,15 @@ def encode_opus(samples: Samples) -> bytes:
         for resampled in (*resampler.resample(frame), *resampler.resample(None)):
             container.mux(stream.encode(resampled))
         container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def encode_wav(samples: Samples) -> bytes:
+    """Return mono WAV with 16 bits at 16 kHz."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((np.clip(samples, -1.0, 1.0) * 32767).astype("<i2").tobytes())
     return buffer.getvalue()

@@ -64,7 +64,7 @@ class LiveDecoder:
     language: str | None = None
 
     def decode(self, model: WhisperModel, request: LiveRequest) -> LiveResponse | None:
-        """Return the words from the request's start, or None if there is nothing new."""
+        """Return the words from the request's start, or None if no word is new."""
         window = _read_audio(Path(request.path), request.sample_rate, request.start)
         end = request.start + len(window) / SAMPLE_RATE
         options = VadOptions(

@@ -119,7 +119,7 @@ class LiveTranscriber(Protocol):
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` on and the language if it is certain.
 
-        Returns None if there is nothing new.
+        Returns None if no word is new.
         """
 
 

@@ -38,7 +38,7 @@ class LocalLiveTranscriber:
     ) -> tuple[Hypothesis, str | None] | None:
         """Return the words from `start` to the current end, and the language if it is certain.
 
-        Returns None if there is nothing new. `sample_rate` is that of raw 16-bit mono, or None for
+        Returns None if no word is new. `sample_rate` is that of raw 16-bit mono, or None for
         a container that can be decoded while it grows.
 
         Raises:

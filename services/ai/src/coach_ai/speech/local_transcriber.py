@@ -13,6 +13,7 @@ from coach_ai.domain import AudioAnalysis, AudioCoverage, AudioGap, Transcript, 
 from coach_ai.ports import ProgressCallback, ignore_progress
 from coach_ai.speech import whisper_model
 from coach_ai.speech.process import AUDIO_ANALYSIS, SpeechProcess
+from coach_ai.token_usage import TokenBudget
 from coach_common.errors import Unavailable
 
 PROVIDER = "local"
@@ -33,7 +34,12 @@ class LocalTranscriber:
             self._idle.put_nowait(process)
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         """Return the transcript with word times, silences and acoustic features."""
         await self.check()

@@ -11,7 +11,7 @@ _MAX_LINKS = 256
 
 
 def split_links(file: BinaryIO) -> list[BinaryIO]:
-    """Return each link of a chained Ogg file as a file of its own.
+    """Return each link of a chained Ogg file as a separate file.
 
     Any other file is returned as it is. After 256 links the rest counts as one.
     """

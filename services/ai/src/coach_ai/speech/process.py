@@ -166,7 +166,7 @@ class SpeechProcess:
         try:
             response = await _exchange(child, message, on_progress)
         except BaseException:
-            # The child cannot be told to stop its current work, so it is replaced.
+            # The child cannot stop its current work, so it is replaced.
             await self.kill()
             raise
         if "error" in response:

@@ -27,7 +27,7 @@ from coach_ai.speech import batch_transcription
 from coach_ai.speech.audio import SAMPLE_RATE, Samples, find_silences
 from coach_ai.speech.audio_features import analyse
 from coach_ai.speech.batch_transcription import Phrase
-from coach_ai.speech.chunking import encode_opus, split_at_silence
+from coach_ai.speech.chunking import encode_opus, encode_wav, split_at_silence
 from coach_ai.speech.decoding import decode_recording
 from coach_ai.speech.live_decoder import LiveDecoder, LiveRequest
 from coach_ai.speech.mixed_languages import (
@@ -141,7 +141,11 @@ def _handle(
         _write_message({"event": "analysis", "analysis": asdict(analysis)})
         if "chunks_dir" in request:
             chunks = _write_chunks(
-                samples, analysis, Path(request["chunks_dir"]), request["max_seconds"]
+                samples,
+                analysis,
+                Path(request["chunks_dir"]),
+                request["max_seconds"],
+                is_wav=request.get("is_wav", False),
             )
             return {"chunks": chunks, "analysis": asdict(analysis)}
         transcript = transcribe(model(), samples, request.get("prompt", ""))
@@ -151,14 +155,20 @@ def _handle(
 
 
 def _write_chunks(
-    samples: Samples, analysis: AudioAnalysis, directory: Path, max_seconds: float
-) -> list[tuple[float, str]]:
-    """Write the audio as Opus files, and return the begin and path of each."""
-    chunks: list[tuple[float, str]] = []
+    samples: Samples,
+    analysis: AudioAnalysis,
+    directory: Path,
+    max_seconds: float,
+    *,
+    is_wav: bool,
+) -> list[tuple[float, float, str]]:
+    """Write the audio as Opus or WAV files, and return the begin, end and path of each."""
+    encode, suffix = (encode_wav, "wav") if is_wav else (encode_opus, "ogg")
+    chunks: list[tuple[float, float, str]] = []
     for begin, end in split_at_silence(len(samples) / SAMPLE_RATE, analysis.silences, max_seconds):
-        file = directory / f"{len(chunks)}.ogg"
-        file.write_bytes(encode_opus(samples[int(begin * SAMPLE_RATE) : int(end * SAMPLE_RATE)]))
-        chunks.append((begin, str(file)))
+        file = directory / f"{len(chunks)}.{suffix}"
+        file.write_bytes(encode(samples[int(begin * SAMPLE_RATE) : int(end * SAMPLE_RATE)]))
+        chunks.append((begin, end, str(file)))
     return chunks
 
 

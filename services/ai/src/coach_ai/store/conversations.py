@@ -126,7 +126,7 @@ async def erase_conversation(tx: Transaction, conversation_id: UUID, user_id: UU
     erased = await tx.execute(delete(CONVERSATIONS).where(*_is_owned_by(conversation_id, user_id)))
     if erased.rowcount == 0:
         raise conversation_not_found()
-    await tx.execute(delete(MESSAGES).where(MESSAGES.c.conversation_id == conversation_id))
+    await tx.execute_bulk(delete(MESSAGES).where(MESSAGES.c.conversation_id == conversation_id))
 
 
 def _is_owned_by(

@@ -61,7 +61,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         CONVERSATIONS,
         OUTBOX,
     ):
-        await tx.execute(delete(table).where(table.c.user_id == user_id))
+        await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:

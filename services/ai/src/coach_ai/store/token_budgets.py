@@ -46,7 +46,7 @@ async def reserve_tokens(
 async def settle_tokens(
     tx: Transaction, user_id: UUID, *, day: date, reserved: int, used: int
 ) -> None:
-    """Replace a reservation by the tokens used. Does nothing if a new day has begun."""
+    """Replace a reservation by the tokens used. Does nothing if a new day has started."""
     await tx.execute(
         update(BUDGETS)
         .where(BUDGETS.c.user_id == user_id, BUDGETS.c.day == day)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from prometheus_client import Counter
 
 from coach_ai.deps import Deps
 from coach_ai.store import token_budgets
-from coach_ai.token_usage import TokenUsage
+from coach_ai.token_usage import BudgetExceeded, TokenUsage
 from coach_common import logs
 from coach_common.errors import CoachError, TooManyRequests, TransactionConflict
 
@@ -61,6 +62,46 @@ async def reserve_budget(
     finally:
         # Shielded: a request that is cancelled has used tokens too.
         await asyncio.shield(_settle(deps, user_id, use, now.date(), max_tokens, usage))
+
+
+@dataclass(slots=True)
+class UserBudget:
+    """A TokenBudget of a user's day, for work whose size is known only after it has started."""
+
+    deps: Deps
+    user_id: UUID
+    use: str
+    reason: str
+    """Sentence for the user if the budget is used up."""
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    _day: date | None = None
+    _reserved: int = 0
+
+    async def reserve(self, tokens: int) -> None:
+        """Reserve tokens of the user's day. Raises BudgetExceeded if fewer are left."""
+        day = self.deps.clock().date()
+        if not await _reserve(self.deps, self.user_id, day, tokens):
+            BUDGET_EXCEEDED.labels(self.use).inc()
+            raise BudgetExceeded(self.reason)
+        self._day, self._reserved = day, self._reserved + tokens
+
+    async def settle(self) -> None:
+        """Replace the reservation by the tokens used."""
+        if self._day is not None:
+            await _settle(self.deps, self.user_id, self.use, self._day, self._reserved, self.usage)
+
+
+@asynccontextmanager
+async def open_budget(
+    deps: Deps, user_id: UUID, use: str, *, reason: str
+) -> AsyncIterator[UserBudget]:
+    """Return a budget from which the block reserves, and settle it at the end."""
+    budget = UserBudget(deps, user_id, use, reason)
+    try:
+        yield budget
+    finally:
+        # Shielded: work that is cancelled has used tokens too.
+        await asyncio.shield(budget.settle())
 
 
 async def _reserve(deps: Deps, user_id: UUID, day: date, max_tokens: int) -> bool:

@@ -17,6 +17,7 @@ from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import answers, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.jobs import ResultWriter
+from coach_ai.use_cases.provider_outage import report_outage
 from coach_ai.use_cases.transcription import audio_coverage_event
 from coach_common.db.transaction import Transaction
 from coach_common.errors import TooManyRequests, Unavailable
@@ -65,7 +66,10 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     started_at = time.perf_counter()
     max_tokens = deps.scorer.max_tokens_needed(answer)
     try:
-        async with budget.reserve_budget(deps, session.user_id, "score", max_tokens) as usage:
+        async with (
+            report_outage(deps, job, deps.scorer.check, fail_feedback),
+            budget.reserve_budget(deps, session.user_id, "score", max_tokens) as usage,
+        ):
             feedback = await deps.scorer.score(answer, usage)
     except TooManyRequests as error:
         raise Unavailable(BUDGET_EXCEEDED_REASON) from error

@@ -23,7 +23,9 @@ from coach_ai.domain import (
 )
 from coach_ai.ports import ProgressCallback
 from coach_ai.store import answers, jobs, recordings
+from coach_ai.use_cases.budget import open_budget
 from coach_ai.use_cases.jobs import ResultWriter
+from coach_ai.use_cases.provider_outage import report_outage
 from coach_ai.use_cases.recognition_prompt import build_session_prompt
 from coach_common import logs
 from coach_common.db.transaction import Transaction
@@ -52,6 +54,10 @@ FIRST_METRICS_SECONDS = Histogram(
     "coach_ai_audio_analysis_seconds",
     "Time from a recording's claim to its audio analysis.",
     buckets=(0.2, 0.5, 1, 2, 3, 5, 10, 30),
+)
+
+BUDGET_EXCEEDED_REASON = (
+    "Today's transcription budget is used up. This recording will be transcribed tomorrow."
 )
 
 
@@ -93,7 +99,8 @@ async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
             FIRST_METRICS_SECONDS.observe(time.perf_counter() - started_at)
 
     prompt = await build_session_prompt(deps, recording.session_id, user_id=recording.user_id)
-    transcript = await _transcribe(deps, recording, on_progress, prompt)
+    async with report_outage(deps, job, deps.transcriber.check, fail_transcription):
+        transcript = await _transcribe(deps, recording, on_progress, prompt)
     TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
     metrics = delivery.measure(transcript)
     SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
@@ -240,7 +247,12 @@ async def _transcribe(
         raise CannotTranscribe(str(error)) from None
     started_at = time.perf_counter()
     try:
-        return await deps.transcriber.transcribe(file, on_progress, prompt=prompt)
+        async with open_budget(
+            deps, recording.user_id, "transcribe", reason=BUDGET_EXCEEDED_REASON
+        ) as budget:
+            return await deps.transcriber.transcribe(
+                file, on_progress, prompt=prompt, budget=budget
+            )
     finally:
         TRANSCRIBING_SECONDS.inc(time.perf_counter() - started_at)
         await asyncio.to_thread(file.unlink, missing_ok=True)

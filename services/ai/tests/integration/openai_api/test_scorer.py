@@ -1,5 +1,6 @@
 """The OpenAI scorer over real HTTP: results, invalid responses and failures."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -166,7 +167,7 @@ async def test_unscorable_answer_has_null_scores_and_the_models_reason(
         scoring_completion(levels=LEVELS | {"clarity": "ninety"}),
         scoring_completion(levels=LEVELS | {"clarity": 4.5}),
         scoring_completion(levels={}),
-        scoring_completion(extra="key"),
+        scoring_completion(claims=None),
         completion('{"cannot_judge": null, "lev'),
         completion(""),
         completion(None),
@@ -175,7 +176,7 @@ async def test_unscorable_answer_has_null_scores_and_the_models_reason(
         {"choices": []},
     ],
     ids=[
-        "above-100", "negative", "text", "fraction", "empty", "extra-key",
+        "above-100", "negative", "text", "fraction", "empty", "no-claims",
         "truncated", "blank", "null", "huge", "html", "no-choices",
     ],
 )  # fmt: skip
@@ -188,6 +189,8 @@ async def test_invalid_response_is_retried_then_unavailable(
         await scorer.score(ANSWER, TokenUsage())
 
     assert 1 <= len(server.requests) <= 3
+    sent = [json.dumps(request, sort_keys=True) for request in server.requests]
+    assert len(set(sent)) == len(sent)
 
 
 async def test_single_invalid_response_is_recovered(
@@ -212,9 +215,9 @@ async def test_truncated_response_is_unavailable(
     [
         completion(None, refusal="I can't help with that."),
         completion(None, finish="content_filter"),
-        error_response(400),
+        error_response(400, code="content_filter"),
     ],
-    ids=["refusal", "filter", "bad request"],
+    ids=["refusal", "filter", "filtered request"],
 )
 async def test_refusal_raises_cannot_score(
     server: OpenAIServer, scorer: OpenAIScorer, refusal: Any
@@ -254,11 +257,10 @@ async def test_persistent_error_is_unavailable_without_secrets(
 
 
 async def test_hanging_provider_times_out(server: OpenAIServer) -> None:
-    scorer = OpenAIScorer("key", server.url, "model")
-    scorer._client = scorer._client.with_options(timeout=0.3, max_retries=0)
+    scorer = OpenAIScorer("key", server.url, "model", timeout_seconds=0.3)
     server.answers = [30.0]
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="does not respond"):
         await scorer.score(ANSWER, TokenUsage())
     await scorer.close()
 

@@ -34,7 +34,7 @@ HELLO = ChatContext((Message("user", "Hi"),))
         (completion(None, finish="content_filter"), CannotScore, 1),
         (completion(None, refusal="No."), CannotScore, 1),
         (completion("not json"), Unavailable, 3),
-        (scoring_completion(extra="key"), Unavailable, 3),
+        (scoring_completion(claims=None), Unavailable, 3),
         ({"choices": []}, Unavailable, 3),
     ],
     ids=["cut off", "filtered", "refused", "no json", "off schema", "no choice"],
@@ -97,7 +97,7 @@ async def test_max_tokens_needed_exceeds_usage_of_all_samples(
     await scorer.score(ANSWER, spent)
     await scorer.close()
 
-    limit = sum(asked["max_completion_tokens"] for asked in server.requests)
+    limit = sum(asked["max_tokens"] for asked in server.requests)
     assert len(server.requests) == scorings
     assert scorer.max_tokens_needed(ANSWER) >= spent.tokens_in + limit
 
@@ -186,4 +186,4 @@ async def test_busy_provider_is_retried_after_its_retry_after(
 
 def _dimensions(asked: dict[str, Any]) -> list[str]:
     schema = asked["response_format"]["json_schema"]["schema"]
-    return list(schema["$defs"]["_LevelsOutput"]["properties"])
+    return list(schema["properties"]["levels"]["properties"])

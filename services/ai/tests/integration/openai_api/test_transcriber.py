@@ -19,6 +19,7 @@ from coach_ai.ports import ProgressCallback, ignore_progress
 from coach_ai.speech.alignment import align
 from coach_ai.speech.audio import SAMPLE_RATE, decode
 from coach_ai.speech.chunking import encode_opus, split_at_silence
+from coach_ai.token_usage import TokenBudget
 from coach_common.errors import Unavailable
 from support.openai_server import (
     OpenAIServer,
@@ -130,7 +131,12 @@ class _Local:
     """A local transcriber that returns the same words."""
 
     async def transcribe(
-        self, recording: Path, on_progress: ProgressCallback = ignore_progress, *, prompt: str = ""
+        self,
+        recording: Path,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        prompt: str = "",
+        budget: TokenBudget | None = None,
     ) -> Transcript:
         words = (Word("Hello", 1.0, 1.4), Word("there", 1.5, 1.9))
         return Transcript("Hello there", "en", 20.0, "local", "base", words)
@@ -160,7 +166,8 @@ async def test_local_times_are_aligned_if_model_returns_none(
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (error_response(400), CannotTranscribe),
+        (error_response(400, code="content_filter"), CannotTranscribe),
+        (error_response(400), Unavailable),
         ({"text": "  "}, CannotTranscribe),
         (error_response(429, retry_after="9999"), Unavailable),
         (error_response(500), Unavailable),

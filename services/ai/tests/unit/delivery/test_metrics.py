@@ -133,7 +133,7 @@ def test_held_vowel_that_a_word_needs_is_not_a_filled_pause(
 
 
 def test_slightly_drawn_out_vowel_is_not_a_filled_pause() -> None:
-    # As whisper base heard a synthetic voice: nobody hesitates in it.
+    # The words that whisper base transcribed from a synthetic voice, which does not hesitate.
     usual = [Word("word", i * 0.24, i * 0.24 + 0.24) for i in range(20)]
     words = [*usual, Word("database", 25.94, 26.4), Word("looked", 26.4, 26.94)]
 

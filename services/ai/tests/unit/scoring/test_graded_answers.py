@@ -141,5 +141,5 @@ def test_answer_to_another_question_has_lower_relevance_only() -> None:
         if (after["relevance"] or 0) >= (before["relevance"] or 0):
             nearer.append(variant["question"])
 
-    # Words alone do not tell it of an answer that has hardly one of its own question.
+    # Words alone do not show it for an answer with hardly a word of the question.
     assert len(nearer) <= 1, nearer

@@ -1,4 +1,4 @@
-"""When a login was used last, and what the device says it is."""
+"""Store when a login was used last, and the name of its device."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -86,7 +86,7 @@ async def request_verification(deps: Deps, caller: Identity) -> None:
 async def undo_email_change(deps: Deps, client: ClientInfo, *, token: str) -> None:
     """Restore the former e-mail address, revoke all logins and require a new password.
 
-    Whoever changed the address may also have changed the password, so it becomes unusable and a
+    The attacker who changed the address may know the password, so it becomes unusable and a
     password reset mail is queued. Raises TokenInvalid.
     """
     found, user = await _find_token(deps, client, token, MailTemplate.EMAIL_CHANGED)

@@ -87,7 +87,7 @@ async def publish_key(deps: Deps) -> SigningKeyInfo:
 
 
 async def revoke_key(deps: Deps, kid: str) -> None:
-    """Revoke a compromised key: delete it and thereby invalidate all tokens it signed.
+    """Revoke a compromised key: delete it, which invalidates all tokens it signed.
 
     All verifiers reject those tokens within two minutes (auth polls the table every 5 s, other
     services cache the JWKS for 60 s and verified tokens for 30 s); clients receive 401 and refresh.

@@ -291,7 +291,7 @@ class LiveAudioRelay:
             await asyncio.sleep(self._reconnect_delay_seconds)
 
     async def _start(self, connection: LiveConnection, start_request: dict[str, Any]) -> int:
-        """Announce the recording. Return how many bytes of it ai has."""
+        """Send the start of the recording. Return how many bytes of it ai has."""
         try:
             async with asyncio.timeout(_START_TIMEOUT_SECONDS):
                 await connection.send_json(**start_request, token=self._get_token())

@@ -1,6 +1,6 @@
 """The frames of the socket: models of what clients and the server send, and the parser.
 
-docs/asyncapi-socket.json is generated from these models by `coach_gateway.sockets.docs`.
+docs/asyncapi-socket.json is generated from these models by `tools/generate_asyncapi_socket.py`.
 """
 
 import json

@@ -52,7 +52,7 @@ async def serve(
 def _is_allowed_client(headers: dict[bytes, bytes], cors_origins: Collection[str]) -> bool:
     """Return whether the client is a native app or a page of an allowed origin.
 
-    Native apps send no `Origin`, an origin of their own, or that of the server: React Native
+    Native apps send no `Origin`, the origin of the app, or that of the server: React Native
     derives it from the URL. They may also send `Authorization`, which no page can.
     """
     if b"origin" not in headers or _has_bearer(headers):

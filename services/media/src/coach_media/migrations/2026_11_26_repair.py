@@ -1,4 +1,4 @@
-"""Add the time at which the repair sweep looks at an upload without a transcript."""
+"""Add the time at which the repair sweep checks an upload without a transcript."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Add the time at which the repair sweep looks at a waiting session."""
+"""Add the time at which the repair sweep checks a waiting session."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -134,7 +134,7 @@ def _is_informative(one: CountedSentence) -> bool:
 
 
 def _without_repetition(sentences: list[Sentence]) -> list[CountedSentence]:
-    """Drop the clauses that repeat an earlier sentence or an earlier clause of their own."""
+    """Drop the clauses that repeat an earlier sentence or clause."""
     counted: list[CountedSentence] = []
     seen_in: dict[str, set[int]] = defaultdict(set)
     for number, sentence in enumerate(sentences):

@@ -13,7 +13,7 @@ def share_of_closer_questions(question: str, parsed: ParsedAnswer, embedder: Emb
 
     Uses a rank rather than a similarity threshold, because similarities are not comparable between
     questions. The asked question is represented by its own vector or by the closest reference
-    question (averaged with its sample answers), whichever is closer to the answer.
+    question (averaged with its sample answers), the closer of both to the answer.
     """
     sentences = [one.sentence.text for one in parsed.sentences[:_MAX_SENTENCES]]
     answer_vector = embedder.encode(sentences).mean(axis=0)

@@ -161,7 +161,7 @@ def improvements(analysis: Analysis) -> list[Remark]:
 
 def main_improvement(analysis: Analysis, remarks: Sequence[Remark]) -> MainImprovement | None:
     """Return the main improvement: a missing part, else the weakest dimension, else the first
-    remark's dimension. None if there is nothing to improve.
+    remark's dimension. None if no improvement is known.
     """
     suggestions = [one for one in remarks if one.kind == "improvement"]
     topic = "case" if analysis.has_no_example else next(iter(analysis.missing_parts), None)

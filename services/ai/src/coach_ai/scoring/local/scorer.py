@@ -92,7 +92,7 @@ class LocalScorer:
         """The local scorer is always available."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing."""
 
     def _feedback(
         self, scores: Scores, remarks: Sequence[Remark], summary: str, metrics: Mapping[str, Any]

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from coach_common import sliding_window as counts_module
+from coach_auth import sliding_window as counts_module
+from coach_auth.sliding_window import FALLBACK_ACTIVE, InMemoryWindow, SlidingWindowCounter
 from coach_common.ids import new_id
-from coach_common.sliding_window import FALLBACK_ACTIVE, InMemoryWindow, SlidingWindowCounter
 from coach_common.testing.servers import PrivateRedis
 
 

@@ -1,13 +1,11 @@
-"""`python -m coach_common.events.docs [--check]`: generate docs/events.md and docs/asyncapi.json.
+"""Write docs/events.md and docs/asyncapi.json from the event catalogue.
 
-Both are generated from the event catalogue.
+Usage: `python tools/generate_events.py [--check]`.
 """
 
 import inspect
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 from coach_common.events.base import Event
 from coach_common.events.catalog import CATALOG
 from coach_common.messaging.subscriptions import RETRY_DELAYS_SECONDS, queue_name
+from generated_file import ROOT, write_or_check
 
 _SCHEMAS = "#/components/schemas/"
 _PUSHED_TO_CLIENTS = (
@@ -47,8 +46,9 @@ def render_markdown() -> str:
     delays = ", ".join(f"{seconds:g} s" for seconds in RETRY_DELAYS_SECONDS)
     return f"""# Events
 
-Generated from `coach_common/events/catalog.py` by `make docs`. The same in machine-readable form:
-[asyncapi.json](asyncapi.json). Golden samples: `tests/contract/golden`.
+Reference for backend engineers: every event with its publisher, consumers and fields. Generated
+from `coach_common/events/catalog.py` by `make docs`. [asyncapi.json](asyncapi.json) is the
+machine-readable form. Golden samples are in `tests/contract/golden`.
 
 CloudEvents 1.0 in structured JSON: `specversion`, `id` (UUIDv7), `type`, `source`
 (`/services/media`), `subject`, `time`, `datacontenttype`, `traceparent`, `data`. On RabbitMQ:
@@ -116,22 +116,6 @@ def build_asyncapi() -> dict[str, Any]:
         "operations": operations,
         "components": {"messages": messages, "schemas": _schemas()},
     }
-
-
-def main(argv: Sequence[str]) -> int:
-    """Write both documents, or with `--check` return 1 if one is out of date."""
-    files = {
-        Path("docs/events.md"): render_markdown(),
-        Path("docs/asyncapi.json"): json.dumps(build_asyncapi(), indent=1) + "\n",
-    }
-    if "--check" not in argv:
-        for file, text in files.items():
-            file.write_text(text)
-        return 0
-    stale = [str(file) for file, text in files.items() if file.read_text() != text]
-    if stale:
-        print(f"out of date: {', '.join(stale)}; run `make docs`", file=sys.stderr)
-    return int(bool(stale))
 
 
 def _schemas() -> dict[str, dict[str, Any]]:
@@ -205,4 +189,9 @@ def _type_name(schema: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    documents = {
+        "docs/events.md": render_markdown(),
+        "docs/asyncapi.json": json.dumps(build_asyncapi(), indent=1) + "\n",
+    }
+    codes = [write_or_check(ROOT / name, text, sys.argv[1:]) for name, text in documents.items()]
+    raise SystemExit(max(codes))

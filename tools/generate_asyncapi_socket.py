@@ -1,18 +1,20 @@
-"""`python -m coach_gateway.sockets.docs [--check]`: generate docs/asyncapi-socket.json."""
+"""Write docs/asyncapi-socket.json from the frames of the WebSocket.
+
+Usage: `python tools/generate_asyncapi_socket.py [--check]`.
+"""
 
 import inspect
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from coach_gateway.sockets.frames import CLIENT_FRAMES, SERVER_FRAMES
+from generated_file import ROOT, write_or_check
 
-FILE = Path("docs/asyncapi-socket.json")
+_FILE = ROOT / "docs" / "asyncapi-socket.json"
 
 _SCHEMAS = "#/components/schemas/"
 _MESSAGES = "#/channels/socket/messages/"
@@ -56,18 +58,6 @@ def build_document() -> dict[str, Any]:
     }
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the document, or with `--check` return 1 if it is out of date."""
-    text = json.dumps(build_document(), indent=1, ensure_ascii=False) + "\n"
-    if "--check" not in argv:
-        FILE.write_text(text)
-        return 0
-    if not FILE.exists() or FILE.read_text() != text:
-        print(f"out of date: {FILE}; run `make docs`", file=sys.stderr)
-        return 1
-    return 0
-
-
 def _message(frame: type[BaseModel]) -> dict[str, Any]:
     type_field = frame.model_json_schema()["properties"]["type"]
     return {
@@ -96,4 +86,5 @@ def _schemas() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    text = json.dumps(build_document(), indent=1, ensure_ascii=False) + "\n"
+    raise SystemExit(write_or_check(_FILE, text, sys.argv[1:]))
