@@ -28,7 +28,7 @@ from uuid import uuid4
 import httpx
 
 import compose_settings
-from coach_ai.speech.audio import SAMPLE_RATE, decode
+from coach_ai.speech.samples import SAMPLE_RATE
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
 from generated_file import ROOT
@@ -132,11 +132,12 @@ class Deployment:
         try:
             outcome = work()
             result, is_passed = outcome if isinstance(outcome, str) else await outcome, True
-        except (StepFailed, ApiClientError, httpx.HTTPError, OSError) as error:
+        except (StepFailed, ApiClientError, httpx.HTTPError, OSError, LookupError) as error:
             result, is_passed = f"FAILED: {error or type(error).__name__}", False
         seconds = time.perf_counter() - started_at
         self.steps.append(Step(name, seconds, result, is_passed))
         print(f"{name:44} {seconds:7.1f} s  {result}", flush=True)
+        _write_results(self)
         return is_passed
 
 
@@ -151,11 +152,7 @@ async def main() -> int:
         await _verify(deployment)
     finally:
         deployment.compose("--profile", "proxy", "down", "--volumes", "--remove-orphans")
-    table = _report(deployment)
-    print(f"\n{table}")
-    text = GUIDE.read_text()
-    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    GUIDE.write_text(f"{text[:begin]}\n{table}{text[end:]}")
+    print(f"\n{_report(deployment)}")
     return 0 if all(step.is_passed for step in deployment.steps) else 1
 
 
@@ -215,7 +212,7 @@ async def _verify(deployment: Deployment) -> None:
     step = deployment.step
     if not await step("Base images", lambda: _find_base_images(deployment)):
         return
-    for name in (*BUILT, "embedded"):
+    for name in BUILT:
         await step(f"Build {name}", partial(_build, deployment, name))
         if name not in deployment.sizes_mb:
             return
@@ -230,6 +227,8 @@ async def _verify(deployment: Deployment) -> None:
     await step("Operator commands of this guide", lambda: _operate(deployment))
     await step("Backup and restore of this guide", lambda: _back_up(deployment))
     await step("`make down`, `make up`: all data is there", lambda: _restart(deployment))
+    if not await step("Build embedded", partial(_build, deployment, "embedded")):
+        return
     await step("TLS proxy: the demo by HTTPS", lambda: _proxy(deployment))
     deployment.compose("--profile", "proxy", "down")
     await step("All services in one container", lambda: _all_in_one(deployment))
@@ -302,7 +301,8 @@ def _up(deployment: Deployment) -> str:
 
 
 def _demo(deployment: Deployment, url: str) -> str:
-    output = deployment.run(sys.executable, "-m", "coach_common.cli", "demo", "--url", url)
+    coach = Path(sys.executable).with_name("coach")
+    output = deployment.run(str(coach), "demo", "--url", url)
     return output.splitlines()[-1]
 
 
@@ -380,6 +380,8 @@ async def _require_kept_answer(deployment: Deployment) -> None:
 
 
 async def _live_answer(deployment: Deployment) -> str:
+    from coach_ai.speech.audio import decode
+
     content = (decode(ANSWER) * 32767).astype("<i2").tobytes()
     half = len(content) // 2
     async with ApiClient(deployment.url) as client:
@@ -388,7 +390,6 @@ async def _live_answer(deployment: Deployment) -> str:
         async with client.socket() as phone:
             key = (await _start_audio(phone, session_id=session_id))["key"]
             await _speak(phone, content[:half])
-            await phone.wait_for("partial", seconds=_FEEDBACK_SECONDS)
             deployment.compose("kill", "ai")
             deployment.compose("up", "--detach", "--no-build", "--no-recreate", "--wait", "ai")
         async with client.socket() as phone:
@@ -579,6 +580,13 @@ def _all_in_one(deployment: Deployment) -> str:
     finally:
         deployment.run("docker", "rm", "--force", name)
         deployment.run("docker", "volume", "rm", "--force", name)
+
+
+def _write_results(deployment: Deployment) -> None:
+    """Write the results so far into the guide."""
+    text = GUIDE.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    GUIDE.write_text(f"{text[:begin]}\n{_report(deployment)}{text[end:]}")
 
 
 def _report(deployment: Deployment) -> str:

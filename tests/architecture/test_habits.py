@@ -1,4 +1,4 @@
-"""One version everywhere; hooks and the CI workflow run the commands of the Makefile."""
+"""One version, one form of the changelog; hooks and the CI workflow run the Makefile."""
 
 import re
 import tomllib
@@ -49,3 +49,13 @@ def test_workflow_runs_what_every_change_must_pass() -> None:
     assert {"setup", "check", "test"} <= targets <= _TARGETS
     required = re.findall(r"^make (\w+)$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert set(required) <= targets
+
+
+def test_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    kinds = set(re.findall(r"^### (.+)$", text, re.MULTILINE))
+
+    assert sections[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", name) for name in sections[1:])
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
