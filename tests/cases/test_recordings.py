@@ -43,7 +43,7 @@ async def _get_feedback(client: ApiClient, file: str, **upload: str) -> dict[str
         find_final_feedback,
         description=f"final feedback of {file}",
         timeout_seconds=120,
-        interval_seconds=0.1,
+        interval_seconds=0.3,  # an account may send 600 requests a minute
     )
 
 

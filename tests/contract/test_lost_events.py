@@ -1,7 +1,8 @@
 """The repair sweeps restore the effect of each event that a consumer lost, on both transports."""
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,13 @@ from uuid import UUID
 import httpx
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import func, select
 from transports import TransportHarness
 
 import coach_ai.app
 import coach_ai.config
+import coach_auth.app
+import coach_auth.config
 import coach_media.app
 import coach_media.config
 import coach_sessions.app
@@ -99,11 +103,13 @@ class NoQuestions:
 
 @dataclass
 class System:
-    """Sessions, media and ai on one transport, and the messages that they lose."""
+    """Auth, sessions, media and ai on one transport, and the messages that they lose."""
 
+    auth: httpx.AsyncClient
     sessions: httpx.AsyncClient
     media: httpx.AsyncClient
     ai: ScriptedAi
+    services: dict[str, Service[Any]]
     lost: set[str] = field(default_factory=set)
     """Queues whose next message is lost."""
 
@@ -117,6 +123,18 @@ class System:
             await subscription.handle(event, message)
 
         return replace(subscription, handle=handle)
+
+    async def count_rows(self, service: str, user_id: UUID) -> int:
+        """Return how many rows about the user a service has, without events and deletions."""
+        database, count = self.services[service].database, 0
+        assert database is not None
+        assert database.outbox is not None
+        async with database.read_only() as tx:
+            for table in database.outbox.metadata.sorted_tables:
+                if "user_id" in table.c and table.name not in ("outbox", "deletions"):
+                    rows = select(func.count()).select_from(table)
+                    count += await tx.scalar(rows.where(table.c.user_id == user_id))
+        return count
 
     async def feedback(self, session_id: str) -> dict[str, Any]:
         return (await self.sessions.get(f"/sessions/{session_id}/feedback")).json()  # type: ignore[no-any-return]
@@ -159,6 +177,16 @@ async def system(
         endpoint = {"s3_endpoint_url": f"http://127.0.0.1:{listener.getsockname()[1]}", **STORE}
         ai, owner = ScriptedAi(), OwnerOfAll()
         services: list[Service[Any]] = [
+            coach_auth.app.build(
+                coach_auth.config.AuthSettings(
+                    database_url=database_urls[3],
+                    secret_key=secrets.token_urlsafe(32),
+                    service_token=secrets.token_urlsafe(32),
+                    bcrypt_cost=4,
+                    repair_seconds=0.5,
+                ),
+                _transport(bus),
+            ),
             coach_sessions.app.build(
                 coach_sessions.config.SessionsSettings(
                     database_url=database_urls[0], repair_seconds=0.5
@@ -193,9 +221,11 @@ async def system(
         ]
         caller = issuer.bearer(new_id())
         system = System(
-            await stack.enter_async_context(client_for(services[0], headers=caller)),
+            await stack.enter_async_context(client_for(services[0])),
             await stack.enter_async_context(client_for(services[1], headers=caller)),
+            await stack.enter_async_context(client_for(services[2], headers=caller)),
             ai,
+            {service.name: service for service in services},
         )
         for service in services:
             await upgrade(service)
@@ -210,11 +240,11 @@ def database_urls(
 ) -> Iterator[list[str]]:
     """One empty database per service: MariaDB beside RabbitMQ, SQLite otherwise."""
     if request.node.callspec.params["bus"] == "in process":
-        yield [f"sqlite:///{tmp_path}/{name}.db" for name in ("sessions", "media", "ai")]
+        yield [f"sqlite:///{tmp_path}/{name}.db" for name in ("sessions", "media", "ai", "auth")]
         return
     server = request.getfixturevalue("mariadb")
-    with server.database() as sessions, server.database() as media, server.database() as ai:
-        yield [sessions, media, ai]
+    with ExitStack() as stack:
+        yield [stack.enter_context(server.database()) for _ in range(4)]
 
 
 def _transport(bus: TransportHarness) -> Transport:
@@ -348,3 +378,62 @@ async def test_nothing_is_repaired_while_events_are_on_their_way(
     await _wait_for_transcript(system, upload_id)
 
     assert _repairs() == before
+
+
+async def test_lost_deletions_are_repeated_until_no_service_has_the_data(
+    system: System, issuer: TokenIssuer
+) -> None:
+    account = {"email": "alice@example.com", "password": "correct horse battery"}
+    registered = (await system.auth.post("/auth/register", json=account)).json()
+    user_id = UUID(registered["user"]["id"])
+    caller = issuer.bearer(user_id)
+    system.sessions.headers.update(caller)
+    system.media.headers.update(caller)
+    session_id, upload_id = await _answer(system)
+    await _wait_for(system, session_id, "ready")
+    before = _repairs()
+
+    async def is_erased(*services: str) -> bool:
+        return not any([await system.count_rows(service, user_id) for service in services])
+
+    async def wait_until_erased(*services: str) -> None:
+        await wait_until(
+            lambda: is_erased(*services),
+            description=f"the deletion in {services}",
+            timeout_seconds=60,
+            interval_seconds=0.1,
+        )
+
+    async def has_no_upload() -> bool:
+        return (await system.media.get(f"/upload/{upload_id}")).status_code == 404
+
+    system.lost |= {"media.session.deleted", "ai.session.deleted"}
+    deleted = await system.sessions.delete(f"/sessions/{session_id}")
+    assert deleted.status_code == 204
+    await wait_until_erased("ai")
+    await wait_until(
+        has_no_upload, description="the deletion in media", timeout_seconds=60, interval_seconds=0.1
+    )
+    assert not system.lost
+
+    session_id, _ = await _answer(system)
+    await _wait_for(system, session_id, "ready")
+    system.lost |= {"sessions.user.deleted", "media.user.deleted", "ai.user.deleted"}
+    deleted = await system.auth.request(
+        "DELETE",
+        "/auth/me",
+        json={"password": account["password"]},
+        headers={"authorization": f"Bearer {registered['token']}"},
+    )
+    assert deleted.status_code == 204, deleted.text
+    await wait_until_erased("auth", "sessions", "media", "ai")
+
+    assert not system.lost
+    repaired = {effect for effect, value in _repairs().items() if value > before.get(effect, 0)}
+    assert repaired >= {
+        "media session_deletion",
+        "ai session_deletion",
+        "sessions user_deletion",
+        "media user_deletion",
+        "ai user_deletion",
+    }

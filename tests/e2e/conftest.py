@@ -1,5 +1,6 @@
 """Fixtures that run each test on both profiles. Tests of a module share a stack."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -8,6 +9,7 @@ import pytest_asyncio
 from stacks import RunningStack, distributed, embedded
 
 from coach_embedded.api_client import ApiClient
+from support.connections import ConnectionWatch
 
 _user_numbers = count(1)
 
@@ -20,11 +22,21 @@ _user_numbers = count(1)
 async def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningStack]:
-    """The running system of a module."""
+    """The running system of a module.
+
+    The embedded system must not connect to other machines, from its start to its stop.
+    """
     directory = tmp_path_factory.mktemp("stack")
     if request.param == "embedded":
-        async with embedded(directory) as running:
+        watch = ConnectionWatch(directory / "watch")
+        async with embedded(directory, **watch.environment) as running:
+            process = running.processes["embedded"].running
+            assert process is not None
+            polling = asyncio.create_task(watch.poll(process.pid))
             yield running
+            polling.cancel()
+        assert "127.0.0.1" in watch.hosts
+        assert watch.foreign_hosts == set(), "a process connected to another machine"
     else:
         mariadb = request.getfixturevalue("mariadb")
         rabbitmq = request.getfixturevalue("rabbitmq")

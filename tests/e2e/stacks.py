@@ -36,10 +36,13 @@ class Process:
     running: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
+        env = {**os.environ, **self.env}
+        # Libraries hide their telemetry from CI.
+        env.pop("CI", None)
         with self.log.open("ab") as log_file:
             self.running = await asyncio.create_subprocess_exec(
                 *self.argv,
-                env={**os.environ, **self.env},
+                env=env,
                 stdout=log_file,
                 stderr=log_file,
             )

@@ -8,7 +8,13 @@ from fastapi import FastAPI
 
 from coach_common.config import Settings
 from coach_common.drain import Drain
-from coach_common.service import Service, listen, running
+from coach_common.service import (
+    Service,
+    ShutdownDeadline,
+    listen,
+    running,
+    running_together,
+)
 from coach_common.testing.fakes import FakeTransport
 
 
@@ -68,3 +74,42 @@ async def test_shutdown_lets_work_under_way_end_before_workers_are_cancelled(
 
     assert ended == ["done" if work_seconds < 1 else "cancelled"]
     assert drain.is_closed
+
+
+async def test_services_that_run_together_stop_at_the_same_time() -> None:
+    """Each drain waits for all others, so stopping one after the other would not end."""
+    all_stop, stopping = asyncio.Event(), []
+
+    def service(name: str) -> Service[None]:
+        async def drain() -> None:
+            stopping.append(name)
+            if len(stopping) == 3:
+                all_stop.set()
+            await all_stop.wait()
+
+        return Service(
+            name,
+            FastAPI(),
+            Settings(shutdown_seconds=240),
+            FakeTransport(),
+            deps=None,
+            drain=drain,
+        )
+
+    services = [(service(name), [listen("127.0.0.1", 0)]) for name in ("a", "b", "c")]
+    async with running_together(services, deadline=ShutdownDeadline()):
+        assert not stopping
+
+    assert sorted(stopping) == ["a", "b", "c"]
+
+
+def test_services_that_stop_later_have_the_rest_of_one_deadline() -> None:
+    now = 100.0
+    deadline = ShutdownDeadline(lambda: now)
+
+    assert deadline.remaining_seconds(10) == 10
+    now += 7
+    assert deadline.remaining_seconds(10) == 3
+    now += 60
+    assert deadline.remaining_seconds(10) == 1
+    assert deadline.remaining_seconds(0.5) == 0.5

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog.testing
 from sqlalchemy import Column, String, Table, delete, event, func, insert, select, text, update
 
+from coach_common import service
 from coach_common.clock import utc_now
 from coach_common.db import sqlite
 from coach_common.db.database import Database
@@ -70,6 +72,36 @@ async def notes(tmp_path: Path) -> AsyncIterator[Database]:
 async def _add_note(database: Database, text: str, *, is_durable: bool = True) -> None:
     async with database.transaction(is_durable=is_durable) as tx:
         await tx.execute(insert(NOTES).values(text=text))
+
+
+async def test_truncation_that_a_full_disk_prevents_is_tried_again(
+    notes: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coach_common.db.database.WAL_TRUNCATE_SECONDS", 0.0)
+    monkeypatch.setattr(service, "_RESTART_DELAY_SECONDS", 0.0)
+    failures = 0
+
+    def fail_twice(cursor: object, statement: str, *_: object) -> None:
+        nonlocal failures
+        if "wal_checkpoint" in statement and failures < 2:
+            failures += 1
+            raise sqlite3.OperationalError("database or disk is full")
+
+    event.listen(notes.engine.sync_engine, "do_execute", fail_twice)
+    await _add_note(notes, "text")
+
+    monkeypatch.setattr(service, "log", structlog.get_logger())  # another test may have bound it
+    with structlog.testing.capture_logs() as lines:
+        worker = asyncio.create_task(
+            service._run_with_restarts("test", "truncate_wal", lambda: service._truncate_wal(notes))
+        )
+        async with asyncio.timeout(60):
+            while failures < 2 or (tmp_path / "notes.db-wal").stat().st_size > 0:
+                await asyncio.sleep(0.01)
+        worker.cancel()
+        await asyncio.wait({worker})
+
+    assert [line["event"] for line in lines] == ["worker.unavailable"] * 2
 
 
 async def test_commit_returns_after_sync_that_concurrent_commits_share(

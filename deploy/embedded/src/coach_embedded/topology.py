@@ -18,7 +18,13 @@ from coach_common import logs
 from coach_common.config import SettingsError
 from coach_common.http.limits import HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
-from coach_common.service import Service, listen, running, upgrade
+from coach_common.service import (
+    Service,
+    ShutdownDeadline,
+    listen,
+    running_together,
+    upgrade,
+)
 from coach_embedded.config import EmbeddedSettings, Secrets
 from coach_embedded.store import STORE_LIMITS, StoreKey, create_store_app
 from coach_gateway.config import GatewaySettings
@@ -151,9 +157,21 @@ async def run_system(settings: EmbeddedSettings, data_dir: Path) -> AsyncIterato
         await upgrade(service)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(broker.close)
-        for service, listener in services:
-            more = _listen_on_ipv6_loopback(listener) if listener in public else []
-            await stack.enter_async_context(running(service, listener, *more))
+        deadline = ShutdownDeadline()
+        # They stop in reverse order. The gateway sends no requests to services that stop, and
+        # jobs under way can use the store.
+        for group in (services[:1], services[1:-1], services[-1:]):
+            bound = [
+                (
+                    service,
+                    [
+                        listener,
+                        *(_listen_on_ipv6_loopback(listener) if listener in public else []),
+                    ],
+                )
+                for service, listener in group
+            ]
+            await stack.enter_async_context(running_together(bound, deadline=deadline))
         yield RunningSystem(_url(gateway_listener), _url(store_listener), broker)
 
 

@@ -113,6 +113,9 @@ class DatabaseSettings(Settings):
     """Database connections that stay open."""
     database_pool_overflow: int = Field(default=20, ge=0)
     """Additional database connections under load."""
+    database_timeout_seconds: float = Field(default=15.0, gt=0)
+    """How long a transaction waits for a connection, and for each statement. After that the
+    database counts as unavailable."""
 
     @property
     def database_address(self) -> str:
@@ -124,7 +127,8 @@ class RepairSettings(Settings):
     """Settings of a service that repairs lost events."""
 
     repair_seconds: float = Field(default=60.0, gt=0)
-    """How long a session or upload waits for an event before it is repaired."""
+    """How long a session or upload waits for an event before it is repaired, and how soon a
+    deletion is published again."""
 
 
 class TokenSettings(Settings):

@@ -20,16 +20,24 @@ MAX_DELAY = timedelta(days=1)
 _REPAIR_WINDOW = timedelta(days=30)
 
 
-def next_repair_at(now: datetime, *, waiting_since: datetime, delay: timedelta) -> datetime | None:
+def next_repair_at(
+    now: datetime,
+    *,
+    waiting_since: datetime,
+    delay: timedelta,
+    growth: int = 1,
+    max_delay: timedelta = MAX_DELAY,
+) -> datetime | None:
     """Return when the sweep checks a row again, or None if it has waited for 30 days.
 
-    The interval doubles from `delay` to a day, because some rows wait for days without a fault: a
-    session whose recording is on an offline phone.
+    The interval grows from `delay` to `max_delay`, because some rows wait for days without a fault:
+    a session whose recording is on an offline phone. It is the time waited multiplied by `growth`,
+    so with 1 it doubles.
     """
     waited = now - waiting_since
     if waited > _REPAIR_WINDOW:
         return None
-    return now + min(max(waited, delay), MAX_DELAY)
+    return now + min(max(growth * waited, delay), max_delay)
 
 
 def is_settled(changed_at: datetime | None, now: datetime) -> bool:

@@ -6,8 +6,14 @@ import gc
 import math
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +37,7 @@ log = logs.get_logger(__name__)
 _RESTART_DELAY_SECONDS = 1.0
 _PURGE_INTERVAL_SECONDS = 3600.0
 _DATABASE_RETRY_SECONDS = 2.0
+_MIN_SHUTDOWN_SECONDS = 1.0
 _GC_THRESHOLD = 10_000
 """New objects between collections of the youngest generation. With Python's default of 700 the
 requests in progress on 256 connections are scanned again and again."""
@@ -69,6 +76,24 @@ class Service(Generic[D_co]):
     server_options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class ShutdownDeadline:
+    """The time limit of services that stop together. It starts when the first of them stops."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started_at: float | None = None
+
+    def remaining_seconds(self, shutdown_seconds: float) -> float:
+        """Return how long a service may still take, at least a second of `shutdown_seconds`."""
+        now = self._clock()
+        if self._started_at is None:
+            self._started_at = now
+        return max(
+            min(_MIN_SHUTDOWN_SECONDS, shutdown_seconds),
+            self._started_at + shutdown_seconds - now,
+        )
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket. Port 0 selects a free port; host `::` listens on IPv4 as well."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -83,14 +108,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 @asynccontextmanager
 async def running(
-    service: Service[object], listener: socket.socket, *more_listeners: socket.socket
+    service: Service[object],
+    listener: socket.socket,
+    *more_listeners: socket.socket,
+    deadline: ShutdownDeadline | None = None,
 ) -> AsyncIterator[None]:
     """Run a migrated service until the block ends.
 
     Shutdown order: no new requests and no new background work, what is under way ends within
     `shutdown_seconds`, workers stop, event handlers finish, the relay stops,
-    connections close. Unfinished work stays in the database.
+    connections close. Unfinished work stays in the database. Services that stop together share a
+    `deadline`.
     """
+    deadline = deadline or ShutdownDeadline()
     async with AsyncExitStack() as stack:
         for close in service.on_close:
             stack.push_async_callback(close)
@@ -116,23 +146,52 @@ async def running(
                 )
         await stack.enter_async_context(_background_tasks(service.name, service.workers))
         is_stopping = asyncio.Event()
-        drain = asyncio.create_task(_drain(service, is_stopping), name=f"{service.name}.drain")
+        drain = asyncio.create_task(
+            _drain(service, is_stopping, deadline), name=f"{service.name}.drain"
+        )
         stack.push_async_callback(asyncio.wait, [drain])
         # Also if the start fails: the callback above waits for the drain.
         stack.callback(is_stopping.set)
-        await stack.enter_async_context(_http_server(service, [listener, *more_listeners]))
+        await stack.enter_async_context(
+            _http_server(service, [listener, *more_listeners], deadline)
+        )
         log.info("service.started", service=service.name, port=listener.getsockname()[1])
         yield
         log.info("service.stopping", service=service.name)
         is_stopping.set()
 
 
-async def _drain(service: Service[object], is_stopping: asyncio.Event) -> None:
+@asynccontextmanager
+async def running_together(
+    services: Sequence[tuple[Service[object], Sequence[socket.socket]]],
+    *,
+    deadline: ShutdownDeadline,
+) -> AsyncIterator[None]:
+    """Start services one after the other. At the end of the block, stop all at the same time."""
+    started: list[AbstractAsyncContextManager[None]] = []
+    try:
+        for service, (listener, *more_listeners) in services:
+            context = running(service, listener, *more_listeners, deadline=deadline)
+            await context.__aenter__()
+            started.append(context)
+        yield
+    finally:
+        results = await asyncio.gather(
+            *(context.__aexit__(None, None, None) for context in started), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+
+async def _drain(
+    service: Service[object], is_stopping: asyncio.Event, deadline: ShutdownDeadline
+) -> None:
     await is_stopping.wait()
     if service.drain is None:
         return
     try:
-        async with asyncio.timeout(service.settings.shutdown_seconds):
+        async with asyncio.timeout(deadline.remaining_seconds(service.settings.shutdown_seconds)):
             await service.drain()
     except TimeoutError:
         log.warning("service.work_not_ended", service=service.name)
@@ -201,7 +260,7 @@ async def close(service: Service[object]) -> None:
 
 @asynccontextmanager
 async def _http_server(
-    service: Service[object], listeners: list[socket.socket]
+    service: Service[object], listeners: list[socket.socket], deadline: ShutdownDeadline
 ) -> AsyncIterator[None]:
     http = service.http or HttpOptions(service=service.name)
     options: dict[str, Any] = {
@@ -213,7 +272,6 @@ async def _http_server(
         "lifespan": "off",
         "ws": "websockets-sansio",
         "ws_per_message_deflate": False,
-        "timeout_graceful_shutdown": math.ceil(service.settings.shutdown_seconds),
     }
     config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)
@@ -226,6 +284,8 @@ async def _http_server(
             await asyncio.sleep(0.005)
         yield
     finally:
+        seconds = deadline.remaining_seconds(service.settings.shutdown_seconds)
+        config.timeout_graceful_shutdown = math.ceil(seconds)
         server.should_exit = True
         await task
 
@@ -255,6 +315,8 @@ async def _run_with_restarts(service: str, name: str, worker: Worker) -> None:
     while True:
         try:
             await worker()
+        except Unavailable as error:
+            log.warning("worker.unavailable", service=service, worker=name, reason=str(error))
         except Exception:
             log.exception("worker.crashed", service=service, worker=name)
         await asyncio.sleep(_RESTART_DELAY_SECONDS)

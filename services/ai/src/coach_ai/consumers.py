@@ -68,12 +68,19 @@ async def on_session_created(deps: Deps, event: SessionCreated, message: Message
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
     """Delete the session's data."""
-    await events.erase_session(deps, event.session_id, event.user_id, event.keys, message)
+    await events.erase_session(
+        deps,
+        event.session_id,
+        event.user_id,
+        event.keys,
+        message,
+        is_repeated=event.is_repeated,
+    )
 
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
-    await events.erase_user(deps, event.user_id, message)
+    await events.erase_user(deps, event.user_id, message, is_repeated=event.is_repeated)
 
 
 def _completed_session(event: SessionCompleted) -> CompletedSession:

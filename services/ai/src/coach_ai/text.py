@@ -22,8 +22,11 @@ class Sentence:
 
 
 def normalise(text: str) -> str:
-    """Return the text in lower case, with plain apostrophes. Offsets stay valid for most text."""
-    return text.lower().replace("’", "'")
+    """Return the text in lower case, with plain apostrophes. Offsets stay valid.
+
+    İ is the only letter whose lower case is longer than itself.
+    """
+    return text.replace("İ", "i").lower().replace("’", "'")
 
 
 def tokenize(text: str) -> tuple[str, ...]:

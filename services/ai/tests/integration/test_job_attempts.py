@@ -333,6 +333,17 @@ async def test_two_days_without_a_process_do_not_end_the_retries(
     assert len(await emitted_events(service.database, TranscriptionCompleted)) == 1
 
 
+async def test_job_queued_while_the_clock_was_five_minutes_ahead_runs_at_once(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    await deliver_event(service, Case(user_id).confirmed())
+    ahead = await read_database_time(deps) + timedelta(minutes=5)
+    async with deps.db.transaction() as tx:
+        await tx.execute(update(JOBS).values(created_at=ahead, run_after=ahead))
+
+    assert await run_jobs(deps) == 1
+
+
 @pytest.mark.parametrize("column", ["run_after", "lease_until"])
 async def test_job_scheduled_by_a_clock_that_was_ahead_runs_at_once(
     service: Service, deps: Deps, user_id: UUID, column: str
@@ -400,6 +411,8 @@ async def test_completion_restarts_a_transcription_that_failed_for_the_provider(
     await run_jobs(deps)
 
     assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
+    progress = await emitted_events(service.database, TranscriptionProgressed)
+    assert [event.is_restart for event in progress].count(True) == 1
 
 
 async def test_completion_restarts_no_transcription_that_failed_for_the_recording(

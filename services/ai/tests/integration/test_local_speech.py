@@ -20,6 +20,7 @@ from coach_ai.scoring.local.scorer import LocalScorer
 from coach_ai.speech import whisper_model
 from coach_ai.speech.audio import SAMPLE_RATE
 from coach_ai.speech.local_transcriber import LocalTranscriber
+from coach_ai.speech.process import SpeechProcess
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
 from coach_embedded.demo import word_error_rate
@@ -295,6 +296,22 @@ async def test_recording_is_given_up_if_two_processes_crash_but_not_if_they_are_
 
     with pytest.raises(error, match=reason):
         await asked
+
+
+async def test_full_disk_of_the_speech_process_is_not_about_the_recording(tmp_path: Path) -> None:
+    (tmp_path / "0.ogg").symlink_to("/dev/full")
+    process = SpeechProcess(None, threads=1)
+    try:
+        with pytest.raises(Unavailable, match="out of disk space"):
+            await process.request(
+                {
+                    "path": str(RECORDINGS / next(iter(WORDS))),
+                    "chunks_dir": str(tmp_path),
+                    "max_seconds": 60.0,
+                }
+            )
+    finally:
+        await process.kill()
 
 
 async def _opened_by_a_reader(pipe: Path) -> int:

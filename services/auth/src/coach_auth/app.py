@@ -15,6 +15,8 @@ from coach_auth.sliding_window import SlidingWindowCounter
 from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
+from coach_common.events.catalog import UserDeleted
 from coach_common.http.app import create_app
 from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport
@@ -48,9 +50,17 @@ def build(
     counts = SlidingWindowCounter.from_redis_url(
         settings.redis_address, lambda: clock().timestamp()
     )
+    deletions = DeletionLog(
+        database,
+        tables.DELETIONS,
+        UserDeleted,
+        clock=clock,
+        delay=timedelta(seconds=settings.repair_seconds),
+    )
     deps = Deps(
         database,
         clock,
+        deletions,
         passwords,
         key_derivation,
         token_policy,
@@ -81,6 +91,7 @@ def build(
         database=database,
         package="coach_auth",
         workers={
+            "republish_deletions": deletions.run,
             "login_purge": partial(workers.purge_expired_logins, deps),
             "mail_delivery": partial(workers.deliver_mails, deps),
             "signing_key_rotation": partial(workers.rotate_keys, deps),

@@ -9,12 +9,13 @@ from coach_common.config import (
     DatabaseSettings,
     RabbitMQSettings,
     RedisSettings,
+    RepairSettings,
     TokenSettings,
 )
 from coach_common.setting_types import SecretSetting
 
 
-class AuthSettings(DatabaseSettings, TokenSettings, RedisSettings):
+class AuthSettings(DatabaseSettings, RepairSettings, TokenSettings, RedisSettings):
     """Settings of auth in both profiles."""
 
     secret_key: SecretSetting = Field(min_length=32)

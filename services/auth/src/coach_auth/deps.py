@@ -11,6 +11,8 @@ from coach_auth.mailer import Mailer
 from coach_auth.passwords import PasswordHasher
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
+from coach_common.events.catalog import UserDeleted
 from coach_common.tokens import PublicKeys
 
 
@@ -56,6 +58,7 @@ class Deps:
 
     db: Database
     clock: Clock
+    deletions: DeletionLog[UserDeleted]
     password_hasher: PasswordHasher
     key_derivation: KeyDerivation
     token_policy: TokenPolicy

@@ -37,7 +37,14 @@ async def list_due_mails(tx: Transaction, *, now: datetime, limit: int) -> list[
     """Return the mails that are due, the longest waiting first."""
     rows = await tx.fetch_all(
         select(MAILS)
-        .where(is_due(MAILS.c.next_attempt_at, now=now, max_delay=MAX_MAIL_DELAY))
+        .where(
+            is_due(
+                MAILS.c.next_attempt_at,
+                now=now,
+                max_delay=MAX_MAIL_DELAY,
+                is_undelayed=MAILS.c.attempts == 0,
+            )
+        )
         .order_by(MAILS.c.next_attempt_at)
         .limit(limit)
     )

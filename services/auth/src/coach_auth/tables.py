@@ -11,6 +11,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from coach_common.db.deletion_log import deletions_table
 from coach_common.db.tables import (
     Id,
     LongText,
@@ -132,3 +133,4 @@ MAILS = Table(
 
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
+DELETIONS = deletions_table(METADATA)

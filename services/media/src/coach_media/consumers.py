@@ -16,12 +16,19 @@ from coach_media.deps import Deps
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all recordings of the user."""
-    await use_cases.delete_user_data(deps, event.user_id, message)
+    await use_cases.delete_user_data(deps, event.user_id, message, is_repeated=event.is_repeated)
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
     """Delete the recordings of the session."""
-    await use_cases.delete_session_data(deps, event.session_id, event.user_id, event.keys, message)
+    await use_cases.delete_session_data(
+        deps,
+        event.session_id,
+        event.user_id,
+        event.keys,
+        message,
+        is_repeated=event.is_repeated,
+    )
 
 
 async def on_transcription_completed(
@@ -36,8 +43,11 @@ async def on_transcription_completed(
 async def on_transcription_progressed(
     deps: Deps, event: TranscriptionProgressed, message: MessageContext
 ) -> None:
-    """Store that transcription has started."""
-    await use_cases.mark_transcribing(deps, event.upload_id, message)
+    """Store that transcription has started, or has started again after a failure."""
+    if event.is_restart:
+        await repair.mark_restarted(deps, event.upload_id, message)
+    else:
+        await use_cases.mark_transcribing(deps, event.upload_id, message)
 
 
 async def on_transcription_failed(

@@ -63,3 +63,9 @@ async def republish_session_uploads(
                 and is_settled(upload.confirmed_at, deps.clock())
             ):
                 await tx.emit(build_confirmation(upload, is_repeated=True))
+
+
+async def mark_restarted(deps: Deps, upload_id: UUID, message: MessageContext) -> None:
+    """Store that a failed transcription has started again. Applied once per message."""
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await store.mark_restarted(tx, upload_id, repair_after=deps.clock() + deps.repair_delay)

@@ -220,6 +220,23 @@ async def mark_transcribing(tx: Transaction, upload_id: UUID) -> None:
     )
 
 
+async def mark_restarted(tx: Transaction, upload_id: UUID, *, repair_after: datetime) -> None:
+    """Set a failed upload to transcribing, without its reason. Does nothing in any other state.
+
+    The repair sweep checks the upload at `repair_after`. If the event of the restart arrived
+    after that of its failure, the sweep restores the failure.
+    """
+    await tx.execute(
+        update(UPLOADS)
+        .where(UPLOADS.c.id == upload_id, UPLOADS.c.status == UploadStatus.FAILED.value)
+        .values(
+            status=UploadStatus.TRANSCRIBING.value,
+            reason=None,
+            repair_after=repair_after,
+        )
+    )
+
+
 async def list_due_checks(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Upload, datetime]]:
@@ -353,9 +370,9 @@ async def update_object_deletion(tx: Transaction, deletion: ObjectDeletion) -> N
     )
 
 
-async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Record that this user or session was deleted."""
-    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
+async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> bool:
+    """Record that this user or session was deleted. Return False if it was known."""
+    return await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:

@@ -15,6 +15,7 @@ from coach_common.events.catalog import UploadLinked
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.identity import Identity
 from coach_common.ids import new_id
+from coach_common.repair import REPAIRS
 from coach_media import store
 from coach_media.deps import Deps
 from coach_media.domain import (
@@ -296,39 +297,48 @@ async def mark_transcribing(deps: Deps, upload_id: UUID, message: MessageContext
 async def record_transcription_failure(
     deps: Deps, upload_id: UUID, reason: str, *, is_final: bool, message: MessageContext
 ) -> None:
-    """Store why transcription failed. Applied once per message.
-
-    `is_final` false means that transcription will be retried.
-    """
+    """Store why transcription failed, once per message. If not `is_final`, it is retried."""
     async with deps.db.transaction(deduplicate=message) as tx:
         status = UploadStatus.FAILED if is_final else UploadStatus.TRANSCRIBING
         await store.record_failure(tx, upload_id, status, reason)
 
 
 async def delete_session_data(
-    deps: Deps, session_id: UUID, user_id: UUID, keys: list[str], message: MessageContext
+    deps: Deps,
+    session_id: UUID,
+    user_id: UUID,
+    keys: list[str],
+    message: MessageContext,
+    *,
+    is_repeated: bool,
 ) -> None:
-    """Delete the recordings of a deleted session. Applied once per message."""
+    """Delete a session's recordings once per message. A new `is_repeated` one is a repair."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.lock_uploader(tx, user_id)
-        await store.add_tombstone(tx, session_id, at=now)
+        is_new = await store.add_tombstone(tx, session_id, at=now)
         uploads = await store.list_uploads_by_session(tx, session_id, keys=keys, user_id=user_id)
         await store.add_object_deletions(tx, uploads, due_at=now)
         await store.delete_uploads(tx, uploads)
+    if is_new and is_repeated:
+        REPAIRS.labels("media", "session_deletion").inc()
 
 
-async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -> None:
-    """Delete all data of a deleted user. Applied once per message."""
+async def delete_user_data(
+    deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
+) -> None:
+    """Delete a user's data once per message. A new `is_repeated` deletion is a repair."""
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
         await store.lock_uploader(tx, user_id)
-        await store.add_tombstone(tx, user_id, at=now)
+        is_new = await store.add_tombstone(tx, user_id, at=now)
         uploads = await store.list_uploads_by_user(tx, user_id)
         await store.add_object_deletions(tx, uploads, due_at=now)
         await store.delete_uploads(tx, uploads)
         await store.delete_outbox_by_user(tx, user_id)
         await store.delete_uploader(tx, user_id)
+    if is_new and is_repeated:
+        REPAIRS.labels("media", "user_deletion").inc()
 
 
 async def _verify_and_confirm(

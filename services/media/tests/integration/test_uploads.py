@@ -27,7 +27,7 @@ from coach_common.service import Service
 from coach_common.storage import ObjectRejected
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
-from coach_media import use_cases
+from coach_media import repair, use_cases
 from coach_media.deps import Deps
 from coach_media.domain import MAX_UPLOADS_PER_SESSION
 from coach_media.tables import METADATA, OBJECT_DELETIONS
@@ -666,6 +666,36 @@ async def test_upload_is_transcribing_once_ai_reports_progress(
     )
     await deliver_event(service, progressed)
     assert await status() == "transcribed"
+
+
+async def test_failed_upload_is_transcribing_again_after_a_restart(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, clock: FakeClock
+) -> None:
+    key = await _upload(client)
+    upload_id = (await _confirm(client, key)).json()["upload_id"]
+    about = {"upload_id": UUID(upload_id), "user_id": user_id, "key": key}
+    started = TranscriptionProgressed(**about, done_seconds=0, duration_seconds=0)
+    restarted = started.model_copy(update={"is_restart": True})
+    failed = TranscriptionFailed(**about, reason="No provider.", retryable=False, restartable=True)
+
+    async def upload() -> tuple[str, str | None]:
+        body = (await client.get(f"/upload/{upload_id}")).json()
+        return body["status"], body["reason"]
+
+    await deliver_event(service, failed)
+    await deliver_event(service, started)
+    assert await upload() == ("failed", "No provider.")
+
+    await deliver_event(service, restarted)
+    assert await upload() == ("transcribing", None)
+
+    # The restart arrived after its failure: the sweep asks ai, which sends the failure again.
+    before = len(await emitted_events(service.database, UploadConfirmed))
+    clock.advance(86_400)
+    await repair.republish_untranscribed_uploads(_deps(service))
+    assert len(await emitted_events(service.database, UploadConfirmed)) == before + 1
+    await deliver_event(service, failed)
+    assert await upload() == ("failed", "No provider.")
 
 
 @pytest.mark.parametrize("deleted_by", ["session", "key", "user"])

@@ -5,6 +5,8 @@ from functools import partial
 
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
+from coach_common.events.catalog import SessionDeleted
 from coach_common.http.app import create_app
 from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
@@ -32,7 +34,10 @@ def build(
     recordings = uploaded_recordings or HttpUploadedRecordings(settings.media_url)
     asked_questions = questions or HttpQuestions(settings.ai_url)
     repair_delay = timedelta(seconds=settings.repair_seconds)
-    deps = Deps(database, clock, recordings, asked_questions, repair_delay)
+    deletions = DeletionLog(
+        database, tables.DELETIONS, SessionDeleted, clock=clock, delay=repair_delay
+    )
+    deps = Deps(database, clock, deletions, recordings, asked_questions, repair_delay)
     app = create_app(
         "sessions",
         checks={"database": database.check, "broker": transport.check},
@@ -50,6 +55,7 @@ def build(
         subscriptions=subscribe("sessions", deps, SUBSCRIPTIONS),
         workers={
             "stop_waiting_for_recordings": partial(workers.stop_waiting_for_recordings, deps),
+            "republish_deletions": deletions.run,
             "repair": partial(workers.publish_stalled_sessions, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),

@@ -23,7 +23,7 @@ RecordingEvent = (
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
-    await use_cases.delete_user_data(deps, event.user_id, message)
+    await use_cases.delete_user_data(deps, event.user_id, message, is_repeated=event.is_repeated)
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
+from coach_common.events.catalog import SessionDeleted
 from coach_common.repair import DEFAULT_DELAY
 
 
@@ -47,6 +49,7 @@ class Deps:
 
     db: Database
     clock: Clock
+    deletions: DeletionLog[SessionDeleted]
     uploaded_recordings: UploadedRecordings
     questions: Questions
     repair_delay: timedelta = DEFAULT_DELAY

@@ -39,7 +39,14 @@ from coach_sessions.domain import (
     SessionSummary,
     Stats,
 )
-from coach_sessions.tables import OUTBOX, RECORDINGS, SESSION_STATS, SESSIONS, TOMBSTONES
+from coach_sessions.tables import (
+    DELETIONS,
+    OUTBOX,
+    RECORDINGS,
+    SESSION_STATS,
+    SESSIONS,
+    TOMBSTONES,
+)
 
 # Adapters ignore unknown keys: a row may have been written by a newer release.
 _FEEDBACK = TypeAdapter(Feedback)
@@ -356,13 +363,13 @@ async def delete_session(tx: Transaction, session: Session) -> None:
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
     """Delete all rows of a user, unpublished events included."""
-    for table in (SESSIONS, SESSION_STATS, RECORDINGS, OUTBOX):
+    for table in (SESSIONS, SESSION_STATS, RECORDINGS, DELETIONS, OUTBOX):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
-async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Record that this user, session or recording was deleted."""
-    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
+async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> bool:
+    """Record that this user, session or recording was deleted. Return False if it was known."""
+    return await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table
 
+from coach_common.db.deletion_log import deletions_table
 from coach_common.db.tables import (
     Id,
     LongText,
@@ -84,3 +85,4 @@ SESSION_STATS = Table(
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)
+DELETIONS = deletions_table(METADATA)

@@ -228,14 +228,26 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
             keys.append(session.requested_key)
         for deleted_id in (session_id, *map(recording_id, keys)):
             await store.add_tombstone(tx, deleted_id, at=now)
-        await tx.emit(SessionDeleted(session_id=session_id, user_id=caller.user_id, keys=keys))
+        await deps.deletions.emit(
+            tx,
+            SessionDeleted(session_id=session_id, user_id=caller.user_id, keys=keys),
+            deleted_id=session_id,
+            user_id=caller.user_id,
+        )
 
 
-async def delete_user_data(deps: Deps, user_id: UUID, message: MessageContext) -> None:
-    """Delete all data of a user whose account was deleted."""
+async def delete_user_data(
+    deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
+) -> None:
+    """Delete all data of a user whose account was deleted.
+
+    With `is_repeated`, a deletion that was not known counts as a repair.
+    """
     async with deps.db.transaction(deduplicate=message) as tx:
-        await store.add_tombstone(tx, user_id, at=deps.clock())
+        is_new = await store.add_tombstone(tx, user_id, at=deps.clock())
         await store.delete_user_data(tx, user_id)
+    if is_new and is_repeated:
+        REPAIRS.labels("sessions", "user_deletion").inc()
 
 
 async def link_recording(

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from coach_common.db.database import Database
 from coach_common.db.migrate import upgrade
-from coach_common.events.catalog import SessionStalled, UploadConfirmed
+from coach_common.events.catalog import SessionDeleted, SessionStalled, UploadConfirmed
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
@@ -129,3 +129,18 @@ async def test_migration_schedules_sessions_that_wait_already(database_url: str)
         )
         assert due.scalars().all() == ["transcribing"]
     await database.close()
+
+
+async def test_deletion_is_published_once_when_it_is_due_and_forgotten_after_30_days(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    session_id = await _create(client)
+    await client.delete(f"/sessions/{session_id}")
+    deletions = service.deps.deletions
+    due = []
+    for days in (1, 11, 1, 30):
+        clock.advance(days * 86_400)
+        due.append((await deletions.republish_due(), await deletions.republish_due()))
+
+    assert due == [(1, 0), (1, 0), (0, 0), (1, 0)]
+    assert len(await emitted_events(service.database, SessionDeleted)) == 3

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -31,6 +31,8 @@ RETENTION = timedelta(days=30)
 WAL_TRUNCATE_SECONDS = 20.0
 """How often SQLite's write-ahead log is emptied, so that deleted rows do not stay in it."""
 
+DEFAULT_TIMEOUT_SECONDS = 15.0
+
 _MAX_CONCURRENT_TRANSACTIONS = 16
 _UNAVAILABLE = "The database is temporarily unavailable. Please try again."
 _MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
@@ -42,6 +44,10 @@ class Database:
 
     At most 16 transactions run at once; others wait in order of arrival. Without the bound, the
     last of 32 concurrent requests waited eight times as long at the same throughput.
+
+    A transaction may wait `timeout_seconds` for its turn and a connection. On MySQL each statement
+    may take as long. A database that accepts connections and sends nothing therefore counts as
+    unavailable instead of blocking its callers.
     """
 
     def __init__(
@@ -53,9 +59,11 @@ class Database:
         inbox: Table | None = None,
         pool_size: int = 10,
         pool_overflow: int = 20,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         clock: Clock = utc_now,
     ) -> None:
         self.source = source
+        self.timeout_seconds = timeout_seconds
         self.outbox = outbox
         self.inbox = inbox
         self.clock = clock
@@ -86,6 +94,7 @@ class Database:
             inbox=inbox,
             pool_size=settings.database_pool_size,
             pool_overflow=settings.database_pool_overflow,
+            timeout_seconds=settings.database_timeout_seconds,
             clock=clock,
         )
 
@@ -109,13 +118,19 @@ class Database:
             TransactionConflict: If another transaction won. The same call may be repeated.
             DatabaseUnavailable: If the database cannot be reached or is overloaded.
         """
-        async with self._write_slots, self._connection(is_write=True) as connection:
-            tx = Transaction(connection, self._dialect, self._events)
+        async with self._connection(self._write_slots, is_write=True) as connection:
+            tx = Transaction(
+                connection, self._dialect, self._events, timeout_seconds=self.timeout_seconds
+            )
             if deduplicate is not None:
                 await self._insert_inbox_row(tx, deduplicate)
             yield tx
             fault_injection.crash_point("transaction.before_commit")
-            await connection.commit()
+            if isinstance(connection, AsyncConnection):
+                async with asyncio.timeout(self.timeout_seconds):
+                    await connection.commit()
+            else:
+                await connection.commit()
             self._has_wal_content = self.is_sqlite
         if is_durable:
             await self.sync()
@@ -126,8 +141,14 @@ class Database:
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:
         """Open a transaction for reading. Raises DatabaseUnavailable like `transaction`."""
-        async with self._read_slots, self._connection(is_write=False) as connection:
-            yield Transaction(connection, self._dialect, self._events, is_read_only=True)
+        async with self._connection(self._read_slots, is_write=False) as connection:
+            yield Transaction(
+                connection,
+                self._dialect,
+                self._events,
+                timeout_seconds=self.timeout_seconds,
+                is_read_only=True,
+            )
 
     @property
     def commit_count(self) -> int:
@@ -150,23 +171,21 @@ class Database:
 
     @asynccontextmanager
     async def _connection(
-        self, *, is_write: bool
+        self, slots: asyncio.Semaphore, *, is_write: bool
     ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
         try:
             async with AsyncExitStack() as stack:
+                async with asyncio.timeout(self.timeout_seconds):
+                    await stack.enter_async_context(slots)
+                    if self._sqlite is None:
+                        connection = await self._connect()
+                        stack.push_async_callback(self._return_to_pool, connection)
                 if self._sqlite is not None:
+                    # SQLite has a time limit for its lock.
                     local = stack.enter_context(self._sqlite.connect())
                     await local.begin(is_write=is_write)
                     yield local
                     return
-                try:
-                    connection = await stack.enter_async_context(self.engine.connect())
-                except (SQLAlchemyError, OSError):
-                    raise
-                except Exception as error:
-                    # A driver may raise anything while it connects: asyncmy raises RuntimeError
-                    # if a proxy accepts the connection and resets it at once.
-                    raise DatabaseUnavailable(_UNAVAILABLE) from error
                 yield connection
         except IntegrityError:
             raise
@@ -174,8 +193,31 @@ class Database:
             raise DatabaseUnavailable("The database is overloaded. Please try again.") from error
         except DBAPIError as error:
             raise _translate_error(error) from error
-        except OSError as error:
+        except OSError as error:  # TimeoutError is one.
             raise DatabaseUnavailable(_UNAVAILABLE) from error
+
+    async def _connect(self) -> AsyncConnection:
+        try:
+            return await self.engine.connect()
+        except (SQLAlchemyError, OSError):
+            raise
+        except Exception as error:
+            # A driver may raise anything while it connects: asyncmy raises RuntimeError
+            # if a proxy accepts the connection and resets it at once.
+            raise DatabaseUnavailable(_UNAVAILABLE) from error
+
+    async def _return_to_pool(self, connection: AsyncConnection) -> None:
+        """Roll back and return the connection, also if the caller is cancelled meanwhile.
+
+        A connection whose rollback is not acknowledged in time is closed.
+        """
+
+        async def close() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.timeout_seconds):
+                    await connection.close()
+
+        await asyncio.shield(asyncio.create_task(close()))
 
     async def _insert_inbox_row(self, tx: Transaction, message: MessageContext) -> None:
         if self.inbox is None:
@@ -216,13 +258,20 @@ class Database:
 
         Without this an idle server keeps deleted rows readable in the `-wal` file. Does nothing
         on other databases. A log that a reader still uses is emptied by a later call.
+
+        Raises:
+            DatabaseUnavailable: If the disk is full. A later call tries again.
         """
         if not self._has_wal_content:
             return
         self._has_wal_content = False
-        async with self._write_slots, self.engine.connect() as connection:
-            result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-            is_busy = result.scalar()
+        try:
+            async with self._write_slots, self.engine.connect() as connection:
+                result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                is_busy = result.scalar()
+        except DBAPIError as error:
+            self._has_wal_content = True
+            raise _translate_error(error) from error
         self._has_wal_content = self._has_wal_content or bool(is_busy)
 
     async def close(self) -> None:

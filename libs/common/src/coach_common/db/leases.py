@@ -30,7 +30,15 @@ def is_lease_held(
 
 
 def is_due(
-    due_at: ColumnElement[UtcDateTime], *, now: datetime, max_delay: timedelta
+    due_at: ColumnElement[UtcDateTime],
+    *,
+    now: datetime,
+    max_delay: timedelta,
+    is_undelayed: ColumnElement[bool] | None = None,
 ) -> ColumnElement[bool]:
-    """Return a condition that holds if the row is due. No row waits longer than `max_delay`."""
-    return or_(due_at <= now, due_at > now + max_delay)
+    """Return a condition that holds if the row is due. No row waits longer than `max_delay`.
+
+    A row for which `is_undelayed` holds was due when it was written, whatever the clock said then.
+    """
+    condition = or_(due_at <= now, due_at > now + max_delay)
+    return condition if is_undelayed is None else or_(condition, is_undelayed)

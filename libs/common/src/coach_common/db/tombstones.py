@@ -11,9 +11,12 @@ from coach_common.db.transaction import Transaction
 
 async def insert_tombstone(
     tx: Transaction, tombstones: Table, deleted_id: UUID, *, at: datetime
-) -> None:
-    """Record for 30 days that this user or session was deleted. Safe to call twice."""
-    await tx.execute(tx.dialect.insert_ignore(tombstones).values(id=deleted_id, deleted_at=at))
+) -> bool:
+    """Record for 30 days that this user or session was deleted. Return False if it was known."""
+    result = await tx.execute(
+        tx.dialect.insert_ignore(tombstones).values(id=deleted_id, deleted_at=at)
+    )
+    return result.rowcount == 1
 
 
 async def has_tombstone(tx: Transaction, tombstones: Table, *ids: UUID | None) -> bool:

@@ -1,5 +1,6 @@
 """A transaction as use cases see it: statements, and events that are committed with them."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -39,18 +40,20 @@ class Transaction:
         dialect: Dialect,
         events: EventWriter,
         *,
+        timeout_seconds: float,
         is_read_only: bool = False,
     ) -> None:
         self.dialect = dialect
         self.emitted_count = 0
         self._connection = connection
         self._events = events
+        self._timeout_seconds = timeout_seconds
         self._is_read_only = is_read_only
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Change rows. `rowcount` is 0 if a conditional update changed no row."""
         if isinstance(self._connection, AsyncConnection):
-            return await self._connection.execute(statement, parameters)
+            return await self._execute(self._connection, statement, parameters)
         return await self._connection.change(
             lambda connection: connection.execute(statement, parameters)
         )
@@ -58,7 +61,7 @@ class Transaction:
     async def execute_bulk(self, statement: Executable) -> CursorResult[Any]:
         """Change any number of rows. SQLite does it in a thread."""
         if isinstance(self._connection, AsyncConnection):
-            return await self._connection.execute(statement)
+            return await self._execute(self._connection, statement)
         return await self._connection.change(
             lambda connection: connection.execute(statement), is_bulk=True
         )
@@ -79,10 +82,17 @@ class Transaction:
         self, query: Executable, parameters: Any, read: Callable[[CursorResult[Any]], T]
     ) -> T:
         if isinstance(self._connection, AsyncConnection):
-            return read(await self._connection.execute(query, parameters))
+            return read(await self._execute(self._connection, query, parameters))
         return await self._connection.query(
             lambda connection: read(connection.execute(query, parameters))
         )
+
+    async def _execute(
+        self, connection: AsyncConnection, statement: Executable, parameters: Any = None
+    ) -> CursorResult[Any]:
+        """Run a statement. TimeoutError is DatabaseUnavailable at the end of the transaction."""
+        async with asyncio.timeout(self._timeout_seconds):
+            return await connection.execute(statement, parameters)
 
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.

@@ -35,13 +35,17 @@ class UserRegistered(Event):
 
 
 class UserDeleted(Event):
-    """An account was deleted. Consumers delete all data of this user."""
+    """An account was deleted. Consumers delete all data of this user.
+
+    Sent again at growing intervals (`is_repeated`), in case a consumer lost it.
+    """
 
     type = "user.deleted"
     source = "auth"
     consumers = ("sessions", "media", "ai")
 
     user_id: UUID
+    is_repeated: bool = False
 
 
 class UploadConfirmed(Event):
@@ -140,6 +144,8 @@ class TranscriptionProgressed(Event):
     session_id: UUID | None = None
     done_seconds: float
     duration_seconds: float
+    is_restart: bool = False
+    """True if transcription had failed for good and was started again."""
 
 
 class DeliveryMeasured(Event):
@@ -331,7 +337,10 @@ class SessionJudged(Event):
 
 
 class SessionDeleted(Event):
-    """A session was deleted. Consumers delete its recordings (`keys`) and transcripts."""
+    """A session was deleted. Consumers delete its recordings (`keys`) and transcripts.
+
+    Sent again at growing intervals (`is_repeated`), in case a consumer lost it.
+    """
 
     type = "session.deleted"
     source = "sessions"
@@ -340,6 +349,7 @@ class SessionDeleted(Event):
     session_id: UUID
     user_id: UUID
     keys: list[str] = Field(default_factory=list)
+    is_repeated: bool = False
 
 
 CATALOG: dict[str, type[Event]] = {

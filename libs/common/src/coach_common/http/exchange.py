@@ -16,9 +16,8 @@ STATUS_LINES = {
 BODY_FOLLOWS = "coach.body_follows"
 """In a message that starts a response: the first chunk of the body is sent without waiting."""
 _BODILESS_STATUSES = (204, 304)
-_FRAMING_HEADERS = frozenset(
-    (b"content-length", b"transfer-encoding", b"connection", b"keep-alive")
-)
+_STRIPPED_HEADERS = frozenset((b"transfer-encoding", b"connection", b"keep-alive"))
+"""Headers of an application that the connection decides itself."""
 
 
 def encode_headers(headers: Headers) -> bytes:
@@ -148,13 +147,13 @@ class Exchange:
         lines: list[bytes] = []
         line_count = 1
         for name, value in headers:
-            if name in _FRAMING_HEADERS:
-                if name == b"content-length":
-                    self._content_length = int(value)
-                else:
-                    if name == b"connection" and b"close" in value.lower():
-                        self.keeps_alive = False
-                    continue
+            lower = name.lower()
+            if lower == b"content-length":
+                self._content_length = int(value)
+            elif lower in _STRIPPED_HEADERS:
+                if lower == b"connection" and b"close" in value.lower():
+                    self.keeps_alive = False
+                continue
             lines += (name, b": ", value, b"\r\n")
             line_count += 1
         if status in _BODILESS_STATUSES or self._is_head:

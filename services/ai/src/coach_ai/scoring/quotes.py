@@ -50,11 +50,17 @@ def make_remark(answer: Answer, kind: str, dimension: str, text: str, quote: str
 
 
 def _align_words(text: str, words: Sequence[Word]) -> list[tuple[int, Word]]:
-    """Return each word with its offset in the text. Words that are not found are left out."""
+    """Return each word with its offset in the text. Words that are not found are left out.
+
+    The words are in the order of the text. Behind a long stretch without times, the next word is
+    searched in the rest of the text, together with the one after it.
+    """
     aligned: list[tuple[int, Word]] = []
     at = 0
-    for word in words:
+    for index, word in enumerate(words):
         found = text.find(word.text, at, at + len(word.text) + _SEARCH_CHARACTERS)
+        if found < 0 and index + 1 < len(words):
+            found = text.find(f"{word.text} {words[index + 1].text}", at)
         if found >= 0:
             aligned.append((found, word))
             at = found + len(word.text)

@@ -137,7 +137,7 @@ class SpeechProcess:
         Raises:
             CannotTranscribe: If the recording cannot be transcribed, or both children crashed.
             SpeechProcessInterrupted: If the machine interrupted the child.
-            Unavailable: If the speech model cannot be loaded.
+            Unavailable: If the speech model cannot be loaded, or the disk is full.
         """
         try:
             return await self._request(message, on_progress)
@@ -174,6 +174,9 @@ class SpeechProcess:
         if "unavailable" in response:
             log.error("speech.model_not_loaded", reason=response["unavailable"])
             raise Unavailable("The speech model could not be loaded.")
+        if "machine_error" in response:
+            log.error("speech.machine_failed", reason=response["machine_error"])
+            raise Unavailable("The server is out of disk space or open files.")
         return response
 
 

@@ -6,6 +6,7 @@ its parent.
 """
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -55,6 +56,9 @@ _MAX_FILE_BYTES = 64 * 1024**2
 """A chunk of half an hour has 7 MB."""
 _MAX_PROCESSOR_SECONDS = 4 * 3600
 """Four processors for the longest time that the parent waits."""
+
+_MACHINE_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE))
+"""The machine has a fault. The recording has none, so it is transcribed later."""
 
 
 def main(model_dir: str, threads: str, memory_bytes: str) -> None:
@@ -152,6 +156,10 @@ def _handle(
         return {"transcript": transcript, "analysis": asdict(analysis)}
     except CannotTranscribe as error:
         return {"error": str(error)}
+    except OSError as error:
+        if error.errno not in _MACHINE_ERRORS:
+            raise
+        return {"machine_error": os.strerror(error.errno)}
 
 
 def _write_chunks(

@@ -64,9 +64,9 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 
 
-async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> None:
-    """Store that this user, session or recording was deleted."""
-    await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
+async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> bool:
+    """Store that this user, session or recording was deleted. Return False if it was known."""
+    return await insert_tombstone(tx, TOMBSTONES, deleted_id, at=at)
 
 
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:

@@ -223,7 +223,12 @@ async def _release(tx: Transaction, job: Job, **values: object) -> bool:
 def _is_claimable(kind: JobKind, now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
         JOBS.c.kind == kind.value,
-        is_due(JOBS.c.run_after, now=now, max_delay=MAX_BACKOFF),
+        is_due(
+            JOBS.c.run_after,
+            now=now,
+            max_delay=MAX_BACKOFF,
+            is_undelayed=JOBS.c.run_after == JOBS.c.created_at,
+        ),
         _is_free(now),
     )
 

@@ -7,8 +7,10 @@ from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
 from coach_ai.use_cases.questions import copy_reference
+from coach_ai.use_cases.transcription import emit_restart
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.ids import recording_id
+from coach_common.repair import REPAIRS
 
 
 async def register_recording(deps: Deps, recording: Recording, message: MessageContext) -> None:
@@ -101,23 +103,43 @@ async def _restart_transcription(
     elif recording.is_restartable and not session.client_transcript:
         await recordings.clear_failure(tx, recording.upload_id)
         await jobs.add_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
+        await emit_restart(tx, recording)
 
 
 async def erase_session(
-    deps: Deps, session_id: UUID, user_id: UUID, keys: list[str], message: MessageContext
+    deps: Deps,
+    session_id: UUID,
+    user_id: UUID,
+    keys: list[str],
+    message: MessageContext,
+    *,
+    is_repeated: bool,
 ) -> None:
-    """Delete a session's data and its recordings, and add tombstones for all of them."""
+    """Delete a session's data and its recordings, and add tombstones for all of them.
+
+    With `is_repeated`, a deletion that was not known counts as a repair.
+    """
     async with deps.db.transaction(deduplicate=message) as tx:
-        for deleted_id in (session_id, *map(recording_id, keys)):
-            await deletion.add_tombstone(tx, deleted_id, at=deps.clock())
+        is_new = await deletion.add_tombstone(tx, session_id, at=deps.clock())
+        for key in keys:
+            await deletion.add_tombstone(tx, recording_id(key), at=deps.clock())
         await deletion.erase_session(tx, session_id, user_id, keys)
+    if is_new and is_repeated:
+        REPAIRS.labels("ai", "session_deletion").inc()
 
 
-async def erase_user(deps: Deps, user_id: UUID, message: MessageContext) -> None:
-    """Delete all data of a user, and add a tombstone."""
+async def erase_user(
+    deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
+) -> None:
+    """Delete all data of a user, and add a tombstone.
+
+    With `is_repeated`, a deletion that was not known counts as a repair.
+    """
     async with deps.db.transaction(deduplicate=message) as tx:
-        await deletion.add_tombstone(tx, user_id, at=deps.clock())
+        is_new = await deletion.add_tombstone(tx, user_id, at=deps.clock())
         await deletion.erase_user(tx, user_id)
+    if is_new and is_repeated:
+        REPAIRS.labels("ai", "user_deletion").inc()
     # A killed process may have left a recording of this user.
     await asyncio.to_thread(deps.downloads.delete_abandoned)
 

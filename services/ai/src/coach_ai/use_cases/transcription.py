@@ -77,6 +77,15 @@ async def emit_start(tx: Transaction, job: Job) -> None:
         )
 
 
+async def emit_restart(tx: Transaction, recording: Recording) -> None:
+    """Emit that a recording, whose transcription had failed for good, is transcribed again."""
+    await tx.emit(
+        TranscriptionProgressed(
+            **_event_fields(recording), done_seconds=0, duration_seconds=0, is_restart=True
+        )
+    )
+
+
 async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
     """Transcribe a recording. The writer emits the transcript and the delivery metrics.
 

@@ -193,7 +193,9 @@ async def delete_me(deps: Deps, caller: Identity, client: ClientInfo, *, passwor
             raise WrongPassword
         await revoke_logins(deps, tx, user.id, reason="deletion")
         if await store.delete_user(tx, user.id):
-            await tx.emit(UserDeleted(user_id=user.id))
+            await deps.deletions.emit(
+                tx, UserDeleted(user_id=user.id), deleted_id=user.id, user_id=user.id
+            )
     if deps.mailer is not None:
         await deps.mailer.erase(user.id)
 

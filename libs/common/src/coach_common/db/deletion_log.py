@@ -1,0 +1,125 @@
+"""Deletions that a service has published, and publishes again in case an event was lost."""
+
+import asyncio
+from datetime import timedelta
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Column, Index, MetaData, Table, delete, insert, select, update
+
+from coach_common import logs
+from coach_common.clock import Clock
+from coach_common.db.database import RETENTION, Database
+from coach_common.db.leases import is_due
+from coach_common.db.tables import Id, LongText, UtcDateTime
+from coach_common.db.transaction import Transaction
+from coach_common.errors import Unavailable
+from coach_common.events.base import Event
+from coach_common.repair import next_repair_at
+
+log = logs.get_logger(__name__)
+
+_BATCH_SIZE = 100
+_DELAY_GROWTH = 3
+"""With a first delay of a minute, a deletion is published again after 1, 4, 16, … minutes."""
+
+E = TypeVar("E", bound=Event)
+
+
+def deletions_table(metadata: MetaData) -> Table:
+    """Return the published deletions. A row is deleted after 30 days."""
+    return Table(
+        "deletions",
+        metadata,
+        Column("id", Id, primary_key=True),
+        Column("user_id", Id, nullable=False),
+        Column("event", LongText, nullable=False),
+        Column("deleted_at", UtcDateTime, nullable=False),
+        Column("republish_after", UtcDateTime, nullable=False),
+        Index("ix_deletions_user_id", "user_id"),
+        Index("ix_deletions_republish_after", "republish_after"),
+    )
+
+
+class DeletionLog(Generic[E]):
+    """Emits deletions, and emits each again at growing intervals for as long as tombstones last.
+
+    Nothing else repairs a lost deletion: its data would stay in the service that lost the event.
+    Consumers ignore repetitions, because deleting twice changes nothing. The event needs the field
+    `is_repeated`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        table: Table,
+        event: type[E],
+        *,
+        clock: Clock,
+        delay: timedelta,
+    ) -> None:
+        self._database = database
+        self._table = table
+        self._event = event
+        self._clock = clock
+        self._delay = delay
+
+    async def emit(self, tx: Transaction, event: E, *, deleted_id: UUID, user_id: UUID) -> None:
+        """Emit the deletion of a user or session, and record it for repetition."""
+        now = self._clock()
+        await tx.execute(
+            insert(self._table).values(
+                id=deleted_id,
+                user_id=user_id,
+                event=event.model_dump_json(),
+                deleted_at=now,
+                republish_after=now + self._delay,
+            )
+        )
+        await tx.emit(event)
+
+    async def republish_due(self) -> int:
+        """Emit the due deletions again; return how many were due.
+
+        Several replicas may run this at the same time: each row is claimed by one of them.
+        """
+        now = self._clock()
+        columns = self._table.c
+        async with self._database.read_only() as tx:
+            due = await tx.fetch_all(
+                select(self._table)
+                .where(is_due(columns.republish_after, now=now, max_delay=RETENTION))
+                .order_by(columns.republish_after)
+                .limit(_BATCH_SIZE)
+            )
+        for row in due:
+            claimed = (columns.id == row["id"], columns.republish_after == row["republish_after"])
+            next_at = next_repair_at(
+                now,
+                waiting_since=row["deleted_at"],
+                delay=self._delay,
+                growth=_DELAY_GROWTH,
+                max_delay=RETENTION,
+            )
+            async with self._database.transaction() as tx:
+                if next_at is None:
+                    await tx.execute(delete(self._table).where(*claimed))
+                    continue
+                result = await tx.execute(
+                    update(self._table).where(*claimed).values(republish_after=next_at)
+                )
+                if result.rowcount == 1:
+                    event = self._event.model_validate_json(row["event"])
+                    await tx.emit(event.model_copy(update={"is_repeated": True}))
+        return len(due)
+
+    async def run(self) -> None:
+        """Republish due deletions in bounded batches, once per delay, until cancelled."""
+        while True:
+            try:
+                due = await self.republish_due()
+            except Unavailable as error:
+                log.warning("deletions.republish_unavailable", reason=str(error))
+                due = 0
+            if not due:
+                await asyncio.sleep(self._delay.total_seconds())
