@@ -137,6 +137,9 @@ soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=e
 bench-services: setup programs  ## measure the routes of sessions against SQLAlchemy ORM and plain FastAPI
 	@$(BIN)/python benchmarks/services.py
 
+bench-product: setup  ## measure list, attempts and progress for tables and users of different sizes
+	@$(BIN)/python benchmarks/product.py
+
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency
 	@$(BIN)/python benchmarks/auth.py
 
@@ -173,4 +176,4 @@ renew-images: setup  ## pin the images of the deployment to the newest digest of
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-services bench-ws lock migration up verify-containers renew-images down
+.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-product bench-services bench-ws lock migration up verify-containers renew-images down

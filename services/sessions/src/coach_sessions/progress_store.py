@@ -214,11 +214,13 @@ async def recount_practice(tx: Transaction, user_id: UUID) -> None:
     is_orphan = ~exists().where(SESSIONS.c.id == columns.session_id)
     await tx.execute_bulk(delete(PROGRESS_ENTRIES).where(columns.user_id == user_id, is_orphan))
     totals, days = count_days(await list_user_entries(tx, user_id))
-    await tx.execute(
-        update(PROGRESS_TOTALS)
-        .where(PROGRESS_TOTALS.c.user_id == user_id)
-        .values(sessions=totals.sessions, seconds=totals.seconds)
-    )
+    is_own = PROGRESS_TOTALS.c.user_id == user_id
+    if totals.sessions:
+        values = {"sessions": totals.sessions, "seconds": totals.seconds}
+        await tx.execute(update(PROGRESS_TOTALS).where(is_own).values(values))
+    else:
+        # The user may have been deleted since the rebuild found them.
+        await tx.execute(delete(PROGRESS_TOTALS).where(is_own))
     await tx.execute_bulk(delete(PRACTICE_DAYS).where(PRACTICE_DAYS.c.user_id == user_id))
     if days:
         await tx.execute(insert(PRACTICE_DAYS), [_day_columns(user_id, day) for day in days])

@@ -21,6 +21,7 @@ from coach_sessions.progress import (
     compute_trends,
     count_streak,
     find_weaknesses,
+    is_same_scorer,
     sum_practice,
 )
 from coach_sessions.reveals import record_reveals
@@ -99,13 +100,13 @@ async def get_progress(deps: Deps, caller: Identity, zone: tzinfo) -> Progress:
             tx, caller.user_id, limit=2 * WINDOW_ENTRIES
         )
         totals = await progress_store.get_practice_totals(tx, caller.user_id)
-        days = await _list_streak_days(tx, caller.user_id, now, zone)
-    dates = {date for day in days for date in day.list_local_dates(zone)}
+        days, dates = await _list_streak_days(tx, caller.user_id, now, zone)
     trends = compute_trends(entries)
     return Progress(
         practice=sum_practice(totals, days, now),
         streak=count_streak(dates, now.astimezone(zone).date()),
         trends=trends,
+        is_same_scorer=is_same_scorer(entries),
         self_assessment=assess_self_ratings(entries),
         weaknesses=find_weaknesses(entries),
         next_drill=choose_drill(trends),
@@ -150,8 +151,10 @@ async def _rebuild_user(deps: Deps, user_id: UUID) -> int:
 
 async def _list_streak_days(
     tx: Transaction, user_id: UUID, now: datetime, zone: tzinfo
-) -> list[PracticeDay]:
-    """Return the newest practice days: the last month and the whole current streak.
+) -> tuple[list[PracticeDay], set[date]]:
+    """Return the newest practice days and their local dates.
+
+    These are at least the last month and the whole current streak.
 
     The streak is read in batches until a day without practice is found.
     """
@@ -168,11 +171,11 @@ async def _list_streak_days(
             dates |= day.list_local_dates(zone)
         streak = count_streak(dates, today)
         if len(batch) < _STREAK_BATCH_DAYS or streak.days >= MAX_STREAK_DAYS:
-            return days
+            return days, dates
         before_day = batch[-1].day
         first_missing = today - timedelta(
             days=streak.days + (0 if streak.has_practised_today else 1)
         )
         # A local date has parts of at most two UTC days, one of which has its number.
         if before_day <= (first_missing - _EPOCH.date()).days - 1:
-            return days
+            return days, dates

@@ -6,10 +6,10 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, select, update
 
 from coach_common.errors import DatabaseUnavailable
-from coach_common.events.catalog import FeedbackGenerated
+from coach_common.events.catalog import FeedbackGenerated, UserDeleted
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
@@ -30,10 +30,12 @@ def answer(client: httpx.AsyncClient, service: Service, user_id: UUID) -> Answer
         score: int | None = None,
         level: float = 4,
         is_scored: bool = True,
+        model: str = "rubric",
+        seconds: int | None = 90,
     ) -> str:
         body = {"title": "One", "question": "Why us?"}
         session_id: str = (await client.post("/sessions", json=body)).json()["id"]
-        text = {"transcript": "I read the handbook.", "duration_seconds": 90}
+        text = {"transcript": "I read the handbook.", "duration_seconds": seconds}
         await client.post(f"/sessions/{session_id}/complete", json=text)
         if rating is not None:
             rated = await client.put(f"/sessions/{session_id}/self-rating", json={"rating": rating})
@@ -42,8 +44,9 @@ def answer(client: httpx.AsyncClient, service: Service, user_id: UUID) -> Answer
             "session_id": session_id, "user_id": user_id, "overall_score": score,
             "communication_score": score, "technical_score": None, "clarity_score": score,
             "strengths": [], "improvements": [], "detailed_feedback": "Good.", "evidence": [],
-            "delivery": {"pace": {"value": 150.0}}, "provider": "local", "model": "rubric",
+            "delivery": {"pace": {"value": 150.0}}, "provider": "local", "model": model,
             "rubric_version": "1",
+            "audio": {"duration_seconds": 61.5, "heard_seconds": 61.5},
             "dimensions": [{"name": "structure", "level": level, "weight": 0.4}],
         }  # fmt: skip
         if is_scored:
@@ -148,6 +151,7 @@ async def test_progress_of_a_new_user_is_empty(client: httpx.AsyncClient) -> Non
         },
         "streak": {"days": 0, "has_practised_today": False, "tz": "UTC"},
         "trends": [],
+        "is_same_scorer": True,
         "self_assessment": {
             "gap": None,
             "text": "There is no self-rating of a scored answer yet.",
@@ -196,6 +200,25 @@ async def test_progress_shows_trends_practice_streak_gap_and_weaknesses(
         [created[3], created[2], created[0]],
     )
     assert progress["next_drill"]["dimension"] == "structure"
+
+
+async def test_progress_of_two_scorers_is_marked(client: httpx.AsyncClient, answer: Answer) -> None:
+    await answer(score=50)
+    before = await _get_progress(client)
+    await answer(score=60, model="rubric-2")
+
+    after = await _get_progress(client)
+
+    assert (before["is_same_scorer"], after["is_same_scorer"]) == (True, False)
+
+
+async def test_practice_without_duration_lasts_as_long_as_the_recording(
+    client: httpx.AsyncClient, answer: Answer
+) -> None:
+    await answer(score=50, seconds=None)
+    await answer(seconds=None, is_scored=False)
+
+    assert (await _get_progress(client))["practice"]["seconds"] == 62
 
 
 async def test_streak_counts_days_of_the_time_zone(
@@ -259,7 +282,25 @@ async def test_rebuild_restores_lost_and_wrong_rows(
 
     printed = [await progress_use_cases.rebuild_progress(service.deps) for _ in range(2)]
 
-    assert printed == ["Rebuilt the progress of 2 users from 3 sessions."] * 2
+    # The first run deletes the row of the user without sessions.
+    assert printed == [
+        f"Rebuilt the progress of {users} users from 3 sessions." for users in (2, 1)
+    ]
     assert (await check_progress(user_id), await check_progress(other_user)) == (3, 0)
     page = (await client.get(f"/sessions/{created[0]}/attempts")).json()
     assert len(page["attempts"]) == 3
+
+
+async def test_rebuild_leaves_no_row_of_a_user_who_was_deleted_meanwhile(
+    service: Service, answer: Answer, user_id: UUID
+) -> None:
+    await answer(score=40)
+    await deliver_event(service, UserDeleted(user_id=user_id))
+    assert service.database is not None
+
+    async with service.database.transaction() as tx:
+        await progress_store.recount_practice(tx, user_id)
+
+    async with service.database.read_only() as tx:
+        for table in (PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS):
+            assert await tx.fetch_one(select(table)) is None

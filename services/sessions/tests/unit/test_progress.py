@@ -171,6 +171,29 @@ def test_dates_of_practice_follow_the_time_zone(zone: str, dates: set[date]) -> 
 
 
 @pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("UTC", date(2026, 11, 4)),
+        ("Europe/Berlin", date(2026, 10, 25)),
+        ("America/Sao_Paulo", date(2018, 11, 4)),
+        ("America/Havana", date(2026, 11, 1)),
+        ("Asia/Kathmandu", date(2026, 11, 4)),
+        ("Pacific/Apia", date(2011, 12, 30)),
+        ("Australia/Lord_Howe", date(2026, 4, 4)),
+    ],
+)
+def test_dates_of_a_dense_day_equal_those_of_each_quarter(zone: str, day: date) -> None:
+    """On these days the offset of the zone changes, at midnight for some."""
+    number = (day - date(1970, 1, 1)).days
+    dense = PracticeDay(number, 0, dict.fromkeys(range(96), 1))
+    quarters = [PracticeDay(number, 0, {quarter: 1}) for quarter in range(96)]
+
+    expected = set().union(*(one.list_local_dates(ZoneInfo(zone)) for one in quarters))
+
+    assert dense.list_local_dates(ZoneInfo(zone)) == expected
+
+
+@pytest.mark.parametrize(
     "name", ["", "Mars/Olympus", "Europe", "../etc/passwd", "/etc/passwd", "UTC\0", "Z" * 64]
 )
 def test_unknown_time_zone_is_rejected(name: str) -> None:
