@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import select, update
+from sqlalchemy import func, insert, select, update
 
 from coach_common.db.database import Database, database_now
 from coach_common.db.tables import inbox_table, new_metadata, outbox_table
@@ -90,6 +90,24 @@ async def test_claim_of_another_relay_is_respected(database: Database) -> None:
     assert await OutboxRelay(database, FakeTransport()).relay_once() == (0, 0)
     async with database.read_only() as tx:
         assert await tx.scalar(select(OUTBOX.c.claimed_until)) is not None
+
+
+async def test_backlog_of_10000_events_is_published_once_each(database: Database) -> None:
+    ids = [new_id() for _ in range(10_000)]
+    rows = [{"id": one, "type": "user.registered", "body": "{}"} for one in ids]
+    async with database.transaction() as tx:
+        await tx.execute(insert(OUTBOX), rows)
+    transport = FakeTransport()
+
+    async with _running(OutboxRelay(database, transport)):
+
+        async def is_empty() -> bool:
+            async with database.read_only() as tx:
+                return await tx.scalar(select(func.count()).select_from(OUTBOX)) == 0
+
+        await wait_until(is_empty, description="an empty outbox", timeout_seconds=60)
+
+    assert [one.id for one in transport.published] == ids
 
 
 async def test_new_relay_publishes_what_a_killed_relay_claimed_within_seconds(

@@ -99,7 +99,7 @@ def test_requirement_resolves_extras_of_own_and_of_other_packages() -> None:
         (
             "coach-ai",
             {"openai", "boto3", "sqlalchemy"},
-            {"faster-whisper", "av", "numpy", "ctranslate2", "onnxruntime", "tokenizers"},
+            {"faster-whisper", "av", "ctranslate2", "onnxruntime", "tokenizers"},
         ),
         ("coach-media", {"boto3", "sqlalchemy"}, {"openai", "numpy", "redis"}),
         ("coach-embedded", {"nanio"}, {"sqlalchemy", "boto3", "faster-whisper"}),

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -407,6 +408,28 @@ async def test_old_unrouted_events_are_purged_while_running(broker: SqliteBroker
 
     async with broker.database.read_only() as tx:
         assert await tx.scalar(select(func.count()).select_from(MESSAGES)) == 0
+
+
+async def test_backlog_of_10000_events_slows_no_delivery_and_no_deletion(
+    broker: SqliteBroker,
+) -> None:
+    ids = [new_id() for _ in range(10_000)]
+    await broker.enqueue([OutboxMessage(one, "session.completed", b"{}") for one in ids])
+    plans: list[str] = []
+
+    def explain(connection: Any, _: Any, statement: str, parameters: Any, *__: Any) -> None:
+        if statement.startswith(("SELECT", "DELETE")):
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(str(row[3]) for row in rows)
+
+    sqlite_engine = cast(Any, broker.database)._sqlite.engine
+    event.listen(sqlite_engine, "before_cursor_execute", explain)
+    due_messages, _ = await broker.fetch_due("ai.session.completed", set())
+    await broker.delete_messages_about(new_id())
+    event.remove(sqlite_engine, "before_cursor_execute", explain)
+
+    assert [one for one, _, _ in due_messages] and len(plans) >= 3
+    assert all("USING INDEX" in plan or "USING COVERING INDEX" in plan for plan in plans), plans
 
 
 if __name__ == "__main__":

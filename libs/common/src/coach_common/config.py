@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """Port to listen on. 0 chooses a free port."""
     shutdown_seconds: float = Field(default=20.0, gt=0)
     """Time for running requests and jobs to finish at shutdown."""
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP). Without it no spans are exported."""
 
     @field_validator("debug")
     @classmethod

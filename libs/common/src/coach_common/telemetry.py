@@ -110,6 +110,11 @@ def new_traceparent() -> str:
     return f"00-{ids[:32]}-{ids[32:]}-01"
 
 
+def valid_traceparent(traceparent: str | None) -> str | None:
+    """Return `traceparent`, or None if it is missing or malformed."""
+    return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
+
+
 def continue_trace(traceparent: str | None) -> str:
     """Return a child of `traceparent`, or a new trace if it is missing or malformed."""
     if not traceparent or not _TRACEPARENT.fullmatch(traceparent):

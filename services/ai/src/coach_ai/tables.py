@@ -145,6 +145,8 @@ JOBS = Table(
     Column("tries", Integer, nullable=False),
     Column("retried_seconds", Float, nullable=False, server_default="0"),
     Column("reason", LongText, nullable=True),
+    # The trace context of the request or event that queued it last.
+    Column("traceparent", String(55), nullable=True),
     UniqueConstraint("kind", "subject_id"),
     Index("ix_jobs_kind_run_after", "kind", "run_after"),
     Index("ix_jobs_user_id", "user_id"),

@@ -1,11 +1,13 @@
 """ai with OpenAI works with the packages of the image `ai-openai` alone."""
 
 import asyncio
+import importlib.util
 import json
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from types import ModuleType
 
 import generate_packages
 
@@ -19,11 +21,34 @@ TEXT = (
 )
 
 
+def _load_prune() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("prune", ROOT / "deploy/images/prune.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _link(source: Path, target: Path, unused: set[str]) -> None:
+    """Link a file or directory, without the unused directories, which are named by their paths."""
+    parts = {name.partition("/")[2] for name in unused if name.split("/")[0] == source.name}
+    if "" in parts:
+        return
+    if not parts:
+        target.symlink_to(source)
+        return
+    target.mkdir()
+    for child in source.iterdir():
+        _link(child, target / child.name, parts)
+
+
 def _link_packages(names: set[str], directory: Path) -> None:
-    """Link the modules and the metadata of installed packages into a directory.
+    """Link what the image keeps of installed packages, and their metadata, into a directory.
 
     The lock file also has packages for other platforms.
     """
+    unused = {name for name in _load_prune()._UNUSED_DIRECTORIES if name.startswith("openai/")}
+    assert unused
     for name in names:
         try:
             found = distribution(name)
@@ -32,7 +57,7 @@ def _link_packages(names: set[str], directory: Path) -> None:
         for top in {file.parts[0] for file in found.files or () if file.parts[0] != ".."}:
             source = Path(str(found.locate_file(top)))
             if source.exists() and not (directory / top).exists():
-                (directory / top).symlink_to(source)
+                _link(source, directory / top, unused)
 
 
 async def test_openai_transcribes_and_scores_without_local_packages(

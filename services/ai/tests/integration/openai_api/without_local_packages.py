@@ -89,7 +89,7 @@ with tempfile.TemporaryDirectory() as folder:
             | {
                 "installed": [
                     name
-                    for name in ("av", "numpy", "ctranslate2", "onnxruntime", "faster_whisper")
+                    for name in ("av", "ctranslate2", "onnxruntime", "faster_whisper")
                     if find_spec(name) is not None
                 ],
                 "errors": [
