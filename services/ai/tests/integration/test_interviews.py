@@ -29,7 +29,7 @@ async def _start(client: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
     return response.json()  # type: ignore[no-any-return]
 
 
-async def _say(
+async def _send(
     client: httpx.AsyncClient, session_id: str, key: str | None = None, **body: Any
 ) -> httpx.Response:
     headers = {} if key is None else {"idempotency-key": key}
@@ -46,11 +46,11 @@ async def _count(deps: Deps) -> tuple[int, int]:
 async def test_interview_runs_to_its_assessment(client: httpx.AsyncClient, coach: Any) -> None:
     started = await _start(client, persona={"manner": "demanding"}, difficulty_level="hard")
     path = f"{PATH}/{started['session_id']}"
-    first = (await _say(client, started["session_id"], message=ANSWER)).json()
+    first = (await _send(client, started["session_id"], message=ANSWER)).json()
     running = (await client.get(path)).json()
-    hint = (await _say(client, started["session_id"], message="A hint, please")).json()
-    last = await _say(client, started["session_id"], message="skip")
-    over = await _say(client, started["session_id"], message=ANSWER)
+    hint = (await _send(client, started["session_id"], message="A hint, please")).json()
+    last = await _send(client, started["session_id"], message="skip")
+    over = await _send(client, started["session_id"], message=ANSWER)
     assessed = (await client.post(f"{path}/complete")).json()
     read = (await client.get(path)).json()
     listed = (await client.get(PATH)).json()
@@ -83,9 +83,9 @@ async def test_same_message_sent_twice_makes_one_turn(
     client: httpx.AsyncClient, deps: Deps
 ) -> None:
     session_id = (await _start(client))["session_id"]
-    first = await _say(client, session_id, "k1", message=ANSWER)
-    again = await _say(client, session_id, "k1", message=ANSWER)
-    other = await _say(client, session_id, "k1", message="Something else.")
+    first = await _send(client, session_id, "k1", message=ANSWER)
+    again = await _send(client, session_id, "k1", message=ANSWER)
+    other = await _send(client, session_id, "k1", message="Something else.")
 
     assert first.json()["response"] == again.json()["response"]
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
@@ -97,18 +97,18 @@ async def test_recording_is_answered_once_its_transcript_is_there(
 ) -> None:
     session_id = (await _start(client))["session_id"]
     key = f"uploads/{user_id}/1795521600000_0a1b2c3d.m4a"
-    pending = await _say(client, session_id, audio_s3_key=key)
+    pending = await _send(client, session_id, audio_s3_key=key)
     recording = Recording(new_id(), user_id, key, None, "e", 1)
     async with deps.db.transaction() as tx:
         await recordings.add_recording(tx, recording)
-    transcribing = await _say(client, session_id, audio_s3_key=key)
+    transcribing = await _send(client, session_id, audio_s3_key=key)
     transcript = Transcript(ANSWER, "en", 6.0, "scripted", "s1")
     async with deps.db.transaction() as tx:
         await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
-    done = await _say(client, session_id, audio_s3_key=key, audio_duration_seconds=6.2)
-    again = await _say(client, session_id, audio_s3_key=key)
-    elsewhere = await _say(client, (await _start(client))["session_id"], audio_s3_key=key)
-    foreign = await _say(client, session_id, audio_s3_key=f"uploads/{new_id()}/x.m4a")
+    done = await _send(client, session_id, audio_s3_key=key, audio_duration_seconds=6.2)
+    again = await _send(client, session_id, audio_s3_key=key)
+    elsewhere = await _send(client, (await _start(client))["session_id"], audio_s3_key=key)
+    foreign = await _send(client, session_id, audio_s3_key=f"uploads/{new_id()}/x.m4a")
 
     assert [pending.json()["code"], transcribing.json()["code"]] == ["transcript_pending"] * 2
     assert {pending.status_code, transcribing.status_code} == {409}
@@ -130,8 +130,8 @@ async def test_failed_recording_is_replaced_by_text(
         await recordings.mark_failed(
             tx, recording.upload_id, "No speech.", is_restartable=False, at=deps.clock()
         )
-    refused = await _say(client, session_id, audio_s3_key=key)
-    accepted = await _say(client, session_id, audio_s3_key=key, message=ANSWER)
+    refused = await _send(client, session_id, audio_s3_key=key)
+    accepted = await _send(client, session_id, audio_s3_key=key, message=ANSWER)
 
     assert (refused.status_code, refused.json()["code"]) == (422, "recording_failed")
     assert refused.json()["detail"] == "No speech."
@@ -143,9 +143,9 @@ async def test_failed_scoring_stores_no_turn(
 ) -> None:
     session_id = (await _start(client))["session_id"]
     coach.failures = [Unavailable("unavailable", retry_after_seconds=7)]
-    failed = await _say(client, session_id, "k1", message=ANSWER)
+    failed = await _send(client, session_id, "k1", message=ANSWER)
     stored = await _count(deps)
-    repeated = await _say(client, session_id, "k1", message=ANSWER)
+    repeated = await _send(client, session_id, "k1", message=ANSWER)
 
     assert (failed.status_code, failed.headers["retry-after"]) == (503, "7")
     assert stored == (1, 1)
@@ -157,7 +157,7 @@ async def test_spent_budget_is_429_and_stores_no_turn(
 ) -> None:
     session_id = (await _start(client))["session_id"]
     coach.max_tokens = deps.daily_tokens + 1
-    response = await _say(client, session_id, message=ANSWER)
+    response = await _send(client, session_id, message=ANSWER)
 
     assert (response.status_code, response.json()["code"]) == (429, "budget_spent")
     assert await _count(deps) == (1, 1)
@@ -170,7 +170,7 @@ async def test_refused_answer_has_no_score_until_it_is_assessed_again(
     path = f"{PATH}/{session_id}"
     early = await client.post(f"{path}/assess")
     coach.failures = [CannotScore("The provider declined.")]
-    await _say(client, session_id, message=ANSWER)
+    await _send(client, session_id, message=ANSWER)
     first = (await client.post(f"{path}/complete")).json()
     again = (await client.post(f"{path}/assess")).json()
 
@@ -191,7 +191,7 @@ async def test_empty_or_oversized_message_is_422(
 ) -> None:
     session_id = (await _start(client))["session_id"]
 
-    assert (await _say(client, session_id, **body)).status_code == 422
+    assert (await _send(client, session_id, **body)).status_code == 422
 
 
 async def test_interview_of_another_user_is_404(
