@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import Id, LongText, UtcDateTime
 
 revision = "2026_11_26_interviews"
-down_revision = "2026_11_26_job_attempts"
+down_revision = "2026_11_26_job_traces"
 
 
 def upgrade() -> None:
