@@ -1,5 +1,6 @@
 """Self-ratings, `GET /progress`, and the rebuild of its rows."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -265,6 +266,7 @@ async def test_rebuild_restores_lost_and_wrong_rows(
     service: Service,
     answer: Answer,
     user_id: UUID,
+    clock: FakeClock,
     check_progress: Callable[[UUID], Awaitable[int]],
 ) -> None:
     created = [await answer(score=score, rating=50) for score in (40, 60, 80)]
@@ -279,6 +281,11 @@ async def test_rebuild_restores_lost_and_wrong_rows(
         await tx.execute(delete(PRACTICE_DAYS))
         row = {"user_id": other_user, "sessions": 3, "seconds": 5}
         await tx.execute(insert(PROGRESS_TOTALS), row)
+        orphan = {
+            "session_id": new_id(), "user_id": user_id, "created_at": clock(),
+            "practised_at": clock(), "practice_seconds": 5,
+        }  # fmt: skip
+        await tx.execute(insert(PROGRESS_ENTRIES), orphan)
 
     printed = [await progress_use_cases.rebuild_progress(service.deps) for _ in range(2)]
 
@@ -304,3 +311,20 @@ async def test_rebuild_leaves_no_row_of_a_user_who_was_deleted_meanwhile(
     async with service.database.read_only() as tx:
         for table in (PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS):
             assert await tx.fetch_one(select(table)) is None
+
+
+async def test_rebuild_while_events_arrive_keeps_all_of_them(
+    service: Service,
+    answer: Answer,
+    user_id: UUID,
+    check_progress: Callable[[UUID], Awaitable[int]],
+) -> None:
+    for number in range(8):
+        await answer(score=50 + number)
+
+    await asyncio.gather(
+        *(answer(score=70, seconds=number) for number in range(4)),
+        *(progress_use_cases.rebuild_progress(service.deps) for _ in range(2)),
+    )
+
+    assert await check_progress(user_id) == 12
