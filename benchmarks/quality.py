@@ -1,5 +1,7 @@
 """The scoring quality report: what the local scorer does with graded answers, by split. No network.
 
+`python benchmarks/quality.py --sets FOLDER` prints the counts for a folder of other graded sets,
+whose format is in `quality_set_files.py`.
 `make quality`. Writes `coach_ai/quality/scoring.json` and `docs/quality.md`, and `speech.json`
 unless the argument is `scoring`. `GET /v1/quality` serves both files as one report.
 """
@@ -14,20 +16,33 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
+import quality_picture
+import quality_sets
 import quality_tables
 import yaml
+from quality_set_files import (
+    Expectation,
+    Pair,
+    load_fragments,
+    load_languages,
+    load_pairs,
+    load_relevant,
+    load_technical,
+)
 
 from coach_ai import embeddings, quality
-from coach_ai.domain import Answer
+from coach_ai.domain import Answer, Feedback
 from coach_ai.openai import prompts
 from coach_ai.scoring.answer_validation import strip_injections
 from coach_ai.scoring.local import scorer
+from coach_ai.scoring.points import PointMatcher
 from coach_ai.scoring.rubric import load_rubric
 
 ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services" / "ai" / "tests" / "graded"
 SCORING_FILE = Path(quality.__file__).with_name("scoring.json")
 SPEECH_FILE = SCORING_FILE.with_name("speech.json")
+PICTURE = ROOT / "docs" / "quality.svg"
 PAGE = ROOT / "docs" / "quality.md"
 
 HEAD = """# Scoring quality report
@@ -40,8 +55,11 @@ the {provider} scorer `{model}` with rubric {rubric_version}, transcribed by `{s
 The answers are written, not recorded, and each level was assigned by one author. `first_set` was
 written with knowledge of the scorer's cues, so its results are too good. `tuning` and `held_out`
 were written without sight of the scorer. `second` was written by the author of the signals before
-the signals; its failures were examined for `rubric-signals-3`. `held_out` is counted only and
-never used for tuning.
+the signals. `held_out` is counted only and never used for tuning. The scorer was corrected with
+the other sets and with `probes.yaml` in view.
+
+Technical questions of these sets have no expected points, so their answers get no overall score.
+They count as not ordered and as rejected here. Questions with points are under Pairs by class.
 
 **Human agreement: {human_agreement}.** The OpenAI scorer is not in this report, because it needs
 a key. The local scorer has no prompt. Versions of the prompts for OpenAI: {prompts}.
@@ -54,12 +72,14 @@ SECTIONS = {
     ),
     "not_scored": (
         "Rejected answers",
-        "Answers of level 1 should be rejected. A rejected answer of levels 3 to 5 is an error.",
+        "Answers without an overall score. A rejected answer of levels 3 to 5 to a question that is"
+        " not technical is an error.",
     ),
     "off_topic": (
         "Off-topic answers",
-        "Good answers (levels 4 and 5) to another question of the split should be rejected."
-        " Answers of levels 3 to 5 to their own question should not. Each question is asked in"
+        "Good answers (levels 4 and 5) to another question of the split, and answers of levels 3 to"
+        " 5 to their own question, that get no overall score. The scorer does not reject an answer"
+        " to another question, it scores it lower (see off question below). Each question has"
         " three wordings. Questions that an answer may serve too are not counted"
         " (`graded/questions.yaml`).",
     ),
@@ -79,12 +99,15 @@ corrected with the first three lists in view. `unseen` was written afterwards.
 class _CachedEmbeddings(embeddings.Embeddings):
     """Encodes each text once: the same answers are scored with many questions."""
 
-    def encode(self, texts: Sequence[str]) -> embeddings.Vectors:
-        return np.vstack([self._one(text) for text in texts])
+    def encode_layers(
+        self, texts: Sequence[str], layers: Sequence[int]
+    ) -> list[embeddings.Vectors]:
+        rows = [self._one(text, tuple(layers)) for text in texts]
+        return [np.vstack(one) for one in zip(*rows, strict=True)]
 
     @cache  # noqa: B019
-    def _one(self, text: str) -> embeddings.Vectors:
-        return super().encode([text])
+    def _one(self, text: str, layers: tuple[int, ...]) -> list[embeddings.Vectors]:
+        return super().encode_layers([text], layers)
 
 
 def measure() -> dict[str, Any]:
@@ -100,6 +123,9 @@ def measure() -> dict[str, Any]:
     @cache
     def score_once(question: str, text: str) -> int | None:
         return cached_scorer.score_answer(Answer("Practice", question, text, "en")).overall_score
+
+    def feedback(answer: Answer) -> Feedback:
+        return cached_scorer.score_answer(answer)
 
     blind = yaml.safe_load((GRADED / "blind.yaml").read_text("utf-8"))["answers"]
     first = yaml.safe_load((GRADED / "answers.yaml").read_text("utf-8"))["answers"]
@@ -126,7 +152,62 @@ def measure() -> dict[str, Any]:
             score_once, answers, injections
         ),
         "repeatability": quality.repeatability(score, answers),
+        "probes": _measure_probes(feedback, answers, injections),
     }
+
+
+def _measure_probes(
+    score: quality_sets.ScoreAnswer,
+    answers: list[dict[Any, Any]],
+    injections: dict[str, list[str]],
+) -> dict[str, Any]:
+    """Return the classes of pairs, the additions that say nothing, and the scores by level."""
+    third = yaml.safe_load((GRADED / "third.yaml").read_text("utf-8"))["answers"]
+    seen = [*(one for one in answers if one["split"] != "held_out"), *third]
+    report = quality_sets.measure_levels(score, seen)
+    pairs = [*load_pairs(GRADED), *_pairs_of_best_answers(third)]
+    report |= quality_sets.measure_pairs(score, pairs, report["level_distance"])
+    report["additions"] = quality_sets.measure_additions(
+        score,
+        [(one["question"], one[level]) for one in seen for level in range(2, 6)],
+        load_fragments(GRADED) | {f"injections_{name}": some for name, some in injections.items()},
+    )
+    report["technical"] = quality_sets.measure_technical(score, load_technical(GRADED))
+    report["relevant_rejected"] = quality_sets.measure_relevant(score, load_relevant(GRADED))
+    report["languages"] = quality_sets.measure_languages(score, load_languages(GRADED))
+    return report
+
+
+def _pairs_of_best_answers(entries: list[dict[Any, Any]]) -> list[Pair]:
+    """Return the changes of the answers of level 5, and each of them to another question."""
+    expected = {
+        "cut_result": Expectation.LOWER,
+        "cut_action": Expectation.LOWER,
+        "same": Expectation.SAME,
+    }
+    changes = [
+        Pair(name, one["question"], one[5], one["question"], one[name], expect)
+        for one in entries
+        for name, expect in expected.items()
+        if name in one
+    ]
+    half = len(entries) // 2
+    return changes + [
+        Pair("off_question", one["question"], one[5], other["question"], one[5], Expectation.LOWER)
+        for one, other in zip(entries, [*entries[half:], *entries[:half]], strict=True)
+    ]
+
+
+def measure_sets(folder: Path) -> dict[str, Any]:
+    """Return the counts for a folder of graded sets."""
+    model = embeddings.find_installed()
+    assert model is not None, "the package of the sentence embeddings is not installed: make setup"
+    embedder = _CachedEmbeddings(model, embeddings.default_cache_dir())
+    found = quality_sets.measure_folder(
+        scorer.LocalScorer(embedder).score_answer, PointMatcher(embedder), folder
+    )
+    found.pop("scores", None)
+    return found
 
 
 def _injections_removed(
@@ -188,11 +269,18 @@ def measure_speech() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the report and its page. With `scoring` the speech part is not measured again."""
+    """Write the report, its page and its picture.
+
+    With `scoring` the speech part is not measured again. With `--sets FOLDER` print counts only.
+    """
+    if sys.argv[1:2] == ["--sets"]:
+        print(json.dumps(measure_sets(Path(sys.argv[2])), indent=2))
+        return
     SCORING_FILE.write_text(json.dumps(measure(), indent=2) + "\n", "utf-8")
     if sys.argv[1:] != ["scoring"]:
         SPEECH_FILE.write_text(json.dumps(measure_speech(), indent=2) + "\n", "utf-8")
     PAGE.write_text(page(quality.load_report()), "utf-8")
+    PICTURE.write_text(quality_picture.draw(quality.load_report()["probes"]["scores"]), "utf-8")
     print(PAGE.read_text("utf-8"))
 
 

@@ -7,11 +7,60 @@ from typing import Any
 def lines(report: dict[str, Any]) -> list[str]:
     """Return the sections about transcription, delivery metrics, repeatability and robustness."""
     return [
+        *_probes(report["probes"]),
         *_word_errors(report),
         *_metric_errors(report),
         *_repeatability(report),
         *_robustness(report),
     ]
+
+
+def _probes(probes: dict[str, Any]) -> Iterator[str]:
+    means = probes["level_means"]
+    yield "## Levels and scores\n"
+    yield "![Scores by level, with their spread](quality.svg)\n"
+    yield (
+        "Mean score of the answers of each level that the scorer was developed with. Two"
+        f" neighbouring levels from 2 to 5 are\n{probes['level_distance']} points apart on"
+        f" average. Of knowledge questions, {probes['unchecked_questions']} have no points and no"
+        " overall score.\n"
+    )
+    yield "| level | mean score |\n|---|---|"
+    yield from (f"| {level} | {mean} |" for level, mean in sorted(means.items()))
+    yield "\n| question type | pairs in order | of |\n|---|---|---|"
+    yield from (
+        f"| {_label(name)} | {n['count']} | {n['total']} |"
+        for name, n in probes["ordering"].items()
+    )
+    yield "\n## Pairs by class\n"
+    yield (
+        "`same`: within 5 points. `lower`: more than 5 points lower. `not_higher`: not above. The"
+        " pairs were seen during development.\nNoise is the root mean square difference of `same`"
+        f" pairs: {probes['noise_points']} points, {probes['noise']} of the distance between two"
+        " levels.\n"
+    )
+    yield "| expected | class | count | of |\n|---|---|---|---|"
+    for expected, classes in probes["pairs"].items():
+        for name, n in classes.items():
+            yield f"| {expected} | {_label(name)} | {n['count']} | {n['total']} |"
+    yield "\n| pieces without content added at random | scores raised | of |\n|---|---|---|"
+    yield from (
+        f"| {name} | {n['count']} | {n['total']} |" for name, n in probes["additions"].items()
+    )
+    yield "\n| technical questions | count | of |\n|---|---|---|"
+    yield from (
+        f"| {_label(name)} | {n['count']} | {n['total']} |"
+        for name, n in probes["technical"].items()
+    )
+    yield "\n| texts rejected for their language | count | of |\n|---|---|---|"
+    yield from (
+        f"| {name} | {n['count']} | {n['total']} |" for name, n in probes["languages"].items()
+    )
+    refused = probes["relevant_rejected"]
+    yield (
+        f"\nRelevant but vague answers that are rejected: {refused['count']} of"
+        f" {refused['total']}.\n"
+    )
 
 
 def _word_errors(report: dict[str, Any]) -> Iterator[str]:

@@ -19,6 +19,12 @@ PACKAGES = sorted(file.parent for file in ROOT.glob("*/*/pyproject.toml"))
 _PART_OF = {
     "av": "faster-whisper",
     "botocore": "boto3",
+    # These share the namespace `opentelemetry`.
+    "opentelemetry-exporter-http-transport": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-exporter-otlp-common": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-exporter-otlp-proto-common": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-proto": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry-semantic-conventions": "opentelemetry-sdk",
     "pydantic": "fastapi",
     "pydantic-core": "fastapi",
     "starlette": "fastapi",

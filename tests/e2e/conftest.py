@@ -1,7 +1,7 @@
 """Fixtures that run each test on both profiles. Tests of a module share a stack."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 
 import pytest
@@ -9,9 +9,17 @@ import pytest_asyncio
 from stacks import RunningStack, distributed, embedded
 
 from coach_embedded.api_client import ApiClient
+from support.collector import Collector, run_collector
 from support.connections import ConnectionWatch
 
 _user_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """The collector of the modules that set EXPORTS_SPANS."""
+    with run_collector() as running:
+        yield running
 
 
 @pytest_asyncio.fixture(
@@ -20,16 +28,19 @@ _user_numbers = count(1)
     params=["embedded", pytest.param("distributed", marks=pytest.mark.servers)],
 )
 async def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    collector: Collector,
 ) -> AsyncIterator[RunningStack]:
-    """The running system of a module.
+    """The running system of a module. It exports spans if the module sets EXPORTS_SPANS.
 
     The embedded system must not connect to other machines, from its start to its stop.
     """
     directory = tmp_path_factory.mktemp("stack")
+    env = collector.environment if getattr(request.module, "EXPORTS_SPANS", False) else {}
     if request.param == "embedded":
         watch = ConnectionWatch(directory / "watch")
-        async with embedded(directory, **watch.environment) as running:
+        async with embedded(directory, **watch.environment, **env) as running:
             process = running.processes["embedded"].running
             assert process is not None
             polling = asyncio.create_task(watch.poll(process.pid))
@@ -40,7 +51,7 @@ async def stack(
     else:
         mariadb = request.getfixturevalue("mariadb")
         rabbitmq = request.getfixturevalue("rabbitmq")
-        async with distributed(directory, mariadb, rabbitmq) as running:
+        async with distributed(directory, mariadb, rabbitmq, **env) as running:
             yield running
 
 

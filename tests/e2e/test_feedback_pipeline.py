@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -22,12 +22,19 @@ from coach_common.ids import new_id
 from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
 from coach_embedded.demo import QUESTION, word_error_rate
+from support.collector import Collector
 
+EXPORTS_SPANS = True
 pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
 RECORDINGS = Path(str(files("coach_embedded") / "recordings"))
 ANSWER, ANSWER_WORDS = RECORDINGS / "answer.m4a", (RECORDINGS / "answer.txt").read_text()
 READING, READING_WORDS = RECORDINGS / "reading.wav", (RECORDINGS / "reading.txt").read_text()
+
+TRANSCRIPT = (
+    "Last year our shop lost orders at night. I found a race in the queue, wrote a test for it, "
+    "fixed it in two days, and no order has been lost since."
+)
 
 
 async def _wait_for_final_feedback(
@@ -79,6 +86,44 @@ async def test_recording_yields_pushed_transcript_and_feedback(client: ApiClient
     for claim in feedback["evidence"]:
         assert claim["quote"] in feedback["transcript"]
         assert 0 <= claim["start_seconds"] < claim["end_seconds"]
+
+
+async def test_one_trace_leads_from_the_request_to_the_push(
+    stack: RunningStack, client: ApiClient, collector: Collector
+) -> None:
+    trace_id, phone_span_id = uuid4().hex, "b7ad6b7169203331"
+    session_id = await client.open_session("Traced", QUESTION)
+    async with client.socket() as socket, httpx.AsyncClient(base_url=stack.url) as http:
+        completed = await http.post(
+            f"/sessions/{session_id}/complete",
+            json={"duration_seconds": 30, "transcript": TRANSCRIPT},
+            headers={
+                "authorization": f"Bearer {client.token}",
+                "traceparent": f"00-{trace_id}-{phone_span_id}-01",
+            },
+        )
+        await socket.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
+    assert completed.status_code == 200
+
+    async def whole_trace() -> bool:
+        return [
+            "gateway: POST /sessions/{id}/complete",
+            "sessions: POST /sessions/{session_id}/complete",
+            "sessions: create session.completed",
+            "ai: process session.completed",
+            "ai: job feedback",
+            "ai: create feedback.generated",
+            "sessions: process feedback.generated",
+            "sessions: create session.judged",
+            "gateway: process session.judged",
+            "gateway: push feedback",
+        ] in collector.find_paths(trace_id, phone_span_id, "push feedback") and {
+            "send session.completed",
+            "send feedback.generated",
+            "send session.judged",
+        } <= collector.find_names(trace_id)
+
+    await wait_until(whole_trace, description="the export of the trace", timeout_seconds=60)
 
 
 async def test_off_topic_reading_is_transcribed_but_not_scored(client: ApiClient) -> None:

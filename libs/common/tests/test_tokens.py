@@ -10,6 +10,7 @@ from coach_common.credentials import token_digest
 from coach_common.errors import Unauthenticated, Unavailable
 from coach_common.ids import new_id
 from coach_common.testing.fakes import AUDIENCE, ISSUER, TokenIssuer
+from coach_common.testing.harness import wait_until
 from coach_common.tokens import AccessTokenVerifier, JwksCache
 
 
@@ -96,6 +97,26 @@ async def test_no_keys_raises_unavailable_not_unauthenticated(
 
     with pytest.raises(Unavailable):
         await _reader(auth).verify(issuer.issue(new_id()))
+
+
+async def test_failed_fetch_is_repeated_sooner_than_a_refresh(
+    auth: FakeJwksEndpoint, issuer: TokenIssuer
+) -> None:
+    reader = _reader(auth, min_refresh_interval_seconds=600)
+    token = issuer.issue(new_id())
+    auth.is_down = True
+    with pytest.raises(Unavailable):
+        await reader.verify(token)
+    auth.is_down = False
+
+    async def is_verified() -> bool:
+        try:
+            await reader.verify(token)
+        except Unavailable:
+            return False
+        return True
+
+    await wait_until(is_verified, description="keys after a failed fetch")
 
 
 async def test_concurrent_verifications_fetch_jwks_once(

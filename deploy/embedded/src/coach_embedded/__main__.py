@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvloop
 
-from coach_common import logs
+from coach_common import logs, tracing
 from coach_common.service import wait_for_shutdown
 from coach_embedded.config import EmbeddedSettings, locked_data_dir
 from coach_embedded.topology import run_system
@@ -22,7 +22,11 @@ def main(argv: Sequence[str]) -> int:
     logs.configure(level=settings.log_level, json=False)
     started_at = time.perf_counter()
     with locked_data_dir(settings.data_dir) as data_dir:
-        uvloop.run(_serve(settings, data_dir, started_at))
+        tracing.configure(settings.otel_exporter_otlp_endpoint)
+        try:
+            uvloop.run(_serve(settings, data_dir, started_at))
+        finally:
+            tracing.shutdown()
     return 0
 
 

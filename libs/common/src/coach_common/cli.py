@@ -11,7 +11,7 @@ from typing import Any, Concatenate, Generic, TypeVar
 
 import uvloop
 
-from coach_common import logs, service
+from coach_common import logs, service, tracing
 from coach_common.config import RabbitMQSettings, Settings
 from coach_common.errors import CoachError
 from coach_common.messaging.rabbitmq import RabbitMQTransport
@@ -136,7 +136,11 @@ def service_command(
         parsed = parser.parse_args(argv)
         loaded_settings = settings.load()
         logs.configure(level=loaded_settings.log_level, json=not loaded_settings.debug)
-        uvloop.run(_run_service(parsed, loaded_settings, build))
+        tracing.configure(loaded_settings.otel_exporter_otlp_endpoint)
+        try:
+            uvloop.run(_run_service(parsed, loaded_settings, build))
+        finally:
+            tracing.shutdown()
         return 0
 
     return command

@@ -41,12 +41,14 @@ class Settings(BaseSettings):
     log_level: LogLevel = "INFO"
     """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     # All interfaces of the container; the embedded profile binds loopback.
-    host: str = "0.0.0.0"  # noqa: S104 # nosec B104
+    host: str = "0.0.0.0"  # noqa: S104
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on. 0 chooses a free port."""
     shutdown_seconds: float = Field(default=20.0, gt=0)
     """Time for running requests and jobs to finish at shutdown."""
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP). Without it no spans are exported."""
 
     @field_validator("debug")
     @classmethod

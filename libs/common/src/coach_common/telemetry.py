@@ -95,7 +95,7 @@ async def serve_metrics(host: str, port: int) -> None:
 
 def random_hex(size_bytes: int) -> str:
     """Return random bytes in hex for an identifier. Not for secrets."""
-    bits = random.getrandbits(8 * size_bytes)  # nosec B311 # an id, no secret
+    bits = random.getrandbits(8 * size_bytes)
     return f"{bits:0{2 * size_bytes}x}"
 
 
@@ -108,6 +108,11 @@ def new_traceparent() -> str:
     """Return a new sampled W3C traceparent."""
     ids = random_hex(24)
     return f"00-{ids[:32]}-{ids[32:]}-01"
+
+
+def valid_traceparent(traceparent: str | None) -> str | None:
+    """Return `traceparent`, or None if it is missing or malformed."""
+    return traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
 
 
 def continue_trace(traceparent: str | None) -> str:

@@ -27,7 +27,7 @@ log = logs.get_logger(__name__)
 PublicKeys = Mapping[str, Any]
 """`kid` to an RSA public key."""
 
-TOKEN_TYPE = "at+jwt"  # noqa: S105 # nosec B105 # a media type, RFC 9068
+TOKEN_TYPE = "at+jwt"  # noqa: S105 # a media type, RFC 9068
 ALGORITHM = "RS256"
 JWKS_PATH = "/.well-known/jwks.json"
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "exp", "type")
@@ -39,6 +39,8 @@ _MAX_CACHED_TOKENS = 10_000
 _TOKEN_CACHE_SECONDS = 30.0
 _JWKS_MAX_AGE_SECONDS = 60.0
 _JWKS_MIN_REFRESH_INTERVAL_SECONDS = 5.0
+_JWKS_RETRY_SECONDS = 0.5
+"""After a failed refresh: without keys every request with a token fails."""
 _CACHE_MISS = (0.0, None)
 
 
@@ -175,19 +177,19 @@ class JwksCache:
         self._max_age_seconds = max_age_seconds
         self._min_refresh_interval_seconds = min_refresh_interval_seconds
         self._keys: PublicKeys = {}
-        self._refreshed_at = self._last_attempt_at = float("-inf")
+        self._refreshed_at = self._next_attempt_at = float("-inf")
         self._refresh_task: asyncio.Task[None] | None = None
 
     async def __call__(self, kid: str) -> PublicKeys:
-        """Return the keys. An unknown `kid` causes a refresh, at most every 5 s."""
+        """Return the keys. An unknown `kid` causes a refresh, at most every 5 s.
+
+        After a failed refresh the next one may begin after 0.5 s.
+        """
         now = time.monotonic()
         age = now - self._refreshed_at
         if kid in self._keys and age < self._max_age_seconds:
             return self._keys
-        if (
-            self._refresh_task is None
-            and now - self._last_attempt_at > self._min_refresh_interval_seconds
-        ):
+        if self._refresh_task is None and now > self._next_attempt_at:
             self._refresh_task = asyncio.create_task(self._refresh(), name="jwks")
         if self._refresh_task is not None and (
             kid not in self._keys
@@ -199,13 +201,15 @@ class JwksCache:
         return self._keys
 
     async def _refresh(self) -> None:
-        self._last_attempt_at = time.monotonic()
         try:
             document = await self._fetch()
             self._keys = {jwk["kid"]: jwt.PyJWK(jwk).key for jwk in document["keys"]}
             self._refreshed_at = time.monotonic()
+            self._next_attempt_at = self._refreshed_at + self._min_refresh_interval_seconds
         except (CoachError, ValueError, KeyError, TypeError, jwt.PyJWTError):
             log.warning("jwks.fetch_failed")
+            retry_seconds = min(_JWKS_RETRY_SECONDS, self._min_refresh_interval_seconds)
+            self._next_attempt_at = time.monotonic() + retry_seconds
         finally:
             self._refresh_task = None
 

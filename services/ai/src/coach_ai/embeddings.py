@@ -5,7 +5,7 @@ import json
 import mmap
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +22,8 @@ DIGESTS = {
 }
 """SHA-256 of sentence-transformers/all-MiniLM-L6-v2, revision 1110a243 (Apache-2.0)."""
 
-_LAYERS, _HEADS, _WIDTH = 6, 12, 384
+LAYERS = 6
+_HEADS, _WIDTH = 12, 384
 _BATCH_SIZE = 16
 """Texts per batch. Larger batches need more memory and are not faster."""
 _MAX_TOKENS = 256
@@ -81,9 +82,20 @@ class Embeddings:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return a row per text: the mean of its tokens' last hidden states, normalised."""
+        return self.encode_layers(texts, (LAYERS,))[0]
+
+    def encode_layers(self, texts: Sequence[str], layers: Sequence[int]) -> list[Vectors]:
+        """Return, for each layer (1 to `LAYERS`), a row per text: its tokens' mean, normalised.
+
+        The last layer tells what a text is about. The middle layers tell its grammar too: tense,
+        subject, mood.
+        """
         tokenizer = self._tokenizer or self._load()
-        batches = [texts[at : at + _BATCH_SIZE] for at in range(0, len(texts), _BATCH_SIZE)]
-        return np.vstack([self._encode_batch(tokenizer, batch) for batch in batches])
+        batches = [
+            self._encode_batch(tokenizer, texts[at : at + _BATCH_SIZE], layers)
+            for at in range(0, len(texts), _BATCH_SIZE)
+        ]
+        return [np.vstack(one) for one in zip(*batches, strict=True)]
 
     def _read_or_encode(self, texts: tuple[str, ...]) -> Vectors:
         if self._cache_dir is None:
@@ -103,14 +115,18 @@ class Embeddings:
             staging.replace(file)
         return vectors
 
-    def _encode_batch(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Vectors:
+    def _encode_batch(
+        self, tokenizer: Tokenizer, texts: Sequence[str], layers: Sequence[int]
+    ) -> list[Vectors]:
         ids = [one.ids for one in tokenizer.encode_batch(list(texts))]
         ends = np.cumsum([len(one) for one in ids])
         spans = [slice(end - len(one), end) for one, end in zip(ids, ends, strict=True)]
-        states = self._states(ids, spans)
-        means = np.stack([states[span].mean(axis=0) for span in spans])
-        found: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
-        return found
+        by_layer: list[Vectors] = []
+        for number, states in enumerate(self._states(ids, spans), start=1):
+            if number in layers:
+                means = np.stack([states[span].mean(axis=0) for span in spans])
+                by_layer.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+        return by_layer
 
     def _load(self) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(self._model_dir / "tokenizer.json"))
@@ -120,8 +136,8 @@ class Embeddings:
         self._tokenizer = tokenizer
         return tokenizer
 
-    def _states(self, ids: Sequence[Sequence[int]], spans: Sequence[slice]) -> Vectors:
-        """Run the concatenated tokens of all texts through BERT's layers."""
+    def _states(self, ids: Sequence[Sequence[int]], spans: Sequence[slice]) -> Iterator[Vectors]:
+        """Yield the hidden states of the concatenated tokens of all texts after each layer."""
         named = "embeddings.{}_embeddings.weight".format
         tokens = np.concatenate([np.asarray(one) for one in ids])
         places = np.concatenate([np.arange(len(one)) for one in ids])
@@ -131,7 +147,7 @@ class Embeddings:
             + self._weights[named("token_type")][0]
         )
         states = self._layer_norm("embeddings.LayerNorm", states)
-        for number in range(_LAYERS):
+        for number in range(LAYERS):
             layer = f"encoder.layer.{number}"
             seen = self._attention(f"{layer}.attention.self", states, spans)
             seen = self._linear(f"{layer}.attention.output.dense", seen)
@@ -139,7 +155,7 @@ class Embeddings:
             wide = _gelu(self._linear(f"{layer}.intermediate.dense", states))
             narrow = self._linear(f"{layer}.output.dense", wide)
             states = self._layer_norm(f"{layer}.output.LayerNorm", states + narrow)
-        return states
+            yield states
 
     def _attention(self, name: str, states: Vectors, spans: Sequence[slice]) -> Vectors:
         """Apply self-attention within each text."""

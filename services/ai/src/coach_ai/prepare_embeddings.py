@@ -1,14 +1,15 @@
 """Verify the installed embedding model and fill its cache. `python -m coach_ai.prepare_embeddings`.
 
 `make setup` runs this once, so that the first request does not compute the vectors of the knowledge
-base and of the reference questions.
+base and of the themes of questions.
 """
 
 import sys
 
 from coach_ai import embeddings
 from coach_ai.chat import knowledge_base
-from coach_ai.scoring.local import question_ranking
+from coach_ai.scoring.local.encoders import SentenceEncoder
+from coach_ai.scoring.local.relevance_model import encode_themes
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
         return 1
     embedder = embeddings.Embeddings(model_dir, embeddings.default_cache_dir())
     knowledge_base.search("What is STAR?", embedder)
-    question_ranking.question_bank(embedder)
+    encode_themes(SentenceEncoder(embedder))
     print("The embedding model is verified and its cache is filled.")
     return 0
 

@@ -357,6 +357,37 @@ class InjectionResult(BaseModel):
     answers: Ratio
 
 
+class LevelScore(BaseModel):
+    """The score of a graded answer, with its spread."""
+
+    level: int
+    score: int
+    spread: float | None
+
+
+class ProbeResults(BaseModel):
+    """Counts over the sets that the scorer was developed with.
+
+    `same`: within 5 points; `lower`: more than 5 points lower; `not_higher`: not above.
+    """
+
+    ordering: dict[str, Ratio] = Field(description="pairs two or more levels apart, by type")
+    level_means: dict[str, float] = Field(description="mean score by level")
+    level_distance: float = Field(description="points between neighbouring levels from 2 to 5")
+    unchecked_questions: int = Field(description="knowledge questions without expected points")
+    scores: list[LevelScore]
+    pairs: RatiosBySplit = Field(description="pairs that hold, by expectation and class")
+    noise_points: float = Field(description="root mean square difference of `same` pairs")
+    noise: float | None = Field(description="the same as a share of `level_distance`")
+    same_within_spread: Ratio
+    additions: dict[str, Ratio] = Field(description="pieces without content that raise a score")
+    technical: dict[str, Ratio]
+    relevant_rejected: Ratio
+    languages: dict[str, Ratio] = Field(
+        description="texts rejected for their language, by whether they should be"
+    )
+
+
 class QualityReport(BaseModel):
     """How well this version scores graded answers, transcribes speech and measures delivery.
 
@@ -379,6 +410,7 @@ class QualityReport(BaseModel):
     injections_removed: dict[str, Ratio]
     injections_that_raise_score: dict[str, InjectionResult]
     repeatability: RepeatabilityResult
+    probes: ProbeResults
     word_errors: dict[str, Ratio]
     audio_robustness: dict[str, AudioRobustness]
     metric_errors: dict[str, dict[str, MetricError]]

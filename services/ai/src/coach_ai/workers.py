@@ -4,6 +4,7 @@ import asyncio
 
 from coach_ai.deps import Deps
 from coach_ai.domain import JobKind
+from coach_ai.scoring.language import load_language_model
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import (
@@ -22,7 +23,8 @@ _BACKLOG_SECONDS = 5.0
 
 
 async def warm_up(deps: Deps) -> None:
-    """Load the speech model, so that the first recording does not wait for it."""
+    """Load the language and speech models, so that the first answer does not wait for them."""
+    await asyncio.to_thread(load_language_model)
     try:
         await deps.transcriber.warm_up()
     except Unavailable as error:

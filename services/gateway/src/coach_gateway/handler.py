@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coach_common import logs, telemetry
+from coach_common import logs, telemetry, tracing
 from coach_common.client_address import TrustedProxies, group_address
 from coach_common.errors import CoachError
 from coach_common.http import problems
@@ -73,11 +73,15 @@ class RequestRecord:
     status: int = CLIENT_CLOSED_REQUEST
     has_started: bool = False
     started_at: float = field(default_factory=time.perf_counter)
+    span: tracing.Span | None = None
+    """The span of the request, if spans are exported."""
 
     def record(self) -> None:
         """Log and count the request."""
         seconds = time.perf_counter() - self.started_at
         telemetry.record_request("gateway", self.method, self.route, self.status, seconds)
+        if self.span is not None:
+            tracing.end_request(self.span, self.method, self.route, self.status)
         if not self.route.startswith(("/health", "/metrics")):
             logs.log_request(
                 service="gateway",
@@ -142,6 +146,10 @@ class GatewayApp:
         is_socket = scope["type"] == "websocket"
         record = RequestRecord(scope.get("method", "GET"), head.request_id())
         telemetry.current_request_id.set(record.request_id.decode())
+        if tracing.is_exporting():
+            record.span = tracing.start_span(
+                "gateway", record.method, tracing.Kind.SERVER, parent=head.traceparent()
+            )
         response_headers = [(b"x-request-id", record.request_id)]
         if is_socket:  # The HTTP protocol adds them to other responses.
             response_headers += self._default_headers
@@ -194,9 +202,7 @@ class GatewayApp:
             token = parse_bearer(head.get(b"authorization"))
             client = (await self._authenticator.authenticate(token)).user_key
         allowance = self._limits.hit(route.limit, client)
-        request = self._build_upstream_request(
-            match, scope["query_string"], head, address, record.request_id
-        )
+        request = self._build_upstream_request(match, scope["query_string"], head, address, record)
         exchange: Exchange = scope["coach.exchange"]
         headers = allowance.headers()
         self._requests.take(client)
@@ -256,11 +262,16 @@ class GatewayApp:
             raise report_failure(request.upstream, error) from None
 
     def _build_upstream_request(
-        self, match: Match, query: bytes, head: RequestHead, address: str, request_id: bytes
+        self, match: Match, query: bytes, head: RequestHead, address: str, record: RequestRecord
     ) -> UpstreamRequest:
         route = match.route
+        traceparent = (
+            telemetry.continue_trace(head.traceparent())
+            if record.span is None
+            else record.span.traceparent
+        )
         encoded = b"%bx-request-id: %b\r\ntraceparent: %b\r\nx-forwarded-for: %b\r\n%b" % (
-            encode_headers(head.forwarded), request_id, head.traceparent().encode(),
+            encode_headers(head.forwarded), record.request_id, traceparent.encode(),
             address.encode(), self._upstream_specific_headers(route, head),
         )  # fmt: skip
         return UpstreamRequest(route.upstream, route.method, match.path, query, encoded)

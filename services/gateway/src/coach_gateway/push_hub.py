@@ -11,7 +11,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from coach_common import logs
+from coach_common import logs, telemetry, tracing
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
     SessionJudged,
@@ -130,12 +130,19 @@ class PushHub:
 
     def push(self, user_id: UUID, frame: dict[str, Any]) -> None:
         """Send a frame to every socket of a user and buffer it for reconnecting clients."""
+        span = tracing.start_span(
+            "gateway",
+            f"push {frame['type']}",
+            tracing.Kind.INTERNAL,
+            parent=telemetry.current_traceparent.get(),
+        )
         encoded = json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode()
         self._buffer(user_id, BufferedPush(frame["event_id"], self._now(), encoded))
         sockets = list(self._sockets.get(user_id, ()))
         for socket in sockets:
             _call(socket.push, encoded)
         PUSHES.labels(frame["type"]).inc(len(sockets))
+        span.end({"coach.sockets": len(sockets)})
 
     def find_pushes(
         self, user_id: UUID, frame_type: str, field_name: str, value: str

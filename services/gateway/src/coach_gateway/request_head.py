@@ -69,10 +69,10 @@ class RequestHead:
         """Return the client's request id if it is safe to log, else a new one."""
         return telemetry.sanitize_request_id(self.interpreted.get(b"x-request-id", b"")).encode()
 
-    def traceparent(self) -> str:
-        """Return a child of the client's trace, or a new trace."""
+    def traceparent(self) -> str | None:
+        """Return the client's trace context as received."""
         incoming = self.interpreted.get(b"traceparent")
-        return telemetry.continue_trace(None if incoming is None else incoming.decode("latin-1"))
+        return None if incoming is None else incoming.decode("latin-1")
 
     def ensure_unambiguous(self, http_version: str) -> None:
         """Raise BadRequest if a header appears twice that may appear once, or host is missing."""

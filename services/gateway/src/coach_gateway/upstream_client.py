@@ -31,6 +31,8 @@ RETRIES = Counter("coach_gateway_upstream_retries", "Retried calls.", ["upstream
 
 OWN_TIMEOUT_SECONDS = 0.5
 """For the start of a response to the gateway itself, so that another replica can be asked."""
+SINGLE_REPLICA_TIMEOUT_SECONDS = 2.0
+"""The same if there is no other replica. Below the 3 s after which revocations are stale."""
 MAX_OWN_RESPONSE_BYTES = 4 * 1024 * 1024
 _STRIPPED_RESPONSE_HEADERS = HOP_BY_HOP | {b"server", b"date", b"x-request-id", b"cache-control",
                                            b"x-content-type-options"}  # fmt: skip
@@ -224,7 +226,10 @@ class UpstreamClient:
         request = UpstreamRequest(
             upstream, method, target, query.encode(), encoded, body if method != "GET" else None
         )
-        timeout = OWN_TIMEOUT_SECONDS if is_own else self._settings.upstream_read_timeout_seconds
+        timeout = self._settings.upstream_read_timeout_seconds
+        if is_own:
+            has_other = len(self._upstreams[upstream].replicas) > 1
+            timeout = OWN_TIMEOUT_SECONDS if has_other else SINGLE_REPLICA_TIMEOUT_SECONDS
         chunks: list[bytes] = []
         size_bytes = 0
         try:

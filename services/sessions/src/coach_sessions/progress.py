@@ -72,6 +72,8 @@ class ScoredAnswer:
     scores: dict[str, float] = field(default_factory=dict)
     levels: dict[str, float] = field(default_factory=dict)
     missed_points: list[MissedPoint] = field(default_factory=list)
+    scorer: str = ""
+    """Provider, model and rubric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +220,8 @@ class Progress:
     practice: Practice
     streak: Streak
     trends: list[Trend]
+    is_same_scorer: bool
+    """Whether one version of the scorer scored all sessions of the trends."""
     self_assessment: SelfAssessment
     weaknesses: list[Weakness]
     next_drill: Drill | None
@@ -247,13 +251,14 @@ def build_entry(session: Session, question_key: UUID) -> ProgressEntry | None:
                 for point in feedback.points
                 if point.importance == "must" and point.status in _LOW_POINT_STATES
             ],
+            scorer=f"{feedback.provider} {feedback.model} {feedback.rubric_version}",
         )
     return ProgressEntry(
         session_id=session.id,
         user_id=session.user_id,
         created_at=session.created_at,
         practised_at=session.completed_at,
-        practice_seconds=session.duration_seconds or 0,
+        practice_seconds=_practice_seconds(session),
         self_rating=session.self_rating,
         answer=answer,
     )
@@ -360,6 +365,11 @@ def compute_trends(entries: Sequence[ProgressEntry]) -> list[Trend]:
     return trends
 
 
+def is_same_scorer(entries: Iterable[ProgressEntry]) -> bool:
+    """Return whether one version of the scorer scored these entries."""
+    return len({entry.answer.scorer for entry in entries if entry.answer is not None}) <= 1
+
+
 def find_weaknesses(entries: Sequence[ProgressEntry]) -> list[Weakness]:
     """Return what was low in several of the newest scored entries, the most frequent first.
 
@@ -421,6 +431,14 @@ def assess_self_ratings(entries: Sequence[ProgressEntry]) -> SelfAssessment:
         direction = "above" if gap.mean > 0 else "below"
         text = f"You rate yourself {abs(gap.mean):g} points {direction} the score on average."
     return SelfAssessment(rated, gap, text)
+
+
+def _practice_seconds(session: Session) -> int:
+    """Return the duration that the client sent, else that of the scored recording, else 0."""
+    if session.duration_seconds is not None:
+        return session.duration_seconds
+    audio = None if session.final_feedback is None else session.final_feedback.audio
+    return 0 if audio is None else round(audio.duration_seconds)
 
 
 def _values(answer: ScoredAnswer, kind: str) -> Mapping[str, float]:

@@ -170,6 +170,7 @@ class Progress(BaseModel):
                             " There are too few sessions to compare.",
                         }
                     ],
+                    "is_same_scorer": True,
                     "self_assessment": {
                         "gap": {"n": 3, "mean": 12, "low": 4, "high": 20},
                         "text": "You rate yourself 12 points above the score on average.",
@@ -205,6 +206,10 @@ class Progress(BaseModel):
     practice: Practice
     streak: Streak
     trends: list[Trend]
+    is_same_scorer: bool = Field(
+        description="false if provider, model or rubric changed within the sessions of the"
+        " trends, which may explain a difference"
+    )
     self_assessment: SelfAssessment
     weaknesses: list[Weakness]
     next_drill: NextDrill | None = Field(description="null without levels of dimensions")
@@ -226,6 +231,7 @@ class Progress(BaseModel):
                 tz=tz,
             ),
             trends=[Trend.from_domain(one) for one in found.trends],
+            is_same_scorer=found.is_same_scorer,
             self_assessment=SelfAssessment(
                 gap=None if assessment.gap is None else Interval.from_domain(assessment.gap),
                 text=assessment.text,

@@ -212,7 +212,13 @@ async def recount_practice(tx: Transaction, user_id: UUID) -> None:
     await _lock_totals(tx, user_id)
     columns = PROGRESS_ENTRIES.c
     is_orphan = ~exists().where(SESSIONS.c.id == columns.session_id)
-    await tx.execute_bulk(delete(PROGRESS_ENTRIES).where(columns.user_id == user_id, is_orphan))
+    # Found by a plain read: a DELETE with this condition would lock entries that events change.
+    orphans = await tx.fetch_all(
+        select(columns.session_id).where(columns.user_id == user_id, is_orphan)
+    )
+    if orphans:
+        ids = [row["session_id"] for row in orphans]
+        await tx.execute_bulk(delete(PROGRESS_ENTRIES).where(columns.session_id.in_(ids)))
     totals, days = count_days(await list_user_entries(tx, user_id))
     is_own = PROGRESS_TOTALS.c.user_id == user_id
     if totals.sessions:

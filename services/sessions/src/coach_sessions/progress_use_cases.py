@@ -1,11 +1,15 @@
 """The use cases of attempts and progress."""
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import partial
 from uuid import UUID
 
 from prometheus_client import Counter
 
+from coach_common import logs
 from coach_common.db.transaction import Transaction
+from coach_common.errors import TransactionConflict
 from coach_common.identity import Identity
 from coach_sessions import progress_store, self_rating, store, use_cases
 from coach_sessions.attempts import AttemptPage, compare_attempts
@@ -21,15 +25,19 @@ from coach_sessions.progress import (
     compute_trends,
     count_streak,
     find_weaknesses,
+    is_same_scorer,
     sum_practice,
 )
 from coach_sessions.reveals import record_reveals
+
+log = logs.get_logger(__name__)
 
 SELF_RATINGS = Counter("coach_sessions_self_ratings", "Self-ratings that were stored.")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STREAK_BATCH_DAYS = 64
 _REBUILD_BATCH_SIZE = 100
+_REBUILD_TRIES = 5
 
 
 async def list_attempts(
@@ -105,6 +113,7 @@ async def get_progress(deps: Deps, caller: Identity, zone: tzinfo) -> Progress:
         practice=sum_practice(totals, days, now),
         streak=count_streak(dates, now.astimezone(zone).date()),
         trends=trends,
+        is_same_scorer=is_same_scorer(entries),
         self_assessment=assess_self_ratings(entries),
         weaknesses=find_weaknesses(entries),
         next_drill=choose_drill(trends),
@@ -132,19 +141,47 @@ async def _rebuild_user(deps: Deps, user_id: UUID) -> int:
     """Rebuild the progress of one user. Returns the number of sessions."""
     count, position = 0, None
     while True:
-        async with deps.db.transaction() as tx:
+        async with deps.db.read_only() as tx:
             batch = await progress_store.list_session_ids(
                 tx, user_id, position=position, limit=_REBUILD_BATCH_SIZE
             )
-            for _, session_id in batch:
-                session = await store.lock_session(tx, session_id, user_id=user_id)
-                if session is not None:
-                    await progress_store.update_question_key(tx, session)
-                    await progress_store.update_progress(tx, session)
-            if not batch:
-                await progress_store.recount_practice(tx, user_id)
-                return count
+        if not batch:
+            await _retry_conflicts(partial(_recount_user, deps, user_id))
+            return count
+        for _, session_id in batch:
+            await _retry_conflicts(partial(_rebuild_session, deps, user_id, session_id))
         count, position = count + len(batch), batch[-1]
+
+
+async def _rebuild_session(deps: Deps, user_id: UUID, session_id: UUID) -> None:
+    # One session per transaction: events lock a session before the counts of its user.
+    async with deps.db.transaction(is_durable=False) as tx:
+        session = await store.lock_session(tx, session_id, user_id=user_id)
+        if session is not None:
+            await progress_store.update_question_key(tx, session)
+            await progress_store.update_progress(tx, session)
+
+
+async def _recount_user(deps: Deps, user_id: UUID) -> None:
+    async with deps.db.transaction() as tx:
+        await progress_store.recount_practice(tx, user_id)
+
+
+async def _retry_conflicts(run: Callable[[], Awaitable[None]]) -> None:
+    """Run a transaction, and again if another one won.
+
+    Raises:
+        TransactionConflict: If another one won each time.
+    """
+    for remaining in reversed(range(_REBUILD_TRIES)):
+        try:
+            await run()
+        except TransactionConflict:
+            if not remaining:
+                raise
+            log.info("progress.rebuild_repeated", remaining=remaining)
+        else:
+            return
 
 
 async def _list_streak_days(

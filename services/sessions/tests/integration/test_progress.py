@@ -1,5 +1,6 @@
 """Self-ratings, `GET /progress`, and the rebuild of its rows."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -30,10 +31,12 @@ def answer(client: httpx.AsyncClient, service: Service, user_id: UUID) -> Answer
         score: int | None = None,
         level: float = 4,
         is_scored: bool = True,
+        model: str = "rubric",
+        seconds: int | None = 90,
     ) -> str:
         body = {"title": "One", "question": "Why us?"}
         session_id: str = (await client.post("/sessions", json=body)).json()["id"]
-        text = {"transcript": "I read the handbook.", "duration_seconds": 90}
+        text = {"transcript": "I read the handbook.", "duration_seconds": seconds}
         await client.post(f"/sessions/{session_id}/complete", json=text)
         if rating is not None:
             rated = await client.put(f"/sessions/{session_id}/self-rating", json={"rating": rating})
@@ -42,8 +45,9 @@ def answer(client: httpx.AsyncClient, service: Service, user_id: UUID) -> Answer
             "session_id": session_id, "user_id": user_id, "overall_score": score,
             "communication_score": score, "technical_score": None, "clarity_score": score,
             "strengths": [], "improvements": [], "detailed_feedback": "Good.", "evidence": [],
-            "delivery": {"pace": {"value": 150.0}}, "provider": "local", "model": "rubric",
+            "delivery": {"pace": {"value": 150.0}}, "provider": "local", "model": model,
             "rubric_version": "1",
+            "audio": {"duration_seconds": 61.5, "heard_seconds": 61.5},
             "dimensions": [{"name": "structure", "level": level, "weight": 0.4}],
         }  # fmt: skip
         if is_scored:
@@ -148,6 +152,7 @@ async def test_progress_of_a_new_user_is_empty(client: httpx.AsyncClient) -> Non
         },
         "streak": {"days": 0, "has_practised_today": False, "tz": "UTC"},
         "trends": [],
+        "is_same_scorer": True,
         "self_assessment": {
             "gap": None,
             "text": "There is no self-rating of a scored answer yet.",
@@ -198,6 +203,25 @@ async def test_progress_shows_trends_practice_streak_gap_and_weaknesses(
     assert progress["next_drill"]["dimension"] == "structure"
 
 
+async def test_progress_of_two_scorers_is_marked(client: httpx.AsyncClient, answer: Answer) -> None:
+    await answer(score=50)
+    before = await _get_progress(client)
+    await answer(score=60, model="rubric-2")
+
+    after = await _get_progress(client)
+
+    assert (before["is_same_scorer"], after["is_same_scorer"]) == (True, False)
+
+
+async def test_practice_without_duration_lasts_as_long_as_the_recording(
+    client: httpx.AsyncClient, answer: Answer
+) -> None:
+    await answer(score=50, seconds=None)
+    await answer(seconds=None, is_scored=False)
+
+    assert (await _get_progress(client))["practice"]["seconds"] == 62
+
+
 async def test_streak_counts_days_of_the_time_zone(
     client: httpx.AsyncClient, answer: Answer, clock: FakeClock
 ) -> None:
@@ -242,6 +266,7 @@ async def test_rebuild_restores_lost_and_wrong_rows(
     service: Service,
     answer: Answer,
     user_id: UUID,
+    clock: FakeClock,
     check_progress: Callable[[UUID], Awaitable[int]],
 ) -> None:
     created = [await answer(score=score, rating=50) for score in (40, 60, 80)]
@@ -256,6 +281,11 @@ async def test_rebuild_restores_lost_and_wrong_rows(
         await tx.execute(delete(PRACTICE_DAYS))
         row = {"user_id": other_user, "sessions": 3, "seconds": 5}
         await tx.execute(insert(PROGRESS_TOTALS), row)
+        orphan = {
+            "session_id": new_id(), "user_id": user_id, "created_at": clock(),
+            "practised_at": clock(), "practice_seconds": 5,
+        }  # fmt: skip
+        await tx.execute(insert(PROGRESS_ENTRIES), orphan)
 
     printed = [await progress_use_cases.rebuild_progress(service.deps) for _ in range(2)]
 
@@ -281,3 +311,20 @@ async def test_rebuild_leaves_no_row_of_a_user_who_was_deleted_meanwhile(
     async with service.database.read_only() as tx:
         for table in (PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS):
             assert await tx.fetch_one(select(table)) is None
+
+
+async def test_rebuild_while_events_arrive_keeps_all_of_them(
+    service: Service,
+    answer: Answer,
+    user_id: UUID,
+    check_progress: Callable[[UUID], Awaitable[int]],
+) -> None:
+    for number in range(8):
+        await answer(score=50 + number)
+
+    await asyncio.gather(
+        *(answer(score=70, seconds=number) for number in range(4)),
+        *(progress_use_cases.rebuild_progress(service.deps) for _ in range(2)),
+    )
+
+    assert await check_progress(user_id) == 12

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from coach_common import telemetry
+from coach_common import telemetry, tracing
 from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
 from coach_common.db.sqlite import SqliteConnection
@@ -101,12 +101,18 @@ class Transaction:
         """
         if self._is_read_only or self._events.outbox is None:
             raise RuntimeError("cannot emit: read-only transaction, or the service has no outbox")
+        span = tracing.start_span(
+            self._events.source,
+            f"create {event.type}",
+            tracing.Kind.PRODUCER,
+            parent=telemetry.current_traceparent.get(),
+        )
         envelope = Envelope.wrap(
             event,
             id=new_id(),
             source=f"/services/{self._events.source}",
             time=rfc3339(self._events.clock()),
-            traceparent=telemetry.continue_trace(telemetry.current_traceparent.get()),
+            traceparent=span.traceparent,
         )
         row = {
             "id": envelope.id,
@@ -117,4 +123,5 @@ class Transaction:
         }
         await self.execute(insert(self._events.outbox), row)
         self.emitted_count += 1
+        span.end()
         return envelope.id

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from coach_common import logs, telemetry
+from coach_common import logs, telemetry, tracing
 from coach_common.errors import CoachError, TransactionConflict
 from coach_common.http import problems
 from coach_common.http.dependencies import AppState, set_app_state
@@ -118,9 +118,13 @@ class RequestContextMiddleware:
         headers = dict(scope["headers"])
         request_id = telemetry.sanitize_request_id(headers.get(b"x-request-id", b""))
         telemetry.current_request_id.set(request_id)
-        telemetry.current_traceparent.set(
-            telemetry.continue_trace(headers.get(b"traceparent", b"").decode("latin-1"))
+        span = tracing.start_span(
+            self._service,
+            scope["method"],
+            tracing.Kind.SERVER,
+            parent=headers.get(b"traceparent", b"").decode("latin-1"),
         )
+        telemetry.current_traceparent.set(span.traceparent)
         started_at = time.perf_counter()
         status = 500
         has_started = False
@@ -151,6 +155,9 @@ class RequestContextMiddleware:
                     )
             finally:
                 self._record(scope, status, time.perf_counter() - started_at, request_id)
+                if tracing.is_exporting():
+                    route = getattr(scope.get("route"), "path", "unmatched")
+                    tracing.end_request(span, scope["method"], route, status)
 
     def _record(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         method = scope["method"]

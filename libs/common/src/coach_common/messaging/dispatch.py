@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from coach_common import logs, telemetry
+from coach_common import logs, telemetry, tracing
 from coach_common.errors import CoachError, InvalidInput, TransactionConflict, Unavailable
 from coach_common.events.base import Envelope, Event
 from coach_common.events.catalog import UserDeleted
@@ -78,11 +78,21 @@ async def _parse_and_handle(
         log.error("event.malformed", consumer=subscription.queue, reason=str(error))
         return DispatchResult(Outcome.DEAD_LETTER, reason=str(error))
     message = MessageContext(subscription.queue, envelope.id, attempt)
-    telemetry.current_traceparent.set(telemetry.continue_trace(envelope.traceparent))
+    span = tracing.start_span(
+        subscription.service,
+        f"process {envelope.type}",
+        tracing.Kind.CONSUMER,
+        parent=envelope.traceparent,
+    )
+    telemetry.current_traceparent.set(span.traceparent)
     with structlog.contextvars.bound_contextvars(
         event_id=str(envelope.id), consumer=subscription.queue
     ):
         result = await _call_consumer(subscription, event, message, delays)
+    span.end(
+        {"messaging.message.id": str(envelope.id), "coach.outcome": result.outcome.value},
+        error="" if result.outcome is Outcome.DONE else result.reason.partition(":")[0],
+    )
     if result.outcome is Outcome.DONE and isinstance(event, UserDeleted):
         return replace(result, deleted_user_id=event.user_id)
     return result

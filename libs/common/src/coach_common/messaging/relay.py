@@ -2,13 +2,15 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
 
-from coach_common import fault_injection, logs, telemetry
+from coach_common import fault_injection, logs, telemetry, tracing
 from coach_common.db.database import Database, database_now
 from coach_common.db.leases import is_lease_free
 from coach_common.errors import CoachError
+from coach_common.events.base import Envelope
 from coach_common.messaging.subscriptions import OutboxMessage, Transport
 
 log = logs.get_logger(__name__)
@@ -78,11 +80,16 @@ class OutboxRelay:
         if not batch:
             return 0, 0
         fault_injection.crash_point("relay.claimed")
+        spans = self._start_spans(batch) if tracing.is_exporting() else {}
+        confirmed: set[UUID] = set()
         try:
             confirmed = await self._transport.publish(batch)
         except BaseException:
             await self._release(batch)
             raise
+        finally:
+            for event_id, span in spans.items():
+                span.end(error="" if event_id in confirmed else "unconfirmed")
         fault_injection.crash_point("relay.published")
         async with self._database.transaction(is_durable=False) as tx:
             await tx.execute(delete(self._outbox).where(self._outbox.c.id.in_(confirmed)))
@@ -92,6 +99,18 @@ class OutboxRelay:
         if len(confirmed) < len(batch):
             await self._release([event for event in batch if event.id not in confirmed])
         return len(batch), len(confirmed)
+
+    def _start_spans(self, batch: list[OutboxMessage]) -> dict[UUID, tracing.Span]:
+        return {
+            event.id: tracing.start_span(
+                self._database.source,
+                f"send {event.type}",
+                tracing.Kind.PRODUCER,
+                parent=Envelope.from_json(event.body).traceparent,
+                attributes={"messaging.message.id": str(event.id)},
+            )
+            for event in batch
+        }
 
     async def _claim(self) -> list[OutboxMessage]:
         outbox = self._outbox

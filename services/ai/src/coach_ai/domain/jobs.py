@@ -48,6 +48,8 @@ class Job:
     retried_seconds: float
     """Time spent on those attempts and on the delays after them."""
     reason: str | None
+    traceparent: str | None = None
+    """The trace context of the request or event that queued the job last."""
 
     @property
     def is_retry_window_over(self) -> bool:

@@ -1,5 +1,6 @@
 """Scoring by OpenAI's API: a strict response schema, and no remark without a verified quote."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -108,7 +109,8 @@ class OpenAIScorer:
         evaluator are not sent. Removing them can lower a score and never raise it.
         """
         cleaned = replace(answer, text=strip_injections(answer.text))
-        if (reason := rejection_reason(cleaned)) is not None:
+        # Loading the language model takes up to a second.
+        if (reason := await asyncio.to_thread(rejection_reason, cleaned)) is not None:
             return self._feedback(answer, Scores(None, None, None, None), (), reason)
         # One after another: if the provider is unavailable, the remaining requests are not sent.
         median = _median_scoring(

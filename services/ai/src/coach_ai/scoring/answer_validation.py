@@ -1,16 +1,21 @@
 """Checks shared by all scorers: reject answers that cannot be scored, and detect prompt injections.
 
-Plain Python.
+Makes no request.
 """
 
 import re
 
 from coach_ai.domain import Answer
+from coach_ai.scoring.language import is_english
 from coach_ai.text import Sentence, split_sentences, tokenize
 
 UNCLEAR_AUDIO_MESSAGE = (
     "The audio is too unclear to score: too much of the transcript may be wrong. Try again closer"
     " to the microphone, in a quieter place."
+)
+
+NOT_ENGLISH = (
+    "The answer is not in English, or cannot be understood as English. Only English can be scored."
 )
 
 _MIN_WORDS = 15
@@ -57,14 +62,15 @@ _INJECTIONS = re.compile(
 def rejection_reason(answer: Answer) -> str | None:
     """Return why an answer cannot be scored, or None if it can."""
     words = tokenize(answer.text)
-    if answer.language not in (None, "en"):
-        return "The answer is not in English, the only language that can be scored."
+    if answer.language not in (None, "en") or not is_english(answer.text):
+        return NOT_ENGLISH
     if answer.is_unclear:
         return UNCLEAR_AUDIO_MESSAGE
     if not words or _NO_ANSWER.match(" ".join(words)):
         return "There is no answer to score. Try again with an example of your own."
     if len(words) < _MIN_WORDS:
-        return f"{len(words)} words are too few to score. Take a minute or two for your answer."
+        count = "1 word is" if len(words) == 1 else f"{len(words)} words are"
+        return f"{count} too few to score. Take a minute or two for your answer."
     own_words = set(words) - set(tokenize(answer.question or ""))
     if (
         answer.question

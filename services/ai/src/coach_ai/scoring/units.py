@@ -12,7 +12,8 @@ from itertools import pairwise
 
 MAX_UNIT_WORDS = 24
 _MIN_UNIT_WORDS = 5
-"""A joint ends a unit only if at least this many words precede and follow it."""
+"""A joint ends a unit only if at least this many words precede and follow it. Connectives
+("and then") are not counted."""
 _MIN_SENTENCE_WORDS = 3
 """A shorter sentence ("Returns.") joins the one that follows it."""
 _MAX_REPEATED_WORDS = 4
@@ -63,6 +64,23 @@ _BEFORE_SUBJECT = _words(
     """
 )
 """After these words a pronoun does not begin a new clause."""
+_ADVERBIALS = frozenset(
+    tuple(one.split())
+    for one in (
+        "as a result", "as a consequence", "in the end", "at the end", "at the same time",
+        "after that", "since then", "because of that", "from then", "thanks to", "by then",
+        "in consequence", "for that reason", "in the meantime", "the next day", "a week later",
+    )
+)  # fmt: skip
+"""Phrases that begin a clause, with or without a comma or conjunction before them."""
+_ADVERBS = _words(
+    """
+    finally eventually afterwards therefore consequently suddenly luckily unfortunately fortunately
+    meanwhile later instead next today soon
+    """
+)
+"""Words that begin a clause after a conjunction."""
+_MAX_ADVERBIAL_WORDS = 4
 _WEAK_JOINTS = _words(
     """
     and but so then because since until while although which who that with for from to in on
@@ -207,15 +225,16 @@ def _drop_repetition(kept: list[_Token]) -> None:
 
 def _split_clauses(tokens: list[_Token]) -> list[list[_Token]]:
     clauses: list[list[_Token]] = []
-    begin = 0
-    for at in range(len(tokens)):
+    begin = content_words = 0
+    for at, token in enumerate(tokens):
         if (
-            at - begin >= _MIN_UNIT_WORDS
+            content_words >= _MIN_UNIT_WORDS
             and len(tokens) - at >= _MIN_UNIT_WORDS
             and _is_joint(tokens, at)
         ):
             clauses.append(tokens[begin:at])
-            begin = at
+            begin, content_words = at, 0
+        content_words += token.word not in _CONNECTIVES
     if begin < len(tokens):
         clauses.append(tokens[begin:])
     return [part for clause in clauses for part in _split_long(clause)]
@@ -229,7 +248,11 @@ def _is_joint(tokens: Sequence[_Token], at: int) -> bool:
     later = tokens[at + 2].word if at + 2 < len(tokens) else ""
     if word in ("because", "although", "whereas", "until") or (word, after) == ("since", "then"):
         return True
+    if before not in _CONJUNCTIONS and _is_adverbial(tokens, at):
+        return True
     if word in ("and", "but", "so", "then") and before not in _CONJUNCTIONS:
+        if after in _ADVERBS or _is_adverbial(tokens, at + 1):
+            return True
         if after in _SUBJECTS or after in ("then", "so", "because"):
             return True
         if after in _DETERMINERS:
@@ -238,6 +261,12 @@ def _is_joint(tokens: Sequence[_Token], at: int) -> bool:
     if word in ("since", "which", "while", "when", "if"):
         return tokens[at].has_comma_before
     return word in _PERSONS and before not in _BEFORE_SUBJECT and before not in _CONJUNCTIONS
+
+
+def _is_adverbial(tokens: Sequence[_Token], at: int) -> bool:
+    """True if a phrase of `_ADVERBIALS` begins at a token."""
+    words = tuple(token.word for token in tokens[at : at + _MAX_ADVERBIAL_WORDS])
+    return any(words[:length] in _ADVERBIALS for length in range(2, len(words) + 1))
 
 
 def _split_long(clause: list[_Token]) -> list[list[_Token]]:

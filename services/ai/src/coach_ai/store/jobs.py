@@ -18,6 +18,7 @@ from coach_ai.domain import (
     interruption_backoff,
 )
 from coach_ai.tables import JOBS
+from coach_common import telemetry
 from coach_common.db.database import database_now
 from coach_common.db.leases import is_due, is_lease_free, is_lease_held
 from coach_common.db.transaction import Transaction
@@ -55,6 +56,7 @@ async def add_missing_job(tx: Transaction, kind: JobKind, subject_id: UUID, user
             claims=0,
             tries=0,
             retried_seconds=0.0,
+            traceparent=telemetry.current_traceparent.get(),
         )
     )
     return added.rowcount == 1
@@ -70,7 +72,13 @@ async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID) -> No
             JOBS.c.subject_id == subject_id,
             JOBS.c.lease_token.is_(None),
         )
-        .values(run_after=now, created_at=now, tries=0, retried_seconds=0.0)
+        .values(
+            run_after=now,
+            created_at=now,
+            tries=0,
+            retried_seconds=0.0,
+            traceparent=telemetry.current_traceparent.get(),
+        )
     )
 
 
@@ -245,4 +253,5 @@ def _job_from_row(row: RowMapping, *, token: UUID, claims: int) -> Job:
         tries=row["tries"],
         retried_seconds=row["retried_seconds"],
         reason=row["reason"],
+        traceparent=row["traceparent"],
     )

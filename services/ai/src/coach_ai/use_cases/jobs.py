@@ -25,7 +25,7 @@ from coach_ai.domain import (
     interruption_backoff,
 )
 from coach_ai.store import jobs
-from coach_common import fault_injection, logs
+from coach_common import fault_injection, logs, telemetry, tracing
 from coach_common.db.database import database_now
 from coach_common.db.transaction import Transaction
 from coach_common.errors import CoachError, DatabaseUnavailable, Unavailable
@@ -90,6 +90,7 @@ class FairScheduler:
         for candidate in claimable:
             async with deps.db.transaction() as tx:
                 job = await jobs.claim_job(tx, candidate.id, owner=self._instance_id)
+                telemetry.current_traceparent.set(None if job is None else job.traceparent)
                 if job is not None and write_claim is not None:
                     await write_claim(tx, job)
             if job is not None:
@@ -124,6 +125,10 @@ async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: Failu
     started_at = time.perf_counter()
     log.info("job.claimed", kind=job.kind, subject_id=str(job.subject_id), claims=job.claims)
     attempt = _Attempt(deps, job, handle, write_failure)
+    span = tracing.start_span(
+        "ai", f"job {job.kind}", tracing.Kind.CONSUMER, parent=job.traceparent
+    )
+    telemetry.current_traceparent.set(span.traceparent)
     work = asyncio.ensure_future(attempt.run())
     renewal = asyncio.create_task(_renew(deps, job, work))
     outcome = "crashed"
@@ -140,6 +145,7 @@ async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: Failu
         renewal.cancel()
         JOBS.labels(job.kind, outcome).inc()
         JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started_at)
+        span.end({"coach.outcome": outcome}, error="" if outcome == "done" else outcome)
         log.info("job.ended", kind=job.kind, subject_id=str(job.subject_id), outcome=outcome)
     deps.notify_workers()
 
@@ -209,7 +215,7 @@ class _Attempt:
             return await self._fail(
                 JobFailure(reason, is_final=True, is_restartable=True), "failed"
             )
-        delay = job.backoff(random.random())  # noqa: S311 # nosec B311 # jitter, no secret
+        delay = job.backoff(random.random())  # noqa: S311 # jitter, no secret
 
         async def postpone(tx: Transaction) -> bool:
             is_owned = await jobs.postpone_job(

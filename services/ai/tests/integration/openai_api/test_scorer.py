@@ -39,11 +39,11 @@ async def test_levels_become_scores_and_quotes_get_times(
 
     found = await scorer.score(ANSWER, TokenUsage())
 
-    assert (found.overall_score, found.clarity_score, found.technical_score) == (77, 95, None)
+    assert (found.overall_score, found.clarity_score, found.technical_score) == (72, 95, None)
     (claim,) = found.remarks
     assert claim.quote == "It took two days."
     assert (claim.start_seconds, claim.end_seconds) == (5.5, 7.4)
-    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "3.0.0")
+    assert (found.provider, found.model, found.rubric_version) == ("openai", "model", "4.0.0")
     (asked,) = server.requests
     assert asked["response_format"]["json_schema"]["strict"] is True
     assert TEXT not in asked["messages"][0]["content"]
@@ -95,7 +95,7 @@ async def test_median_of_three_scorings_states_the_range(
     found = await scorer.score(ANSWER, spent)
     await scorer.close()
 
-    assert (found.overall_score, spent.tokens) == (77, 300)
+    assert (found.overall_score, spent.tokens) == (72, 300)
     assert found.detailed_feedback.startswith("Level 3. Scored 3 times, from ")
 
 
@@ -120,7 +120,7 @@ async def test_temperature_is_omitted_after_the_model_rejects_it(
         await scorer.score(ANSWER, TokenUsage()),
     )
 
-    assert (first.overall_score, second.overall_score) == (77, 77)
+    assert (first.overall_score, second.overall_score) == (72, 72)
     assert [asked.get("temperature") for asked in server.requests] == [0, None, None]
 
 
@@ -198,7 +198,7 @@ async def test_single_invalid_response_is_recovered(
 ) -> None:
     server.answers = [completion("not json"), scoring_completion()]
 
-    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 72
 
 
 async def test_truncated_response_is_unavailable(
@@ -241,7 +241,7 @@ async def test_busy_provider_sets_retry_after(server: OpenAIServer, scorer: Open
 async def test_transient_error_is_retried(server: OpenAIServer, scorer: OpenAIScorer) -> None:
     server.answers = [error_response(500), error_response(503), scoring_completion()]
 
-    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 77
+    assert (await scorer.score(ANSWER, TokenUsage())).overall_score == 72
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500])

@@ -2,6 +2,8 @@
 
 import pytest
 
+from coach_ai.domain import QuestionType
+from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.scoring.rubric import load_rubric
 
 RUBRIC = load_rubric()
@@ -22,33 +24,55 @@ def test_delivery_weight_is_at_most_a_fifth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "kind"),
+    ("question", "question_type"),
     [
-        ("Tell me about a time you solved a hard problem.", "behavioural"),
-        ("Have you ever missed a deadline?", "behavioural"),
-        ("How would you design a queue?", "technical"),
-        ("Explain how an index speeds up a query.", "technical"),
-        ("Why do you want to work here?", "general"),
-        (None, "general"),
+        ("Tell me about a time you solved a hard problem.", "story"),
+        ("Have you ever missed a deadline?", "story"),
+        ("What would you do if half of your team resigned?", "case"),
+        ("How would you design a queue?", "case"),
+        ("Explain how an index speeds up a query.", "knowledge"),
+        ("Why does bread dough need to rest?", "knowledge"),
+        ("Why do you want to work here?", "motive"),
+        ("Where do you see yourself in five years?", "motive"),
+        ("What are your strengths?", "about_you"),
+        (None, "about_you"),
     ],
 )
-def test_classify_question_by_wording(question: str | None, kind: str) -> None:
-    assert RUBRIC.classify_question(question) == kind
+def test_classify_question_by_wording(question: str | None, question_type: str) -> None:
+    assert RUBRIC.classify_question(question) == question_type
 
 
-def test_technical_level_weighs_most_for_technical_questions() -> None:
-    levels = dict.fromkeys(RUBRIC.dimensions, 5) | {"technical": 1}
+def test_bank_questions_are_mostly_classified_as_their_type() -> None:
+    """The wording decides only for questions that are not from the bank."""
+    bank = load_question_bank().values()
+    right = [one for one in bank if RUBRIC.classify_question(one.text) is one.type]
 
-    by_kind = {kind: RUBRIC.scores(levels, kind).overall for kind in RUBRIC.overall}
+    assert len(right) >= 0.7 * len(bank)
 
-    assert by_kind == {"behavioural": 95, "technical": 69, "general": 95}
+
+def test_technical_level_decides_only_where_something_is_right_or_wrong() -> None:
+    levels = dict.fromkeys(RUBRIC.dimensions, 5) | {"technical": 1, "reasoning": 1}
+
+    by_type = {one: RUBRIC.scores(levels, one).overall for one in QuestionType}
+
+    assert by_type[QuestionType.STORY] == by_type[QuestionType.MOTIVE] == 95
+    assert (by_type[QuestionType.KNOWLEDGE] or 0) < 30
+    assert (by_type[QuestionType.CASE] or 0) < 70
 
 
 def test_score_is_null_without_a_required_level() -> None:
     levels: dict[str, int | None] = dict.fromkeys(RUBRIC.dimensions, 4)
     levels["relevance"] = levels["technical"] = None
 
-    scores = RUBRIC.scores(levels, "behavioural")
+    scores = RUBRIC.scores(levels, QuestionType.STORY)
 
     assert (scores.overall, scores.technical) == (None, None)
     assert (scores.communication, scores.clarity) == (80, 80)
+
+
+def test_overall_of_a_knowledge_question_requires_the_technical_level() -> None:
+    levels: dict[str, int | None] = dict.fromkeys(RUBRIC.dimensions, 4) | {"technical": None}
+
+    scores = RUBRIC.scores(levels, QuestionType.KNOWLEDGE)
+
+    assert (scores.overall, scores.technical, scores.communication) == (None, None, 80)

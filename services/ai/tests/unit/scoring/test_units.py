@@ -53,6 +53,17 @@ def test_units_change_little_without_punctuation_or_fluency(changed: str) -> Non
     assert words.ratio() > 0.9
 
 
+@pytest.mark.parametrize("joint", [", and", " and", ",", "", ". And", ". ", " but"])
+@pytest.mark.parametrize("adverbial", ["as a result", "in the end", "after that"])
+def test_adverbial_begins_a_unit_with_any_punctuation(joint: str, adverbial: str) -> None:
+    text = f"I traced the calls to the bank{joint} {adverbial} the failed payments dropped to zero."
+
+    assert [unit.removeprefix("but ") for unit in _plain(text)] == [
+        "i traced the calls to the bank",
+        f"{adverbial} the failed payments dropped to zero",
+    ]
+
+
 def test_unit_has_at_most_24_words() -> None:
     long = "the cellar of the house with the red roof near the station at the end of the line " * 9
 

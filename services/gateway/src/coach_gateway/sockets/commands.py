@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from coach_common import logs, telemetry
+from coach_common import logs, tracing
 from coach_common.errors import CoachError, InvalidInput, TooManyRequests
 from coach_common.ids import parse_id
 from coach_gateway.sockets.context import SocketContext
@@ -34,7 +34,7 @@ class CommandQueue:
     __slots__ = ("_context", "_pending", "_send", "_session_id", "_worker", "token")
 
     def __init__(self, context: SocketContext, send: Callable[[ServerFrame], None]) -> None:
-        self.token = ""  # nosec B105 # set at authentication
+        self.token = ""
         self._context = context
         self._send = send
         self._session_id: str | None = None
@@ -133,15 +133,19 @@ class CommandQueue:
         """Call a service with the user's token. Checks revocation and rate limits as for HTTP."""
         identity = await self._context.authenticator.authenticate(self.token)
         self._context.limits.hit("user", identity.user_key)
-        headers = {
-            "authorization": f"Bearer {self.token}",
-            "content-type": "application/json",
-            "traceparent": telemetry.new_traceparent(),
-        }
         request_body = json.dumps(body).encode() if method == "POST" else b""
-        status, response_body = await self._context.upstream_client.request(
-            upstream, method, path, headers=headers, body=request_body
-        )
+        # Each command of a socket starts a trace.
+        with tracing.span(
+            "gateway", f"{method} {upstream}", tracing.Kind.CLIENT, parent=""
+        ) as span:
+            headers = {
+                "authorization": f"Bearer {self.token}",
+                "content-type": "application/json",
+                "traceparent": span.traceparent,
+            }
+            status, response_body = await self._context.upstream_client.request(
+                upstream, method, path, headers=headers, body=request_body
+            )
         response: dict[str, Any] = json.loads(response_body) if response_body else {}
         if status >= 400:
             raise FrameRejected(

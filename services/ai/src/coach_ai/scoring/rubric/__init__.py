@@ -1,4 +1,4 @@
-"""The rubric as data (`v3.yaml`), and the formula of the scores."""
+"""The rubric as data (`v4.yaml`), and the formula of the scores."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,8 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
+
+from coach_ai.domain import QuestionType
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,34 +31,45 @@ class Rubric:
     points: Mapping[int, int]
     overall: Mapping[str, Mapping[str, float]]
     weights: Mapping[str, Mapping[str, float]]
+    required_overall: Mapping[str, Sequence[str]]
     required_dimensions: Mapping[str, Sequence[str]]
     question_cues: Mapping[str, Sequence[str]]
 
-    def classify_question(self, question: str | None) -> str:
-        """Return `behavioural`, `technical` or `general`, by the wording of the question."""
+    def classify_question(self, question: str | None) -> QuestionType:
+        """Return the type of a question by its wording."""
         wording = (question or "").lower()
         for question_type, cues in self.question_cues.items():
             if any(re.search(cue, wording) for cue in cues):
-                return question_type
-        return "general"
+                return QuestionType(question_type)
+        return QuestionType.ABOUT_YOU
 
-    def scores(self, levels: Mapping[str, float | None], question_type: str) -> Scores:
+    def overall_weights(self, question_type: QuestionType) -> Mapping[str, float]:
+        """Return the weight of each dimension in the overall score."""
+        return self.overall[question_type]
+
+    def scores(self, levels: Mapping[str, float | None], question_type: QuestionType) -> Scores:
         """Return the scores: each the weighted mean of its dimensions' points.
 
         A dimension without a level is left out of the mean. A score is None if one of its required
         dimensions has no level.
         """
         return Scores(
-            overall=self._score("overall", self.overall[question_type], levels),
-            communication=self._score("communication", self.weights["communication"], levels),
-            technical=self._score("technical", self.weights["technical"], levels),
-            clarity=self._score("clarity", self.weights["clarity"], levels),
+            overall=self._score(
+                self.required_overall[question_type], self.overall[question_type], levels
+            ),
+            **{
+                name: self._score(self.required_dimensions[name], self.weights[name], levels)
+                for name in ("communication", "technical", "clarity")
+            },
         )
 
     def _score(
-        self, name: str, weights: Mapping[str, float], levels: Mapping[str, float | None]
+        self,
+        required: Sequence[str],
+        weights: Mapping[str, float],
+        levels: Mapping[str, float | None],
     ) -> int | None:
-        if any(levels.get(dimension) is None for dimension in self.required_dimensions[name]):
+        if any(levels.get(dimension) is None for dimension in required):
             return None
         known = {
             dimension: weight
@@ -81,7 +94,7 @@ class Rubric:
 
 
 @cache
-def load_rubric(name: str = "v3") -> Rubric:
+def load_rubric(name: str = "v4") -> Rubric:
     """Return a rubric by its file name."""
     data = yaml.safe_load((files("coach_ai.scoring.rubric") / f"{name}.yaml").read_text())
     return Rubric(
@@ -90,6 +103,11 @@ def load_rubric(name: str = "v3") -> Rubric:
         points=data["points"],
         overall=data["scores"]["overall"],
         weights={k: v for k, v in data["scores"].items() if k != "overall"},
-        required_dimensions=data["required_dimensions"],
+        required_overall=data["required_dimensions"]["overall"],
+        required_dimensions={
+            name: dimensions
+            for name, dimensions in data["required_dimensions"].items()
+            if name != "overall"
+        },
         question_cues=data["question_types"],
     )

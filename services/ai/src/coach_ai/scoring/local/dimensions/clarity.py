@@ -1,21 +1,33 @@
-"""Clarity: the length of the longest sentences."""
+"""Clarity: the share of an answer that is no detour."""
 
-from coach_ai.scoring.local.parsed_answer import ParsedAnswer
+from collections.abc import Sequence
 
-_EASY_SENTENCE_WORDS, _HARD_SENTENCE_WORDS = 25, 45
-"""Words of a sentence that is easy to follow by ear, and of one that is not. The Plain English
-Campaign recommends 15 to 20 on average for print; speech joins clauses with commas and “and”."""
+from coach_ai.domain import Remark
+from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.scoring.local.dimensions.dimension import to_level
+from coach_ai.scoring.local.thresholds import ramp
 
 
-def clarity_level(parsed: ParsedAnswer) -> float:
-    """Return the level, from 5 down to 2, by the excess words of the three longest sentences.
+class Clarity:
+    """General talk, repetition, asides and talk to the scorer lower the level.
 
-    Length alone does not show that an answer is unintelligible, so the level never falls below 2.
-    Adding a sentence cannot raise it.
+    The length of sentences gives a remark and no level: a recogniser's full stops are not reliable.
     """
-    excess = sum(
-        min(_HARD_SENTENCE_WORDS, words) - _EASY_SENTENCE_WORDS
-        for words in parsed.sentence_lengths[:3]
-        if words > _EASY_SENTENCE_WORDS
-    )
-    return 5 - 3 * excess / (3 * (_HARD_SENTENCE_WORDS - _EASY_SENTENCE_WORDS))
+
+    name = "clarity"
+
+    def level(self, analysis: Analysis) -> float:
+        """Return the level."""
+        return to_level(ramp(analysis.focus, analysis.limits.clarity))
+
+    def remarks(self, analysis: Analysis) -> Sequence[Remark]:
+        """Criticise the longest sentence, if the transcript has several."""
+        sentences = analysis.sentences
+        longest = max(sentences, key=lambda one: len(one.tokens))
+        words = len(longest.tokens)
+        if len(sentences) < 2 or words <= analysis.limits.long_sentence_words:
+            return []
+        row = next(
+            row for row, unit in enumerate(analysis.reading.units) if unit.end > longest.begin
+        )
+        return [analysis.remark("improvement", self.name, row, "improvement_long", words=words)]

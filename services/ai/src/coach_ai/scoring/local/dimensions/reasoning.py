@@ -1,10 +1,30 @@
-"""Reasoning: causes, contrasts, conditions and costs, against vague terms."""
+"""Reasoning: causes, conditions and costs."""
 
-from coach_ai.scoring.local.level_scale import saturating_ratio
-from coach_ai.scoring.local.parsed_answer import ParsedAnswer
-from coach_ai.scoring.local.reasons import Reasons
+from collections.abc import Sequence
+
+from coach_ai.domain import QuestionType, Remark
+from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.scoring.local.dimensions.dimension import to_level
+from coach_ai.scoring.local.roles import Role
 
 
-def reasoning_share(reasons: Reasons, parsed: ParsedAnswer) -> float:
-    """Return the reasoning of an answer, 0 to 1."""
-    return saturating_ratio(reasons.weight, parsed.vague_terms / 2 + 3)
+class Reasoning:
+    """The reasons of an answer. Their form only: a reason for something wrong does not help."""
+
+    name = "reasoning"
+
+    def level(self, analysis: Analysis) -> float:
+        """Return the level. It is never above that of what is right, if that was checked."""
+        level = to_level(analysis.evidence.reason * analysis.gate)
+        if analysis.technical_level is None:
+            return level
+        return min(level, analysis.technical_level)
+
+    def remarks(self, analysis: Analysis) -> Sequence[Remark]:
+        """Praise a reason where reasons are asked for."""
+        if analysis.question_type not in (QuestionType.CASE, QuestionType.KNOWLEDGE):
+            return []
+        row = analysis.best_unit("reason", Role.REASON)
+        if row is None:
+            return []
+        return [analysis.remark("strength", self.name, row, "strength_reason")]

@@ -1,29 +1,38 @@
-"""Relevance: how much of the question an answer takes up."""
+"""Relevance: whether an answer is meant for its question, and answers it with something own."""
 
-from coach_ai.scoring.local.themes import theme_coverage
-from coach_ai.scoring.local.word_classes import COMMON_WORDS, NUMBER
-from coach_ai.text import tokenize
+from collections.abc import Sequence
 
+from coach_ai.domain import QuestionType, Remark
+from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.scoring.local.dimensions.dimension import to_level
+from coach_ai.scoring.local.thresholds import ramp
 
-def relevance(question: str | None, transcript: str) -> float:
-    """Return the relevance of an answer, 0 to 1; 0.5 if the question has no terms and no theme.
-
-    Combines the share of the question's terms that the answer contains with the coverage of the
-    question's theme, which counts twice. Without a theme the result is at least 0.5, because a
-    good answer may share no word with its question.
-    """
-    question_terms = {_stem(t) for t in tokenize(question or "") if t not in COMMON_WORDS}
-    question_terms = {stem for stem in question_terms if not NUMBER.fullmatch(stem)}
-    answer_tokens = tokenize(transcript)
-    theme_share = theme_coverage(" ".join(tokenize(question or "")), " ".join(answer_tokens))
-    if not question_terms:
-        return 0.5 if theme_share is None else theme_share
-    term_share = len(question_terms & {_stem(t) for t in answer_tokens}) / len(question_terms)
-    return (1 + term_share) / 2 if theme_share is None else (term_share + 2 * theme_share) / 3
+_TOPIC_SHARE = 0.4
+"""Share of relevance that the topic alone gives: general talk about it is level 2 to 3."""
+_MAX_CASE = 0.2
 
 
-def _stem(token: str) -> str:
-    for ending in ("ing", "ed", "es", "s"):
-        if token.endswith(ending) and len(token) - len(ending) >= 3:
-            return token[: -len(ending)]
-    return token
+class Relevance:
+    """The probability of relevance, and what the question asks for: a case, steps or a claim."""
+
+    name = "relevance"
+
+    def level(self, analysis: Analysis) -> float:
+        """Return the level."""
+        found = analysis.evidence
+        own = {
+            QuestionType.STORY: found.case,
+            QuestionType.CASE: found.proposal,
+            QuestionType.KNOWLEDGE: 1.0,
+        }.get(analysis.question_type, max(found.claim, found.case_of_claim))
+        share = ramp(analysis.relevance, analysis.limits.relevance)
+        return to_level(share * (_TOPIC_SHARE + (1 - _TOPIC_SHARE) * own))
+
+    def remarks(self, analysis: Analysis) -> Sequence[Remark]:
+        """Say that an answer misses its question, or that it is relevant but no case."""
+        if analysis.relevance < analysis.limits.off_topic:
+            return [analysis.remark("improvement", self.name, 0, "improvement_off_topic")]
+        is_story = analysis.question_type is QuestionType.STORY
+        if is_story and analysis.evidence.case < _MAX_CASE:
+            return [analysis.remark("improvement", self.name, 0, "improvement_vague_relevant")]
+        return []

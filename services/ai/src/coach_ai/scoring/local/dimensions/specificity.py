@@ -1,28 +1,79 @@
-"""Specificity: numbers, steps and results, against vague terms."""
+"""Specificity: evidence that could be checked, such as own steps and a measured result."""
 
-from coach_ai.scoring.local.level_scale import saturating_ratio
-from coach_ai.scoring.local.parsed_answer import ParsedAnswer
-from coach_ai.scoring.local.story_parts import Story
-from coach_ai.scoring.local.word_classes import concrete_numbers, content_words
+from collections.abc import Sequence
 
-_MIN_LEXICAL_DENSITY, _MAX_LEXICAL_DENSITY = 0.18, 0.38
-"""Share of content words in small talk, and in a dense explanation."""
+from coach_ai.domain import QuestionType, Remark, Seniority
+from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.scoring.local.dimensions.dimension import to_level
+from coach_ai.scoring.local.dimensions.structure import surest_unit
+from coach_ai.scoring.local.roles import Role
 
-
-def count_evidence(parsed: ParsedAnswer, story: Story) -> int:
-    """Return the number of concrete numbers and steps. A measured result counts two more."""
-    numbers = set[str]().union(*(concrete_numbers(one.clauses) for one in parsed.sentences))
-    return len(numbers) + story.steps + 2 * bool(story.measured_results)
+_JUNIOR_RESULT_SHARE = 0.6
+_SENIOR_BEST_SHARE = 0.6
 
 
-def evidence_share(evidence: int, parsed: ParsedAnswer) -> float:
-    """Return the specificity of a story or of a claim about oneself, 0 to 1."""
-    return saturating_ratio(evidence, parsed.vague_terms + 4)
+class Specificity:
+    """Concrete evidence. A junior needs a result, a senior a measured result and a lesson."""
+
+    name = "specificity"
+
+    def level(self, analysis: Analysis) -> float:
+        """Return the level."""
+        found = analysis.evidence
+        match analysis.question_type:
+            case QuestionType.STORY:
+                share = (
+                    0.22 * max(found.action, found.case)
+                    + 0.13 * max(found.action, found.effort)
+                    + 0.45 * found.action
+                    + 0.20 * found.action * proof(analysis)
+                )
+            case QuestionType.CASE | QuestionType.KNOWLEDGE:
+                share = found.proposal
+            case QuestionType.MOTIVE | QuestionType.ABOUT_YOU:
+                share = (
+                    0.1 * found.claim
+                    + 0.5 * found.case_of_claim
+                    + 0.2 * found.action_of_claim
+                    + 0.1 * found.outcome
+                    + 0.1 * found.measured_outcome
+                )
+        return to_level(share * analysis.gate)
+
+    def remarks(self, analysis: Analysis) -> Sequence[Remark]:
+        """Praise a result or a lesson. Criticise general talk, empty steps and bare claims."""
+        remarks: list[Remark] = []
+        if analysis.question_type in (QuestionType.STORY, QuestionType.ABOUT_YOU):
+            result = analysis.best_unit("result", Role.RESULT)
+            if result is not None:
+                is_measured = analysis.reading.has_number[result]
+                text = "strength_measured_result" if is_measured else "strength_result"
+                remarks.append(analysis.remark("strength", self.name, result, text))
+            lesson = analysis.best_unit("lesson", Role.LESSON)
+            if lesson is not None:
+                remarks.append(analysis.remark("strength", self.name, lesson, "strength_lesson"))
+        is_story = analysis.question_type is QuestionType.STORY
+        criticised = (
+            (Role.GENERAL, "improvement_general" if is_story else "improvement_general_knowledge"),
+            *(((Role.EFFORT, "improvement_effort"),) if is_story else ()),
+            *(((Role.CLAIM, "improvement_claim"),) if analysis.is_about_speaker else ()),
+            (Role.META, "improvement_meta"),
+        )
+        for role, text in criticised:
+            row = surest_unit(analysis, role)
+            if row is not None:
+                remarks.append(analysis.remark("improvement", self.name, row, text))
+        return remarks
 
 
-def explanation_share(evidence: int, parsed: ParsedAnswer) -> float:
-    """Return the specificity of an explanation: lexical density (Ure 1971) plus evidence."""
-    content = content_words(parsed.tokens)
-    density = sum(token in content for token in parsed.tokens) / max(1, len(parsed.tokens))
-    scaled = (density - _MIN_LEXICAL_DENSITY) / (_MAX_LEXICAL_DENSITY - _MIN_LEXICAL_DENSITY)
-    return scaled + saturating_ratio(evidence, 8)
+def proof(analysis: Analysis) -> float:
+    """Return how far a story shows that its steps worked, as the seniority asks for it."""
+    found = analysis.evidence
+    best, other = max(found.measured_result, found.lesson), min(found.measured_result, found.lesson)
+    match analysis.seniority:
+        case Seniority.JUNIOR:
+            return max(best, _JUNIOR_RESULT_SHARE * found.result)
+        case Seniority.SENIOR:
+            return _SENIOR_BEST_SHARE * best + (1 - _SENIOR_BEST_SHARE) * other
+        case Seniority.MID:
+            return best

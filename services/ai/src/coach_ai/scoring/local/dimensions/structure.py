@@ -1,44 +1,64 @@
-"""Structure: the share of the expected parts that an answer has. Which parts depends on the
-question type.
-"""
+"""Structure: the parts that an answer should have, by question type."""
 
-from coach_ai.scoring.local.level_scale import saturating_ratio
-from coach_ai.scoring.local.reasons import Reasons
-from coach_ai.scoring.local.story_parts import Story
+from collections.abc import Sequence
 
-
-def story_share(story: Story, steps: float) -> float:
-    """Return the share of situation, task, steps and result.
-
-    A result counts half if only its position after the last step marks it as one.
-    """
-    return _mean(
-        float(bool(story.parts["situation"])),
-        float(bool(story.parts["task"])),
-        saturating_ratio(steps, 1),
-        (0.5 + story.has_explicit_result / 2) if story.parts["result"] else 0.0,
-    )
+from coach_ai.domain import QuestionType, Remark
+from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.scoring.local.dimensions.dimension import to_level
+from coach_ai.scoring.local.roles import Role
 
 
-def explanation_share(relevance: float, reasons: Reasons) -> float:
-    """Return the share of a claim, two causes, two contrasts or costs, and an example."""
-    return _mean(
-        float(relevance > 0),
-        min(1.0, reasons.causes / 2),
-        min(1.0, (reasons.contrasts + reasons.costs) / 2),
-        float(reasons.examples > 0),
-    )
+class Structure:
+    """Shares of the parts. Without a concrete step the other parts of a story count little."""
+
+    name = "structure"
+
+    def level(self, analysis: Analysis) -> float:
+        """Return the level."""
+        found = analysis.evidence
+        match analysis.question_type:
+            case QuestionType.STORY:
+                share = (
+                    0.25 * max(found.action, found.case)
+                    + 0.25 * found.action
+                    + found.action * (0.42 * found.result + 0.08 * found.scene)
+                )
+            case QuestionType.CASE | QuestionType.KNOWLEDGE:
+                share = 0.8 * found.proposal + 0.2 * found.reason
+            case QuestionType.MOTIVE | QuestionType.ABOUT_YOU:
+                share = (
+                    0.3 * max(found.claim, found.case_of_claim)
+                    + 0.4 * found.case_of_claim
+                    + 0.15 * found.action_of_claim
+                    + 0.15 * found.outcome
+                )
+        return to_level(share * analysis.gate)
+
+    def remarks(self, analysis: Analysis) -> Sequence[Remark]:
+        """Praise the scene, a step and a result. Criticise an ending without content."""
+        remarks: list[Remark] = []
+        if analysis.question_type is QuestionType.KNOWLEDGE:
+            return remarks
+        step = analysis.best_unit("action", Role.ACTION)
+        if step is not None and analysis.question_type is not QuestionType.CASE:
+            remarks.append(analysis.remark("strength", self.name, step, "strength_action"))
+        proposal = analysis.best_unit("proposal", Role.PROPOSAL)
+        if proposal is not None:
+            remarks.append(analysis.remark("strength", self.name, proposal, "strength_proposal"))
+        if analysis.question_type is not QuestionType.STORY:
+            return remarks
+        scene = analysis.best_unit("scene", Role.SCENE)
+        if scene is not None:
+            remarks.append(analysis.remark("strength", self.name, scene, "strength_scene"))
+        result = analysis.best_unit("result", Role.RESULT)
+        if result is None and (ending := surest_unit(analysis, Role.ENDING)) is not None:
+            remarks.append(analysis.remark("improvement", self.name, ending, "improvement_ending"))
+        return remarks
 
 
-def claim_share(relevance: float, reasons: Reasons, story: Story) -> float:
-    """Return the share of a claim about oneself, its cause, two steps, and a result."""
-    return _mean(
-        float(relevance > 0),
-        float(reasons.causes > 0),
-        min(1.0, story.steps / 2),
-        float(bool(story.parts["result"])),
-    )
-
-
-def _mean(*parts: float) -> float:
-    return sum(parts) / len(parts)
+def surest_unit(analysis: Analysis, role: Role) -> int | None:
+    """Return the unit that most surely has a role, or None if none is sure enough."""
+    rows = range(len(analysis.reading.units))
+    best = max(rows, key=lambda row: analysis.reading.probability(row, role))
+    is_sure = analysis.reading.probability(best, role) >= analysis.limits.remark
+    return best if is_sure else None
