@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotScore, Recording, Transcript
-from coach_ai.store import recordings
+from coach_ai.interview.model import Intent, Turn
+from coach_ai.store import interviews, recordings
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
-from coach_common.errors import Unavailable
+from coach_common.errors import TransactionConflict, Unavailable
 from coach_common.events.catalog import UserDeleted
 from coach_common.ids import new_id
 from coach_common.service import Service
@@ -117,6 +118,22 @@ async def test_recording_is_answered_once_its_transcript_is_there(
     assert (foreign.status_code, foreign.json()["code"]) == (404, "recording_not_found")
     (scored,) = coach.scored_answers
     assert (scored.text, scored.language, scored.duration_seconds) == (ANSWER, "en", 6.0)
+
+
+async def test_recording_in_two_turns_at_once_is_a_conflict(
+    client: httpx.AsyncClient, deps: Deps, user_id: UUID
+) -> None:
+    started = [UUID((await _start(client))["session_id"]) for _ in range(2)]
+    turn = Turn(1, 1, Intent.ANSWER, ANSWER, "Thank you.", deps.clock(), audio_s3_key="uploads/k")
+    async with deps.db.transaction() as tx:
+        first, second = [
+            await interviews.get_interview(tx, one, user_id=user_id) for one in started
+        ]
+        await interviews.add_turn(tx, first, turn)
+
+    with pytest.raises(TransactionConflict):
+        async with deps.db.transaction() as tx:
+            await interviews.add_turn(tx, second, turn)
 
 
 async def test_failed_recording_is_replaced_by_text(

@@ -17,7 +17,7 @@ from coach_ai.interview.model import (
 )
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
 from coach_common.db.transaction import Transaction
-from coach_common.errors import NotFound
+from coach_common.errors import NotFound, TransactionConflict
 
 _SETUP = TypeAdapter(InterviewSetup)
 _PLAN = TypeAdapter(InterviewPlan)
@@ -115,9 +115,13 @@ async def find_assessment(
 
 
 async def add_turn(tx: Transaction, interview: Interview, turn: Turn) -> None:
-    """Insert a turn."""
-    await tx.execute(
-        insert(INTERVIEW_TURNS).values(
+    """Insert a turn.
+
+    Raises:
+        TransactionConflict: If another replica stored a turn with its number, key or recording.
+    """
+    added = await tx.execute(
+        tx.dialect.insert_ignore(INTERVIEW_TURNS).values(
             interview_id=interview.id,
             number=turn.number,
             user_id=interview.user_id,
@@ -126,6 +130,8 @@ async def add_turn(tx: Transaction, interview: Interview, turn: Turn) -> None:
             content=_TURN.dump_json(turn).decode(),
         )
     )
+    if added.rowcount == 0:
+        raise TransactionConflict("Another message was answered first. Please try again.")
 
 
 async def list_turns(tx: Transaction, interview_id: UUID) -> Sequence[Turn]:
