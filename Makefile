@@ -80,7 +80,7 @@ test-fast: setup  ## run unit and contract tests that need no servers, in under 
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech and not slow" \
 	  libs services/*/tests/unit tests/contract tests/architecture
 
-CHECKS := format lint types imports security secrets containers generated words
+CHECKS := format lint types imports secrets containers generated words
 check: setup $(addprefix check-,$(CHECKS))  ## check format, lint, types, imports, words, secrets, generated files, Dockerfile, compose
 
 check-format:
@@ -95,9 +95,6 @@ check-types:
 
 check-imports:
 	$(BIN)/lint-imports
-
-check-security:
-	$(BIN)/bandit -q -c pyproject.toml -r libs services deploy
 
 check-secrets:
 	@echo "Scanning for secrets"

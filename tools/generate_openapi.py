@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import coach_ai.interview_routes
 import coach_ai.routes
 import coach_auth.routes
 import coach_media.routes
@@ -23,7 +24,11 @@ _ROUTERS = {
     "auth": (coach_auth.routes.router,),
     "sessions": (coach_sessions.routes.router, coach_sessions.routes.progress_router),
     "media": (coach_media.routes.router,),
-    "ai": (coach_ai.routes.router, coach_ai.routes.questions_router),
+    "ai": (
+        coach_ai.routes.router,
+        coach_ai.routes.questions_router,
+        coach_ai.interview_routes.router,
+    ),
 }
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import re
 import signal
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +18,6 @@ from stacks import RunningStack
 
 from coach_ai.tables import JOBS
 from coach_common.db.database import Database
-from coach_common.errors import TransactionConflict
 from coach_common.ids import new_id
 from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
@@ -218,7 +219,7 @@ async def test_stopping_ai_during_transcriptions_loses_no_recording_and_no_try(
     await stack.start()
     await _wait_for_final_feedback(client, killed[0], seconds=150, is_disturbed=True)
 
-    frozen = await start_transcription("Frozen for longer than its lease")
+    frozen = await start_transcription("Frozen for longer than its lease", READING)
     await _claim_frozen_job(stack, UUID(frozen[1]))
     await _wait_for_final_feedback(client, frozen[0], seconds=150, is_disturbed=True)
 
@@ -232,7 +233,7 @@ async def test_stopping_ai_during_transcriptions_loses_no_recording_and_no_try(
                 client, session_id, seconds=150, is_disturbed=True
             )
             upload = await client.call("GET", f"/upload/{upload_id}")
-            words = READING_WORDS if upload_id == stopped[1] else ANSWER_WORDS
+            words = ANSWER_WORDS if upload_id == killed[1] else READING_WORDS
             assert feedback["status"] == "ready"
             assert upload["transcript"] == feedback["transcript"]
             assert word_error_rate(words, feedback["transcript"]) <= 0.10
@@ -246,16 +247,18 @@ async def test_stopping_ai_during_transcriptions_loses_no_recording_and_no_try(
 
 
 async def _claim_frozen_job(stack: RunningStack, upload_id: UUID) -> None:
-    """Freeze ai until its lease has expired and another replica has claimed the job, and died.
-
-    A process can be frozen inside a transaction, which then locks SQLite. It is frozen again.
-    """
+    """Freeze ai until its lease has expired and another replica has claimed the job, and died."""
     process = stack.ai.running
     assert process is not None
     database = Database(stack.ai_database_url, source="ai")
-    for _ in range(20):
-        process.send_signal(signal.SIGSTOP)
-        try:
+    try:
+        async with asyncio.timeout(60):
+            process.send_signal(signal.SIGSTOP)
+            while not _is_writable(stack.ai_database_url):
+                # It was frozen inside a transaction, which locks the file.
+                process.send_signal(signal.SIGCONT)
+                await asyncio.sleep(0.02)
+                process.send_signal(signal.SIGSTOP)
             async with database.transaction() as tx:
                 changed = await tx.execute(
                     update(JOBS)
@@ -266,13 +269,24 @@ async def _claim_frozen_job(stack: RunningStack, upload_id: UUID) -> None:
                         lease_until=datetime(2020, 1, 1, tzinfo=UTC),
                     )
                 )
-            break
-        except TransactionConflict:
-            continue
-        finally:
-            process.send_signal(signal.SIGCONT)
-    await database.close()
+    finally:
+        process.send_signal(signal.SIGCONT)
+        await database.close()
     assert changed.rowcount == 1
+
+
+def _is_writable(database_url: str) -> bool:
+    """Return False if a process holds the write lock of an SQLite file."""
+    if not database_url.startswith("sqlite:///"):
+        return True
+    path = database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 async def test_parallel_refreshes_keep_client_signed_in(client: ApiClient) -> None:

@@ -40,7 +40,7 @@ class ApiClient:
         """Create a client. `socket_url` is the gateway for WebSockets if it is another one."""
         self.base_url = base_url
         self._socket_url = socket_url or base_url
-        self.token = self.refresh_token = self.user_id = ""  # nosec B105 # not signed in yet
+        self.token = self.refresh_token = self.user_id = ""
         self._http = httpx.AsyncClient(
             base_url=base_url, timeout=30, trust_env=False, verify=_tls_context()
         )

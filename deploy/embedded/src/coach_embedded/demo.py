@@ -247,7 +247,7 @@ async def _server(directory: Path) -> AsyncIterator[str]:
 
 
 async def _read_url(process: asyncio.subprocess.Process, log: Path) -> str:
-    assert process.stdout is not None  # noqa: S101 # nosec B101 # it is a pipe
+    assert process.stdout is not None  # noqa: S101 # it is a pipe
     try:
         async with asyncio.timeout(_START_SECONDS):
             line = (await process.stdout.readline()).decode()

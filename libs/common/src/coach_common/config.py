@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     log_level: LogLevel = "INFO"
     """Lowest level that is logged: DEBUG, INFO, WARNING or ERROR."""
     # All interfaces of the container; the embedded profile binds loopback.
-    host: str = "0.0.0.0"  # noqa: S104 # nosec B104
+    host: str = "0.0.0.0"  # noqa: S104
     """Address to listen on."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen on. 0 chooses a free port."""

@@ -95,7 +95,7 @@ async def serve_metrics(host: str, port: int) -> None:
 
 def random_hex(size_bytes: int) -> str:
     """Return random bytes in hex for an identifier. Not for secrets."""
-    bits = random.getrandbits(8 * size_bytes)  # nosec B311 # an id, no secret
+    bits = random.getrandbits(8 * size_bytes)
     return f"{bits:0{2 * size_bytes}x}"
 
 

@@ -27,7 +27,7 @@ log = logs.get_logger(__name__)
 PublicKeys = Mapping[str, Any]
 """`kid` to an RSA public key."""
 
-TOKEN_TYPE = "at+jwt"  # noqa: S105 # nosec B105 # a media type, RFC 9068
+TOKEN_TYPE = "at+jwt"  # noqa: S105 # a media type, RFC 9068
 ALGORITHM = "RS256"
 JWKS_PATH = "/.well-known/jwks.json"
 REQUIRED_CLAIMS = ("iss", "aud", "sub", "sid", "jti", "iat", "exp", "type")

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coach_ai import routes, tables, workers
+from coach_ai import interview_routes, routes, tables, workers
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
@@ -98,6 +98,7 @@ def build(
     live_service.set_live_service(app, recordings)
     app.include_router(routes.router)
     app.include_router(routes.questions_router)
+    app.include_router(interview_routes.router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(

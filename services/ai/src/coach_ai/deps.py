@@ -36,6 +36,7 @@ class Deps:
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
+    interview_turns: TurnQueue = field(default_factory=TurnQueue)
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

@@ -179,6 +179,41 @@ MESSAGES = Table(
     Index("ix_messages_user_id", "user_id"),
 )
 
+INTERVIEWS = Table(
+    "interviews",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # The setup and the plan as JSON. Written once.
+    Column("setup", LongText, nullable=False),
+    Column("plan", LongText, nullable=False),
+    Column("status", String(16), nullable=False),
+    # The question that is open, and the stored turns.
+    Column("question_number", Integer, nullable=False),
+    Column("turn_count", Integer, nullable=False),
+    # An Assessment as JSON.
+    Column("assessment", LongText, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime, nullable=True),
+    Index("ix_interviews_user_id_id", "user_id", "id"),
+)
+
+INTERVIEW_TURNS = Table(
+    "interview_turns",
+    METADATA,
+    Column("interview_id", Id, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", Id, nullable=False),
+    Column("idempotency_key", String(128), nullable=True),
+    Column("audio_s3_key", String(160), nullable=True),
+    # A Turn as JSON.
+    Column("content", LongText, nullable=False),
+    UniqueConstraint("interview_id", "idempotency_key"),
+    UniqueConstraint("audio_s3_key"),
+    Index("ix_interview_turns_user_id", "user_id"),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)

@@ -26,7 +26,7 @@ MAX_MAIL_DELAY = timedelta(hours=1)
 MAX_LIVE_LOGINS = 100
 """Live logins per account. A further login revokes the one that was used least recently."""
 MAX_USER_AGENT_LENGTH = 200
-UNUSABLE_PASSWORD_HASH = "!"  # noqa: S105 # nosec B105 # no password has this hash
+UNUSABLE_PASSWORD_HASH = "!"  # noqa: S105 # no password has this hash
 """Stored instead of a hash if only a password reset gives access to the account again."""
 
 
@@ -314,7 +314,7 @@ def next_rotation_step(
 class MailTemplate(StrEnum):
     """A mail that auth sends. The value names its files in `templates/`."""
 
-    PASSWORD_RESET = "password_reset"  # noqa: S105 # nosec B105 # pragma: allowlist secret
+    PASSWORD_RESET = "password_reset"  # noqa: S105 # pragma: allowlist secret
     EMAIL_VERIFICATION = "email_verification"
     EMAIL_CHANGED = "email_changed"
 

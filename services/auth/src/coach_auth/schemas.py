@@ -24,8 +24,8 @@ from coach_common.text import EmptyToNone, UnicodeText
 
 _DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
 """Marks a field in OpenAPI. Pydantic's own flag would also warn at each access."""
-_EXAMPLE_TOKEN = "<access token>"  # noqa: S105 # nosec B105 # an example
-_EXAMPLE_REFRESH_TOKEN = "<refresh token>"  # noqa: S105 # nosec B105 # an example
+_EXAMPLE_TOKEN = "<access token>"  # noqa: S105 # an example
+_EXAMPLE_REFRESH_TOKEN = "<refresh token>"  # noqa: S105 # an example
 _EXAMPLE_USER: dict[str, JsonValue] = {
     "id": "019a7c2e-5a3b-7c41-9d0e-3f1b2a4c5d6e",
     "email": "alice@example.com",
@@ -107,7 +107,7 @@ class RegisterRequest(BaseModel):
     """Account to create."""
 
     model_config = _config(
-        {"email": "alice@example.com", "password": "correct horse", "name": "Alice"}  # nosec B105 # an example
+        {"email": "alice@example.com", "password": "correct horse", "name": "Alice"}
     )
 
     email: Email
@@ -118,7 +118,7 @@ class RegisterRequest(BaseModel):
 class LoginRequest(BaseModel):
     """E-mail and password."""
 
-    model_config = _config({"email": "alice@example.com", "password": "correct horse"})  # nosec B105 # an example
+    model_config = _config({"email": "alice@example.com", "password": "correct horse"})
 
     email: Email
     password: Annotated[UnicodeText, StringConstraints(max_length=128)]
@@ -144,7 +144,7 @@ class UpdateAccountRequest(BaseModel):
     """Fields to update. `newPassword` requires `currentPassword`."""
 
     model_config = _config(
-        {"name": "Alice", "newPassword": "a much better horse", "currentPassword": "correct horse"}  # nosec B105 # an example
+        {"name": "Alice", "newPassword": "a much better horse", "currentPassword": "correct horse"}
     )
 
     name: Name | None = Field(default=None, description="An empty string removes the name.")
@@ -184,7 +184,7 @@ class UpdateAccountRequest(BaseModel):
 class DeleteAccountRequest(BaseModel):
     """The current password, as confirmation."""
 
-    model_config = _config({"password": "correct horse"})  # nosec B105 # an example
+    model_config = _config({"password": "correct horse"})
 
     password: Password
 
@@ -200,7 +200,7 @@ class ForgotPasswordRequest(BaseModel):
 class ResetPasswordRequest(BaseModel):
     """The token from the mail and the new password."""
 
-    model_config = _config({"token": _EXAMPLE_REFRESH_TOKEN, "new_password": "a much better horse"})  # nosec B105 # an example
+    model_config = _config({"token": _EXAMPLE_REFRESH_TOKEN, "new_password": "a much better horse"})
 
     token: Token
     new_password: NewPassword
@@ -247,7 +247,7 @@ class AuthResponse(BaseModel):
             "user": _EXAMPLE_USER,
             "token": _EXAMPLE_TOKEN,
             "refresh_token": _EXAMPLE_REFRESH_TOKEN,
-            "token_type": "bearer",  # nosec B105 # an example
+            "token_type": "bearer",
             "expires_in": 1800,
         }
     )
@@ -277,7 +277,7 @@ class TokenResponse(BaseModel):
             "access_token": _EXAMPLE_TOKEN,
             "token": _EXAMPLE_TOKEN,
             "refresh_token": _EXAMPLE_REFRESH_TOKEN,
-            "token_type": "bearer",  # nosec B105 # an example
+            "token_type": "bearer",
             "expires_in": 1800,
         }
     )

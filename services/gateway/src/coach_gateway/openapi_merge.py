@@ -19,6 +19,7 @@ _TAGS = {
     "progress": "What the user has practised, and what has changed.",
     "upload": "Upload and playback of recordings.",
     "questions": "The question bank, and the user's own questions.",
+    "interviews": "Interviews with an interviewer who follows up, and their assessments.",
     "ai": "The interview coach, and the quality of its scores.",
 }
 

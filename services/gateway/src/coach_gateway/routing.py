@@ -82,6 +82,13 @@ ROUTES = (
     Route("GET", "/questions/{id}", "ai"),
     Route("PUT", "/questions/{id}", "ai"),
     Route("DELETE", "/questions/{id}", "ai"),
+    Route("POST", "/ai-interview/sessions", "ai"),
+    Route("GET", "/ai-interview/sessions", "ai"),
+    Route("GET", "/ai-interview/sessions/{id}", "ai"),
+    Route("DELETE", "/ai-interview/sessions/{id}", "ai"),
+    Route("POST", "/ai-interview/sessions/{id}/message", "ai", limit="chat"),
+    Route("POST", "/ai-interview/sessions/{id}/complete", "ai"),
+    Route("POST", "/ai-interview/sessions/{id}/assess", "ai", limit="chat"),
 )
 
 SOCKET_PATH = "/ws/transcribe"

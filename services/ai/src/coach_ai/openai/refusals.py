@@ -43,7 +43,7 @@ class Feature(StrEnum):
     """A part of a request that some servers do not accept."""
 
     RESPONSE_FORMAT = "response_format"
-    TOKEN_LIMIT = "token_limit"  # noqa: S105 # nosec B105 # the name of a parameter
+    TOKEN_LIMIT = "token_limit"  # noqa: S105 # the name of a parameter
     TEMPERATURE = "temperature"
     STREAM_OPTIONS = "stream_options"
     SYSTEM_ROLE = "system_role"

@@ -10,6 +10,8 @@ from coach_ai.tables import (
     ANSWERS,
     BUDGETS,
     CONVERSATIONS,
+    INTERVIEW_TURNS,
+    INTERVIEWS,
     JOBS,
     MESSAGES,
     OUTBOX,
@@ -59,6 +61,8 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         BUDGETS,
         MESSAGES,
         CONVERSATIONS,
+        INTERVIEW_TURNS,
+        INTERVIEWS,
         OUTBOX,
     ):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))

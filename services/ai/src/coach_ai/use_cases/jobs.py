@@ -215,7 +215,7 @@ class _Attempt:
             return await self._fail(
                 JobFailure(reason, is_final=True, is_restartable=True), "failed"
             )
-        delay = job.backoff(random.random())  # noqa: S311 # nosec B311 # jitter, no secret
+        delay = job.backoff(random.random())  # noqa: S311 # jitter, no secret
 
         async def postpone(tx: Transaction) -> bool:
             is_owned = await jobs.postpone_job(

@@ -34,7 +34,7 @@ class CommandQueue:
     __slots__ = ("_context", "_pending", "_send", "_session_id", "_worker", "token")
 
     def __init__(self, context: SocketContext, send: Callable[[ServerFrame], None]) -> None:
-        self.token = ""  # nosec B105 # set at authentication
+        self.token = ""
         self._context = context
         self._send = send
         self._session_id: str | None = None

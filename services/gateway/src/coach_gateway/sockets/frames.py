@@ -36,7 +36,7 @@ EventId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-_ACCESS_TOKEN = "<access token>"  # noqa: S105 # nosec B105 # an example
+_ACCESS_TOKEN = "<access token>"  # noqa: S105 # an example
 _USER_ID = "01a20c8d-0000-7000-8000-000000000001"
 _SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
 _EVENT_ID = "01a20c8d-0000-7000-9000-000000000007"

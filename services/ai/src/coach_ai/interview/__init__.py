@@ -1,0 +1,1 @@
+"""The interviewer: plan, turns, follow-ups and assessment. Pure functions, no I/O, no clock."""

@@ -1,0 +1,92 @@
+"""Chooses the questions of an interview from the bank."""
+
+import random
+from collections.abc import Collection, Iterable
+
+from coach_ai.domain import Question, QuestionType, Seniority
+from coach_ai.interview.model import (
+    InterviewPlan,
+    InterviewSetup,
+    InterviewType,
+    PlannedQuestion,
+)
+from coach_ai.text import tokenize
+
+_QUESTION_TYPES = {
+    InterviewType.BEHAVIORAL: (QuestionType.STORY,),
+    InterviewType.TECHNICAL: (QuestionType.KNOWLEDGE,),
+    InterviewType.CASE: (QuestionType.CASE,),
+    InterviewType.SYSTEM_DESIGN: (QuestionType.CASE,),
+    InterviewType.GENERAL: (QuestionType.ABOUT_YOU, QuestionType.MOTIVE, QuestionType.STORY),
+}
+_DEFAULT_QUESTIONS = {
+    InterviewType.BEHAVIORAL: 5,
+    InterviewType.TECHNICAL: 5,
+    InterviewType.CASE: 2,
+    InterviewType.SYSTEM_DESIGN: 2,
+    InterviewType.GENERAL: 5,
+}
+_MINUTES = {
+    QuestionType.STORY: 5,
+    QuestionType.KNOWLEDGE: 4,
+    QuestionType.CASE: 15,
+    QuestionType.MOTIVE: 3,
+    QuestionType.ABOUT_YOU: 3,
+}
+
+
+def choose_plan(
+    bank: Iterable[Question], setup: InterviewSetup, *, seed: str, avoid: Collection[str] = ()
+) -> InterviewPlan:
+    """Return a plan of different questions that suit the setup.
+
+    Questions whose field or tags occur in the setup's texts come first, then those not in `avoid`.
+    A competence is covered once before another question covers it again. The same seed and bank
+    give the same plan.
+
+    Raises:
+        ValueError: If the bank has no question of the type.
+    """
+    types = _QUESTION_TYPES[setup.type]
+    candidates = [one for one in bank if one.type in types]
+    if not candidates:
+        raise ValueError(f"the bank has no question for {setup.type}")
+    # Not a secret: it only varies the questions.
+    random.Random(seed).shuffle(candidates)  # noqa: S311 # nosec B311
+    words = frozenset(tokenize(f"{setup.role} {setup.company} {setup.instructions}"))
+    candidates.sort(
+        key=lambda one: (
+            not _suits(one, setup.seniority),
+            one.id in avoid,
+            -_count_matches(one, words),
+        )
+    )
+    limit = setup.question_limit or _DEFAULT_QUESTIONS[setup.type]
+    chosen: list[PlannedQuestion] = []
+    remaining = candidates
+    while remaining and len(chosen) < limit:
+        covered: set[str] = set()
+        later: list[Question] = []
+        for question in remaining:
+            competence = name_competence(question)
+            if competence in covered or len(chosen) == limit:
+                later.append(question)
+            else:
+                covered.add(competence)
+                chosen.append(PlannedQuestion(question, competence, _MINUTES[question.type]))
+        remaining = later
+    return InterviewPlan(tuple(chosen))
+
+
+def name_competence(question: Question) -> str:
+    """Return the competence of a question: its field, else its first tag, else its type."""
+    return question.field or next(iter(question.tags), str(question.type))
+
+
+def _suits(question: Question, seniority: Seniority | None) -> bool:
+    return seniority is None or not question.seniority or seniority in question.seniority
+
+
+def _count_matches(question: Question, words: frozenset[str]) -> int:
+    names = " ".join((question.field or "", *question.tags)).replace("-", " ")
+    return len(words.intersection(tokenize(names)))

@@ -1,0 +1,86 @@
+"""What the rule-based interviewer says: phrases of the persona around a decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from coach_ai.interview.flow import Decision, Step
+from coach_ai.interview.model import Gap, GapKind, Manner, Persona, PlannedQuestion, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """The phrases of all personas."""
+
+    notice: str
+    positions: Mapping[str, str]
+    manners: Mapping[str, Mapping[str, str]]
+    follow_ups: Mapping[str, tuple[str, ...]]
+    hints: Mapping[str, str]
+
+
+@cache
+def load_phrases() -> Phrases:
+    """Return the phrases that ship.
+
+    Raises:
+        KeyError: If a manner, a position or a kind of gap has no phrase.
+    """
+    text = (files("coach_ai.interview") / "personas.yaml").read_text("utf-8")
+    found = yaml.safe_load(text)
+    return Phrases(
+        notice=found["notice"],
+        positions={one: found["positions"][one] for one in Position},
+        manners={one: found["manners"][one] for one in Manner},
+        follow_ups={one: tuple(found["follow_ups"][one]) for one in GapKind},
+        hints=found["hints"],
+    )
+
+
+def write_opening(persona: Persona, first: PlannedQuestion) -> str:
+    """Return the greeting, the notice that this interviewer works by rule, and a question."""
+    phrases = load_phrases()
+    manner = phrases.manners[persona.manner]
+    return " ".join(
+        (
+            manner["opening"],
+            phrases.positions[persona.position],
+            phrases.notice,
+            manner["first"],
+            first.question.text,
+        )
+    )
+
+
+def write_response(persona: Persona, decision: Decision) -> str:
+    """Return the interviewer's words for a decision. It never contains an expected point."""
+    phrases = load_phrases()
+    manner = phrases.manners[persona.manner]
+    question = decision.question
+    match decision.step:
+        case Step.FOLLOW_UP if decision.gap is not None:
+            return f"{manner['follow_up']} {_write_follow_up(decision.gap, decision.follow_ups)}"
+        case Step.NEXT if question is not None:
+            lead = manner["skip" if decision.is_skipped else "next"]
+            return f"{lead} {question.question.text}"
+        case Step.REPEAT if question is not None:
+            return f"{manner['repeat']} {decision.repeated or question.question.text}"
+        case Step.HINT if question is not None:
+            return f"{manner['hint']} {phrases.hints[question.question.type]}"
+        case Step.WAIT:
+            return manner["moment"]
+        case _:
+            return manner["closing"]
+
+
+def write_probe(gap: Gap, earlier: int) -> str:
+    """Return the question of a follow-up without its quote. `earlier` counts former ones."""
+    wordings = load_phrases().follow_ups[gap.kind]
+    return wordings[earlier % len(wordings)]
+
+
+def _write_follow_up(gap: Gap, earlier: int) -> str:
+    return f"You said: “{gap.quote}” {write_probe(gap, earlier)}"

@@ -1,0 +1,91 @@
+"""Scores the answers of an interview by the scorer of all answers."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from coach_ai.deps import Deps
+from coach_ai.domain import Answer, CannotScore, Feedback, Recording
+from coach_ai.interview.model import Intent, Interview, PlannedQuestion, Turn
+from coach_ai.scoring.set_aside import set_aside_non_answer
+from coach_ai.store import recordings
+from coach_ai.use_cases import budget
+
+
+async def build_answer(
+    deps: Deps,
+    interview: Interview,
+    planned: PlannedQuestion,
+    turns: Sequence[Turn],
+    number: int,
+    text: str,
+) -> Answer:
+    """Return the stored answer to a question for the scorer, with its recording if it has one."""
+    parts = [
+        turn for turn in turns if turn.question_number == number and turn.intent is Intent.ANSWER
+    ]
+    spoken = [part.audio_s3_key for part in parts if part.message]
+    recording = None
+    if len(spoken) == 1 and spoken[0] is not None:
+        async with deps.db.read_only() as tx:
+            recording = await recordings.find_recording_by_key(
+                tx, spoken[0], user_id=interview.user_id
+            )
+    return make_answer(interview, planned, text, recording)
+
+
+def make_answer(
+    interview: Interview, planned: PlannedQuestion, text: str, recording: Recording | None
+) -> Answer:
+    """Return an answer for the scorer. An answer of several parts is scored by its text."""
+    transcript = None if recording is None else recording.transcript
+    if transcript is None or transcript.text != text:
+        return Answer(
+            title=interview.setup.title,
+            question=planned.question.text,
+            text=text,
+            reference=planned.question,
+            seniority=interview.setup.seniority,
+            role=interview.setup.role or None,
+        )
+    return Answer(
+        title=interview.setup.title,
+        question=planned.question.text,
+        text=text,
+        language=transcript.language,
+        duration_seconds=transcript.duration_seconds,
+        words=transcript.words,
+        silences=transcript.silences,
+        acoustic_features=transcript.acoustic_features,
+        coverage=transcript.coverage,
+        reference=planned.question,
+        seniority=interview.setup.seniority,
+        role=interview.setup.role or None,
+    )
+
+
+async def score_answer(deps: Deps, user_id: UUID, answer: Answer) -> Feedback:
+    """Return the feedback of an answer, within the user's daily budget.
+
+    An answer that the provider refuses for good gets no scores, with the reason.
+
+    Raises:
+        TooManyRequests: If the budget is spent.
+        Unavailable: If the provider cannot score now.
+    """
+    answer = set_aside_non_answer(answer)
+    max_tokens = deps.scorer.max_tokens_needed(answer)
+    async with budget.reserve_budget(deps, user_id, "interview", max_tokens) as usage:
+        try:
+            return await deps.scorer.score(answer, usage)
+        except CannotScore as error:
+            return Feedback(
+                None,
+                None,
+                None,
+                None,
+                (),
+                str(error),
+                deps.provider,
+                usage.model,
+                rubric_version="",
+            )
