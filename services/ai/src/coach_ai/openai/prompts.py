@@ -9,8 +9,6 @@ from importlib.resources import files
 from coach_ai.text import tokenize
 
 SCORE = ("score",)
-SCORE_POINTS = ("score", "score_points")
-"""For a question with expected points."""
 CHAT = ("chat", "reminder")
 SUMMARISE = ("summarise",)
 
