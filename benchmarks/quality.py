@@ -2,12 +2,15 @@
 
 `python benchmarks/quality.py --sets FOLDER` prints the counts for a folder of other graded sets,
 whose format is in `quality_set_files.py`.
-`make quality`. Writes `coach_ai/quality/scoring.json` and `docs/quality.md`, and `speech.json`
-unless the argument is `scoring`. `GET /v1/quality` serves both files as one report.
+`make quality` writes `scoring.json`, `held_out.json` and `speech.json` in `coach_ai/quality`, and
+`docs/quality.md` with its picture. With `scoring` or `held_out` only that file is measured again.
+`GET /v1/quality` serves the files as one report.
 """
 
 import json
+import statistics
 import sys
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
+import quality_goals
 import quality_picture
 import quality_sets
 import quality_tables
@@ -41,6 +45,8 @@ from coach_ai.scoring.rubric import load_rubric
 ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services" / "ai" / "tests" / "graded"
 SCORING_FILE = Path(quality.__file__).with_name("scoring.json")
+HELD_OUT = GRADED.with_name("heldout")
+HELD_OUT_FILE = SCORING_FILE.with_name("held_out.json")
 SPEECH_FILE = SCORING_FILE.with_name("speech.json")
 PICTURE = ROOT / "docs" / "quality.svg"
 PAGE = ROOT / "docs" / "quality.md"
@@ -64,6 +70,7 @@ They count as not ordered and as rejected here. Questions with points are under 
 **Human agreement: {human_agreement}.** The OpenAI scorer is not in this report, because it needs
 a key. The local scorer has no prompt. Versions of the prompts for OpenAI: {prompts}.
 """
+TIMED_WORDS = 300
 SECTIONS = {
     "ordering": (
         "Ordering",
@@ -210,6 +217,33 @@ def measure_sets(folder: Path) -> dict[str, Any]:
     return found
 
 
+def measure_held_out() -> dict[str, Any]:
+    """Return the counts for the held-out sets, the time of a scoring, and the goals."""
+    counts = measure_sets(HELD_OUT)
+    milliseconds = _measure_time()
+    return {
+        "held_out_sets": counts,
+        "scoring_milliseconds": milliseconds,
+        "goals": quality_goals.list_goals(counts, milliseconds),
+    }
+
+
+def _measure_time() -> int:
+    """Return the median time, in milliseconds, to score an answer of 300 words."""
+    folder = embeddings.find_installed()
+    assert folder is not None, "the package of the sentence embeddings is not installed: make setup"
+    local_scorer = scorer.LocalScorer(embeddings.Embeddings(folder, embeddings.default_cache_dir()))
+    answers = yaml.safe_load((GRADED / "third.yaml").read_text("utf-8"))["answers"]
+    words = " ".join(one[5] for one in answers).split()
+    milliseconds = []
+    for begin in range(0, len(words) - TIMED_WORDS, TIMED_WORDS // 2):
+        text = " ".join(words[begin : begin + TIMED_WORDS])
+        started_at = time.perf_counter()
+        local_scorer.score_answer(Answer("Practice", answers[0]["question"], text, "en"))
+        milliseconds.append(1000 * (time.perf_counter() - started_at))
+    return round(statistics.median(milliseconds))
+
+
 def _injections_removed(
     changed: dict[str, Any], injections: dict[str, list[str]]
 ) -> dict[str, Any]:
@@ -271,14 +305,20 @@ def measure_speech() -> dict[str, Any]:
 def main() -> None:
     """Write the report, its page and its picture.
 
-    With `scoring` the speech part is not measured again. With `--sets FOLDER` print counts only.
+    With `scoring` or `held_out` only that part is measured again. With `--sets FOLDER` print counts
+    only.
     """
     if sys.argv[1:2] == ["--sets"]:
         print(json.dumps(measure_sets(Path(sys.argv[2])), indent=2))
         return
-    SCORING_FILE.write_text(json.dumps(measure(), indent=2) + "\n", "utf-8")
-    if sys.argv[1:] != ["scoring"]:
-        SPEECH_FILE.write_text(json.dumps(measure_speech(), indent=2) + "\n", "utf-8")
+    parts = {
+        "scoring": (SCORING_FILE, measure),
+        "held_out": (HELD_OUT_FILE, measure_held_out),
+        "speech": (SPEECH_FILE, measure_speech),
+    }
+    for name in sys.argv[1:] or parts:
+        file, measure_part = parts[name]
+        file.write_text(json.dumps(measure_part(), indent=2) + "\n", "utf-8")
     PAGE.write_text(page(quality.load_report()), "utf-8")
     PICTURE.write_text(quality_picture.draw(quality.load_report()["probes"]["scores"]), "utf-8")
     print(PAGE.read_text("utf-8"))

@@ -198,6 +198,12 @@ def measure_relevant(score: ScoreAnswer, answers: Sequence[tuple[str, str]]) -> 
     return _ratio([shown_score(score(_answer(*one))) is None for one in answers])
 
 
+def measure_rejected(score: ScoreAnswer, levels: Sequence[Mapping[Any, Any]]) -> dict[str, int]:
+    """Return how many answers of levels 2 to 5 are rejected. None should be."""
+    answers = [_answer(one["question"], one[level], one) for one in levels for level in LEVELS[1:]]
+    return _ratio([shown_score(score(one)) is None for one in answers])
+
+
 def measure_folder(score: ScoreAnswer, matcher: PointMatcher, folder: Path) -> Counts:
     """Return all measures that a folder has files for.
 
@@ -209,6 +215,7 @@ def measure_folder(score: ScoreAnswer, matcher: PointMatcher, folder: Path) -> C
     levels, pairs, fragments = load_levels(folder), load_pairs(folder), load_fragments(folder)
     if levels:
         report |= measure_levels(score, levels)
+        report["answers_rejected"] = measure_rejected(score, levels)
     if pairs:
         report |= measure_pairs(score, pairs, report.get("level_distance", DEFAULT_DISTANCE))
     if fragments:

@@ -7,12 +7,57 @@ from typing import Any
 def lines(report: dict[str, Any]) -> list[str]:
     """Return the sections about transcription, delivery metrics, repeatability and robustness."""
     return [
+        *_goals(report),
+        *_held_out(report["held_out_sets"]),
         *_probes(report["probes"]),
         *_word_errors(report),
         *_metric_errors(report),
         *_repeatability(report),
         *_robustness(report),
     ]
+
+
+def _goals(report: dict[str, Any]) -> Iterator[str]:
+    goals = report["goals"]
+    missed = [one["name"] for one in goals if one["is_reached"] is False]
+    yield "## Goals\n"
+    yield (
+        "Measured once on the sets in `tests/heldout`, which were written without sight of the"
+        " scorer and are never used\nto change it. The time is measured on the machine that wrote"
+        " this report.\n"
+    )
+    if missed:
+        yield f"**Not reached: {'; '.join(missed)}.**\n"
+    yield "| measure | goal | measured | reached |\n|---|---|---|---|"
+    for one in goals:
+        sign = "≥" if one["is_at_least"] else "≤"
+        value = "not measured" if one["value"] is None else f"{one['value']:g}"
+        reached = {True: "yes", False: "**no**", None: "unknown"}[one["is_reached"]]
+        yield f"| {one['name']} | {sign} {one['goal']:g} | {value} | {reached} |"
+    yield ""
+
+
+def _held_out(found: dict[str, Any]) -> Iterator[str]:
+    yield "## Held-out sets\n"
+    means = ", ".join(f"{level}: {mean}" for level, mean in sorted(found["level_means"].items()))
+    yield f"Mean scores by level: {means}.\n"
+    yield "| what | class | count | of |\n|---|---|---|---|"
+    rows = [("in order", name, n) for name, n in found["ordering"].items()]
+    rows += [
+        (expected, name, n)
+        for expected, classes in found["pairs"].items()
+        for name, n in classes.items()
+    ]
+    rows += [("raised by additions", name, n) for name, n in found["additions"].items()]
+    rows += [("technical", name, n) for name, n in found["technical"].items()]
+    rows += [("rejected for its language", name, n) for name, n in found["languages"].items()]
+    for what, name, n in rows:
+        yield f"| {what} | {_label(name)} | {n['count']} | {n['total']} |"
+    yield "\n| expected points | precision | recall | labels |\n|---|---|---|---|"
+    for name in ("covered", "contradicted", "misconceptions"):
+        rates = found["points"][name]
+        yield f"| {name} | {rates['precision']} | {rates['recall']} | {rates['labels']} |"
+    yield ""
 
 
 def _probes(probes: dict[str, Any]) -> Iterator[str]:

@@ -365,8 +365,8 @@ class LevelScore(BaseModel):
     spread: float | None
 
 
-class ProbeResults(BaseModel):
-    """Counts over the sets that the scorer was developed with.
+class SetResults(BaseModel):
+    """Counts over graded sets.
 
     `same`: within 5 points; `lower`: more than 5 points lower; `not_higher`: not above.
     """
@@ -375,17 +375,63 @@ class ProbeResults(BaseModel):
     level_means: dict[str, float] = Field(description="mean score by level")
     level_distance: float = Field(description="points between neighbouring levels from 2 to 5")
     unchecked_questions: int = Field(description="knowledge questions without expected points")
-    scores: list[LevelScore]
     pairs: RatiosBySplit = Field(description="pairs that hold, by expectation and class")
     noise_points: float = Field(description="root mean square difference of `same` pairs")
     noise: float | None = Field(description="the same as a share of `level_distance`")
     same_within_spread: Ratio
     additions: dict[str, Ratio] = Field(description="pieces without content that raise a score")
     technical: dict[str, Ratio]
-    relevant_rejected: Ratio
     languages: dict[str, Ratio] = Field(
         description="texts rejected for their language, by whether they should be"
     )
+
+
+class ProbeResults(SetResults):
+    """Counts over the sets that the scorer was developed with."""
+
+    scores: list[LevelScore]
+    relevant_rejected: Ratio
+
+
+class PointRates(BaseModel):
+    """Precision and recall of the expected points that were found. None if nothing was counted."""
+
+    precision: float | None
+    recall: float | None
+    labels: int
+
+
+class PointResults(BaseModel):
+    """Figures of the expected points of technical questions. A share is None without answers."""
+
+    questions: int
+    mean_score: dict[str, float | None] = Field(description="by kind of answer")
+    right_above_partly: float | None
+    right_above_wrong: float | None
+    right_above_nonsense: float | None
+    partly_above_wrong: float | None
+    wrong_at_most_40: float | None
+    nonsense_under_30: float | None
+    covered: PointRates
+    contradicted: PointRates
+    misconceptions: PointRates
+
+
+class HeldOutResults(SetResults):
+    """Counts over sets that were written without sight of the scorer, and are never tuned on."""
+
+    points: PointResults
+    answers_rejected: Ratio = Field(description="answers of levels 2 to 5 without a score")
+
+
+class Goal(BaseModel):
+    """A goal of the scorer and its value on the held-out sets."""
+
+    name: str
+    is_at_least: bool = Field(description="whether more is better")
+    goal: float
+    value: float | None = Field(description="null if not measured")
+    is_reached: bool | None
 
 
 class QualityReport(BaseModel):
@@ -411,6 +457,9 @@ class QualityReport(BaseModel):
     injections_that_raise_score: dict[str, InjectionResult]
     repeatability: RepeatabilityResult
     probes: ProbeResults
+    held_out_sets: HeldOutResults
+    scoring_milliseconds: float = Field(description="median time to score 300 words")
+    goals: list[Goal]
     word_errors: dict[str, Ratio]
     audio_robustness: dict[str, AudioRobustness]
     metric_errors: dict[str, dict[str, MetricError]]

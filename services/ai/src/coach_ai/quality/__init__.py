@@ -16,9 +16,9 @@ REPETITIONS = 5
 
 @cache
 def load_report() -> dict[str, Any]:
-    """Return the committed report: `scoring.json` and `speech.json` in one."""
+    """Return the committed report: `scoring.json`, `held_out.json` and `speech.json` in one."""
     report: dict[str, Any] = {}
-    for name in ("scoring.json", "speech.json"):
+    for name in ("scoring.json", "held_out.json", "speech.json"):
         report |= json.loads((files("coach_ai.quality") / name).read_text("utf-8"))
     return report
 
