@@ -17,6 +17,7 @@ from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
 from coach_common.db.dialect import Dialect
 from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnection, SqliteConnections
+from coach_common.db.time_limit import TimeLimit
 from coach_common.db.transaction import (
     AlreadyProcessed,
     EventWriter,
@@ -127,7 +128,7 @@ class Database:
             yield tx
             fault_injection.crash_point("transaction.before_commit")
             if isinstance(connection, AsyncConnection):
-                async with asyncio.timeout(self.timeout_seconds):
+                async with TimeLimit(self.timeout_seconds):
                     await connection.commit()
             else:
                 await connection.commit()
@@ -175,7 +176,7 @@ class Database:
     ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
         try:
             async with AsyncExitStack() as stack:
-                async with asyncio.timeout(self.timeout_seconds):
+                async with TimeLimit(self.timeout_seconds):
                     await stack.enter_async_context(slots)
                     if self._sqlite is None:
                         connection = await self._connect()
@@ -214,7 +215,7 @@ class Database:
 
         async def close() -> None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.timeout_seconds):
+                async with TimeLimit(self.timeout_seconds):
                     await connection.close()
 
         await asyncio.shield(asyncio.create_task(close()))

@@ -1,6 +1,5 @@
 """A transaction as use cases see it: statements, and events that are committed with them."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from coach_common import telemetry, tracing
 from coach_common.clock import Clock, rfc3339
 from coach_common.db.dialect import Dialect
 from coach_common.db.sqlite import SqliteConnection
+from coach_common.db.time_limit import TimeLimit
 from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
 from coach_common.messaging.message import AlreadyProcessed as AlreadyProcessed
@@ -91,7 +91,7 @@ class Transaction:
         self, connection: AsyncConnection, statement: Executable, parameters: Any = None
     ) -> CursorResult[Any]:
         """Run a statement. TimeoutError is DatabaseUnavailable at the end of the transaction."""
-        async with asyncio.timeout(self._timeout_seconds):
+        async with TimeLimit(self._timeout_seconds):
             return await connection.execute(statement, parameters)
 
     async def emit(self, event: Event) -> UUID:
