@@ -9,6 +9,8 @@ from importlib.resources import files
 from coach_ai.text import tokenize
 
 SCORE = ("score",)
+SCORE_POINTS = ("score", "score_points")
+"""For a question with expected points."""
 CHAT = ("chat", "reminder")
 SUMMARISE = ("summarise",)
 

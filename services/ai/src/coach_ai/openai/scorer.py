@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from openai.types.chat import ChatCompletionMessageParam
 from prometheus_client import Histogram
@@ -13,8 +15,11 @@ from coach_ai.chat.sanitizer import sanitize
 from coach_ai.domain import (
     Answer,
     CannotScore,
+    DimensionLevel,
     Feedback,
     MainImprovement,
+    PointCoverage,
+    QuestionType,
     Remark,
     estimate_tokens,
 )
@@ -33,10 +38,12 @@ from coach_ai.openai.client import (
     estimate_message_tokens,
     open_client,
 )
+from coach_ai.openai.expected_points import describe_points, verify_points
 from coach_ai.openai.invalid_responses import InvalidResponses, digest
 from coach_ai.openai.provider_calls import InvalidResponse, ProviderCalls
 from coach_ai.openai.scoring_output import (
     MainImprovementOutput,
+    OutputFields,
     RemarkOutput,
     ScoringOutput,
     UnreadableOutput,
@@ -44,6 +51,7 @@ from coach_ai.openai.scoring_output import (
     read_scoring,
 )
 from coach_ai.scoring.answer_validation import rejection_reason, strip_injections
+from coach_ai.scoring.points import compute_overall_score, compute_technical_score
 from coach_ai.scoring.quotes import find_quote, make_remark
 from coach_ai.scoring.rubric import Rubric, Scores, load_rubric
 from coach_ai.token_usage import TokenUsage
@@ -60,6 +68,8 @@ REQUEST_SECONDS = Histogram(
 _MAX_TOKENS = 4000
 _NOT_FROM_THE_TEXT = "delivery"
 """The dimension that is measured in the recording."""
+_TECHNICAL_SCORE_PER_LEVEL = 25
+"""Level 1 is a technical score of 0, level 5 one of 100."""
 _SAMPLE_TEMPERATURE = 0.5
 """Of the second and further samples: at 0 they would repeat the first."""
 _RETRY_TEMPERATURE = 0.3
@@ -93,12 +103,11 @@ class OpenAIScorer:
         self._invalid_responses = InvalidResponses()
         self._rubric = load_rubric()
         self._dimensions = list_scored_dimensions(self._rubric)
-        self._schema = build_schema(self._dimensions)
         self._samples = samples
 
     def max_tokens_needed(self, answer: Answer) -> int:
         """Return the most tokens that all samples can use, with one attempt each."""
-        schema = estimate_tokens(json.dumps(self._schema))
+        schema = estimate_tokens(json.dumps(build_schema(self._fields(answer))))
         request = estimate_message_tokens(self._build_messages(answer))
         return self._samples * (request + schema + _MAX_TOKENS)
 
@@ -111,7 +120,7 @@ class OpenAIScorer:
         cleaned = replace(answer, text=strip_injections(answer.text))
         # Loading the language model takes up to a second.
         if (reason := await asyncio.to_thread(rejection_reason, cleaned)) is not None:
-            return self._feedback(answer, Scores(None, None, None, None), (), reason)
+            return self._reject(answer, reason)
         # One after another: if the provider is unavailable, the remaining requests are not sent.
         median = _median_scoring(
             [
@@ -135,20 +144,38 @@ class OpenAIScorer:
     async def _score_once(
         self, answer: Answer, cleaned: Answer, sample: int, usage: TokenUsage
     ) -> Feedback:
-        """Request levels and remarks, and drop remarks whose quote is not in the answer."""
+        """Request levels, points and remarks, and drop those whose quote is not in the answer."""
         output = await self._request_scoring(cleaned, sample, usage)
         remarks = _verified_remarks(answer, output.remarks)
-        levels = {_NOT_FROM_THE_TEXT: None, **output.levels}
-        summary = _sanitize(output.summary, _MAX_SUMMARY_CHARACTERS)
-        scores = Scores(None, None, None, None)
         if output.cannot_judge is not None:
-            summary = _sanitize(output.cannot_judge, _MAX_SUMMARY_CHARACTERS) or summary
-        elif not remarks:
-            summary = _NO_VERIFIED_REMARK
-        else:
-            question_type = self._rubric.classify_question(answer.question)
-            scores = self._rubric.scores(levels, question_type)
-        feedback = self._feedback(answer, scores, remarks, summary)
+            reason = _sanitize(output.cannot_judge, _MAX_SUMMARY_CHARACTERS)
+            return self._reject(
+                answer, reason or _sanitize(output.summary, _MAX_SUMMARY_CHARACTERS), remarks
+            )
+        question_type = self._question_type(answer)
+        levels: dict[str, float | None] = {_NOT_FROM_THE_TEXT: None, **output.levels}
+        points: tuple[PointCoverage, ...] = ()
+        technical = None
+        if answer.reference is not None and answer.reference.points:
+            matched = verify_points(answer, answer.reference, output)
+            points = matched.points
+            technical = compute_technical_score(points, len(matched.misconceptions))
+            levels["technical"] = 1 + technical / _TECHNICAL_SCORE_PER_LEVEL
+        if not remarks and not any(point.quote for point in points):
+            return self._reject(answer, _NO_VERIFIED_REMARK)
+        scores = self._rubric.scores(levels, question_type)
+        if technical is not None:
+            scores = replace(
+                scores,
+                technical=technical,
+                overall=compute_overall_score(technical, scores.communication),
+            )
+        feedback = replace(
+            self._feedback(answer, scores, _sanitize(output.summary, _MAX_SUMMARY_CHARACTERS)),
+            remarks=remarks,
+            points=points,
+            dimensions=self._list_dimensions(levels, question_type),
+        )
         if scores.overall is None:
             return feedback
         return replace(
@@ -157,50 +184,87 @@ class OpenAIScorer:
             star=_verified_star(answer, output.star),
         )
 
-    def _feedback(
-        self, answer: Answer, scores: Scores, remarks: tuple[Remark, ...], summary: str
-    ) -> Feedback:
+    def _question_type(self, answer: Answer) -> QuestionType:
+        """Return the type of the question: of the bank if it is from there, else by wording."""
+        if answer.reference is not None:
+            return answer.reference.type
+        return self._rubric.classify_question(answer.question)
+
+    def _fields(self, answer: Answer) -> OutputFields:
+        return OutputFields.from_question(self._dimensions, answer.reference)
+
+    def _list_dimensions(
+        self, levels: Mapping[str, float | None], question_type: QuestionType
+    ) -> tuple[DimensionLevel, ...]:
+        weights = self._rubric.overall_weights(question_type)
+        return tuple(
+            DimensionLevel(
+                name,
+                None if (level := levels.get(name)) is None else round(level, 2),
+                weights.get(name, 0.0),
+            )
+            for name in self._rubric.dimensions
+        )
+
+    def _reject(self, answer: Answer, reason: str, remarks: tuple[Remark, ...] = ()) -> Feedback:
+        feedback = self._feedback(answer, Scores(None, None, None, None), reason)
+        return replace(feedback, remarks=remarks)
+
+    def _feedback(self, answer: Answer, scores: Scores, summary: str) -> Feedback:
         return Feedback(
             overall_score=scores.overall,
             communication_score=scores.communication,
             technical_score=scores.technical,
             clarity_score=scores.clarity,
-            remarks=remarks,
+            remarks=(),
             detailed_feedback=summary,
             provider=PROVIDER,
             model=self._model,
             rubric_version=self._rubric.version,
             delivery=delivery.measure(answer),
-            prompt_version=prompts.version(*prompts.SCORE),
+            prompt_version=prompts.version(*_prompts_of(answer)),
+            question_type=self._question_type(answer),
+            seniority=answer.seniority,
         )
 
     def _build_messages(self, answer: Answer) -> list[ChatCompletionMessageParam]:
         """Return instructions and data. User text is a JSON string, which it cannot end."""
-        data = {
+        data: dict[str, Any] = {
             "question": strip_injections(answer.question or answer.title),
-            "rubric": {name: self._rubric.dimensions[name] for name in self._dimensions},
+            "rubric": {name: self._describe_dimension(name, answer) for name in self._dimensions},
             "transcript": answer.text,
         }
+        if answer.reference is not None and answer.reference.points:
+            data |= describe_points(answer.reference)
+        instructions = "\n".join(map(prompts.load, _prompts_of(answer)))
         return [
-            {"role": "system", "content": prompts.load("score")},
+            {"role": "system", "content": instructions},
             {"role": "user", "content": json.dumps(data, ensure_ascii=False)},
         ]
+
+    def _describe_dimension(self, name: str, answer: Answer) -> dict[str, Any]:
+        """Return a dimension of the rubric with the expectation for the level of the position."""
+        described = dict(self._rubric.dimensions[name])
+        expectations = described.pop("expectations", {})
+        if answer.seniority is not None and answer.seniority in expectations:
+            described["expectation"] = expectations[answer.seniority]
+        return described
 
     async def _request_scoring(
         self, answer: Answer, sample: int, usage: TokenUsage
     ) -> ScoringOutput:
         """Return the model's scoring. After an invalid response a changed request is sent."""
         messages = self._build_messages(answer)
+        fields = self._fields(answer)
+        schema = build_schema(fields)
         key = digest(f"{sample} {json.dumps(messages)}".encode())
         problem = INVALID_RESPONSE_MESSAGE
         for attempt in self._invalid_responses.list_attempts(key):
-            request = self._build_request(messages, sample, attempt, problem)
+            request = _build_request(messages, schema, sample, attempt, problem)
             try:
                 with REQUEST_SECONDS.time():
                     async with self._calls.call():
-                        output = _read_output(
-                            await self._complete(request, usage), self._dimensions
-                        )
+                        output = _read_output(await self._complete(request, usage), fields)
             except InvalidResponse as error:
                 problem = str(error.__cause__ or error)
                 log.warning("openai.malformed", problem=problem)
@@ -211,30 +275,6 @@ class OpenAIScorer:
                 self._invalid_responses.forget(key)
                 return output
         raise InvalidResponse(INVALID_RESPONSE_MESSAGE)
-
-    def _build_request(
-        self,
-        messages: Sequence[ChatCompletionMessageParam],
-        sample: int,
-        attempt: int,
-        problem: str,
-    ) -> Request:
-        """Return the request of this attempt. No two attempts and no two samples are the same."""
-        temperature = _SAMPLE_TEMPERATURE if sample else 0.0
-        if not attempt:
-            return Request(tuple(messages), _MAX_TOKENS, self._schema, "scoring", temperature)
-        correction: ChatCompletionMessageParam = {
-            "role": "user",
-            "content": f"Your last response could not be read: {problem}. Return the JSON object "
-            f"alone. This is attempt {attempt + 1}.",
-        }
-        return Request(
-            (*messages, correction),
-            2 * _MAX_TOKENS,
-            self._schema,
-            "scoring",
-            temperature + _RETRY_TEMPERATURE,
-        )
 
     async def _complete(self, request: Request, usage: TokenUsage) -> Completion:
         """Return the completion. Raises CannotScore if the model or a filter declined."""
@@ -252,11 +292,41 @@ def list_scored_dimensions(rubric: Rubric) -> tuple[str, ...]:
     return tuple(name for name in rubric.dimensions if name != _NOT_FROM_THE_TEXT)
 
 
-def _read_output(completion: Completion, dimensions: Sequence[str]) -> ScoringOutput:
+def _prompts_of(answer: Answer) -> tuple[str, ...]:
+    has_points = answer.reference is not None and bool(answer.reference.points)
+    return prompts.SCORE_POINTS if has_points else prompts.SCORE
+
+
+def _build_request(
+    messages: Sequence[ChatCompletionMessageParam],
+    schema: Mapping[str, Any],
+    sample: int,
+    attempt: int,
+    problem: str,
+) -> Request:
+    """Return the request of this attempt. No two attempts and no two samples are the same."""
+    temperature = _SAMPLE_TEMPERATURE if sample else 0.0
+    if not attempt:
+        return Request(tuple(messages), _MAX_TOKENS, schema, "scoring", temperature)
+    correction: ChatCompletionMessageParam = {
+        "role": "user",
+        "content": f"Your last response could not be read: {problem}. Return the JSON object "
+        f"alone. This is attempt {attempt + 1}.",
+    }
+    return Request(
+        (*messages, correction),
+        2 * _MAX_TOKENS,
+        schema,
+        "scoring",
+        temperature + _RETRY_TEMPERATURE,
+    )
+
+
+def _read_output(completion: Completion, fields: OutputFields) -> ScoringOutput:
     """Return the scoring in a completion. Raises InvalidResponse if it contains none."""
     text = completion.text if completion.text.strip() else completion.reasoning
     try:
-        return read_scoring(text, dimensions)
+        return read_scoring(text, fields)
     except UnreadableOutput as error:
         is_truncated = completion.finish_reason == "length"
         raise InvalidResponse(_TRUNCATED if is_truncated else INVALID_RESPONSE_MESSAGE) from error
@@ -273,7 +343,11 @@ def _median_scoring(scorings: Sequence[Feedback]) -> Feedback:
     if len(ranked) == 1 or median.overall_score is None:
         return median
     spread = f"Scored {len(scores)} times, from {scores[0]} to {scores[-1]}. The median counts."
-    return replace(median, detailed_feedback=f"{median.detailed_feedback} {spread}")
+    return replace(
+        median,
+        detailed_feedback=f"{median.detailed_feedback} {spread}",
+        score_spread=round(2 * statistics.stdev(scores), 1) if len(scores) > 1 else None,
+    )
 
 
 def _verified_remarks(answer: Answer, outputs: Sequence[RemarkOutput]) -> tuple[Remark, ...]:

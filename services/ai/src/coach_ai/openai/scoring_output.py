@@ -1,4 +1,5 @@
-"""What the model must return for a scoring: its JSON Schema, made from the rubric, and its reading.
+"""What the model must return for a scoring: its JSON Schema, made from the rubric and the expected
+points of the question, and its reading.
 
 The schema is strict. The reading is not: it accepts what can be read without guessing, such as 4.0
 or "4" for the level 4, additional keys, and missing keys that may be null. A remark that cannot be
@@ -9,12 +10,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from coach_ai.domain import PointStatus, Question
 from coach_ai.openai.json_responses import find_objects
 
 LEVELS = (1, 2, 3, 4, 5)
 STAR_PARTS = ("situation", "task", "action", "result")
 _NULL: dict[str, Any] = {"type": "null"}
 _TEXT: dict[str, Any] = {"type": "string"}
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFields:
+    """What is asked of the model: dimensions of the rubric, ids of points and misconceptions."""
+
+    dimensions: tuple[str, ...]
+    points: tuple[str, ...] = ()
+    misconceptions: tuple[str, ...] = ()
+
+    @classmethod
+    def from_question(cls, dimensions: Sequence[str], reference: Question | None) -> "OutputFields":
+        """Return the fields for an answer to this question."""
+        if reference is None or not reference.points:
+            return cls(tuple(dimensions))
+        return cls(
+            tuple(dimensions),
+            tuple(point.id for point in reference.points),
+            tuple(one.id for one in reference.misconceptions),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PointOutput:
+    """How the answer treats a point, by the model. The quote is not verified."""
+
+    status: PointStatus
+    quote: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +76,38 @@ class ScoringOutput:
     main_improvement: MainImprovementOutput | None
     star: Mapping[str, str | None]
     summary: str
+    points: Mapping[str, PointOutput]
+    misconceptions: Mapping[str, str]
+    """Quotes that state a misconception, by its id."""
 
 
 class UnreadableOutput(ValueError):
     """The text contains no scoring. The message is one clause for the model."""
 
 
-def build_schema(dimensions: Sequence[str]) -> dict[str, Any]:
-    """Return the strict JSON Schema of a scoring with these dimensions."""
+def build_schema(fields: OutputFields) -> dict[str, Any]:
+    """Return the strict JSON Schema of a scoring with these fields."""
     remark = _strict_object(
         kind={"type": "string", "enum": ["strength", "improvement"]},
-        dimension={"type": "string", "enum": list(dimensions)},
+        dimension={"type": "string", "enum": list(fields.dimensions)},
         text=_TEXT,
         quote=_TEXT,
     )
     level = _nullable({"type": "integer", "enum": list(LEVELS)})
+    points: dict[str, Any] = {}
+    if fields.points:
+        point = _strict_object(
+            status={"type": "string", "enum": [status.value for status in PointStatus]},
+            quote=_nullable(_TEXT),
+        )
+        points["points"] = _strict_object(**dict.fromkeys(fields.points, point))
+    if fields.misconceptions:
+        quotes = dict.fromkeys(fields.misconceptions, _nullable(_TEXT))
+        points["misconceptions"] = _strict_object(**quotes)
     return _strict_object(
         cannot_judge=_nullable(_TEXT),
-        levels=_strict_object(**dict.fromkeys(dimensions, level)),
+        levels=_strict_object(**dict.fromkeys(fields.dimensions, level)),
+        **points,
         claims={"type": "array", "items": remark},
         main_improvement=_nullable(_strict_object(text=_TEXT, quote=_TEXT, drill=_TEXT)),
         star=_nullable(_strict_object(**dict.fromkeys(STAR_PARTS, _nullable(_TEXT)))),
@@ -71,7 +115,7 @@ def build_schema(dimensions: Sequence[str]) -> dict[str, Any]:
     )
 
 
-def read_scoring(text: str, dimensions: Sequence[str]) -> ScoringOutput:
+def read_scoring(text: str, fields: OutputFields) -> ScoringOutput:
     """Return the scoring in a text, which may have other text around it.
 
     Raises:
@@ -81,7 +125,7 @@ def read_scoring(text: str, dimensions: Sequence[str]) -> ScoringOutput:
     scoring = None
     for found in find_objects(text):
         try:
-            scoring = _read_object(found, dimensions)
+            scoring = _read_object(found, fields)
         except UnreadableOutput as error:
             problem = str(error)
     if scoring is None:
@@ -89,7 +133,8 @@ def read_scoring(text: str, dimensions: Sequence[str]) -> ScoringOutput:
     return scoring
 
 
-def _read_object(found: Mapping[str, Any], dimensions: Sequence[str]) -> ScoringOutput:
+def _read_object(found: Mapping[str, Any], fields: OutputFields) -> ScoringOutput:
+    dimensions = fields.dimensions
     cannot_judge = _read_text(found.get("cannot_judge"))
     levels = _read_levels(found.get("levels"), dimensions, is_optional=cannot_judge is not None)
     claims = found.get("claims")
@@ -107,7 +152,32 @@ def _read_object(found: Mapping[str, Any], dimensions: Sequence[str]) -> Scoring
         _read_main_improvement(found.get("main_improvement")),
         {part: _read_text(star.get(part)) for part in STAR_PARTS} if isinstance(star, dict) else {},
         _read_text(found.get("summary")) or "",
+        _read_points(found.get("points"), fields.points, is_optional=cannot_judge is not None),
+        _read_quotes(found.get("misconceptions"), fields.misconceptions),
     )
+
+
+def _read_points(value: object, ids: Sequence[str], *, is_optional: bool) -> dict[str, PointOutput]:
+    """Return the points that the model decided. A missing one counts as not covered."""
+    entries = value if isinstance(value, dict) else {}
+    points = {
+        id_: _read_point(id_, entries[id_]) for id_ in ids if isinstance(entries.get(id_), dict)
+    }
+    if ids and not points and not is_optional:
+        raise UnreadableOutput("`points` has no point")
+    return points
+
+
+def _read_point(id_: str, value: Mapping[str, Any]) -> PointOutput:
+    status = (_read_text(value.get("status")) or "").lower()
+    if status not in list(PointStatus):
+        raise UnreadableOutput(f"`points.{id_}.status` is not one of {', '.join(PointStatus)}")
+    return PointOutput(PointStatus(status), _read_text(value.get("quote")))
+
+
+def _read_quotes(value: object, ids: Sequence[str]) -> dict[str, str]:
+    quotes = {id_: _read_text(value.get(id_)) for id_ in ids} if isinstance(value, dict) else {}
+    return {id_: quote for id_, quote in quotes.items() if quote is not None}
 
 
 def _read_levels(

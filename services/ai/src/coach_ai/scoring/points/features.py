@@ -4,13 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coach_ai.domain import Question
-from coach_ai.embeddings import Embeddings
 from coach_ai.scoring.units import split_units
+
+if TYPE_CHECKING:
+    # OpenAI needs the points, and its image has no embeddings.
+    from coach_ai.embeddings import Embeddings
 
 MAX_UNITS = 40
 """Later units are not read. Bounds the time: at most 79 texts are embedded per answer."""
@@ -105,7 +109,7 @@ def split_pieces(text: str) -> tuple[Piece, ...]:
 def compute_features(
     question: Question,
     text: str,
-    embeddings: Embeddings,
+    embeddings: "Embeddings",
     nonsense_weights: Numbers,
     nonsense_bias: float,
 ) -> AnswerFeatures | None:

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from coach_ai.domain import Answer, Misconception, PointCoverage, PointStatus, Question
-from coach_ai.embeddings import Embeddings
 from coach_ai.scoring.points.features import (
     MISCONCEPTION_FEATURES,
     POINT_FEATURES,
@@ -19,6 +18,10 @@ from coach_ai.scoring.points.features import (
     compute_features,
 )
 from coach_ai.scoring.quotes import quote_times
+
+if TYPE_CHECKING:
+    # OpenAI needs the points, and its image has no embeddings.
+    from coach_ai.embeddings import Embeddings
 
 _MIN_COVERED = 0.5
 _MIN_PARTLY = 0.3
@@ -87,7 +90,7 @@ def load_weights() -> Weights:
 class PointMatcher:
     """Finds which expected points an answer covers or contradicts. Deterministic, thread-safe."""
 
-    def __init__(self, embeddings: Embeddings, weights: Weights | None = None) -> None:
+    def __init__(self, embeddings: "Embeddings", weights: Weights | None = None) -> None:
         self._embeddings = embeddings
         self._weights = weights or load_weights()
 
@@ -138,7 +141,7 @@ class PointMatcher:
                     quote,
                     start,
                     end,
-                    _find_by_quote(misconceptions, quote) if is_wrong else None,
+                    find_misconception(misconceptions, quote) if is_wrong else None,
                 )
             )
         return MatchedPoints(tuple(points), misconceptions)
@@ -156,7 +159,7 @@ def _quote(text: str, piece: Piece) -> str:
     return text[piece.begin : piece.end]
 
 
-def _find_by_quote(found: Sequence[FoundMisconception], quote: str) -> str | None:
+def find_misconception(found: Sequence[FoundMisconception], quote: str) -> str | None:
     """Return the misconception whose passage overlaps a quote, or None."""
     return next(
         (one.misconception.text for one in found if one.quote in quote or quote in one.quote),
