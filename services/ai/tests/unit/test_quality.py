@@ -18,6 +18,7 @@ AGAIN = "Run make quality, and read what became better or worse."
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # 5,000 scorings
 def test_committed_report_matches_current_scores(embeddings: Embeddings) -> None:
     current = json.loads(json.dumps(MAKE["measure"]()))
 

@@ -1,9 +1,8 @@
-"""No function that reads a user's text takes over a second for any text of the longest length.
+"""Functions that read a user's text take less than a second, or linear time on a slow machine.
 
 The local scorer has its own test.
 """
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +18,7 @@ from coach_ai.scoring.quotes import find_quote, quote_times
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.text import split_sentences, tokenize
 from coach_ai.vocabulary import build_prompt
+from coach_common.testing.cost import is_linear, measure_cost
 
 MAX_CPU_SECONDS = 1.0
 MAX_ANSWER_CHARACTERS = 100_000
@@ -92,26 +92,25 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", REPEATED.values(), ids=REPEATED)
-def test_functions_read_the_longest_text_within_a_second(unit: str) -> None:
+def test_functions_read_the_longest_text_quickly(unit: str) -> None:
     text = (unit * (MAX_ANSWER_CHARACTERS // len(unit) + 1))[:MAX_ANSWER_CHARACTERS]
     assert _list_slow_functions(text) == {}
 
 
 @pytest.mark.slow
-def test_functions_read_deeply_nested_markup_within_a_second() -> None:
+def test_functions_read_deeply_nested_markup_quickly() -> None:
     layer = "<a" * 3_000 + ">" * 3_000
     assert _list_slow_functions((layer * 12)[:MAX_ANSWER_CHARACTERS]) == {}
 
 
 def _list_slow_functions(text: str) -> dict[str, float]:
-    """Return the seconds of the functions that take more than the maximum.
+    """Return the seconds of the functions that take too long, and longer than in linear time.
 
-    Other threads of the process do not count.
+    A slow machine delays linear functions too, but not by more than their shorter texts.
     """
-    seconds = {}
-    for name, function in FUNCTIONS.items():
-        started_at = time.thread_time()
-        function(text)
-        seconds[name] = time.thread_time() - started_at
-
-    return {name: taken for name, taken in seconds.items() if taken > MAX_CPU_SECONDS}
+    seconds = {name: measure_cost(function, text) for name, function in FUNCTIONS.items()}
+    return {
+        name: taken
+        for name, taken in seconds.items()
+        if taken > MAX_CPU_SECONDS and not is_linear(FUNCTIONS[name], text)
+    }

@@ -3,22 +3,30 @@
 import time
 from collections.abc import Callable
 
+_MAX_RATIO = 10
+
 
 def assert_linear(function: Callable[[str], object], text: str) -> None:
-    """Fail if a text takes more than ten times the processor time of its first quarter.
+    """Fail if the cost of a function grows faster than a text."""
+    if not is_linear(function, text):
+        raise AssertionError(f"{len(text)} characters took more than {_MAX_RATIO} times as long")
+
+
+def is_linear(function: Callable[[str], object], text: str) -> bool:
+    """Return whether a text takes less than ten times the processor time of its first quarter.
 
     Linear cost gives a ratio of four, quadratic cost of sixteen. Of each length the fastest of
-    three calls counts, and only the time of this thread.
+    three calls counts.
     """
-    short, whole = (_measure(function, part) for part in (text[: len(text) // 4], text))
-    if whole >= 10 * short:
-        raise AssertionError(f"{len(text)} characters took {whole / short:.1f} times as long")
+    short, whole = (
+        min(measure_cost(function, part) for _ in range(3))
+        for part in (text[: len(text) // 4], text)
+    )
+    return whole < _MAX_RATIO * short
 
 
-def _measure(function: Callable[[str], object], text: str) -> float:
-    seconds = []
-    for _ in range(3):
-        started_at = time.thread_time()
-        function(text)
-        seconds.append(time.thread_time() - started_at)
-    return min(seconds)
+def measure_cost(function: Callable[[str], object], text: str) -> float:
+    """Return the processor time of one call in seconds. Other threads do not count."""
+    started_at = time.thread_time()
+    function(text)
+    return time.thread_time() - started_at
