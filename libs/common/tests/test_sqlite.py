@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import httpx
 import pytest
-import structlog.testing
 from sqlalchemy import Column, String, Table, delete, event, func, insert, select, text, update
+from structlog.testing import CapturingLogger
 
 from coach_common import service
 from coach_common.clock import utc_now
@@ -91,18 +91,18 @@ async def test_truncation_that_a_full_disk_prevents_is_tried_again(
     event.listen(notes.engine.sync_engine, "do_execute", fail_twice)
     await _add_note(notes, "text")
 
-    monkeypatch.setattr(service, "log", structlog.get_logger())  # another test may have bound it
-    with structlog.testing.capture_logs() as lines:
-        worker = asyncio.create_task(
-            service._run_with_restarts("test", "truncate_wal", lambda: service._truncate_wal(notes))
-        )
-        async with asyncio.timeout(60):
-            while failures < 2 or (tmp_path / "notes.db-wal").stat().st_size > 0:
-                await asyncio.sleep(0.01)
-        worker.cancel()
-        await asyncio.wait({worker})
+    logger = CapturingLogger()
+    monkeypatch.setattr(service, "log", logger)
+    worker = asyncio.create_task(
+        service._run_with_restarts("test", "truncate_wal", lambda: service._truncate_wal(notes))
+    )
+    async with asyncio.timeout(60):
+        while failures < 2 or (tmp_path / "notes.db-wal").stat().st_size > 0:
+            await asyncio.sleep(0.01)
+    worker.cancel()
+    await asyncio.wait({worker})
 
-    assert [line["event"] for line in lines] == ["worker.unavailable"] * 2
+    assert [call.args[0] for call in logger.calls] == ["worker.unavailable"] * 2
 
 
 async def test_commit_returns_after_sync_that_concurrent_commits_share(
