@@ -16,12 +16,10 @@ from coach_common.errors import (
     UnsupportedMediaType,
 )
 from coach_common.events.feedback import AudioCoverage
+from coach_common.recordings import Format, detect_format
 
 UPLOAD_URL_SECONDS = 900
 PLAYBACK_URL_SECONDS = 300
-MAX_RECORDING_SECONDS = 30 * 60
-"""Of a longer recording, ai transcribes this much."""
-MAGIC_BYTES_LENGTH = 4096
 
 FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """An upload is checked at every sweep until this long after its URL has expired."""
@@ -36,20 +34,6 @@ _MIB = 2**20
 MAX_UPLOADS_PER_SESSION = 20
 REJECTED_OBJECT_RETENTION = timedelta(days=1)
 """How long the object of a rejected upload is kept."""
-
-
-class Format(StrEnum):
-    """A recording format that transcription can read. The value is its media type for audio."""
-
-    ISO_MEDIA = "audio/mp4"
-    MPEG_AUDIO = "audio/mpeg"
-    ADTS = "audio/aac"
-    WAVE = "audio/wav"
-    WEBM = "audio/webm"
-    OGG = "audio/ogg"
-    FLAC = "audio/flac"
-    AMR = "audio/amr"
-    CAF = "audio/x-caf"
 
 
 _MP4_EXTENSIONS = ("m4a", "mp4", "m4v", "mov", "aac", "mp3", "3gp")
@@ -102,7 +86,6 @@ _FORMATS_BY_MEDIA_TYPE: dict[str, tuple[Format, ...]] = {
 """The formats that a media type names. ISO media, if the type is not listed."""
 
 _VIDEO_TYPES = {Format.ISO_MEDIA: "video/mp4", Format.WEBM: "video/webm"}
-_ISO_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"mdat", b"sidx", b"wide", b"free", b"skip")
 
 _PARAMETERS = re.compile(
     r'(\s*;\s*[a-z0-9-]+=("[^"\\]{0,60}"|[a-z0-9.,+_-]{1,60}))*', re.IGNORECASE
@@ -347,55 +330,6 @@ def validate_object(upload: Upload, *, size_bytes: int, first_bytes: bytes) -> s
         return upload.content_type
     is_video = declared.startswith("video/")
     return _VIDEO_TYPES.get(found, found.value) if is_video else found.value
-
-
-def detect_format(first_bytes: bytes) -> Format | None:
-    """Return the recording format of a file that begins with these bytes, or None.
-
-    Zero bytes before MPEG audio are skipped: some recorders write them.
-    Formats: ISO 14496-12, ISO 11172-3, ISO 13818-7, RIFF, EBML, Ogg, FLAC, RFC 4867, CAF.
-    """
-    for start, found in (
-        (b"\x1a\x45\xdf\xa3", Format.WEBM),
-        (b"OggS", Format.OGG),
-        (b"fLaC", Format.FLAC),
-        (b"#!AMR", Format.AMR),
-        (b"caff", Format.CAF),
-        (b"ID3", Format.MPEG_AUDIO),
-        (b"ADIF", Format.ADTS),
-    ):
-        if first_bytes.startswith(start):
-            return found
-    if first_bytes[4:8] in _ISO_BOXES:
-        return Format.ISO_MEDIA
-    if first_bytes[:4] in (b"RIFF", b"RF64") and first_bytes[8:12] == b"WAVE":
-        return Format.WAVE
-    frame = first_bytes.lstrip(b"\0")[:4]
-    if _is_adts_frame(frame):
-        return Format.ADTS
-    return Format.MPEG_AUDIO if _is_mpeg_audio_frame(frame) else None
-
-
-def _is_adts_frame(header: bytes) -> bool:
-    return (
-        len(header) >= 3
-        and header[0] == 0xFF
-        and header[1] & 0xF6 == 0xF0
-        and (header[2] >> 2) & 0x0F < 13
-    )
-
-
-def _is_mpeg_audio_frame(header: bytes) -> bool:
-    """Return whether this is a frame header with a defined version, layer, bit and sample rate."""
-    return (
-        len(header) >= 3
-        and header[0] == 0xFF
-        and header[1] & 0xE0 == 0xE0
-        and header[1] & 0x18 != 0x08
-        and header[1] & 0x06 != 0x00
-        and header[2] & 0xF0 != 0xF0
-        and header[2] & 0x0C != 0x0C
-    )
 
 
 def safe_public_host(host: str) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
-from coach_media.domain import MAX_RECORDING_SECONDS, Upload, UploadStatus
+from coach_common.recordings import MAX_RECORDING_SECONDS
+from coach_media.domain import Upload, UploadStatus
 
 _UPLOAD_ID = "01936f5e-8c1a-7c3e-9b55-0d4c3f0a7e21"
 _SESSION_ID = "01936f5e-1f0b-7d44-8a6e-2b9a6c1d5f03"

@@ -15,11 +15,11 @@ from coach_common.events.catalog import UploadLinked
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.identity import Identity
 from coach_common.ids import new_id
+from coach_common.recordings import MAGIC_BYTES_LENGTH
 from coach_common.repair import REPAIRS
 from coach_media import store
 from coach_media.deps import Deps
 from coach_media.domain import (
-    MAGIC_BYTES_LENGTH,
     MAX_UPLOADS_PER_SESSION,
     PLAYBACK_URL_SECONDS,
     REJECTED_OBJECT_RETENTION,

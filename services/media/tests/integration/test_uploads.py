@@ -23,13 +23,14 @@ from coach_common.events.catalog import (
 )
 from coach_common.http.dependencies import get_app_state, set_app_state
 from coach_common.ids import new_id
+from coach_common.recordings import MAX_RECORDING_SECONDS
 from coach_common.service import Service
 from coach_common.storage import ObjectRejected
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
 from coach_media import repair, use_cases
 from coach_media.deps import Deps
-from coach_media.domain import MAX_RECORDING_SECONDS, MAX_UPLOADS_PER_SESSION
+from coach_media.domain import MAX_UPLOADS_PER_SESSION
 from coach_media.tables import METADATA, OBJECT_DELETIONS
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)

@@ -55,7 +55,6 @@ from coach_ai.domain.questions import (
     TooManyQuestions,
 )
 from coach_ai.domain.recordings import (
-    MAX_RECORDING_SECONDS,
     AcousticFeatures,
     AudioAnalysis,
     AudioCoverage,
@@ -78,7 +77,6 @@ __all__ = [
     "LEASE_RENEWAL_SECONDS",
     "MAX_BACKOFF",
     "MAX_OWN_QUESTIONS",
-    "MAX_RECORDING_SECONDS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "AcousticFeatures",

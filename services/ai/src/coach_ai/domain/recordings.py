@@ -7,9 +7,6 @@ from uuid import UUID
 
 from coach_common.errors import CoachError
 
-MAX_RECORDING_SECONDS = 30 * 60
-"""Of a longer recording, this much is transcribed."""
-
 
 class CannotTranscribe(CoachError):
     """The recording can never be transcribed: no speech, unreadable or refused. Not retried."""

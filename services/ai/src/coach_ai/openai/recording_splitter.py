@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 from coach_ai.domain import (
-    MAX_RECORDING_SECONDS,
     AcousticFeatures,
     AudioAnalysis,
     AudioCoverage,
@@ -23,6 +22,12 @@ from coach_ai.openai import wav
 from coach_ai.openai.request_forms import SpeechForm
 from coach_ai.ports import ProgressCallback
 from coach_ai.speech.process import AUDIO_ANALYSIS, UNREADABLE_MESSAGE, SpeechProcess
+from coach_common.recordings import (
+    MAGIC_BYTES_LENGTH,
+    MAX_RECORDING_SECONDS,
+    Format,
+    detect_format,
+)
 
 MAX_FILE_BYTES = 25_000_000
 """Limit of OpenAI's API for one file."""
@@ -33,12 +38,13 @@ _WAV_HEADER_BYTES = 1_000
 """More than the header of a WAV file takes."""
 _MIN_BYTES_PER_SECOND = 500
 """Phones record at least 4 kbit/s. Longer audio than this allows is not expected in a file."""
-_HEAD_BYTES = 16
+_PROVIDER_TYPES = {Format.MPEG_AUDIO: "audio/mp3", Format.CAF: "audio/caf"}
+"""Media types whose second part is the file extension that providers expect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A part of the recording that is sent in one request, as a file of its own.
+    """A part of the recording that is sent in one request, as a separate file.
 
     `seconds` is the length of the audio, or its upper bound if the recording was not decoded.
     """
@@ -166,7 +172,7 @@ class UnchangedSplitter:
 
 def _split_unchanged(recording: Path, directory: Path, form: SpeechForm) -> SplitRecording:
     with recording.open("rb") as file:
-        media_type = _identify(file.read(_HEAD_BYTES))
+        media_type = _identify(file.read(MAGIC_BYTES_LENGTH))
     duration = wav.read_duration(recording) if media_type == "audio/wav" else None
     if duration is not None:
         return _split_wav(recording, directory, form, duration)
@@ -210,21 +216,7 @@ def _identify(head: bytes) -> str:
     """
     if not head:
         raise CannotTranscribe(_EMPTY)
-    for prefix, media_type in (
-        (b"OggS", "audio/ogg"),
-        (b"\x1a\x45\xdf\xa3", "audio/webm"),
-        (b"fLaC", "audio/flac"),
-        (b"ID3", "audio/mp3"),
-        (b"#!AMR", "audio/amr"),
-        (b"caff", "audio/caf"),
-    ):
-        if head.startswith(prefix):
-            return media_type
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return "audio/wav"
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        return "audio/mp4"
-    if head[0] == 0xFF and len(head) > 1 and head[1] & 0xE0 == 0xE0:
-        # Without a layer in the frame header it is AAC, else MP3.
-        return "audio/mp3" if head[1] & 0x06 else "audio/aac"
-    raise CannotTranscribe(UNREADABLE_MESSAGE)
+    found = detect_format(head)
+    if found is None:
+        raise CannotTranscribe(UNREADABLE_MESSAGE)
+    return _PROVIDER_TYPES.get(found, found.value)

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO
 import av
 
 from coach_ai.domain import (
-    MAX_RECORDING_SECONDS,
     AudioCoverage,
     AudioGap,
     CannotTranscribe,
@@ -22,8 +21,7 @@ from coach_ai.speech.channels import ChannelMixer
 from coach_ai.speech.ogg import split_links
 from coach_ai.speech.samples import SAMPLE_RATE, Samples
 from coach_ai.speech.voice_activity import has_speech
-
-MAX_SECONDS = MAX_RECORDING_SECONDS
+from coach_common.recordings import MAX_RECORDING_SECONDS
 
 UNREADABLE = "We could not read this recording."
 NO_AUDIO_TRACK = "This recording has no audio track."
@@ -45,7 +43,7 @@ _MAX_CHANNELS = 8
 _SAMPLE_RATES = range(4_000, 192_001)
 _MAX_TRACKS = 4
 _MAX_READ_ERRORS = 1_000
-_MAX_SAMPLES = MAX_SECONDS * SAMPLE_RATE
+_MAX_SAMPLES = MAX_RECORDING_SECONDS * SAMPLE_RATE
 
 _TIMESTAMP_TOLERANCE_SECONDS = 0.1
 """Containers round timestamps and encoders pad: smaller differences are no gap."""
@@ -341,11 +339,11 @@ class _Timeline:
         """Return the decoded recording."""
         samples, channel = self._mixer.finish()
         end = max(self._end_seconds, self._seconds)
-        if self.is_full and end <= MAX_SECONDS + _MAX_PADDING_SECONDS:
-            end = float(MAX_SECONDS)
+        if self.is_full and end <= MAX_RECORDING_SECONDS + _MAX_PADDING_SECONDS:
+            end = float(MAX_RECORDING_SECONDS)
         gaps = self._gaps
-        if self.is_full and end > MAX_SECONDS:
-            gaps = [*gaps, AudioGap(float(MAX_SECONDS), end, GapReason.TOO_LONG)]
+        if self.is_full and end > MAX_RECORDING_SECONDS:
+            gaps = [*gaps, AudioGap(float(MAX_RECORDING_SECONDS), end, GapReason.TOO_LONG)]
         return DecodedAudio(
             samples=samples,
             coverage=AudioCoverage(
@@ -365,7 +363,7 @@ class _Timeline:
         is_damage = self._damaged_at is not None and self._position - self._damaged_at <= reach
         tolerance = _DAMAGE_TOLERANCE_SECONDS if is_damage else _TIMESTAMP_TOLERANCE_SECONDS
         difference = at + self._offset - self._seconds
-        if difference < -_TIMESTAMP_TOLERANCE_SECONDS or difference > MAX_SECONDS:
+        if difference < -_TIMESTAMP_TOLERANCE_SECONDS or difference > MAX_RECORDING_SECONDS:
             self._offset -= difference
         elif difference > tolerance:
             self.flush()

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from coach_ai.domain import MAX_RECORDING_SECONDS, CannotTranscribe, GapReason
+from coach_ai.domain import CannotTranscribe, GapReason
 from coach_ai.openai import recording_splitter, wav
 from coach_ai.openai.recording_splitter import UnchangedSplitter
 from coach_ai.openai.transcriber import OpenAITranscriber, estimate_audio_tokens
 from coach_ai.token_usage import UnlimitedBudget
+from coach_common.recordings import MAX_RECORDING_SECONDS
 from support.openai_server import OpenAIServer, error_response
 
 RATE = 8_000
@@ -162,6 +163,9 @@ def test_wav_with_a_wrong_size_in_its_header_lasts_as_long_as_its_samples(tmp_pa
         (b"\x1a\x45\xdf\xa3", "audio/webm"),
         (b"\0\0\0\x18ftypM4A ", "audio/mp4"),
         (b"RIFF\0\0\0\0WAVE", "audio/wav"),
+        (b"RF64\0\0\0\0WAVE", "audio/wav"),
+        (b"\0\0\0\x18styp3gp4", "audio/mp4"),
+        (b"\0" * 40 + b"\xff\xfb\x90", "audio/mp3"),
         (b"fLaC", "audio/flac"),
         (b"ID3\x04", "audio/mp3"),
         (b"\xff\xfb\x90", "audio/mp3"),
@@ -169,7 +173,21 @@ def test_wav_with_a_wrong_size_in_its_header_lasts_as_long_as_its_samples(tmp_pa
         (b"#!AMR\n", "audio/amr"),
         (b"caff\0", "audio/caf"),
     ],
-    ids=["ogg", "webm", "mp4", "wav", "flac", "id3", "mp3", "aac", "amr", "caf"],
+    ids=[
+        "ogg",
+        "webm",
+        "mp4",
+        "wav",
+        "wav64",
+        "segment",
+        "zeros",
+        "flac",
+        "id3",
+        "mp3",
+        "aac",
+        "amr",
+        "caf",
+    ],
 )
 def test_format_is_read_from_the_content(head: bytes, media_type: str) -> None:
     assert recording_splitter._identify(head) == media_type

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from coach_ai.domain import CannotTranscribe
-from coach_ai.speech.decoding import MAX_SECONDS, decode_recording
+from coach_ai.speech.decoding import decode_recording
 from coach_ai.speech.samples import SAMPLE_RATE
 from coach_ai.speech.voice_activity import count_speech_seconds
+from coach_common.recordings import MAX_RECORDING_SECONDS
 from support.container_files import damage, encode, erase, hide_codec
 from support.sounds import speech, wav
 
@@ -312,8 +313,10 @@ def _silent_opus(file: Path, seconds: float) -> Path:
 def test_padding_does_not_make_a_recording_too_long(tmp_path: Path, seconds: float) -> None:
     decoded = decode_recording(_silent_opus(tmp_path / "a.ogg", seconds))
 
-    assert decoded.coverage.duration_seconds == pytest.approx(min(seconds, MAX_SECONDS), abs=0.07)
-    assert decoded.coverage.duration_seconds <= MAX_SECONDS
+    assert decoded.coverage.duration_seconds == pytest.approx(
+        min(seconds, MAX_RECORDING_SECONDS), abs=0.07
+    )
+    assert decoded.coverage.duration_seconds <= MAX_RECORDING_SECONDS
     assert decoded.coverage.gaps == ()
 
 
@@ -321,11 +324,11 @@ def test_padding_does_not_make_a_recording_too_long(tmp_path: Path, seconds: flo
 def test_first_30_minutes_of_a_longer_recording_are_decoded(tmp_path: Path, seconds: float) -> None:
     decoded = decode_recording(_silent_opus(tmp_path / "a.ogg", seconds))
 
-    assert len(decoded.samples) == MAX_SECONDS * SAMPLE_RATE
-    assert decoded.coverage.heard_seconds == MAX_SECONDS
+    assert len(decoded.samples) == MAX_RECORDING_SECONDS * SAMPLE_RATE
+    assert decoded.coverage.heard_seconds == MAX_RECORDING_SECONDS
     assert decoded.coverage.duration_seconds == pytest.approx(seconds, abs=0.1)
     (gap,) = decoded.coverage.gaps
-    assert (gap.start, gap.reason) == (MAX_SECONDS, "too_long")
+    assert (gap.start, gap.reason) == (MAX_RECORDING_SECONDS, "too_long")
     assert gap.end == pytest.approx(seconds, abs=0.1)
 
 
