@@ -18,6 +18,7 @@ from coach_ai.domain.recordings import (
     AudioCoverage,
     Recording,
     Silence,
+    Transcript,
     Word,
 )
 from coach_common.errors import CoachError
@@ -58,6 +59,21 @@ class Answer:
     """The level of the position. None if the client did not name one."""
     role: str | None = None
     """The position, such as "Backend engineer". None if the client did not name one."""
+
+    @classmethod
+    def from_transcript(cls, title: str, question: str | None, transcript: Transcript) -> "Answer":
+        """Return the answer that a recording's transcript contains."""
+        return cls(
+            title=title,
+            question=question,
+            text=transcript.text,
+            language=transcript.language,
+            duration_seconds=transcript.duration_seconds,
+            words=transcript.words,
+            silences=transcript.silences,
+            acoustic_features=transcript.acoustic_features,
+            coverage=transcript.coverage,
+        )
 
     @property
     def is_unclear(self) -> bool:
@@ -191,18 +207,7 @@ class CompletedSession:
         has no recording, or if its recording could not be transcribed.
         """
         if recording is not None and recording.transcript is not None:
-            transcript = recording.transcript
-            return Answer(
-                title=self.title,
-                question=self.question,
-                text=transcript.text,
-                language=transcript.language,
-                duration_seconds=transcript.duration_seconds,
-                words=transcript.words,
-                silences=transcript.silences,
-                acoustic_features=transcript.acoustic_features,
-                coverage=transcript.coverage,
-            )
+            return Answer.from_transcript(self.title, self.question, recording.transcript)
         has_failed = recording is not None and recording.has_failed
         if self.client_transcript and (self.audio_s3_key is None or has_failed):
             return Answer(

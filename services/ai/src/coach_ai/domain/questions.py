@@ -163,6 +163,28 @@ class PointCoverage:
     end_seconds: float | None = None
     misconception: str | None = None
 
+    @classmethod
+    def from_point(
+        cls,
+        point: ExpectedPoint,
+        status: PointStatus,
+        quote: str | None = None,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+        misconception: str | None = None,
+    ) -> "PointCoverage":
+        """Return the coverage of a point. Without a quote nothing but its status is known."""
+        return cls(
+            point.id,
+            point.text,
+            point.importance,
+            status,
+            quote,
+            start_seconds,
+            end_seconds,
+            misconception,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DimensionLevel:

@@ -96,13 +96,18 @@ def list_probed_gaps(turns: Sequence[Turn], question_number: int) -> list[Gap]:
     ]
 
 
-def join_answer(turns: Sequence[Turn], question_number: int, message: str = "") -> str:
-    """Return all parts of the answer to a question as one text."""
-    parts = [
-        turn.message
+def list_answer_turns(turns: Sequence[Turn], question_number: int) -> list[Turn]:
+    """Return the turns with parts of the answer to a question, oldest first."""
+    return [
+        turn
         for turn in turns
         if turn.question_number == question_number and turn.intent is Intent.ANSWER
     ]
+
+
+def join_answer(turns: Sequence[Turn], question_number: int, message: str = "") -> str:
+    """Return all parts of the answer to a question as one text."""
+    parts = [turn.message for turn in list_answer_turns(turns, question_number)]
     return "\n\n".join(part for part in (*parts, message) if part)
 
 

@@ -52,20 +52,10 @@ def verify_points(answer: Answer, reference: Question, output: ScoringOutput) ->
         found = output.points.get(point.id)
         quote = None if found is None else find_quote(answer.text, found.quote or "")
         if found is None or quote is None or found.status is PointStatus.MISSING:
-            points.append(
-                PointCoverage(point.id, point.text, point.importance, PointStatus.MISSING)
-            )
+            points.append(PointCoverage.from_point(point, PointStatus.MISSING))
             continue
         is_wrong = found.status is PointStatus.CONTRADICTED
-        points.append(
-            PointCoverage(
-                point.id,
-                point.text,
-                point.importance,
-                found.status,
-                quote,
-                *quote_times(answer, quote),
-                find_misconception(misconceptions, quote) if is_wrong else None,
-            )
-        )
+        misconception = find_misconception(misconceptions, quote) if is_wrong else None
+        times = quote_times(answer, quote)
+        points.append(PointCoverage.from_point(point, found.status, quote, *times, misconception))
     return MatchedPoints(tuple(points), misconceptions)

@@ -1,11 +1,13 @@
 """Scores the answers of an interview by the scorer of all answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from coach_ai.deps import Deps
 from coach_ai.domain import Answer, CannotScore, Feedback, Recording
-from coach_ai.interview.model import Intent, Interview, PlannedQuestion, Turn
+from coach_ai.interview.flow import list_answer_turns
+from coach_ai.interview.model import Interview, PlannedQuestion, Turn
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import recordings
 from coach_ai.use_cases import budget
@@ -20,10 +22,7 @@ async def build_answer(
     text: str,
 ) -> Answer:
     """Return the stored answer to a question for the scorer, with its recording if it has one."""
-    parts = [
-        turn for turn in turns if turn.question_number == number and turn.intent is Intent.ANSWER
-    ]
-    spoken = [part.audio_s3_key for part in parts if part.message]
+    spoken = [turn.audio_s3_key for turn in list_answer_turns(turns, number) if turn.message]
     recording = None
     if len(spoken) == 1 and spoken[0] is not None:
         async with deps.db.read_only() as tx:
@@ -37,27 +36,15 @@ def make_answer(
     interview: Interview, planned: PlannedQuestion, text: str, recording: Recording | None
 ) -> Answer:
     """Return an answer for the scorer. An answer of several parts is scored by its text."""
+    title, question = interview.setup.title, planned.question
     transcript = None if recording is None else recording.transcript
-    if transcript is None or transcript.text != text:
-        return Answer(
-            title=interview.setup.title,
-            question=planned.question.text,
-            text=text,
-            reference=planned.question,
-            seniority=interview.setup.seniority,
-            role=interview.setup.role or None,
-        )
-    return Answer(
-        title=interview.setup.title,
-        question=planned.question.text,
-        text=text,
-        language=transcript.language,
-        duration_seconds=transcript.duration_seconds,
-        words=transcript.words,
-        silences=transcript.silences,
-        acoustic_features=transcript.acoustic_features,
-        coverage=transcript.coverage,
-        reference=planned.question,
+    if transcript is not None and transcript.text == text:
+        answer = Answer.from_transcript(title, question.text, transcript)
+    else:
+        answer = Answer(title, question.text, text)
+    return replace(
+        answer,
+        reference=question,
         seniority=interview.setup.seniority,
         role=interview.setup.role or None,
     )

@@ -130,6 +130,13 @@ class Analysis:
         ]
         return -max(candidates)[1] if candidates else None
 
+    def surest_unit(self, role: Role) -> int | None:
+        """Return the unit that most surely has a role, or None if none is sure enough."""
+        rows = range(len(self.reading.units))
+        best = max(rows, key=lambda row: self.reading.probability(row, role))
+        is_sure = self.reading.probability(best, role) >= self.limits.remark
+        return best if is_sure else None
+
     def quote(self, row: int) -> str:
         """Return the text of a unit, as it stands in the transcript."""
         return self.reading.units[row].text

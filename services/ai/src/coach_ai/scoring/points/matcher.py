@@ -105,12 +105,8 @@ class PointMatcher:
             weights.nonsense.bias,
         )
         if features is None:
-            missing = PointStatus.MISSING
             return MatchedPoints(
-                tuple(
-                    PointCoverage(one.id, one.text, one.importance, missing)
-                    for one in question.points
-                )
+                tuple(PointCoverage.from_point(one, PointStatus.MISSING) for one in question.points)
             )
         covered = weights.covered.predict(features.points)
         contradicted = weights.contradicted.predict(features.points)
@@ -126,24 +122,14 @@ class PointMatcher:
         for number, point in enumerate(question.points):
             status = _decide(float(covered[number]), float(contradicted[number]))
             if status is PointStatus.MISSING:
-                points.append(PointCoverage(point.id, point.text, point.importance, status))
+                points.append(PointCoverage.from_point(point, status))
                 continue
             is_wrong = status is PointStatus.CONTRADICTED
             nearest = features.nearest_to_contradictions if is_wrong else features.nearest_to_points
             quote = _quote(answer.text, features.pieces[nearest[number]])
-            start, end = quote_times(answer, quote)
-            points.append(
-                PointCoverage(
-                    point.id,
-                    point.text,
-                    point.importance,
-                    status,
-                    quote,
-                    start,
-                    end,
-                    find_misconception(misconceptions, quote) if is_wrong else None,
-                )
-            )
+            misconception = find_misconception(misconceptions, quote) if is_wrong else None
+            times = quote_times(answer, quote)
+            points.append(PointCoverage.from_point(point, status, quote, *times, misconception))
         return MatchedPoints(tuple(points), misconceptions)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from coach_ai.domain import QuestionType, Remark, Seniority
 from coach_ai.scoring.local.analysis import Analysis
 from coach_ai.scoring.local.dimensions.dimension import to_level
-from coach_ai.scoring.local.dimensions.structure import surest_unit
 from coach_ai.scoring.local.roles import Role
 
 _JUNIOR_RESULT_SHARE = 0.6
@@ -60,7 +59,7 @@ class Specificity:
             (Role.META, "improvement_meta"),
         )
         for role, text in criticised:
-            row = surest_unit(analysis, role)
+            row = analysis.surest_unit(role)
             if row is not None:
                 remarks.append(analysis.remark("improvement", self.name, row, text))
         return remarks

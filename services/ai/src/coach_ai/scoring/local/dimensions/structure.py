@@ -51,14 +51,6 @@ class Structure:
         if scene is not None:
             remarks.append(analysis.remark("strength", self.name, scene, "strength_scene"))
         result = analysis.best_unit("result", Role.RESULT)
-        if result is None and (ending := surest_unit(analysis, Role.ENDING)) is not None:
+        if result is None and (ending := analysis.surest_unit(Role.ENDING)) is not None:
             remarks.append(analysis.remark("improvement", self.name, ending, "improvement_ending"))
         return remarks
-
-
-def surest_unit(analysis: Analysis, role: Role) -> int | None:
-    """Return the unit that most surely has a role, or None if none is sure enough."""
-    rows = range(len(analysis.reading.units))
-    best = max(rows, key=lambda row: analysis.reading.probability(row, role))
-    is_sure = analysis.reading.probability(best, role) >= analysis.limits.remark
-    return best if is_sure else None
