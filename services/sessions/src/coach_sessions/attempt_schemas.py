@@ -169,18 +169,18 @@ class Attempt(BaseModel):
         cls, attempt: domain.Attempt, comparison: domain.Comparison | None
     ) -> "Attempt":
         """Return the response for an attempt."""
-        result = attempt.result
+        feedback = attempt.feedback
         return cls(
-            session_id=attempt.session_id,
+            session_id=attempt.id,
             created_at=attempt.created_at,
             completed_at=attempt.completed_at,
             status=attempt.status,
-            overall_score=None if result is None else result.overall_score,
-            communication_score=None if result is None else result.communication_score,
-            technical_score=None if result is None else result.technical_score,
-            clarity_score=None if result is None else result.clarity_score,
-            dimensions=[] if result is None else result.dimensions,
-            points=[] if result is None else result.points,
+            overall_score=None if feedback is None else feedback.overall_score,
+            communication_score=None if feedback is None else feedback.communication_score,
+            technical_score=None if feedback is None else feedback.technical_score,
+            clarity_score=None if feedback is None else feedback.clarity_score,
+            dimensions=[] if feedback is None else feedback.dimensions,
+            points=[] if feedback is None else feedback.points,
             self_rating=attempt.self_rating,
             self_rating_gap=attempt.self_rating_gap,
             change=None if comparison is None else AttemptChange.from_domain(comparison),

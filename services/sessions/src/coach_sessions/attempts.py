@@ -1,13 +1,14 @@
 """Attempts at one question, and what changed between two of them. No I/O, no framework."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from coach_common.events.feedback import DimensionLevel, PointCoverage
+from coach_common.events.feedback import PointCoverage
+from coach_sessions.domain import Feedback
 
 DEFAULT_SCORE_SPREAD = 10.0
 """The spread in points of a feedback that states none: of older releases and of language models.
@@ -16,7 +17,7 @@ Source: docs/quality.md, "Repeatability".
 """
 
 POINTS_PER_LEVEL = 20
-"""Points of a score between two levels of a dimension: `points` of the rubric (v3.yaml)."""
+"""Points of a score between two levels of a dimension: `points` of ai's rubric (v4.yaml)."""
 
 _QUOTATION_MARKS = str.maketrans("‘’“”", "''\"\"")
 _FINAL_PUNCTUATION = " .?!…"
@@ -38,58 +39,27 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """The part of a feedback that attempts are compared by. A score is None if unknown."""
-
-    overall_score: int | None
-    communication_score: int | None
-    technical_score: int | None
-    clarity_score: int | None
-    provider: str
-    model: str
-    rubric_version: str
-    dimensions: list[DimensionLevel] = field(default_factory=list)
-    points: list[PointCoverage] = field(default_factory=list)
-    score_spread: float | None = None
-
-    @property
-    def scores(self) -> dict[str, float | None]:
-        """The four scores by name."""
-        return {
-            "overall": self.overall_score,
-            "communication": self.communication_score,
-            "technical": self.technical_score,
-            "clarity": self.clarity_score,
-        }
-
-    @property
-    def levels(self) -> dict[str, float | None]:
-        """The levels of the dimensions by name."""
-        return {one.name: one.level for one in self.dimensions}
-
-
-@dataclass(frozen=True, slots=True)
 class Attempt:
-    """A session as one of the attempts at a question. `result` is None until it is ready."""
+    """A session as one of the attempts at a question. `feedback` is None until it is ready."""
 
-    session_id: UUID
+    id: UUID
     created_at: datetime
     completed_at: datetime | None
     status: str
-    result: Result | None = None
+    feedback: Feedback | None = None
     self_rating: int | None = None
-    is_revealed: bool = False
-    """Whether the user has read the score."""
+    revealed_at: datetime | None = None
+    """When the user first read the score."""
 
     @property
     def is_scored(self) -> bool:
         """True if it can be compared with another attempt."""
-        return self.result is not None and self.result.overall_score is not None
+        return self.feedback is not None and self.feedback.overall_score is not None
 
     @property
     def self_rating_gap(self) -> int | None:
         """The self-rating minus the score, or None if one of them is missing."""
-        score = None if self.result is None else self.result.overall_score
+        score = None if self.feedback is None else self.feedback.overall_score
         return None if score is None or self.self_rating is None else self.self_rating - score
 
 
@@ -195,29 +165,25 @@ def classify_change(before: float, after: float, spread: float) -> Verdict:
     return Verdict.BETTER if after > before else Verdict.WORSE
 
 
-def find_spread(*results: Result) -> float:
-    """Return the largest spread of these results, in points."""
-    spreads = (one.score_spread for one in results)
+def find_spread(*scored: Feedback) -> float:
+    """Return the largest spread of these feedbacks, in points."""
+    spreads = (one.score_spread for one in scored)
     return max(DEFAULT_SCORE_SPREAD if spread is None else spread for spread in spreads)
 
 
 def _compare(previous: Attempt, attempt: Attempt) -> Comparison | None:
-    before, after = previous.result, attempt.result
+    before, after = previous.feedback, attempt.feedback
     if before is None or after is None:
         return None
     spread = find_spread(before, after)
-    scores = [
-        _score_change(name, old, new, spread)
-        for name, old, new in _shared(before.scores, after.scores)
-    ]
-    dimensions = [
-        _level_change(name, old, new, spread / POINTS_PER_LEVEL)
-        for name, old, new in _shared(before.levels, after.levels)
-    ]
+    scores = _value_changes(before.scores, after.scores, "The {} score", spread)
+    dimensions = _value_changes(
+        before.levels, after.levels, "The level of {}", spread / POINTS_PER_LEVEL
+    )
     points = list(_point_changes(before.points, after.points))
-    is_same_scorer = _scorer(before) == _scorer(after)
+    is_same_scorer = before.scorer == after.scorer
     return Comparison(
-        previous_session_id=previous.session_id,
+        previous_session_id=previous.id,
         spread=spread,
         is_same_scorer=is_same_scorer,
         scores=scores,
@@ -227,29 +193,22 @@ def _compare(previous: Attempt, attempt: Attempt) -> Comparison | None:
     )
 
 
-def _scorer(result: Result) -> tuple[str, str, str]:
-    return result.provider, result.model, result.rubric_version
-
-
-def _shared(
-    before: dict[str, float | None], after: dict[str, float | None]
-) -> Iterable[tuple[str, float, float]]:
-    for name, value in after.items():
-        earlier = before.get(name)
-        if earlier is not None and value is not None:
-            yield name, earlier, value
-
-
-def _score_change(name: str, before: float, after: float, spread: float) -> ValueChange:
-    verdict = classify_change(before, after, spread)
-    text = f"The {name} score {_change_words(verdict, before, after)}."
-    return ValueChange(name, before, after, verdict, text)
-
-
-def _level_change(name: str, before: float, after: float, spread: float) -> ValueChange:
-    verdict = classify_change(before, after, spread)
-    text = f"The level of {name} {_change_words(verdict, before, after)}."
-    return ValueChange(name, before, after, verdict, text)
+def _value_changes(
+    before: Mapping[str, float | None],
+    after: Mapping[str, float | None],
+    subject: str,
+    spread: float,
+) -> list[ValueChange]:
+    """Return the changes of the values that both have. `subject` begins their sentences."""
+    changes = []
+    for name, new in after.items():
+        old = before.get(name)
+        if old is None or new is None:
+            continue
+        verdict = classify_change(old, new, spread)
+        text = f"{subject.format(name)} {_change_words(verdict, old, new)}."
+        changes.append(ValueChange(name, old, new, verdict, text))
+    return changes
 
 
 def _change_words(verdict: Verdict, before: float, after: float) -> str:

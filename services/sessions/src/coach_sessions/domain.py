@@ -197,6 +197,26 @@ class Feedback:
         """True if the scored text and the delivery metrics are stored with the scores."""
         return self.answer is not None and bool(self.delivery.model_fields_set)
 
+    @property
+    def scores(self) -> dict[str, int | None]:
+        """The four scores by name."""
+        return {
+            "overall": self.overall_score,
+            "communication": self.communication_score,
+            "technical": self.technical_score,
+            "clarity": self.clarity_score,
+        }
+
+    @property
+    def levels(self) -> dict[str, float | None]:
+        """The levels of the dimensions by name."""
+        return {one.name: one.level for one in self.dimensions}
+
+    @property
+    def scorer(self) -> str:
+        """Provider, model and rubric."""
+        return f"{self.provider} {self.model} {self.rubric_version}"
+
 
 @dataclass(frozen=True, slots=True)
 class PublishedFingerprints:

@@ -234,24 +234,16 @@ def build_entry(session: Session, question_key: UUID) -> ProgressEntry | None:
     feedback = session.final_feedback
     answer = None
     if feedback is not None and feedback.overall_score is not None:
-        scores = {
-            "overall": feedback.overall_score,
-            "communication": feedback.communication_score,
-            "technical": feedback.technical_score,
-            "clarity": feedback.clarity_score,
-        }
         answer = ScoredAnswer(
             question=str(question_key),
-            scores={name: float(score) for name, score in scores.items() if score is not None},
-            levels={
-                one.name: float(one.level) for one in feedback.dimensions if one.level is not None
-            },
+            scores=_known(feedback.scores),
+            levels=_known(feedback.levels),
             missed_points=[
                 MissedPoint(point.id, point.text)
                 for point in feedback.points
                 if point.importance == "must" and point.status in _LOW_POINT_STATES
             ],
-            scorer=f"{feedback.provider} {feedback.model} {feedback.rubric_version}",
+            scorer=feedback.scorer,
         )
     return ProgressEntry(
         session_id=session.id,
@@ -431,6 +423,10 @@ def assess_self_ratings(entries: Sequence[ProgressEntry]) -> SelfAssessment:
         direction = "above" if gap.mean > 0 else "below"
         text = f"You rate yourself {abs(gap.mean):g} points {direction} the score on average."
     return SelfAssessment(rated, gap, text)
+
+
+def _known(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _practice_seconds(session: Session) -> int:

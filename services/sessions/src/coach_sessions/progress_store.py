@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, bindparam, delete, exists, insert, or_, select, update
 
 from coach_common.db.transaction import Transaction
-from coach_sessions.attempts import Attempt, Result, build_question_key
-from coach_sessions.domain import Session, Status
+from coach_sessions.attempts import Attempt, build_question_key
+from coach_sessions.domain import Feedback, Session, Status
 from coach_sessions.progress import (
     QUARTERS_PER_DAY,
     PracticeDay,
@@ -22,8 +22,8 @@ from coach_sessions.progress import (
 )
 from coach_sessions.tables import PRACTICE_DAYS, PROGRESS_ENTRIES, PROGRESS_TOTALS, SESSIONS
 
-# Ignores unknown keys: a feedback has more, and a newer release may write others.
-_RESULT = TypeAdapter(Result)
+# Adapters ignore unknown keys: a row may have been written by a newer release.
+_FEEDBACK = TypeAdapter(Feedback)
 _ANSWER = TypeAdapter(ScoredAnswer)
 _QUARTERS = TypeAdapter(dict[int, int])
 
@@ -243,13 +243,13 @@ def _attempts_key(session: Session) -> dict[str, object]:
 def _attempt(row: RowMapping) -> Attempt:
     is_ready = row["status"] == Status.READY and row["feedback"] is not None
     return Attempt(
-        session_id=row["id"],
+        id=row["id"],
         created_at=row["created_at"],
         completed_at=row["completed_at"],
         status=row["status"],
-        result=_RESULT.validate_json(row["feedback"]) if is_ready else None,
+        feedback=_FEEDBACK.validate_json(row["feedback"]) if is_ready else None,
         self_rating=row["self_rating"],
-        is_revealed=row["revealed_at"] is not None,
+        revealed_at=row["revealed_at"],
     )
 
 

@@ -14,7 +14,7 @@ from coach_common.identity import Identity
 from coach_sessions import progress_store, self_rating, store, use_cases
 from coach_sessions.attempts import AttemptPage, compare_attempts
 from coach_sessions.deps import Deps
-from coach_sessions.domain import Session, SessionNotFound, Status
+from coach_sessions.domain import Session, SessionNotFound
 from coach_sessions.progress import (
     MAX_STREAK_DAYS,
     WINDOW_ENTRIES,
@@ -59,18 +59,11 @@ async def list_attempts(
             tx, session, limit=limit + 1, position=position
         )
         page = attempts[:limit]
-        last = (page[-1].created_at, page[-1].session_id) if page else None
+        last = (page[-1].created_at, page[-1].id) if page else None
         earlier = None
         if last is not None and len(attempts) > limit:
             earlier = await progress_store.find_scored_attempt_before(tx, session, last)
-    await record_reveals(
-        deps,
-        [
-            attempt.session_id
-            for attempt in page
-            if attempt.status == Status.READY and not attempt.is_revealed
-        ],
-    )
+    await record_reveals(deps, page)
     compared = compare_attempts(page, earlier)
     return AttemptPage(compared, last if len(attempts) > limit else None)
 

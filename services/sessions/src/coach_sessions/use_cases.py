@@ -28,7 +28,6 @@ from coach_sessions.domain import (
     Session,
     SessionNotFound,
     SessionPage,
-    Status,
     TooManyRecordings,
     is_own_upload_key,
     parse_client_transcript,
@@ -102,8 +101,7 @@ async def get_session(deps: Deps, caller: Identity, session_id: UUID) -> Session
     """
     async with deps.db.read_only() as tx:
         session = await store.get_session(tx, session_id, user_id=caller.user_id)
-    if session.status is Status.READY and session.revealed_at is None:
-        await record_reveals(deps, [session.id])
+    await record_reveals(deps, [session])
     return session
 
 
@@ -115,9 +113,7 @@ async def list_sessions(
         rows = await store.list_sessions(tx, caller.user_id, limit=limit + 1, position=position)
         stats = await store.get_stats(tx, caller.user_id)
     page = rows[:limit]
-    await record_reveals(
-        deps, [row.id for row in page if row.status == Status.READY and row.revealed_at is None]
-    )
+    await record_reveals(deps, page)
     has_more = len(rows) > limit
     return SessionPage(page, stats, (page[-1].created_at, page[-1].id) if has_more else None)
 
@@ -185,8 +181,7 @@ async def complete_session(
         )
         if session is None:
             raise SessionNotFound
-    if session.status is Status.READY and session.revealed_at is None:
-        await record_reveals(deps, [session.id])
+    await record_reveals(deps, [session])
     return session
 
 

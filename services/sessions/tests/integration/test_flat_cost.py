@@ -55,7 +55,7 @@ async def newest_id(service: Service, user_id: UUID, clock: FakeClock) -> UUID:
 async def _read(tx: Transaction, user_id: UUID, newest_id: UUID) -> None:
     newest = await store.get_session(tx, newest_id, user_id=user_id)
     first = await progress_store.list_attempts(tx, newest, limit=PAGE, position=None)
-    position = first[-1].created_at, first[-1].session_id
+    position = first[-1].created_at, first[-1].id
     second = await progress_store.list_attempts(tx, newest, limit=PAGE, position=position)
     earlier = await progress_store.find_scored_attempt_before(tx, newest, position)
     entries = await progress_store.list_scored_entries(tx, user_id, limit=PAGE)

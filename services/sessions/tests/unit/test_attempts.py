@@ -5,22 +5,28 @@ from uuid import UUID
 
 import pytest
 
-from coach_common.events.feedback import DimensionLevel, PointCoverage
+from coach_common.events.feedback import DeliveryMetrics, DimensionLevel, PointCoverage
 from coach_sessions.attempts import (
     DEFAULT_SCORE_SPREAD,
     Attempt,
     Comparison,
-    Result,
     Verdict,
     build_question_key,
     compare_attempts,
 )
+from coach_sessions.domain import Feedback
 
 NOW = datetime(2026, 11, 4, 12, tzinfo=UTC)
 
 
 def _attempt(number: int, overall: int | None = 60, **changed: object) -> Attempt:
     facts: dict[str, object] = {
+        "strengths": [],
+        "improvements": [],
+        "detailed_feedback": "",
+        "evidence": [],
+        "delivery": DeliveryMetrics(),
+        "generated_at": NOW,
         "communication_score": 60,
         "technical_score": None,
         "clarity_score": 60,
@@ -29,7 +35,7 @@ def _attempt(number: int, overall: int | None = 60, **changed: object) -> Attemp
         "rubric_version": "1",
         "score_spread": 4.0,
     }
-    return Attempt(UUID(int=number), NOW, NOW, "ready", Result(overall, **facts | changed))
+    return Attempt(UUID(int=number), NOW, NOW, "ready", Feedback(overall, **facts | changed))
 
 
 def _change(before: Attempt, after: Attempt) -> Comparison:
@@ -147,4 +153,4 @@ def test_attempt_without_score_is_skipped() -> None:
     compared = compare_attempts([waiting, newest, rejected], first)
 
     changes = [change and change.previous_session_id for _, change in compared]
-    assert changes == [None, first.session_id, None]
+    assert changes == [None, first.id, None]
