@@ -27,21 +27,6 @@ MAX_RECORDING_DELAY = timedelta(hours=25)
 also sent a transcript; other sessions wait without a limit."""
 
 _KEY_NAME = re.compile(r"[0-9]{13}_[0-9a-f]{8}\.[a-z0-9]{2,5}")
-_ANNOTATION = re.compile(r"[\[(<*]([^\[\]()<>*]{0,60})[\])>*]")
-_ANNOTATION_WORDS = {
-    "applause", "audio", "background", "beep", "beeping", "blank", "blank_audio", "blowing",
-    "breathing", "chatter", "clicking", "cough", "coughing", "coughs", "end", "foreign",
-    "inaudible", "indistinct", "keyboard", "language", "laughing", "laughs", "laughter",
-    "music", "no", "no_speech", "noise", "object", "of", "pause", "playing", "sigh", "sighing",
-    "sighs", "silence", "sound", "sounds", "speaking", "speech", "static", "typing",
-    "unintelligible", "unk", "wind",
-}  # fmt: skip
-"""What recognisers write in brackets for sounds without words, such as `[BLANK_AUDIO]`."""
-_PLACEHOLDERS = {
-    "null", "undefined", "none", "nil", "nan", "object object", "empty", "n a", "silence",
-    "inaudible", "blank audio", "no audio", "no speech", "no speech detected",
-    "no transcript", "no transcription", "transcript not available", "no match",
-}  # fmt: skip
 _NOT_MEASURABLE = DeliveryMetrics(
     status="not_measurable", reason="There is no recording of this answer."
 )
@@ -473,22 +458,3 @@ def is_own_upload_key(user_id: UUID, key: str) -> bool:
     """Return whether a key has the form of the keys that media gives to uploads of this user."""
     prefix = f"uploads/{user_id}/"
     return key.startswith(prefix) and _KEY_NAME.fullmatch(key, len(prefix)) is not None
-
-
-def parse_client_transcript(text: str | None) -> str | None:
-    """Return a client's transcript, or None if it has no words of an answer.
-
-    Blank text, punctuation, sound annotations and the placeholders of recognisers and of
-    programming languages are no transcript.
-    """
-    if text is None:
-        return None
-    words = re.findall(r"\w+", _ANNOTATION.sub(_keep_unknown_annotation, text).lower())
-    if not words or " ".join(words) in _PLACEHOLDERS or not any(map(str.isalnum, "".join(words))):
-        return None
-    return text
-
-
-def _keep_unknown_annotation(annotation: re.Match[str]) -> str:
-    words = re.findall(r"\w+", annotation[1].lower())
-    return " " if _ANNOTATION_WORDS.issuperset(words) else annotation[0]

@@ -18,6 +18,7 @@ from coach_common.identity import Identity
 from coach_common.ids import new_id, recording_id
 from coach_common.repair import REPAIRS
 from coach_sessions import progress_store, store
+from coach_sessions.client_transcripts import parse_client_transcript
 from coach_sessions.deps import Deps
 from coach_sessions.domain import (
     Failure,
@@ -30,7 +31,6 @@ from coach_sessions.domain import (
     SessionPage,
     TooManyRecordings,
     is_own_upload_key,
-    parse_client_transcript,
 )
 from coach_sessions.publishing import emit_changes
 from coach_sessions.reveals import record_reveals

@@ -94,9 +94,9 @@ class Rubric:
 
 
 @cache
-def load_rubric(name: str = "v4") -> Rubric:
-    """Return a rubric by its file name."""
-    data = yaml.safe_load((files("coach_ai.scoring.rubric") / f"{name}.yaml").read_text())
+def load_rubric() -> Rubric:
+    """Return the rubric."""
+    data = yaml.safe_load((files("coach_ai.scoring.rubric") / "v4.yaml").read_text())
     return Rubric(
         version=data["version"],
         dimensions=data["dimensions"],
