@@ -83,7 +83,7 @@ class DeletionReceipt(BaseModel):
 async def show_receipt(
     receipt_id: str, deps: Annotated[Deps, inject_deps(Deps)], response: Response
 ) -> DeletionReceipt:
-    """Return the receipt of a deletion. Anybody who has its id may read it.
+    """Return the receipt of a deletion. It needs no login, only its id.
 
     While `status` is `pending`, `Retry-After` gives the polling interval.
     """
