@@ -1,6 +1,6 @@
 """Receipts of deletions. Plain Python: no I/O, no clock, no framework.
 
-A receipt says when each service has deleted the data of a session or an account. It names neither
+A receipt states when each service has deleted the data of a session or an account. It names neither
 the user nor the session: its id is random, and no table relates it to one after the deletion.
 """
 

@@ -133,7 +133,7 @@ async def delete_current_user(
 ) -> None:
     """Delete the account and all its data. Cannot be undone.
 
-    `Location` names the receipt, which says when every service has deleted the data.
+    `Location` names the receipt, which shows when each service has deleted its data.
     """
     receipt_id = await accounts.delete_me(deps, caller, client, password=body.password)
     response.headers["location"] = receipt_path(receipt_id)

@@ -179,7 +179,7 @@ async def delete_session(
 ) -> None:
     """Delete a session with its recordings, transcripts and feedback.
 
-    `Location` names the receipt, which says when every service has deleted the data.
+    `Location` names the receipt, which shows when each service has deleted its data.
     """
     receipt_id = await use_cases.delete_session(
         deps, caller, parse_id(session_id, resource="Session")
