@@ -84,9 +84,11 @@ def test_unknown_fields_are_ignored(event_type: str) -> None:
 @pytest.mark.parametrize("event_type", CATALOG)
 def test_missing_field_is_named_without_leaking_content(event_type: str) -> None:
     sample = json.loads(_sample(event_type))
-    sample["data"].pop("user_id")
+    fields = CATALOG[event_type].model_fields
+    name = "user_id" if "user_id" in fields else next(iter(fields))
+    sample["data"].pop(name)
 
-    with pytest.raises(Exception, match="user_id") as refused:
+    with pytest.raises(Exception, match=name) as refused:
         Envelope.from_json(json.dumps(sample)).parse_data(CATALOG[event_type])
 
     for value in sample["data"].values():

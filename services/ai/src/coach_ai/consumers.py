@@ -75,12 +75,19 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
         event.keys,
         message,
         is_repeated=event.is_repeated,
+        receipt_id=event.receipt_id,
     )
 
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
-    await events.erase_user(deps, event.user_id, message, is_repeated=event.is_repeated)
+    await events.erase_user(
+        deps,
+        event.user_id,
+        message,
+        is_repeated=event.is_repeated,
+        receipt_id=event.receipt_id,
+    )
 
 
 def _completed_session(event: SessionCompleted) -> CompletedSession:

@@ -3,8 +3,9 @@
 from datetime import timedelta
 from functools import partial
 
-from coach_auth import routes, tables, workers
+from coach_auth import receipt_routes, routes, tables, workers
 from coach_auth.config import AuthSettings
+from coach_auth.consumers import SUBSCRIPTIONS
 from coach_auth.deps import Deps, KeyRotationPolicy, SigningKeyCache, TokenPolicy
 from coach_auth.keys import KeyDerivation
 from coach_auth.login_throttle import LoginThrottle
@@ -19,7 +20,7 @@ from coach_common.db.deletion_log import DeletionLog
 from coach_common.events.catalog import UserDeleted
 from coach_common.http.app import create_app
 from coach_common.http.dependencies import AppState
-from coach_common.messaging.subscriptions import Transport
+from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
 
@@ -82,6 +83,7 @@ def build(
         state=AppState(deps, tokens, settings.service_token),
     )
     app.include_router(routes.router)
+    app.include_router(receipt_routes.router)
     return Service(
         name="auth",
         app=app,
@@ -90,9 +92,11 @@ def build(
         deps=deps,
         database=database,
         package="coach_auth",
+        subscriptions=subscribe("auth", deps, SUBSCRIPTIONS),
         workers={
             "republish_deletions": deletions.run,
             "login_purge": partial(workers.purge_expired_logins, deps),
+            "overdue_receipts": partial(workers.count_overdue_receipts, deps),
             "mail_delivery": partial(workers.deliver_mails, deps),
             "signing_key_rotation": partial(workers.rotate_keys, deps),
         },

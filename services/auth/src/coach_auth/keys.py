@@ -32,9 +32,9 @@ class SigningKey:
     kid: str
     private_key: RSAPrivateKey
 
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """Return a signed access token (RFC 9068)."""
-        headers = {"kid": self.kid, "typ": TOKEN_TYPE}
+    def sign(self, claims: Mapping[str, Any], *, token_type: str = TOKEN_TYPE) -> str:
+        """Return a signed access token (RFC 9068), or another type of token."""
+        headers = {"kid": self.kid, "typ": token_type}
         return jwt.encode(dict(claims), self.private_key, ALGORITHM, headers=headers)
 
     def jwk(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from coach_auth.deps import Deps
 from coach_auth.domain import ClientInfo, LoginNotFound, RevocationCursor
@@ -35,6 +35,7 @@ from coach_common.http.dependencies import (
     get_app_state,
     inject_deps,
 )
+from coach_common.http.receipts import RECEIPT_LOCATION, receipt_path
 from coach_common.ids import parse_id
 
 router = APIRouter(tags=["auth"], route_class=RetryOnConflictRoute)
@@ -122,12 +123,20 @@ async def update_current_user(
     return User.from_domain(user)
 
 
-@router.delete("/auth/me", status_code=204, responses={403: {}})
+@router.delete("/auth/me", status_code=204, responses={204: RECEIPT_LOCATION, 403: {}})
 async def delete_current_user(
-    body: DeleteAccountRequest, caller: CurrentUser, deps: AuthDeps, client: Client
+    body: DeleteAccountRequest,
+    caller: CurrentUser,
+    deps: AuthDeps,
+    client: Client,
+    response: Response,
 ) -> None:
-    """Delete the account and all its data. Cannot be undone."""
-    await accounts.delete_me(deps, caller, client, password=body.password)
+    """Delete the account and all its data. Cannot be undone.
+
+    `Location` names the receipt, which shows when each service has deleted its data.
+    """
+    receipt_id = await accounts.delete_me(deps, caller, client, password=body.password)
+    response.headers["location"] = receipt_path(receipt_id)
 
 
 @router.post("/auth/password/forgot", status_code=202)

@@ -131,6 +131,27 @@ MAILS = Table(
     Index("ix_mails_next_attempt_at", "next_attempt_at"),
 )
 
+# Receipts and confirmations name neither a user nor a session, and are kept.
+DELETION_RECEIPTS = Table(
+    "deletion_receipts",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    # The names of the services that must confirm, separated by spaces.
+    Column("services", String(64), nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime, nullable=True),
+    Index("ix_deletion_receipts_completed_at_requested_at", "completed_at", "requested_at"),
+)
+
+DELETION_CONFIRMATIONS = Table(
+    "deletion_confirmations",
+    METADATA,
+    Column("receipt_id", Id, primary_key=True),
+    Column("service", String(16), primary_key=True),
+    Column("confirmed_at", UtcDateTime, nullable=False),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 DELETIONS = deletions_table(METADATA)

@@ -1,14 +1,15 @@
-"""Background workers of auth: mail delivery, key rotation and the purge of expired rows."""
+"""Background workers of auth: mails, key rotation, overdue receipts, purge of expired rows."""
 
 import asyncio
 from contextlib import suppress
 
 from coach_auth.deps import Deps
-from coach_auth.use_cases import logins, mails, signing_keys
+from coach_auth.use_cases import logins, mails, receipts, signing_keys
 from coach_common.errors import Unavailable
 
 _PURGE_INTERVAL_SECONDS = 600.0
 _MAIL_POLL_SECONDS = 5.0
+_RECEIPT_COUNT_SECONDS = 60.0
 
 
 async def purge_expired_logins(deps: Deps) -> None:
@@ -29,6 +30,14 @@ async def deliver_mails(deps: Deps) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(_MAIL_POLL_SECONDS):
                 await deps.mail_queued.wait()
+
+
+async def count_overdue_receipts(deps: Deps) -> None:
+    """Count the deletions that take longer than an hour, once per minute."""
+    while True:
+        with suppress(Unavailable):
+            await receipts.count_overdue(deps)
+        await asyncio.sleep(_RECEIPT_COUNT_SECONDS)
 
 
 async def rotate_keys(deps: Deps) -> None:

@@ -127,7 +127,7 @@ class GatewayApp:
                 "authorization", "content-type", "idempotency-key", "traceparent", "x-request-id",
             ],
             expose_headers=[
-                "x-request-id", "retry-after",
+                "x-request-id", "retry-after", "location",
                 "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset",
             ],
             max_age=600,

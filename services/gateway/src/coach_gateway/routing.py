@@ -59,6 +59,7 @@ ROUTES = (
     Route("POST", "/auth/verify/resend", "auth"),
     Route("POST", "/auth/email/undo", "auth", is_open=True, limit="open"),
     Route("GET", "/.well-known/jwks.json", "auth", is_open=True, limit="open"),
+    Route("GET", "/privacy/receipts/{id}", "auth", is_open=True, limit="open"),
     Route("POST", "/sessions", "sessions"),
     Route("GET", "/sessions", "sessions"),
     Route("GET", "/sessions/{id}", "sessions"),

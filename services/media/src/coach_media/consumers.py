@@ -10,24 +10,31 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
-from coach_media import repair, use_cases
+from coach_media import deletions, repair, use_cases
 from coach_media.deps import Deps
 
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all recordings of the user."""
-    await use_cases.delete_user_data(deps, event.user_id, message, is_repeated=event.is_repeated)
+    await deletions.delete_user_data(
+        deps,
+        event.user_id,
+        message,
+        is_repeated=event.is_repeated,
+        receipt_id=event.receipt_id,
+    )
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
     """Delete the recordings of the session."""
-    await use_cases.delete_session_data(
+    await deletions.delete_session_data(
         deps,
         event.session_id,
         event.user_id,
         event.keys,
         message,
         is_repeated=event.is_repeated,
+        receipt_id=event.receipt_id,
     )
 
 

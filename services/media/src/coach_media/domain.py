@@ -23,6 +23,8 @@ PLAYBACK_URL_SECONDS = 300
 
 FREQUENT_CHECK_PERIOD = timedelta(minutes=5)
 """An upload is checked at every sweep until this long after its URL has expired."""
+RECHECK_AFTER_EXPIRY = timedelta(minutes=1)
+"""An object is checked or deleted again this long after its upload URL has expired."""
 _CHECK_PERIOD = timedelta(hours=24)
 """An upload that has not arrived this long after its URL has expired is not checked again."""
 MAX_CHECK_INTERVAL = _CHECK_PERIOD / 2
@@ -287,9 +289,14 @@ def normalize_extension(name: str, extension: str) -> str:
     return lowered
 
 
+def build_user_prefix(user_id: UUID) -> str:
+    """Return the prefix of the keys of a user's objects."""
+    return f"uploads/{user_id}/"
+
+
 def build_object_key(user_id: UUID, at: datetime, random_hex: str, extension: str) -> str:
     """Return `uploads/{user}/{unix ms}_{8 hex}.{extension}`."""
-    return f"uploads/{user_id}/{int(at.timestamp() * 1000)}_{random_hex}.{extension}"
+    return f"{build_user_prefix(user_id)}{int(at.timestamp() * 1000)}_{random_hex}.{extension}"
 
 
 def format_size(size_bytes: int) -> str:

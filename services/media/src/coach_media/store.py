@@ -27,14 +27,13 @@ from coach_common.repair import MAX_DELAY
 from coach_media.domain import (
     FREQUENT_CHECK_PERIOD,
     MAX_CHECK_INTERVAL,
-    ObjectDeletion,
+    RECHECK_AFTER_EXPIRY,
     Upload,
     UploadNotFound,
     UploadStatus,
 )
-from coach_media.tables import OBJECT_DELETIONS, OUTBOX, TOMBSTONES, UPLOADERS, UPLOADS
+from coach_media.tables import OUTBOX, TOMBSTONES, UPLOADERS, UPLOADS
 
-_RECHECK_AFTER_EXPIRY = timedelta(minutes=1)
 _WORDS = TypeAdapter(list[TranscribedWord])
 _UPLOAD_COLUMNS = tuple(UPLOADS.c[name] for name in Upload.__slots__)
 """Without the words: half an hour of speech has 200 KB of them."""
@@ -127,7 +126,7 @@ async def mark_confirmed(
             etag=upload.etag,
             session_id=func.coalesce(UPLOADS.c.session_id, literal(session_id, Id)),
             confirmed_at=upload.confirmed_at,
-            next_check_at=upload.url_expires_at + _RECHECK_AFTER_EXPIRY,
+            next_check_at=upload.url_expires_at + RECHECK_AFTER_EXPIRY,
             repair_after=repair_after,
         )
     )
@@ -337,54 +336,6 @@ async def delete_outbox_by_user(tx: Transaction, user_id: UUID) -> None:
 async def delete_uploader(tx: Transaction, user_id: UUID) -> None:
     """Delete the row under which the user's limits are checked."""
     await tx.execute(delete(UPLOADERS).where(UPLOADERS.c.user_id == user_id))
-
-
-async def add_object_deletions(
-    tx: Transaction, uploads: Sequence[Upload], *, due_at: datetime
-) -> None:
-    """Schedule the objects for deletion at `due_at` and after their upload URLs have expired.
-
-    A deletion that is scheduled already for a later time is moved forward.
-    """
-    for upload in uploads:
-        final_attempt_at = max(due_at, upload.url_expires_at + _RECHECK_AFTER_EXPIRY)
-        await tx.execute(
-            tx.dialect.insert_ignore(OBJECT_DELETIONS).values(
-                key=upload.key, due_at=due_at, final_attempt_at=final_attempt_at, attempts=0
-            )
-        )
-        await tx.execute(
-            update(OBJECT_DELETIONS)
-            .where(OBJECT_DELETIONS.c.key == upload.key, OBJECT_DELETIONS.c.due_at > due_at)
-            .values(due_at=due_at, final_attempt_at=final_attempt_at)
-        )
-
-
-async def list_due_object_deletions(
-    tx: Transaction, now: datetime, *, limit: int
-) -> list[ObjectDeletion]:
-    """Return the deletions that are due, oldest first."""
-    rows = await tx.fetch_all(
-        select(OBJECT_DELETIONS)
-        .where(OBJECT_DELETIONS.c.due_at <= now)
-        .order_by(OBJECT_DELETIONS.c.due_at)
-        .limit(limit)
-    )
-    return [ObjectDeletion(**row) for row in rows]
-
-
-async def delete_object_deletion(tx: Transaction, key: str) -> None:
-    """Delete the row after the final attempt."""
-    await tx.execute(delete(OBJECT_DELETIONS).where(OBJECT_DELETIONS.c.key == key))
-
-
-async def update_object_deletion(tx: Transaction, deletion: ObjectDeletion) -> None:
-    """Store when the next attempt is due and how many attempts have failed."""
-    await tx.execute(
-        update(OBJECT_DELETIONS)
-        .where(OBJECT_DELETIONS.c.key == deletion.key)
-        .values(due_at=deletion.due_at, attempts=deletion.attempts)
-    )
 
 
 async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> bool:

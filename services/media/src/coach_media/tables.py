@@ -63,6 +63,15 @@ OBJECT_DELETIONS = Table(
     Index("ix_object_deletions_due_at", "due_at"),
 )
 
+# Objects that a deletion waits for before media confirms it. Several deletions may wait for one.
+UNCONFIRMED_DELETIONS = Table(
+    "unconfirmed_deletions",
+    METADATA,
+    Column("receipt_id", Id, primary_key=True),
+    Column("key", String(160), primary_key=True),
+    Index("ix_unconfirmed_deletions_key", "key"),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)

@@ -16,8 +16,7 @@ from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.identity import Identity
 from coach_common.ids import new_id
 from coach_common.recordings import MAGIC_BYTES_LENGTH
-from coach_common.repair import REPAIRS
-from coach_media import store
+from coach_media import deletion_store, store
 from coach_media.deps import Deps
 from coach_media.domain import (
     MAX_UPLOADS_PER_SESSION,
@@ -253,29 +252,6 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> int:
     return len(due)
 
 
-async def delete_objects(deps: Deps) -> int:
-    """Delete due objects from storage; return how many deletions were attempted.
-
-    A failed deletion is retried with backoff. Safe to repeat: deleting a missing object succeeds.
-    """
-    now = deps.clock()
-    async with deps.db.read_only() as tx:
-        deletions = await store.list_due_object_deletions(tx, now, limit=_BATCH_SIZE)
-    for deletion in deletions:
-        try:
-            await deps.object_store.delete(deletion.key)
-        except Unavailable:
-            async with deps.db.transaction() as tx:
-                await store.update_object_deletion(tx, deletion.retry(now))
-            continue
-        async with deps.db.transaction() as tx:
-            if now >= deletion.final_attempt_at:
-                await store.delete_object_deletion(tx, deletion.key)
-            else:
-                await store.update_object_deletion(tx, deletion.schedule_final_attempt())
-    return len(deletions)
-
-
 async def record_transcript(
     deps: Deps,
     upload_id: UUID,
@@ -303,44 +279,6 @@ async def record_transcription_failure(
     async with deps.db.transaction(deduplicate=message) as tx:
         status = UploadStatus.FAILED if is_final else UploadStatus.TRANSCRIBING
         await store.record_failure(tx, upload_id, status, reason)
-
-
-async def delete_session_data(
-    deps: Deps,
-    session_id: UUID,
-    user_id: UUID,
-    keys: list[str],
-    message: MessageContext,
-    *,
-    is_repeated: bool,
-) -> None:
-    """Delete a session's recordings once per message. A new `is_repeated` one is a repair."""
-    now = deps.clock()
-    async with deps.db.transaction(deduplicate=message) as tx:
-        await store.lock_uploader(tx, user_id)
-        is_new = await store.add_tombstone(tx, session_id, at=now)
-        uploads = await store.list_uploads_by_session(tx, session_id, keys=keys, user_id=user_id)
-        await store.add_object_deletions(tx, uploads, due_at=now)
-        await store.delete_uploads(tx, uploads)
-    if is_new and is_repeated:
-        REPAIRS.labels("media", "session_deletion").inc()
-
-
-async def delete_user_data(
-    deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
-) -> None:
-    """Delete a user's data once per message. A new `is_repeated` deletion is a repair."""
-    now = deps.clock()
-    async with deps.db.transaction(deduplicate=message) as tx:
-        await store.lock_uploader(tx, user_id)
-        is_new = await store.add_tombstone(tx, user_id, at=now)
-        uploads = await store.list_uploads_by_user(tx, user_id)
-        await store.add_object_deletions(tx, uploads, due_at=now)
-        await store.delete_uploads(tx, uploads)
-        await store.delete_outbox_by_user(tx, user_id)
-        await store.delete_uploader(tx, user_id)
-    if is_new and is_repeated:
-        REPAIRS.labels("media", "user_deletion").inc()
 
 
 async def _verify_and_confirm(
@@ -428,7 +366,7 @@ async def _close_upload(
         if await store.mark_closed(
             tx, upload, status, reason=reason, rejection_code=rejection_code
         ):
-            await store.add_object_deletions(tx, [upload], due_at=due_at)
+            await deletion_store.add_object_deletions(tx, [upload], due_at=due_at)
             UPLOADS.labels(status.value).inc()
 
 
@@ -445,7 +383,7 @@ async def _delete_replaced_object(deps: Deps, upload: Upload) -> None:
     if stored.etag in ("", upload.etag):
         return
     async with deps.db.transaction() as tx:
-        await store.add_object_deletions(tx, [upload], due_at=deps.clock())
+        await deletion_store.add_object_deletions(tx, [upload], due_at=deps.clock())
     UPLOADS.labels("replaced").inc()
     log.warning("upload.replaced_object_deleted", upload_id=str(upload.id))
 

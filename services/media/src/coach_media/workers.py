@@ -3,7 +3,7 @@
 import asyncio
 
 from coach_common.errors import Unavailable
-from coach_media import repair, use_cases
+from coach_media import deletions, repair, use_cases
 from coach_media.deps import Deps
 
 _IDLE_SECONDS = 1.0
@@ -24,7 +24,7 @@ async def delete_objects(deps: Deps) -> None:
     """Delete due objects in bounded batches until cancelled."""
     while True:
         try:
-            attempted = await use_cases.delete_objects(deps)
+            attempted = await deletions.delete_objects(deps)
         except Unavailable:
             attempted = 0
         if not attempted:

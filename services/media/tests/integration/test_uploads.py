@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -21,6 +21,7 @@ from coach_common.events.catalog import (
     UploadLinked,
     UserDeleted,
 )
+from coach_common.events.deletions import MediaConfirmedDeletion
 from coach_common.http.dependencies import get_app_state, set_app_state
 from coach_common.ids import new_id
 from coach_common.recordings import MAX_RECORDING_SECONDS
@@ -28,7 +29,7 @@ from coach_common.service import Service
 from coach_common.storage import ObjectRejected
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events
-from coach_media import repair, use_cases
+from coach_media import deletions, repair, use_cases
 from coach_media.deps import Deps
 from coach_media.domain import MAX_UPLOADS_PER_SESSION
 from coach_media.tables import METADATA, OBJECT_DELETIONS
@@ -293,7 +294,7 @@ async def test_repeated_confirm_of_rejected_upload_returns_the_same_error(
 
     rejected = await _confirm(client, key)
     again = await _confirm(client, key)
-    await use_cases.delete_objects(_deps(service))
+    await deletions.delete_objects(_deps(service))
 
     assert (rejected.status_code, rejected.json()["code"]) == (status, code)
     assert again.status_code == status
@@ -301,7 +302,7 @@ async def test_repeated_confirm_of_rejected_upload_returns_the_same_error(
     assert await _object_exists(service, key) is is_kept
     assert await emitted_events(service.database, UploadConfirmed) == []
     clock.advance(25 * 3600)
-    await use_cases.delete_objects(_deps(service))
+    await deletions.delete_objects(_deps(service))
     assert not await _object_exists(service, key)
 
 
@@ -359,7 +360,7 @@ async def test_object_that_replaced_a_confirmed_one_is_deleted(
     await _put(presigned, M4A + b"another")
     clock.advance(1000)
     await use_cases.sweep_unconfirmed_uploads(_deps(service))
-    await use_cases.delete_objects(_deps(service))
+    await deletions.delete_objects(_deps(service))
 
     assert not await _object_exists(service, presigned["key"])
     assert (await _confirm(client, presigned["key"])).json() == confirmed.json()
@@ -374,7 +375,7 @@ async def test_confirmed_object_is_kept_after_its_url_has_expired(
 
     clock.advance(1000)
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
-    await use_cases.delete_objects(_deps(service))
+    await deletions.delete_objects(_deps(service))
 
     assert await _object_exists(service, key)
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 0
@@ -742,15 +743,48 @@ async def test_object_is_deleted_again_after_upload_url_expires(
     }[deleted_by]
 
     await deliver_event(service, deletion)
-    await use_cases.delete_objects(_deps(service))
+    await deletions.delete_objects(_deps(service))
 
     assert not await _object_exists(service, key)
     await _deps(service).object_store.put(key, M4A, content_type="audio/m4a")
     clock.advance(1000)
-    await use_cases.delete_objects(_deps(service))
+    await deletions.delete_objects(_deps(service))
     assert not await _object_exists(service, key)
     async with _deps(service).db.read_only() as tx:
         assert await tx.fetch_all(select(OBJECT_DELETIONS)) == []
+
+
+async def test_deletions_are_confirmed_when_no_object_can_be_stored_again(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, sessions: Any, clock: FakeClock
+) -> None:
+    session_id, empty, of_session, of_user = new_id(), new_id(), uuid4(), uuid4()
+    sessions.owned.add(session_id)
+    await _confirm(client, await _upload(client), session_id=str(session_id))
+    for _ in range(2):
+        await _upload(client, session_id=str(session_id))
+
+    async def confirmed() -> list[UUID]:
+        events = await emitted_events(service.database, MediaConfirmedDeletion)
+        return [event.receipt_id for event in events]
+
+    without_objects = SessionDeleted(session_id=empty, user_id=new_id(), receipt_id=uuid4())
+    await deliver_event(service, without_objects)
+    assert await confirmed() == [without_objects.receipt_id]
+    deletion = SessionDeleted(session_id=session_id, user_id=user_id, receipt_id=of_session)
+    await deliver_event(service, deletion)
+    await deletions.delete_objects(_deps(service))
+    await deliver_event(service, deletion.model_copy(update={"is_repeated": True}))
+    # The account waits for the objects of a session that was deleted before.
+    account = UserDeleted(user_id=user_id, receipt_id=of_user)
+    await deliver_event(service, account)
+    assert len(await confirmed()) == 1
+
+    clock.advance(1000)
+    await deletions.delete_objects(_deps(service))
+    assert sorted((await confirmed())[1:]) == sorted([of_session, of_user])
+    # The confirmation was lost: the repeated deletion is confirmed again.
+    await deliver_event(service, account.model_copy(update={"is_repeated": True}))
+    assert (await confirmed())[3:] == [of_user]
 
 
 async def test_session_recording_is_found_as_soon_as_it_is_stored(

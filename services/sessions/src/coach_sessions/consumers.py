@@ -11,6 +11,7 @@ from coach_common.events.catalog import (
     UploadLinked,
     UserDeleted,
 )
+from coach_common.events.deletions import DeletionCompleted
 from coach_common.messaging.subscriptions import Handlers
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
@@ -23,7 +24,21 @@ RecordingEvent = (
 
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
-    await use_cases.delete_user_data(deps, event.user_id, message, is_repeated=event.is_repeated)
+    await use_cases.delete_user_data(
+        deps,
+        event.user_id,
+        message,
+        is_repeated=event.is_repeated,
+        receipt_id=event.receipt_id,
+    )
+
+
+async def on_deletion_completed(
+    deps: Deps, event: DeletionCompleted, message: MessageContext
+) -> None:
+    """Stop to repeat the deletion of the session."""
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await deps.deletions.complete(tx, event.receipt_id)
 
 
 async def on_upload_confirmed(deps: Deps, event: UploadConfirmed, message: MessageContext) -> None:
@@ -120,6 +135,7 @@ def _recording_ref(event: RecordingEvent) -> RecordingRef:
 
 SUBSCRIPTIONS: Handlers[Deps] = {
     UserDeleted: on_user_deleted,
+    DeletionCompleted: on_deletion_completed,
     UploadConfirmed: on_upload_confirmed,
     UploadLinked: on_upload_linked,
     TranscriptionCompleted: on_transcription_completed,

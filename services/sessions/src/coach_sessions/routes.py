@@ -8,6 +8,7 @@ from coach_common.events.feedback import FeedbackView
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
+from coach_common.http.receipts import RECEIPT_LOCATION, receipt_path
 from coach_common.ids import parse_id
 from coach_sessions import progress_use_cases, use_cases
 from coach_sessions.attempt_schemas import ATTEMPTS_CURSOR_NAME, AttemptPage
@@ -172,10 +173,18 @@ async def rate_session(
     return SelfRating.from_domain(session)
 
 
-@router.delete("/{session_id}", status_code=204)
-async def delete_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> None:
-    """Delete a session with its recordings, transcripts and feedback."""
-    await use_cases.delete_session(deps, caller, parse_id(session_id, resource="Session"))
+@router.delete("/{session_id}", status_code=204, responses={204: RECEIPT_LOCATION})
+async def delete_session(
+    session_id: str, caller: CurrentUser, deps: SessionsDeps, response: Response
+) -> None:
+    """Delete a session with its recordings, transcripts and feedback.
+
+    `Location` names the receipt, which shows when each service has deleted its data.
+    """
+    receipt_id = await use_cases.delete_session(
+        deps, caller, parse_id(session_id, resource="Session")
+    )
+    response.headers["location"] = receipt_path(receipt_id)
 
 
 @progress_router.get("/progress")

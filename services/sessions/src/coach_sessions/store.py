@@ -41,7 +41,6 @@ from coach_sessions.domain import (
     Stats,
 )
 from coach_sessions.tables import (
-    DELETIONS,
     OUTBOX,
     PRACTICE_DAYS,
     PROGRESS_ENTRIES,
@@ -368,10 +367,13 @@ async def delete_session(tx: Transaction, session: Session) -> None:
 
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
-    """Delete all rows of a user, unpublished events included."""
+    """Delete all rows of a user, unpublished events included.
+
+    Deletions of sessions stay until media and ai have confirmed them.
+    """
     for table in (
         SESSIONS, SESSION_STATS, RECORDINGS, PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS,
-        DELETIONS, OUTBOX,
+        OUTBOX,
     ):  # fmt: skip
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
@@ -13,6 +13,7 @@ from coach_common.events.catalog import (
     SessionCreated,
     SessionDeleted,
 )
+from coach_common.events.deletions import SessionsConfirmedDeletion
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
 from coach_common.ids import new_id, recording_id
@@ -185,13 +186,15 @@ async def complete_session(
     return session
 
 
-async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None:
+async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> UUID:
     """Delete the caller's session. Media and ai delete its recordings and transcripts.
+
+    Returns the id of the receipt, which auth keeps.
 
     Raises:
         SessionNotFound: If it does not exist or belongs to another user.
     """
-    now = deps.clock()
+    now, receipt_id = deps.clock(), uuid4()
     async with deps.db.transaction() as tx:
         session = await store.lock_session(tx, session_id, user_id=caller.user_id)
         if session is None:
@@ -205,22 +208,36 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> None
             await store.add_tombstone(tx, deleted_id, at=now)
         await deps.deletions.emit(
             tx,
-            SessionDeleted(session_id=session_id, user_id=caller.user_id, keys=keys),
-            deleted_id=session_id,
+            SessionDeleted(
+                session_id=session_id,
+                user_id=caller.user_id,
+                keys=keys,
+                receipt_id=receipt_id,
+                deleted_at=now,
+            ),
+            receipt_id=receipt_id,
             user_id=caller.user_id,
         )
+    return receipt_id
 
 
 async def delete_user_data(
-    deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
+    deps: Deps,
+    user_id: UUID,
+    message: MessageContext,
+    *,
+    is_repeated: bool,
+    receipt_id: UUID | None,
 ) -> None:
-    """Delete all data of a user whose account was deleted.
+    """Delete all data of a user whose account was deleted, and confirm it for the receipt.
 
     With `is_repeated`, a deletion that was not known counts as a repair.
     """
     async with deps.db.transaction(deduplicate=message) as tx:
         is_new = await store.add_tombstone(tx, user_id, at=deps.clock())
         await store.delete_user_data(tx, user_id)
+        if receipt_id is not None:
+            await tx.emit(SessionsConfirmedDeletion(receipt_id=receipt_id))
     if is_new and is_repeated:
         REPAIRS.labels("sessions", "user_deletion").inc()
 

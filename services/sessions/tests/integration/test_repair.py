@@ -8,7 +8,13 @@ from sqlalchemy import text
 
 from coach_common.db.database import Database
 from coach_common.db.migrate import upgrade
-from coach_common.events.catalog import SessionDeleted, SessionStalled, UploadConfirmed
+from coach_common.events.catalog import (
+    SessionDeleted,
+    SessionStalled,
+    UploadConfirmed,
+    UserDeleted,
+)
+from coach_common.events.deletions import DeletionCompleted
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
@@ -131,16 +137,23 @@ async def test_migration_schedules_sessions_that_wait_already(database_url: str)
     await database.close()
 
 
-async def test_deletion_is_published_once_when_it_is_due_and_forgotten_after_30_days(
-    service: Service, client: httpx.AsyncClient, clock: FakeClock
+async def test_deletion_is_published_once_when_it_is_due_until_it_is_confirmed(
+    service: Service, client: httpx.AsyncClient, user_id: UUID, clock: FakeClock
 ) -> None:
     session_id = await _create(client)
-    await client.delete(f"/sessions/{session_id}")
+    deleted = await client.delete(f"/sessions/{session_id}")
+    receipt_id = UUID(deleted.headers["location"].removeprefix("/privacy/receipts/"))
     deletions = service.deps.deletions
     due = []
-    for days in (1, 11, 1, 30):
+    await deliver_event(service, UserDeleted(user_id=user_id))
+    for days in (0.5, 11, 0.5, 30):
         clock.advance(days * 86_400)
         due.append((await deletions.republish_due(), await deletions.republish_due()))
+    await deliver_event(service, DeletionCompleted(receipt_id=receipt_id))
+    clock.advance(86_400)
 
     assert due == [(1, 0), (1, 0), (0, 0), (1, 0)]
-    assert len(await emitted_events(service.database, SessionDeleted)) == 3
+    assert await deletions.republish_due() == 0
+    published = await emitted_events(service.database, SessionDeleted)
+    # The deletion of the account has deleted the first event, which was not published yet.
+    assert [(one.receipt_id, one.is_repeated) for one in published] == [(receipt_id, True)] * 3

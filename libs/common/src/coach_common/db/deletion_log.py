@@ -1,4 +1,4 @@
-"""Deletions that a service has published, and publishes again in case an event was lost."""
+"""Deletions that a service has published, and publishes again until they are confirmed."""
 
 import asyncio
 from datetime import timedelta
@@ -9,25 +9,29 @@ from sqlalchemy import Column, Index, MetaData, Table, delete, insert, select, u
 
 from coach_common import logs
 from coach_common.clock import Clock
-from coach_common.db.database import RETENTION, Database
+from coach_common.db.database import Database
 from coach_common.db.leases import is_due
 from coach_common.db.tables import Id, LongText, UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Unavailable
 from coach_common.events.base import Event
-from coach_common.repair import next_repair_at
+from coach_common.repair import MAX_DELAY, next_repair_at
 
 log = logs.get_logger(__name__)
 
 _BATCH_SIZE = 100
 _DELAY_GROWTH = 3
-"""With a first delay of a minute, a deletion is published again after 1, 4, 16, … minutes."""
+"""With a first delay of a minute, a deletion is published again after 1, 4, 16, … minutes, and
+once per day in the end."""
 
 E = TypeVar("E", bound=Event)
 
 
 def deletions_table(metadata: MetaData) -> Table:
-    """Return the published deletions. A row is deleted after 30 days."""
+    """Return the published deletions. A row is deleted when every service has confirmed it.
+
+    `id` is the id of the receipt.
+    """
     return Table(
         "deletions",
         metadata,
@@ -42,11 +46,12 @@ def deletions_table(metadata: MetaData) -> Table:
 
 
 class DeletionLog(Generic[E]):
-    """Emits deletions, and emits each again at growing intervals for as long as tombstones last.
+    """Emits deletions, and emits each again at growing intervals until it is confirmed.
 
     Nothing else repairs a lost deletion: its data would stay in the service that lost the event.
-    Consumers ignore repetitions, because deleting twice changes nothing. The event needs the field
-    `is_repeated`.
+    Deleting twice changes nothing, and a consumer confirms each repetition. The event needs the
+    fields `is_repeated` and `receipt_id`. A deletion of an older release has no receipt, and is
+    repeated for 30 days.
     """
 
     def __init__(
@@ -64,12 +69,12 @@ class DeletionLog(Generic[E]):
         self._clock = clock
         self._delay = delay
 
-    async def emit(self, tx: Transaction, event: E, *, deleted_id: UUID, user_id: UUID) -> None:
+    async def emit(self, tx: Transaction, event: E, *, receipt_id: UUID, user_id: UUID) -> None:
         """Emit the deletion of a user or session, and record it for repetition."""
         now = self._clock()
         await tx.execute(
             insert(self._table).values(
-                id=deleted_id,
+                id=receipt_id,
                 user_id=user_id,
                 event=event.model_dump_json(),
                 deleted_at=now,
@@ -77,6 +82,10 @@ class DeletionLog(Generic[E]):
             )
         )
         await tx.emit(event)
+
+    async def complete(self, tx: Transaction, receipt_id: UUID) -> None:
+        """Stop to repeat a deletion, because every service has confirmed it."""
+        await tx.execute(delete(self._table).where(self._table.c.id == receipt_id))
 
     async def republish_due(self) -> int:
         """Emit the due deletions again; return how many were due.
@@ -88,19 +97,18 @@ class DeletionLog(Generic[E]):
         async with self._database.read_only() as tx:
             due = await tx.fetch_all(
                 select(self._table)
-                .where(is_due(columns.republish_after, now=now, max_delay=RETENTION))
+                .where(is_due(columns.republish_after, now=now, max_delay=MAX_DELAY))
                 .order_by(columns.republish_after)
                 .limit(_BATCH_SIZE)
             )
         for row in due:
             claimed = (columns.id == row["id"], columns.republish_after == row["republish_after"])
+            event = self._event.model_validate_json(row["event"])
             next_at = next_repair_at(
-                now,
-                waiting_since=row["deleted_at"],
-                delay=self._delay,
-                growth=_DELAY_GROWTH,
-                max_delay=RETENTION,
+                now, waiting_since=row["deleted_at"], delay=self._delay, growth=_DELAY_GROWTH
             )
+            if next_at is None and getattr(event, "receipt_id", None) is not None:
+                next_at = now + MAX_DELAY
             async with self._database.transaction() as tx:
                 if next_at is None:
                     await tx.execute(delete(self._table).where(*claimed))
@@ -109,7 +117,6 @@ class DeletionLog(Generic[E]):
                     update(self._table).where(*claimed).values(republish_after=next_at)
                 )
                 if result.rowcount == 1:
-                    event = self._event.model_validate_json(row["event"])
                     await tx.emit(event.model_copy(update={"is_repeated": True}))
         return len(due)
 

@@ -3,12 +3,19 @@
 Golden samples in tests/contract/golden fix the wire format.
 """
 
+from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from pydantic import Field
 
 from coach_common.events.base import Event
+from coach_common.events.deletions import (
+    AiConfirmedDeletion,
+    DeletionCompleted,
+    MediaConfirmedDeletion,
+    SessionsConfirmedDeletion,
+)
 from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
@@ -35,9 +42,9 @@ class UserRegistered(Event):
 
 
 class UserDeleted(Event):
-    """An account was deleted. Consumers delete all data of this user.
+    """An account was deleted. Consumers delete all data of this user and confirm it.
 
-    Sent again at growing intervals (`is_repeated`), in case a consumer lost it.
+    Sent again at growing intervals (`is_repeated`) until every service has confirmed it.
     """
 
     type = "user.deleted"
@@ -46,6 +53,9 @@ class UserDeleted(Event):
 
     user_id: UUID
     is_repeated: bool = False
+    receipt_id: UUID | None = Field(
+        default=None, description="what confirmations name; null in events of older releases"
+    )
 
 
 class UploadConfirmed(Event):
@@ -337,19 +347,26 @@ class SessionJudged(Event):
 
 
 class SessionDeleted(Event):
-    """A session was deleted. Consumers delete its recordings (`keys`) and transcripts.
+    """A session was deleted. Media and ai delete its recordings (`keys`) and transcripts.
 
-    Sent again at growing intervals (`is_repeated`), in case a consumer lost it.
+    They confirm it to auth, which keeps the receipt. Sent again at growing intervals
+    (`is_repeated`) until both have confirmed it.
     """
 
     type = "session.deleted"
     source = "sessions"
-    consumers = ("media", "ai")
+    consumers = ("media", "ai", "auth")
 
     session_id: UUID
     user_id: UUID
     keys: list[str] = Field(default_factory=list)
     is_repeated: bool = False
+    receipt_id: UUID | None = Field(
+        default=None, description="what confirmations name; null in events of older releases"
+    )
+    deleted_at: datetime | None = Field(
+        default=None, description="when the user deleted it; null in events of older releases"
+    )
 
 
 CATALOG: dict[str, type[Event]] = {
@@ -372,5 +389,9 @@ CATALOG: dict[str, type[Event]] = {
         SessionMeasured,
         SessionJudged,
         SessionDeleted,
+        SessionsConfirmedDeletion,
+        MediaConfirmedDeletion,
+        AiConfirmedDeletion,
+        DeletionCompleted,
     )
 }

@@ -9,6 +9,7 @@ from coach_ai.store import answers, deletion, jobs, questions, recordings
 from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_restart
 from coach_common.db.transaction import MessageContext, Transaction
+from coach_common.events.deletions import AiConfirmedDeletion
 from coach_common.ids import recording_id
 from coach_common.repair import REPAIRS
 
@@ -139,8 +140,9 @@ async def erase_session(
     message: MessageContext,
     *,
     is_repeated: bool,
+    receipt_id: UUID | None,
 ) -> None:
-    """Delete a session's data and its recordings, and add tombstones for all of them.
+    """Delete a session's data and its recordings, add tombstones for all of them, and confirm it.
 
     With `is_repeated`, a deletion that was not known counts as a repair.
     """
@@ -149,21 +151,34 @@ async def erase_session(
         for key in keys:
             await deletion.add_tombstone(tx, recording_id(key), at=deps.clock())
         await deletion.erase_session(tx, session_id, user_id, keys)
+        await _confirm_deletion(tx, receipt_id)
     if is_new and is_repeated:
         REPAIRS.labels("ai", "session_deletion").inc()
 
 
 async def erase_user(
-    deps: Deps, user_id: UUID, message: MessageContext, *, is_repeated: bool
+    deps: Deps,
+    user_id: UUID,
+    message: MessageContext,
+    *,
+    is_repeated: bool,
+    receipt_id: UUID | None,
 ) -> None:
-    """Delete all data of a user, and add a tombstone.
+    """Delete all data of a user, add a tombstone, and confirm it.
 
     With `is_repeated`, a deletion that was not known counts as a repair.
     """
     async with deps.db.transaction(deduplicate=message) as tx:
         is_new = await deletion.add_tombstone(tx, user_id, at=deps.clock())
         await deletion.erase_user(tx, user_id)
+        await _confirm_deletion(tx, receipt_id)
     if is_new and is_repeated:
         REPAIRS.labels("ai", "user_deletion").inc()
     # A killed process may have left a recording of this user.
     await asyncio.to_thread(deps.downloads.delete_abandoned)
+
+
+async def _confirm_deletion(tx: Transaction, receipt_id: UUID | None) -> None:
+    """Emit the confirmation. A deletion of an older release has no receipt."""
+    if receipt_id is not None:
+        await tx.emit(AiConfirmedDeletion(receipt_id=receipt_id))

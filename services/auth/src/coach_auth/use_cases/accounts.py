@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from uuid import UUID
 
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError
@@ -12,6 +13,7 @@ from coach_auth.domain import (
     ClientInfo,
     EmailAlreadyRegistered,
     InvalidCredentials,
+    LoginEnded,
     LoginResult,
     MailTemplate,
     User,
@@ -22,6 +24,7 @@ from coach_auth.domain import (
 from coach_auth.hash_queue import HashOwner
 from coach_auth.use_cases.logins import create_login, get_active_user, revoke_logins
 from coach_auth.use_cases.mails import mail_transaction, queue_mail
+from coach_auth.use_cases.receipts import start_account_receipt
 from coach_auth.use_cases.recovery import change_email
 from coach_auth.use_cases.signing_keys import get_signing_key
 from coach_common import logs
@@ -184,20 +187,31 @@ async def update_me(
         raise EmailAlreadyRegistered from None
 
 
-async def delete_me(deps: Deps, caller: Identity, client: ClientInfo, *, password: str) -> None:
-    """Delete the caller's account and emit `user.deleted`. Raises WrongPassword."""
+async def delete_me(deps: Deps, caller: Identity, client: ClientInfo, *, password: str) -> UUID:
+    """Delete the caller's account and emit `user.deleted`. Returns the id of its receipt.
+
+    Raises:
+        WrongPassword: If the password is wrong.
+        LoginEnded: If a parallel request has deleted the account.
+    """
     user = await get_me(deps, caller)
     await _check_own_password(deps, client, user, password)
     async with deps.db.transaction() as tx:
         if (await store.lock_user(tx, user.id)).password_hash != user.password_hash:
             raise WrongPassword
         await revoke_logins(deps, tx, user.id, reason="deletion")
-        if await store.delete_user(tx, user.id):
-            await deps.deletions.emit(
-                tx, UserDeleted(user_id=user.id), deleted_id=user.id, user_id=user.id
-            )
+        if not await store.delete_user(tx, user.id):
+            raise LoginEnded
+        receipt_id = await start_account_receipt(deps, tx)
+        await deps.deletions.emit(
+            tx,
+            UserDeleted(user_id=user.id, receipt_id=receipt_id),
+            receipt_id=receipt_id,
+            user_id=user.id,
+        )
     if deps.mailer is not None:
         await deps.mailer.erase(user.id)
+    return receipt_id
 
 
 async def _is_password_right(
