@@ -34,6 +34,11 @@ if TYPE_CHECKING:  # The gateway has no database. Its image has no packages for 
 
 log = logs.get_logger(__name__)
 
+_ACCEPTS_PER_ITERATION = 8
+"""New connections of a listener in one iteration of the event loop. libuv accepts one for each
+descriptor, so a burst of new clients would wait for as many iterations as it has clients, and
+each iteration works through the requests of all connections (github.com/libuv/libuv/pull/3696).
+The listener is therefore registered by this number of descriptors."""
 _RESTART_DELAY_SECONDS = 1.0
 _PURGE_INTERVAL_SECONDS = 3600.0
 _DATABASE_RETRY_SECONDS = 2.0
@@ -275,7 +280,8 @@ async def _http_server(
     }
     config = uvicorn.Config(service.app, **(options | dict(service.server_options)))
     server = _Server(config)
-    task = asyncio.create_task(server.serve(listeners), name=f"{service.name}.http")
+    copies = [one.dup() for one in listeners for _ in range(_ACCEPTS_PER_ITERATION - 1)]
+    task = asyncio.create_task(server.serve([*listeners, *copies]), name=f"{service.name}.http")
     try:
         while not server.started:
             if task.done():

@@ -33,13 +33,14 @@ class ShownSession(Protocol):
 async def record_reveals(deps: Deps, shown: Iterable[ShownSession]) -> None:
     """Record which of these sessions show their score for the first time. Idempotent.
 
-    If the database cannot write, the sessions stay unrevealed, because reading matters more.
+    If the database cannot write, or a power failure undoes the change, the sessions stay unrevealed
+    until they are read again. Reading matters more, so it does not wait for the disk.
     """
     ids = [one.id for one in shown if one.status == Status.READY and one.revealed_at is None]
     if not ids:
         return
     try:
-        async with deps.db.transaction() as tx:
+        async with deps.db.transaction(is_durable=False) as tx:
             await progress_store.mark_revealed(tx, ids, at=deps.clock())
     except Unavailable as error:
         log.warning("session.reveal_not_recorded", code=error.code, sessions=len(ids))

@@ -79,6 +79,7 @@ _LIST_NEXT = _LIST_FIRST.where(
     SESSIONS.c.created_at <= bindparam("last_at"),
     or_(SESSIONS.c.created_at < bindparam("last_at"), SESSIONS.c.id < bindparam("last_id")),
 ).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
+_INSERT_SESSION = insert(SESSIONS)
 
 
 async def add_session(tx: Transaction, session: Session) -> None:
@@ -95,7 +96,7 @@ async def add_session(tx: Transaction, session: Session) -> None:
         "created_at": session.created_at,
         **_mutable_columns(session),
     }
-    await tx.execute(insert(SESSIONS), row)
+    await tx.execute(_INSERT_SESSION, row)
     await tx.execute(_count_session(tx.dialect), {"counted_user_id": session.user_id})
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import cache
 from uuid import UUID
 
-from sqlalchemy import BindParameter, Select, Table, bindparam, func, select
+from sqlalchemy import Select, Table, bindparam, func, select
 
 from coach_common.db.transaction import Transaction
 
@@ -21,11 +21,12 @@ async def insert_tombstone(
 
 async def has_tombstone(tx: Transaction, tombstones: Table, *ids: UUID | None) -> bool:
     """Return whether any of these users or sessions was deleted. None is ignored."""
-    known = [id_ for id_ in ids if id_ is not None]
-    return bool(await tx.scalar(_count_query(tombstones), {"ids": known}))
+    known = {f"id_{number}": id_ for number, id_ in enumerate(filter(None, ids))}
+    return bool(known) and bool(await tx.scalar(_count_query(tombstones, *known), known))
 
 
 @cache
-def _count_query(tombstones: Table) -> Select[int]:
-    ids: BindParameter[UUID] = bindparam("ids", expanding=True)
+def _count_query(tombstones: Table, *parameters: str) -> Select[int]:
+    # One parameter for each id: SQLAlchemy would write the SQL of an expanding one at each call.
+    ids = [bindparam(name, type_=tombstones.c.id.type) for name in parameters]
     return select(func.count()).select_from(tombstones).where(tombstones.c.id.in_(ids))

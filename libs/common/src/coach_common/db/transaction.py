@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
+from sqlalchemy import CursorResult, Executable, Insert, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coach_common import telemetry, tracing
@@ -121,7 +122,12 @@ class Transaction:
             "body": envelope.to_json().decode(),
             "claimed_until": None,
         }
-        await self.execute(insert(self._events.outbox), row)
+        await self.execute(_insert_into(self._events.outbox), row)
         self.emitted_count += 1
         span.end()
         return envelope.id
+
+
+@cache
+def _insert_into(table: Table) -> Insert:
+    return insert(table)

@@ -151,7 +151,7 @@ def _plan_study(answers: Sequence[AssessedAnswer]) -> tuple[StudyItem, ...]:
         if main is not None and (feedback.overall_score or 0) < _WEAK_BELOW:
             items.append(StudyItem(one.number, one.competence, main.text, main.drill))
         items += [
-            StudyItem(one.number, one.competence, f"Learn this: {point.text}")
+            StudyItem(one.number, one.competence, f"Not found in your answer: {point.text}")
             for point in feedback.points
             if point.importance is Importance.MUST and point.status is not PointStatus.COVERED
         ]

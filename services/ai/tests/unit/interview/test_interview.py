@@ -274,7 +274,7 @@ def test_assessment_joins_scores_and_leaves_the_rest_null() -> None:
     ]
     assert found.answers[0].follow_ups == 1
     assert [one.text for one in found.study_plan] == [
-        "Learn this: It keeps order.",
+        "Not found in your answer: It keeps order.",
         f"Prepare an answer to: {interview.plan.questions[1].question.text}",
     ]
     empty = assess(interview, turns[:1], at=NOW)
