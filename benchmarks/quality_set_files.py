@@ -19,8 +19,8 @@ accepted as well. A text is a string, or a mapping with `text`.
 - `languages.yaml`: `text`, and either `expect` (scored, refused, either), `refuse`/`refused` (true
   or false), `may_refuse`/`may_be_refused` (true or false), or `language`, where "en" is scored.
   Optional: `question`.
-- `remarks.yaml`: a remark that was made about an answer of `levels.yaml`: `question`, `level`, `text`,
-  `quote`, and `is_true`, what a reader of the answer found. Only with `levels.yaml`.
+- `remarks.yaml`: a remark about an answer of `levels.yaml`: `question`, `level`, `text`, `quote`,
+  and `is_true`, what a reader of the answer found. Only with `levels.yaml`.
 - `probes.yaml`: a mapping with any of `metamorphic` (as `pairs.yaml`), `technical` (as
   `technical.yaml`) and `relevant` (`question`, `text`).
 """
