@@ -11,6 +11,7 @@ from typing import Any
 
 import coach_ai.interview_routes
 import coach_ai.routes
+import coach_auth.consent_routes
 import coach_auth.receipt_routes
 import coach_auth.routes
 import coach_media.routes
@@ -22,7 +23,11 @@ from generated_file import write_or_check
 _FILE = Path(str(files("coach_gateway") / "openapi.json"))
 
 _ROUTERS = {
-    "auth": (coach_auth.routes.router, coach_auth.receipt_routes.router),
+    "auth": (
+        coach_auth.routes.router,
+        coach_auth.receipt_routes.router,
+        coach_auth.consent_routes.router,
+    ),
     "sessions": (coach_sessions.routes.router, coach_sessions.routes.progress_router),
     "media": (coach_media.routes.router,),
     "ai": (

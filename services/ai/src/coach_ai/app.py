@@ -8,12 +8,18 @@ import asyncio
 import hashlib
 import os
 import tempfile
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastapi import Depends
+
 from coach_ai import interview_routes, routes, tables, workers
 from coach_ai.config import AiSettings, has_local_providers
+from coach_ai.consent import ConsentPolicy
+from coach_ai.consent_dependency import apply_consent_of_caller
+from coach_ai.consenting_providers import ConsentingChat, ConsentingScorer, ConsentingTranscriber
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
 from coach_ai.downloads import DownloadDirectory
@@ -55,12 +61,12 @@ def build(
 ) -> Service[Deps]:
     """Assemble the service without starting it. Tests replace parts by keyword."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
-    embedder = _embedder(settings)
+    embedder = cache(partial(_embedder, settings))
     deps = Deps(
         database,
         clock,
         objects or ObjectStore(settings),
-        transcriber or _transcriber(settings),
+        transcriber or _consenting_transcriber(settings),
         scorer or _scorer(settings, embedder),
         chat or _chat(settings, embedder),
         DownloadDirectory(
@@ -71,6 +77,10 @@ def build(
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
+        consent=ConsentPolicy(
+            has_outside_provider=settings.calls_outside_provider,
+            is_opt_in=settings.outside_provider_consent == "opt_in",
+        ),
     )
     state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app(
@@ -96,6 +106,8 @@ def build(
         directory=RecordingDirectory(settings.live_dir or _temporary_live_dir(settings)),
     )
     live_service.set_live_service(app, recordings)
+    # Before the routes are included, so that all of them have it.
+    app.router.dependencies.append(Depends(apply_consent_of_caller))
     app.include_router(routes.router)
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
@@ -176,9 +188,17 @@ def _transcriber(settings: AiSettings) -> Transcriber:
     return FallbackTranscriber(primary, local if settings.uses_openai_speech else openai())
 
 
+def _consenting_transcriber(settings: AiSettings) -> Transcriber:
+    transcriber = _transcriber(settings)
+    if not settings.uses_openai_speech:
+        return transcriber
+    local = partial(LocalTranscriber, settings.speech_model_dir, 1)
+    return ConsentingTranscriber(transcriber, local if has_local_providers() else None)
+
+
 def _embedder(settings: AiSettings) -> "Embeddings | None":
-    """Return the embeddings that the local scorer and the local chat share, if they are used."""
-    if settings.uses_openai or not settings.local_embeddings:
+    """Return the embeddings that the local scorer and the local chat share, if they are enabled."""
+    if not settings.local_embeddings:
         return None
     from coach_ai import embeddings
 
@@ -188,28 +208,36 @@ def _embedder(settings: AiSettings) -> "Embeddings | None":
     return embeddings.Embeddings(model_dir, embeddings.default_cache_dir())
 
 
-def _scorer(settings: AiSettings, embedder: "Embeddings | None") -> Scorer:
-    if not settings.uses_openai:
+def _scorer(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]") -> Scorer:
+    def create_local() -> Scorer:
         from coach_ai.scoring.local.scorer import LocalScorer
 
-        return LocalScorer(embedder)
-    return OpenAIScorer(
+        return LocalScorer(get_embedder())
+
+    if not settings.uses_openai:
+        return create_local()
+    outside = OpenAIScorer(
         settings.openai_api_key or "",
         settings.openai_base_url,
         settings.openai_chat_model,
         samples=settings.openai_scorings,
         timeout_seconds=settings.openai_timeout_seconds,
     )
+    return ConsentingScorer(outside, create_local if has_local_providers() else None)
 
 
-def _chat(settings: AiSettings, embedder: "Embeddings | None") -> Chat:
-    if not settings.uses_openai:
+def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]") -> Chat:
+    def create_local() -> Chat:
         from coach_ai.chat.local_chat import LocalChat
 
-        return LocalChat(embedder)
-    return OpenAIChat(
+        return LocalChat(get_embedder())
+
+    if not settings.uses_openai:
+        return create_local()
+    outside = OpenAIChat(
         settings.openai_api_key or "",
         settings.openai_base_url,
         settings.openai_chat_model,
         timeout_seconds=settings.openai_timeout_seconds,
     )
+    return ConsentingChat(outside, create_local if has_local_providers() else None)

@@ -54,6 +54,9 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
     """How many times an answer is scored. The median counts, and the feedback states the range."""
     chat_history_tokens: int = Field(default=4000, ge=200)
     """Tokens of a conversation that the coach receives verbatim. Older messages are summarised."""
+    outside_provider_consent: Literal["opt_in", "opt_out"] = "opt_out"
+    """Whether OpenAI is called for users who have not decided about it. opt_out: until they
+    withdraw. opt_in: after they have agreed. See docs/privacy.md."""
     speech_fallback: Literal["openai", "local"] | None = None
     """Provider that transcribes while the first one is unavailable. None: recordings wait."""
     speech_model_dir: Path | None = None
@@ -127,6 +130,11 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
         if self.speech_provider is None:
             return self.uses_openai
         return self.speech_provider == "openai"
+
+    @property
+    def calls_outside_provider(self) -> bool:
+        """Whether any setting selects OpenAI or a compatible server."""
+        return self.uses_openai or self.uses_openai_speech or self.speech_fallback == "openai"
 
     @property
     def transcriptions_at_once(self) -> int:

@@ -2,7 +2,7 @@
 
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, Recording, Seniority
-from coach_ai.use_cases import events, repair
+from coach_ai.use_cases import consent, events, repair
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionCompleted,
@@ -13,6 +13,7 @@ from coach_common.events.catalog import (
     UploadLinked,
     UserDeleted,
 )
+from coach_common.events.consents import ConsentChanged, Purpose
 from coach_common.messaging.subscriptions import Handlers
 
 _SENIORITIES = frozenset(Seniority)
@@ -79,6 +80,19 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
     )
 
 
+async def on_consent_changed(deps: Deps, event: ConsentChanged, message: MessageContext) -> None:
+    """Store whether an outside provider may be called for the user."""
+    if event.purpose == Purpose.OUTSIDE_PROVIDER:
+        await consent.record_consent(
+            deps,
+            event.user_id,
+            is_given=event.is_given,
+            changed_at=event.changed_at,
+            is_repeated=event.is_repeated,
+            message=message,
+        )
+
+
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
     await events.erase_user(
@@ -120,4 +134,5 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     SessionStalled: on_session_stalled,
     SessionDeleted: on_session_deleted,
     UserDeleted: on_user_deleted,
+    ConsentChanged: on_consent_changed,
 }

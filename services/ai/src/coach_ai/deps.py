@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from coach_ai.chat.turn_queue import TurnQueue
+from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
 from coach_ai.ports import Chat, Scorer, Transcriber
@@ -33,6 +34,7 @@ class Deps:
     daily_tokens: int = 200_000
     """Most language model tokens per user and UTC day."""
     prices: Mapping[str, Price] = field(default_factory=dict)
+    consent: ConsentPolicy = field(default_factory=ConsentPolicy)
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""
     chat_turns: TurnQueue = field(default_factory=TurnQueue)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 
 from coach_ai import quality
+from coach_ai.consent import current_provider
 from coach_ai.deps import Deps
 from coach_ai.schemas import (
     CONVERSATION_LIST_NAME,
@@ -90,13 +91,15 @@ async def send_chat_message(
     )
     if _accepts_event_stream(accept):
         return StreamingResponse(
-            _event_stream(turn, deps.provider),
+            _event_stream(turn, current_provider(deps.provider)),
             media_type=_EVENT_STREAM,
             headers={"x-accel-buffering": "no"},
         )
     reply = "".join([piece async for piece in turn.pieces])
     return ChatResponse(
-        reply=reply, conversation_id=str(turn.conversation_id), provider=deps.provider
+        reply=reply,
+        conversation_id=str(turn.conversation_id),
+        provider=current_provider(deps.provider),
     )
 
 

@@ -214,6 +214,15 @@ INTERVIEW_TURNS = Table(
     Index("ix_interview_turns_user_id", "user_id"),
 )
 
+# Whether a user has agreed to an outside provider. No row: the user has not decided.
+CONSENTS = Table(
+    "consents",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("is_given", Boolean, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)

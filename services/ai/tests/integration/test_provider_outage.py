@@ -178,7 +178,7 @@ async def test_readiness_names_the_failing_provider_until_it_recovers(
         with pytest.raises(Unavailable):
             await scorer.score(answer, TokenUsage())
         failing = await client.get("/health/ready")
-        scorer._calls._blocked_until = 0.0
+        scorer.outside._calls._blocked_until = 0.0
         await scorer.score(answer, TokenUsage())
         recovered = await client.get("/health/ready")
 

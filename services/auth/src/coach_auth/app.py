@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import partial
 
-from coach_auth import receipt_routes, routes, tables, workers
+from coach_auth import consent_routes, receipt_routes, routes, tables, workers
 from coach_auth.config import AuthSettings
 from coach_auth.consumers import SUBSCRIPTIONS
 from coach_auth.deps import Deps, KeyRotationPolicy, SigningKeyCache, TokenPolicy
@@ -71,6 +71,7 @@ def build(
         MailThrottle(counts),
         mailer or create_mailer(settings),
         settings.app_url,
+        timedelta(seconds=settings.repair_seconds),
     )
     tokens = AccessTokenVerifier.from_settings(
         settings,
@@ -84,6 +85,7 @@ def build(
     )
     app.include_router(routes.router)
     app.include_router(receipt_routes.router)
+    app.include_router(consent_routes.router)
     return Service(
         name="auth",
         app=app,
@@ -96,6 +98,7 @@ def build(
         workers={
             "republish_deletions": deletions.run,
             "login_purge": partial(workers.purge_expired_logins, deps),
+            "republish_consents": partial(workers.republish_consents, deps),
             "overdue_receipts": partial(workers.count_overdue_receipts, deps),
             "mail_delivery": partial(workers.deliver_mails, deps),
             "signing_key_rotation": partial(workers.rotate_keys, deps),

@@ -13,6 +13,7 @@ from coach_common.clock import Clock
 from coach_common.db.database import Database
 from coach_common.db.deletion_log import DeletionLog
 from coach_common.events.catalog import UserDeleted
+from coach_common.repair import DEFAULT_DELAY
 from coach_common.tokens import PublicKeys
 
 
@@ -69,5 +70,7 @@ class Deps:
     mailer: Mailer | None
     """None: mails wait in the queue until they expire."""
     app_url: str | None
+    repair_delay: timedelta = DEFAULT_DELAY
+    """How long after a decision of a user its event is published again for the first time."""
     mail_queued: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after a transaction queued a mail."""

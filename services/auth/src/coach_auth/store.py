@@ -21,6 +21,7 @@ from coach_auth.domain import (
 from coach_auth.tables import (
     ACCOUNT_TOKENS,
     AUDIT_LOG,
+    CONSENTS,
     LOGINS,
     MAILS,
     OUTBOX,
@@ -105,13 +106,13 @@ async def update_user(
 
 
 async def delete_user(tx: Transaction, user_id: UUID) -> bool:
-    """Delete an account with its logins, tokens, mails, audit entries and unpublished events.
+    """Delete an account with its logins, tokens, mails, consents, audit entries and events.
 
     Returns False if it did not exist.
     """
     login_ids = select(LOGINS.c.id).where(LOGINS.c.user_id == user_id)
     await tx.execute_bulk(delete(REFRESH_TOKENS).where(REFRESH_TOKENS.c.login_id.in_(login_ids)))
-    for table in (LOGINS, ACCOUNT_TOKENS, MAILS, AUDIT_LOG, OUTBOX):
+    for table in (LOGINS, ACCOUNT_TOKENS, MAILS, AUDIT_LOG, CONSENTS, OUTBOX):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
     deleted = await tx.execute(delete(USERS).where(USERS.c.id == user_id))
     return deleted.rowcount == 1

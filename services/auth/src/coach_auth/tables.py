@@ -131,6 +131,20 @@ MAILS = Table(
     Index("ix_mails_next_attempt_at", "next_attempt_at"),
 )
 
+# The latest decision of a user for each purpose.
+CONSENTS = Table(
+    "consents",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("purpose", String(32), primary_key=True),
+    Column("is_given", Boolean, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    # When `consent.changed` is emitted again; null after 30 days.
+    Column("republish_after", UtcDateTime, nullable=True),
+    Index("ix_consents_republish_after", "republish_after"),
+)
+
 # Receipts and confirmations name neither a user nor a session, and are kept.
 DELETION_RECEIPTS = Table(
     "deletion_receipts",

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from coach_auth.deps import Deps
-from coach_auth.use_cases import logins, mails, receipts, signing_keys
+from coach_auth.use_cases import consents, logins, mails, receipts, signing_keys
 from coach_common.errors import Unavailable
 
 _PURGE_INTERVAL_SECONDS = 600.0
@@ -38,6 +38,16 @@ async def count_overdue_receipts(deps: Deps) -> None:
         with suppress(Unavailable):
             await receipts.count_overdue(deps)
         await asyncio.sleep(_RECEIPT_COUNT_SECONDS)
+
+
+async def republish_consents(deps: Deps) -> None:
+    """Publish due decisions of users again, in bounded batches, once per repair delay."""
+    while True:
+        due = 0
+        with suppress(Unavailable):
+            due = await consents.republish_due(deps)
+        if not due:
+            await asyncio.sleep(deps.repair_delay.total_seconds())
 
 
 async def rotate_keys(deps: Deps) -> None:

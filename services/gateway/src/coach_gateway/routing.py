@@ -51,6 +51,8 @@ ROUTES = (
     Route("GET", "/auth/me", "auth"),
     Route("PUT", "/auth/me", "auth"),
     Route("DELETE", "/auth/me", "auth"),
+    Route("GET", "/auth/me/consents", "auth"),
+    Route("PUT", "/auth/me/consents", "auth"),
     Route("GET", "/auth/logins", "auth"),
     Route("DELETE", "/auth/logins/{id}", "auth"),
     Route("POST", "/auth/password/forgot", "auth", is_open=True, limit="open"),

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from coach_common.events.base import Event
+from coach_common.events.consents import ConsentChanged
 from coach_common.events.deletions import (
     AiConfirmedDeletion,
     DeletionCompleted,
@@ -374,6 +375,7 @@ CATALOG: dict[str, type[Event]] = {
     for kind in (
         UserRegistered,
         UserDeleted,
+        ConsentChanged,
         UploadConfirmed,
         UploadLinked,
         TranscriptionCompleted,

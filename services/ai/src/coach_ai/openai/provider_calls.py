@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from prometheus_client import Counter, Histogram
 
+from coach_ai.consent import require_outside_provider
 from coach_common import logs
 from coach_common.errors import CoachError, Unavailable
 
@@ -117,6 +118,7 @@ class ProviderCalls:
         Raises:
             ProviderDown: If the provider is failing or hanging, or the deadline has passed.
         """
+        require_outside_provider()
         self._check_admission()
         call, started_at = object(), self._clock()
         self._started_at[call] = started_at

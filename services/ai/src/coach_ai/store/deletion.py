@@ -9,6 +9,7 @@ from sqlalchemy import and_, delete, or_, select
 from coach_ai.tables import (
     ANSWERS,
     BUDGETS,
+    CONSENTS,
     CONVERSATIONS,
     INTERVIEW_TURNS,
     INTERVIEWS,
@@ -63,6 +64,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         CONVERSATIONS,
         INTERVIEW_TURNS,
         INTERVIEWS,
+        CONSENTS,
         OUTBOX,
     ):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))

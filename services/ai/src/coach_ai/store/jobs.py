@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, delete, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, update
 
 from coach_ai.domain import (
     LEASE_DURATION,
@@ -64,14 +64,19 @@ async def add_missing_job(tx: Transaction, kind: JobKind, subject_id: UUID, user
 
 async def reschedule_now(tx: Transaction, kind: JobKind, subject_id: UUID) -> None:
     """Run a waiting job now, and restart its 24 h retry window. A running job is not changed."""
+    await _reschedule_now(tx, and_(JOBS.c.kind == kind.value, JOBS.c.subject_id == subject_id))
+
+
+async def reschedule_all_now(tx: Transaction, user_id: UUID) -> None:
+    """Run all waiting jobs of a user now, and restart their 24 h retry window."""
+    await _reschedule_now(tx, JOBS.c.user_id == user_id)
+
+
+async def _reschedule_now(tx: Transaction, condition: ColumnElement[bool]) -> None:
     now = await database_now(tx)
     await tx.execute(
         update(JOBS)
-        .where(
-            JOBS.c.kind == kind.value,
-            JOBS.c.subject_id == subject_id,
-            JOBS.c.lease_token.is_(None),
-        )
+        .where(condition, JOBS.c.lease_token.is_(None))
         .values(
             run_after=now,
             created_at=now,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from coach_ai.consent import current_provider
 from coach_ai.deps import Deps
 from coach_ai.domain import Answer, CannotScore, Feedback, Recording
 from coach_ai.interview.flow import list_answer_turns
@@ -72,7 +73,7 @@ async def score_answer(deps: Deps, user_id: UUID, answer: Answer) -> Feedback:
                 None,
                 (),
                 str(error),
-                deps.provider,
+                current_provider(deps.provider),
                 usage.model,
                 rubric_version="",
             )

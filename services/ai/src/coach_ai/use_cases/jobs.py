@@ -14,6 +14,7 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from coach_ai.consent import ConsentRequired
 from coach_ai.deps import Deps
 from coach_ai.domain import (
     INTERRUPTION_DELAY,
@@ -25,6 +26,7 @@ from coach_ai.domain import (
     interruption_backoff,
 )
 from coach_ai.store import jobs
+from coach_ai.use_cases.consent import apply_consent
 from coach_common import fault_injection, logs, telemetry, tracing
 from coach_common.db.database import database_now
 from coach_common.db.transaction import Transaction
@@ -118,9 +120,9 @@ class FairScheduler:
 async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: FailureWriter) -> None:
     """Run a claimed job while renewing its lease, and store its outcome.
 
-    Unavailable and unexpected exceptions are retried with backoff for 24 h. Any other CoachError is
-    final. If the task is cancelled at shutdown, the lease is released, so that another worker can
-    claim the job at once.
+    Unavailable, ConsentRequired and unexpected exceptions are retried with backoff for 24 h. Any
+    other CoachError is final. If the task is cancelled at shutdown, the lease is released, so that
+    another worker can claim the job at once.
     """
     started_at = time.perf_counter()
     log.info("job.claimed", kind=job.kind, subject_id=str(job.subject_id), claims=job.claims)
@@ -177,6 +179,7 @@ class _Attempt:
                 JobFailure(INTERRUPTED_MESSAGE, is_final=True, is_restartable=True), "gave_up"
             )
         try:
+            await apply_consent(self._deps, job.user_id)
             write_result = await self._handle(self._deps, job)
             fault_injection.crash_point("job.worked")
             return await self._finish(write_result, "done")
@@ -185,7 +188,7 @@ class _Attempt:
         except DatabaseUnavailable as error:
             log.warning("job.database_unavailable", kind=job.kind, reason=str(error))
             return await self._release()
-        except Unavailable as error:
+        except (Unavailable, ConsentRequired) as error:
             return await self._postpone(str(error), "postponed")
         except CoachError as error:
             return await self._fail(JobFailure(str(error), is_final=True), "failed")

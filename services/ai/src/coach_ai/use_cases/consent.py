@@ -1,0 +1,49 @@
+"""The consent of users to an outside provider: stored, and applied to requests and jobs."""
+
+from datetime import datetime
+from uuid import UUID
+
+from coach_ai.consent import allow_outside_provider
+from coach_ai.deps import Deps
+from coach_ai.store import consents, deletion, jobs
+from coach_common.db.transaction import MessageContext
+from coach_common.repair import REPAIRS
+
+
+async def apply_consent(deps: Deps, user_id: UUID) -> None:
+    """Allow or forbid the outside provider for the rest of this request or job.
+
+    Reads nothing if no outside provider is configured.
+    """
+    if not deps.consent.has_outside_provider:
+        return
+    allow_outside_provider(False)
+    async with deps.db.read_only() as tx:
+        is_given = await consents.find_consent(tx, user_id)
+    allow_outside_provider(not deps.consent.is_opt_in if is_given is None else is_given)
+
+
+async def record_consent(
+    deps: Deps,
+    user_id: UUID,
+    *,
+    is_given: bool,
+    changed_at: datetime,
+    is_repeated: bool,
+    message: MessageContext,
+) -> None:
+    """Store a decision once per message, unless a later one is stored.
+
+    The jobs of a user who has agreed run at once: they may have waited for it. With `is_repeated`,
+    a decision that was not known counts as a repair.
+    """
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await deletion.is_deleted(tx, user_id):
+            return
+        is_new = await consents.save_consent(tx, user_id, is_given=is_given, changed_at=changed_at)
+        if is_new and is_given:
+            await jobs.reschedule_all_now(tx, user_id)
+    if is_new and is_repeated:
+        REPAIRS.labels("ai", "consent").inc()
+    if is_new and is_given:
+        deps.notify_workers()
