@@ -5,6 +5,9 @@ from typing import Any
 
 Report = Mapping[str, Any]
 
+_LEAST_RATED_SHARE = 0.8
+"""Share of the rated remarks that the scorer must still make."""
+
 
 def list_goals(held_out: Report, scoring_milliseconds: float) -> list[dict[str, Any]]:
     """Return every goal with the value that was measured. None means not measured."""
@@ -31,7 +34,8 @@ def list_goals(held_out: Report, scoring_milliseconds: float) -> list[dict[str, 
         _at_least("misconceptions: precision", 0.90, points["misconceptions"]["precision"]),
         _at_least("covered points: recall", 0.80, points["covered"]["recall"]),
         _at_least("covered points: precision", 0.85, points["covered"]["precision"]),
-        _at_least("remarks that are true of their quote", 0.90, None),
+        _at_least("remarks that are true of their quote", 0.90,
+                  _share_of_remarks(held_out["remarks"])),
         _at_most("answers of levels 2 to 5 that are rejected", 0.0,
                  _ratio(held_out["answers_rejected"])),
         _at_most("milliseconds for 300 words (median)", 300, scoring_milliseconds),
@@ -57,6 +61,11 @@ def _goal(name: str, goal: float, value: float | None, *, is_at_least: bool) -> 
         "value": value,
         "is_reached": is_reached,
     }
+
+
+def _share_of_remarks(ratio: Mapping[str, int]) -> float | None:
+    """Return the share of true remarks, or None if the scorer makes other ones than were rated."""
+    return _ratio(ratio) if ratio["total"] >= _LEAST_RATED_SHARE * ratio["rated"] else None
 
 
 def _share(ratios: Report) -> float | None:

@@ -19,6 +19,8 @@ accepted as well. A text is a string, or a mapping with `text`.
 - `languages.yaml`: `text`, and either `expect` (scored, refused, either), `refuse`/`refused` (true
   or false), `may_refuse`/`may_be_refused` (true or false), or `language`, where "en" is scored.
   Optional: `question`.
+- `remarks.yaml`: a remark about an answer of `levels.yaml`: `question`, `level`, `text`, `quote`,
+  and `is_true`, what a reader of the answer found. Only with `levels.yaml`.
 - `probes.yaml`: a mapping with any of `metamorphic` (as `pairs.yaml`), `technical` (as
   `technical.yaml`) and `relevant` (`question`, `text`).
 """
@@ -34,7 +36,7 @@ import yaml
 LEVELS = range(1, 6)
 TECHNICAL_KINDS = ("right", "partly", "wrong", "nonsense")
 _MAX_SHOWN_KEYS = 12
-_FILES = ("levels", "pairs", "fragments", "technical", "languages", "probes")
+_FILES = ("levels", "pairs", "fragments", "technical", "languages", "remarks", "probes")
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -81,6 +83,17 @@ class LanguageText:
     question: str
     text: str
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RatedRemark:
+    """A remark about an answer, and whether a reader found it true of the answer and the quote."""
+
+    question: str
+    level: int
+    text: str
+    quote: str
+    is_true: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +295,20 @@ def _flag(entry: _Entry, *keys: str) -> bool:
     if not isinstance(value, bool):
         raise InvalidSet(f"{entry.place}: {keys[0]} must be true or false, not {value!r}")
     return value
+
+
+def load_remarks(folder: Path) -> list[RatedRemark]:
+    """Return the entries of `remarks.yaml`."""
+    return [
+        RatedRemark(
+            entry.text("question"),
+            _level(entry.value("level"), entry.place),
+            entry.text("text"),
+            entry.text("quote"),
+            bool(entry.value("is_true")),
+        )
+        for entry in _entries(folder / "remarks.yaml")
+    ]
 
 
 def load_relevant(folder: Path) -> list[tuple[str, str]]:

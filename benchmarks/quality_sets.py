@@ -16,12 +16,14 @@ from quality_set_files import (
     LEVELS,
     LanguageText,
     Pair,
+    RatedRemark,
     check_files,
     load_fragments,
     load_languages,
     load_levels,
     load_pairs,
     load_relevant,
+    load_remarks,
     load_technical,
 )
 
@@ -204,6 +206,25 @@ def measure_rejected(score: ScoreAnswer, levels: Sequence[Mapping[Any, Any]]) ->
     return _ratio([shown_score(score(one)) is None for one in answers])
 
 
+def measure_remarks(
+    score: ScoreAnswer,
+    levels: Sequence[Mapping[Any, Any]],
+    rated: Sequence[RatedRemark],
+) -> dict[str, int]:
+    """Return how many of the rated remarks that the scorer still makes are true.
+
+    `rated` counts all of them. If many are no longer made, the rest does not represent the scorer.
+    """
+    answers = {(one["question"], level): one for one in levels for level in LEVELS}
+    made = []
+    for remark in rated:
+        entry = answers[remark.question, remark.level]
+        feedback = score(_answer(remark.question, entry[remark.level], entry))
+        if any((one.text, one.quote) == (remark.text, remark.quote) for one in feedback.remarks):
+            made.append(remark.is_true)
+    return {**_ratio(made), "rated": len(rated)}
+
+
 def measure_folder(score: ScoreAnswer, matcher: PointMatcher, folder: Path) -> Counts:
     """Return all measures that a folder has files for.
 
@@ -216,6 +237,8 @@ def measure_folder(score: ScoreAnswer, matcher: PointMatcher, folder: Path) -> C
     if levels:
         report |= measure_levels(score, levels)
         report["answers_rejected"] = measure_rejected(score, levels)
+        if rated := load_remarks(folder):
+            report["remarks"] = measure_remarks(score, levels, rated)
     if pairs:
         report |= measure_pairs(score, pairs, report.get("level_distance", DEFAULT_DISTANCE))
     if fragments:

@@ -5,10 +5,9 @@ from typing import Any
 
 from coach_ai.domain import Importance, MainImprovement, PointStatus, QuestionType
 from coach_ai.scoring.local.analysis import Analysis
+from coach_ai.scoring.local.evidence import PRESENT
 from coach_ai.scoring.local.roles import COLUMN, Role
 
-_PRESENT = 0.5
-"""Share of evidence from which on a part is present."""
 _MAX_FACT_WORDS = 12
 
 
@@ -44,15 +43,15 @@ def _story_steps(analysis: Analysis) -> Iterator[tuple[str, int]]:
     found = analysis.evidence
     step = _strongest(analysis, "action", Role.ACTION)
     result = _strongest(analysis, "outcome", Role.RESULT)
-    if found.case < _PRESENT:
+    if found.case < PRESENT:
         yield "case", 0
-    if found.action < _PRESENT:
+    if analysis.lacks(Role.ACTION):
         yield "action", _strongest(analysis, "effort", Role.EFFORT)
-    if found.result < _PRESENT:
+    if analysis.lacks(Role.RESULT):
         yield "result", step
-    if found.measured_result < _PRESENT:
+    elif analysis.lacks(Role.RESULT, with_number=True):
         yield "measure", result
-    if found.lesson < _PRESENT:
+    if analysis.lacks(Role.LESSON):
         yield "lesson", result
     if _speaks_of_group(analysis):
         yield "own_part", step
@@ -65,23 +64,24 @@ def _knowledge_steps(analysis: Analysis) -> Iterator[tuple[str, int]]:
     found = analysis.evidence
     if _missing_point(analysis) is not None:
         yield "point", len(analysis.reading.units) - 1
-    if analysis.question_type is QuestionType.CASE and found.proposal < _PRESENT:
+    if analysis.question_type is QuestionType.CASE and found.proposal < PRESENT:
         yield "step", 0
     row = _strongest(analysis, "proposal", Role.PROPOSAL, Role.REASON)
-    if found.reason < _PRESENT:
+    if found.reason < PRESENT:
         yield "reason", row
     yield "limit", _strongest(analysis, "reason", Role.REASON)
 
 
 def _claim_steps(analysis: Analysis) -> Iterator[tuple[str, int]]:
     found = analysis.evidence
-    if found.case_of_claim < _PRESENT:
+    if found.case_of_claim < PRESENT and analysis.lacks(Role.ACTION, Role.RESULT):
         yield "proof", _strongest(analysis, "claim", Role.CLAIM, Role.MOTIVE)
-    if found.outcome < _PRESENT:
-        yield "result", _strongest(analysis, "action", Role.ACTION)
-    if found.measured_outcome < _PRESENT:
-        yield "measure", _strongest(analysis, "outcome", Role.RESULT)
-    yield "lesson", _strongest(analysis, "outcome", Role.RESULT)
+    if analysis.question_type is QuestionType.ABOUT_YOU:
+        if analysis.lacks(Role.RESULT):
+            yield "result", _strongest(analysis, "action", Role.ACTION)
+        elif analysis.lacks(Role.RESULT, with_number=True):
+            yield "measure", _strongest(analysis, "outcome", Role.RESULT)
+    yield "second", _strongest(analysis, "case", Role.RESULT, Role.ACTION)
 
 
 def _strongest(analysis: Analysis, kind: str, *roles: Role) -> int:
@@ -122,7 +122,7 @@ def summarise(analysis: Analysis, step: MainImprovement, metrics: Mapping[str, A
     sentences = []
     if analysis.relevance < analysis.limits.off_topic:
         sentences.append(texts["improvement_off_topic"])
-    elif analysis.question_type is QuestionType.STORY and analysis.evidence.case < _PRESENT:
+    elif analysis.question_type is QuestionType.STORY and analysis.evidence.case < PRESENT:
         sentences.append(texts["improvement_vague_relevant"])
     if present:
         sentences.append(texts["found"].format(parts=_join(present)))
@@ -147,29 +147,40 @@ def summarise(analysis: Analysis, step: MainImprovement, metrics: Mapping[str, A
 
 
 def _parts(analysis: Analysis) -> tuple[list[str], list[str]]:
-    """Return the names of the parts that are present, and of those that are missing."""
+    """Return the names of the parts that are present, and of those that are missing.
+
+    A part that is neither surely present nor surely missing is in neither list.
+    """
     found = analysis.evidence
     match analysis.question_type:
         case QuestionType.STORY:
-            shares = {
-                "scene": found.scene,
-                "action": found.action,
-                "result": found.result,
-                "lesson": found.lesson,
+            parts = {
+                "scene": (found.scene, Role.SCENE),
+                "action": (found.action, Role.ACTION),
+                "result": (found.result, Role.RESULT),
+                "lesson": (found.lesson, Role.LESSON),
             }
-        case QuestionType.KNOWLEDGE | QuestionType.CASE:
-            shares = {"proposal": found.proposal, "reason": found.reason}
-            if analysis.question_type is QuestionType.KNOWLEDGE:
-                del shares["proposal"]
+        case QuestionType.KNOWLEDGE:
+            parts = {"reason": (found.reason, Role.REASON)}
+        case QuestionType.CASE:
+            parts = {
+                "proposal": (found.proposal, Role.PROPOSAL),
+                "reason": (found.reason, Role.REASON),
+            }
         case _:
-            shares = {
-                "claim": found.claim,
-                "action": found.action_of_claim,
-                "result": found.outcome,
+            parts = {
+                "claim": (found.claim, Role.CLAIM),
+                "action": (found.action_of_claim, Role.ACTION),
+                "result": (found.outcome, Role.RESULT),
             }
-    names = {part: analysis.pack.texts[f"part_{part}"] for part in shares}
-    present = [names[part] for part, share in shares.items() if share >= _PRESENT]
-    return present, [names[part] for part, share in shares.items() if share < _PRESENT]
+    names = {part: analysis.pack.texts[f"part_{part}"] for part in parts}
+    present = [names[part] for part, (share, _) in parts.items() if share >= PRESENT]
+    missing = [
+        names[part]
+        for part, (share, role) in parts.items()
+        if share < PRESENT and analysis.lacks(role)
+    ]
+    return present, missing
 
 
 def _join(names: list[str]) -> str:
@@ -185,7 +196,7 @@ def story_parts(analysis: Analysis) -> dict[str, str | None]:
         row
         for row in rows
         if analysis.pack.duty.search(analysis.reading.units[row].plain)
-        and analysis.reading.probability(row, Role.SCENE) >= _PRESENT
+        and analysis.reading.probability(row, Role.SCENE) >= PRESENT
     ]
     found = {
         "situation": analysis.best_unit("scene", Role.SCENE),

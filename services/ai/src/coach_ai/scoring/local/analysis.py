@@ -130,12 +130,25 @@ class Analysis:
         ]
         return -max(candidates)[1] if candidates else None
 
-    def surest_unit(self, role: Role) -> int | None:
+    def surest_unit(self, role: Role, *, at_least: float | None = None) -> int | None:
         """Return the unit that most surely has a role, or None if none is sure enough."""
         rows = range(len(self.reading.units))
         best = max(rows, key=lambda row: self.reading.probability(row, role))
-        is_sure = self.reading.probability(best, role) >= self.limits.remark
-        return best if is_sure else None
+        least = self.limits.remark if at_least is None else at_least
+        return best if self.reading.probability(best, role) >= least else None
+
+    def lacks(self, *roles: Role, with_number: bool = False) -> bool:
+        """Return whether no unit may have one of the roles, so that a remark can say so.
+
+        A role that some unit may have is neither praised nor missed. With `with_number`, only
+        units that have a number count.
+        """
+        rows = range(len(self.reading.units))
+        return all(
+            self.reading.probability(row, *roles) < self.limits.absent
+            for row in rows
+            if self.reading.has_number[row] or not with_number
+        )
 
     def quote(self, row: int) -> str:
         """Return the text of a unit, as it stands in the transcript."""

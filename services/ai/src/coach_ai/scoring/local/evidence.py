@@ -12,6 +12,9 @@ from coach_ai.scoring.local.reading import Reading
 from coach_ai.scoring.local.roles import COLUMN, Role
 from coach_ai.scoring.local.thresholds import Thresholds, Values, ramp, ramp_all
 
+PRESENT = 0.5
+"""Share of evidence from which on a part is present."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

@@ -43,6 +43,8 @@ class Thresholds:
     least_shares: float
     relevant: float
     remark: float
+    remark_meta: float
+    absent: float
     remark_share: float
     long_sentence_words: int
     long_answer_words: int

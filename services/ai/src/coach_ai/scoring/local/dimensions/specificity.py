@@ -1,10 +1,11 @@
 """Specificity: evidence that could be checked, such as own steps and a measured result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from coach_ai.domain import QuestionType, Remark, Seniority
 from coach_ai.scoring.local.analysis import Analysis
 from coach_ai.scoring.local.dimensions.dimension import to_level
+from coach_ai.scoring.local.evidence import PRESENT
 from coach_ai.scoring.local.roles import Role
 
 _JUNIOR_RESULT_SHARE = 0.6
@@ -51,18 +52,29 @@ class Specificity:
             lesson = analysis.best_unit("lesson", Role.LESSON)
             if lesson is not None:
                 remarks.append(analysis.remark("strength", self.name, lesson, "strength_lesson"))
-        is_story = analysis.question_type is QuestionType.STORY
-        criticised = (
-            (Role.GENERAL, "improvement_general" if is_story else "improvement_general_knowledge"),
-            *(((Role.EFFORT, "improvement_effort"),) if is_story else ()),
-            *(((Role.CLAIM, "improvement_claim"),) if analysis.is_about_speaker else ()),
-            (Role.META, "improvement_meta"),
-        )
-        for role, text in criticised:
+        for role, text in _criticised_roles(analysis):
             row = analysis.surest_unit(role)
             if row is not None:
                 remarks.append(analysis.remark("improvement", self.name, row, text))
+        meta = analysis.surest_unit(Role.META, at_least=analysis.limits.remark_meta)
+        if meta is not None:
+            remarks.append(analysis.remark("improvement", self.name, meta, "improvement_meta"))
         return remarks
+
+
+def _criticised_roles(analysis: Analysis) -> Iterator[tuple[Role, str]]:
+    """Yield the roles to criticise. Beside concrete evidence a general sentence is no fault."""
+    found = analysis.evidence
+    match analysis.question_type:
+        case QuestionType.STORY if analysis.lacks(Role.ACTION):
+            yield Role.GENERAL, "improvement_general"
+            yield Role.EFFORT, "improvement_effort"
+        case QuestionType.CASE | QuestionType.KNOWLEDGE if found.proposal < PRESENT:
+            yield Role.GENERAL, "improvement_general_knowledge"
+        case QuestionType.MOTIVE | QuestionType.ABOUT_YOU:
+            if found.case_of_claim < PRESENT:
+                yield Role.GENERAL, "improvement_general_knowledge"
+            yield Role.CLAIM, "improvement_claim"
 
 
 def proof(analysis: Analysis) -> float:

@@ -48,9 +48,9 @@ class Structure:
         if analysis.question_type is not QuestionType.STORY:
             return remarks
         scene = analysis.best_unit("scene", Role.SCENE)
-        if scene is not None:
+        if scene is not None and scene < len(analysis.reading.units) / 2:
             remarks.append(analysis.remark("strength", self.name, scene, "strength_scene"))
-        result = analysis.best_unit("result", Role.RESULT)
-        if result is None and (ending := analysis.surest_unit(Role.ENDING)) is not None:
+        ending = analysis.surest_unit(Role.ENDING)
+        if ending is not None and analysis.lacks(Role.RESULT):
             remarks.append(analysis.remark("improvement", self.name, ending, "improvement_ending"))
         return remarks
