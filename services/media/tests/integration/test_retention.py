@@ -56,7 +56,7 @@ async def _has_audio(service: Service, client: httpx.AsyncClient, upload_id: str
     return True
 
 
-def _judged(session_id: UUID, user_id: UUID, status: str) -> SessionJudged:
+def _session_feedback(session_id: UUID, user_id: UUID, status: str) -> SessionJudged:
     view = json.loads(GOLDEN.read_text())["data"]["feedback"]
     feedback = FeedbackView.model_validate({**view, "status": status})
     return SessionJudged(session_id=session_id, user_id=user_id, feedback=feedback)
@@ -103,9 +103,9 @@ async def test_audio_is_deleted_once_feedback_and_transcript_exist(
     upload_id, key = await _confirm(client, session_id=str(session_id))
     without_session = await _confirm(client)
 
-    await deliver_event(service, _judged(session_id, user_id, "failed"))
+    await deliver_event(service, _session_feedback(session_id, user_id, "failed"))
     failed = await _has_audio(service, client, upload_id, key)
-    await deliver_event(service, _judged(session_id, user_id, "ready"))
+    await deliver_event(service, _session_feedback(session_id, user_id, "ready"))
     if is_chosen_late:
         assert await _has_audio(service, client, upload_id, key) is True
         await client.put(PATH, json={"audio": "after_feedback"})
