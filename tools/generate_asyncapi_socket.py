@@ -21,9 +21,10 @@ _MESSAGES = "#/channels/socket/messages/"
 _DESCRIPTION = """JSON text frames in both directions; binary frames are live audio.
 
 Authenticate with the `Authorization` header, the subprotocol pair `bearer, <token>`, or a first
-frame `auth` within 10 s. `transcript`, `progress` and `feedback` are pushed to all sockets of the
-user. An invalid frame gets an `error`, and the socket stays open. The server closes the socket
-with 1008 (authentication), 1009 (frame above 4 MiB), 1011 (internal error) or 1012 (restart)."""
+frame `auth` within 10 s. `transcript`, `progress`, `feedback` and `export` are pushed to all
+sockets of the user. An invalid frame gets an `error`, and the socket stays open. The server closes
+the socket with 1008 (authentication), 1009 (frame above 4 MiB), 1011 (internal error) or 1012
+(restart)."""
 _BINARY_AUDIO = {
     "name": "audio",
     "contentType": "application/octet-stream",

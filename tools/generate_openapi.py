@@ -14,6 +14,7 @@ import coach_ai.routes
 import coach_auth.consent_routes
 import coach_auth.receipt_routes
 import coach_auth.routes
+import coach_media.export_routes
 import coach_media.routes
 import coach_sessions.routes
 from coach_common.http.app import create_app
@@ -29,7 +30,7 @@ _ROUTERS = {
         coach_auth.consent_routes.router,
     ),
     "sessions": (coach_sessions.routes.router, coach_sessions.routes.progress_router),
-    "media": (coach_media.routes.router,),
+    "media": (coach_media.routes.router, coach_media.export_routes.router),
     "ai": (
         coach_ai.routes.router,
         coach_ai.routes.questions_router,

@@ -1,5 +1,10 @@
-"""What a person decides about the own data: consent, and deletion with a receipt."""
+"""What a person decides about the own data: consent, export, and deletion with a receipt."""
 
+import io
+import json
+import wave
+import zipfile
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +38,45 @@ async def test_decision_about_outside_providers_reaches_ai(
 
     await wait_until(has_refusal, description="the refusal in ai", timeout_seconds=60)
     await database.close()
+
+
+async def test_export_is_pushed_and_has_rows_and_recordings_of_all_services(
+    client: ApiClient, tmp_path: Path
+) -> None:
+    recording = tmp_path / "silence.wav"
+    with wave.open(str(recording), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(600_000))
+    session_id = await client.open_session("Export me", "Why us?")
+    await client.confirm(await client.upload(recording, "audio/wav"), session_id=session_id)
+    await client.send("POST", "/ai/chat", json={"message": "How long is a good answer?"})
+    async with client.socket() as socket:
+        requested = await client.send("POST", "/auth/me/export")
+        assert requested.status_code == 202, requested.text
+        export_id = requested.json()["id"]
+        pushed = await socket.wait_for("export", seconds=60, export_id=export_id)
+    downloaded = await client.send("GET", requested.headers["location"])
+
+    assert pushed.frame["status"] == "ready"
+    archive = zipfile.ZipFile(io.BytesIO(downloaded.content))
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        return [
+            row
+            for name in archive.namelist()
+            if name.endswith(f"-{table}.json")
+            for row in json.loads(archive.read(name))
+        ]
+
+    assert rows("users")[0]["id"] == client.user_id
+    assert "password_hash" not in rows("users")[0]
+    assert [row["title"] for row in rows("sessions")] == ["Export me"]
+    assert "How long is a good answer?" in {row["text"] for row in rows("messages")}
+    (upload,) = rows("uploads")
+    assert archive.read(f"recordings/{upload['id']}.wav") == recording.read_bytes()
+    assert json.loads(archive.read("export.json"))["missing_recordings"] == []
 
 
 async def test_deletions_end_in_a_receipt_that_needs_no_login(

@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -122,6 +122,23 @@ class ObjectStore:
             is_abandoned.set()
             path.unlink(missing_ok=True)
             raise
+
+    async def stream(self, key: str, *, etag: str) -> AsyncGenerator[bytes, None]:
+        """Yield the object in chunks. Close the generator if it is not read to its end.
+
+        Raises:
+            Conflict: If the object has another ETag than `etag`.
+            Unavailable: If storage fails, before the first chunk or after any chunk.
+        """
+        response = await self._call(self._client.get_object, Bucket=self._bucket, Key=key)
+        body = response["Body"]
+        try:
+            if response["ETag"].strip('"') != etag:
+                raise Conflict("The recording was changed after it was confirmed.")
+            while chunk := await self._run(partial(body.read, _CHUNK_BYTES)):
+                yield chunk
+        finally:
+            body.close()
 
     async def put(self, key: str, body: bytes, *, content_type: str) -> None:
         """Store `body` under `key`."""

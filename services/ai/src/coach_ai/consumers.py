@@ -2,6 +2,7 @@
 
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, Recording, Seniority
+from coach_ai.exported_tables import EXPORTED_TABLES
 from coach_ai.use_cases import consent, events, repair
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
@@ -14,6 +15,8 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.events.consents import ConsentChanged, Purpose
+from coach_common.events.exports import AiExportPartCollected, ExportRequested
+from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
 
 _SENIORITIES = frozenset(Seniority)
@@ -93,6 +96,11 @@ async def on_consent_changed(deps: Deps, event: ConsentChanged, message: Message
         )
 
 
+async def on_export_requested(deps: Deps, event: ExportRequested, message: MessageContext) -> None:
+    """Emit all rows of the user for the export."""
+    await emit_parts(deps.db, EXPORTED_TABLES, AiExportPartCollected, event, message)
+
+
 async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContext) -> None:
     """Delete all data of the user."""
     await events.erase_user(
@@ -127,6 +135,7 @@ def _asked_question(event: SessionCreated | SessionCompleted) -> AskedQuestion:
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {
+    ExportRequested: on_export_requested,
     UploadConfirmed: on_upload_confirmed,
     UploadLinked: on_upload_linked,
     SessionCreated: on_session_created,

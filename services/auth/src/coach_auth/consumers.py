@@ -1,6 +1,7 @@
 """The events that auth consumes: deletions of sessions, and confirmations of deletions."""
 
 from coach_auth.deps import Deps
+from coach_auth.exported_tables import EXPORTED_TABLES
 from coach_auth.use_cases import receipts
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import SessionDeleted
@@ -10,6 +11,8 @@ from coach_common.events.deletions import (
     MediaConfirmedDeletion,
     SessionsConfirmedDeletion,
 )
+from coach_common.events.exports import AuthExportPartCollected, ExportRequested
+from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
 
 
@@ -25,6 +28,11 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
         )
 
 
+async def on_export_requested(deps: Deps, event: ExportRequested, message: MessageContext) -> None:
+    """Emit all rows of the user for the export."""
+    await emit_parts(deps.db, EXPORTED_TABLES, AuthExportPartCollected, event, message)
+
+
 async def on_deletion_confirmed(
     deps: Deps, event: DeletionConfirmed, message: MessageContext
 ) -> None:
@@ -33,6 +41,7 @@ async def on_deletion_confirmed(
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {
+    ExportRequested: on_export_requested,
     SessionDeleted: on_session_deleted,
     SessionsConfirmedDeletion: on_deletion_confirmed,
     MediaConfirmedDeletion: on_deletion_confirmed,

@@ -20,9 +20,10 @@ from coach_common.events.catalog import (
     TranscriptionCompleted,
     TranscriptionProgressed,
 )
+from coach_common.events.exports import ExportCompleted
 from coach_common.messaging.message import MessageContext
 from coach_common.messaging.subscriptions import Handlers
-from coach_gateway.sockets.frames import FeedbackFrame, ProgressFrame, TranscriptFrame
+from coach_gateway.sockets.frames import ExportFrame, FeedbackFrame, ProgressFrame, TranscriptFrame
 
 log = logs.get_logger(__name__)
 
@@ -288,6 +289,18 @@ async def on_session_judged(
     hub.push(event.user_id, frame.model_dump(mode="json"))
 
 
+async def on_export_completed(
+    hub: PushHub, event: ExportCompleted, delivery: MessageContext
+) -> None:
+    """Push that an export is ready."""
+    frame = ExportFrame(
+        event_id=str(delivery.event_id),
+        export_id=str(event.export_id),
+        expires_at=event.expires_at,
+    )
+    hub.push(event.user_id, frame.model_dump(mode="json"))
+
+
 def _progress_rank(status: str) -> int:
     """Return 0 while transcribing, 1 while scoring, 2 when final."""
     return {"transcribing": 0, "scoring": 1}.get(status, 2)
@@ -313,4 +326,5 @@ SUBSCRIPTIONS: Handlers[PushHub] = {
     TranscriptionProgressed: on_transcription_progressed,
     SessionMeasured: on_session_measured,
     SessionJudged: on_session_judged,
+    ExportCompleted: on_export_completed,
 }

@@ -53,6 +53,8 @@ ROUTES = (
     Route("DELETE", "/auth/me", "auth"),
     Route("GET", "/auth/me/consents", "auth"),
     Route("PUT", "/auth/me/consents", "auth"),
+    Route("POST", "/auth/me/export", "media"),
+    Route("GET", "/auth/me/export/{id}", "media"),
     Route("GET", "/auth/logins", "auth"),
     Route("DELETE", "/auth/logins/{id}", "auth"),
     Route("POST", "/auth/password/forgot", "auth", is_open=True, limit="open"),

@@ -11,7 +11,7 @@ from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.storage import ObjectStore
 from coach_common.tokens import AccessTokenVerifier
-from coach_media import routes, tables, workers
+from coach_media import export_routes, routes, tables, workers
 from coach_media.adapters.sessions_http import HttpSessionOwnership
 from coach_media.config import MediaSettings
 from coach_media.consumers import SUBSCRIPTIONS
@@ -50,6 +50,7 @@ def build(
     state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app("media", checks=checks, state=state)
     app.include_router(routes.router)
+    app.include_router(export_routes.router)
     app.include_router(routes.internal_router)
     return Service(
         name="media",
@@ -63,6 +64,7 @@ def build(
         workers={
             "sweep": partial(workers.sweep_unconfirmed_uploads, deps),
             "repair": partial(workers.republish_untranscribed_uploads, deps),
+            "exports": partial(workers.maintain_exports, deps),
             "retention": partial(workers.delete_due_audio, deps),
             "object_deletions": partial(workers.delete_objects, deps),
         },

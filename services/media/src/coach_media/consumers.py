@@ -10,8 +10,15 @@ from coach_common.events.catalog import (
     TranscriptionProgressed,
     UserDeleted,
 )
+from coach_common.events.exports import (
+    AiExportPartCollected,
+    AuthExportPartCollected,
+    ExportPartCollected,
+    ExportRequested,
+    SessionsExportPartCollected,
+)
 from coach_common.messaging.subscriptions import Handlers
-from coach_media import deletions, repair, retention, use_cases
+from coach_media import deletions, exports, repair, retention, use_cases
 from coach_media.deps import Deps
 
 
@@ -85,7 +92,21 @@ async def on_session_judged(deps: Deps, event: SessionJudged, message: MessageCo
         await retention.record_feedback(deps, event.session_id, event.user_id, message)
 
 
+async def on_export_requested(deps: Deps, event: ExportRequested, message: MessageContext) -> None:
+    """Store the rows of media for the export."""
+    await exports.collect_own_parts(deps, event, message)
+
+
+async def on_export_part(deps: Deps, event: ExportPartCollected, message: MessageContext) -> None:
+    """Store a part of an export."""
+    await exports.record_part(deps, event, message)
+
+
 SUBSCRIPTIONS: Handlers[Deps] = {
+    ExportRequested: on_export_requested,
+    AuthExportPartCollected: on_export_part,
+    SessionsExportPartCollected: on_export_part,
+    AiExportPartCollected: on_export_part,
     SessionJudged: on_session_judged,
     UserDeleted: on_user_deleted,
     SessionDeleted: on_session_deleted,

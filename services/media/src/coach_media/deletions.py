@@ -7,7 +7,7 @@ from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import Unavailable
 from coach_common.events.deletions import MediaConfirmedDeletion
 from coach_common.repair import REPAIRS
-from coach_media import deletion_store, retention_store, store
+from coach_media import deletion_store, export_store, retention_store, store
 from coach_media.deps import Deps
 
 _BATCH_SIZE = 50
@@ -31,6 +31,8 @@ async def delete_session_data(
         uploads = await store.list_uploads_by_session(tx, session_id, keys=keys, user_id=user_id)
         await deletion_store.add_object_deletions(tx, uploads, due_at=now)
         await store.delete_uploads(tx, uploads)
+        # An export has a copy of what is deleted.
+        await export_store.delete_exports_of_user(tx, user_id)
         await _confirm_when_deleted(
             tx, receipt_id, user_id=user_id, keys={*keys, *(upload.key for upload in uploads)}
         )
@@ -54,6 +56,8 @@ async def delete_user_data(
         uploads = await store.list_uploads_by_user(tx, user_id)
         await deletion_store.add_object_deletions(tx, uploads, due_at=now)
         await store.delete_uploads(tx, uploads)
+        # An export has a copy of what is deleted.
+        await export_store.delete_exports_of_user(tx, user_id)
         await store.delete_outbox_by_user(tx, user_id)
         await store.delete_uploader(tx, user_id)
         await retention_store.delete_retention(tx, user_id)

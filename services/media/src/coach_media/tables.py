@@ -1,6 +1,6 @@
 """Tables of the media service."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, UniqueConstraint
 
 from coach_common.db.tables import (
     Id,
@@ -61,6 +61,37 @@ AUDIO_RETENTION = Table(
     METADATA,
     Column("user_id", Id, primary_key=True),
     Column("retention", String(16), nullable=False),
+)
+
+# Exports of all data of a user. Deleted after 7 days, and with the account or one of its sessions.
+EXPORTS = Table(
+    "exports",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("completed_at", UtcDateTime, nullable=True),
+    Column("expires_at", UtcDateTime, nullable=False),
+    # When the parts are requested again; null once all have arrived.
+    Column("retry_after", UtcDateTime, nullable=True),
+    Index("ix_exports_user_id", "user_id"),
+    Index("ix_exports_expires_at", "expires_at"),
+    Index("ix_exports_retry_after", "retry_after"),
+)
+
+EXPORT_PARTS = Table(
+    "export_parts",
+    METADATA,
+    Column("export_id", Id, primary_key=True),
+    Column("service", String(16), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("user_id", Id, nullable=False),
+    Column("is_last", Boolean, nullable=False),
+    Column("table_name", String(64), nullable=False),
+    # A JSON array of rows.
+    Column("content", LongText, nullable=False),
+    Index("ix_export_parts_user_id", "user_id"),
 )
 
 # One row per user. A transaction that creates or links uploads locks it while it checks limits.

@@ -3,11 +3,12 @@
 import asyncio
 
 from coach_common.errors import Unavailable
-from coach_media import deletions, repair, retention, use_cases
+from coach_media import deletions, exports, repair, retention, use_cases
 from coach_media.deps import Deps
 
 _IDLE_SECONDS = 1.0
 _RETENTION_SECONDS = 5.0
+_EXPORT_SECONDS = 60.0
 
 
 async def sweep_unconfirmed_uploads(deps: Deps) -> None:
@@ -41,6 +42,17 @@ async def delete_due_audio(deps: Deps) -> None:
             due = 0
         if not due:
             await asyncio.sleep(_RETENTION_SECONDS)
+
+
+async def maintain_exports(deps: Deps) -> None:
+    """Request missing parts again and delete expired exports until cancelled."""
+    while True:
+        try:
+            retried = await exports.retry_and_expire(deps)
+        except Unavailable:
+            retried = 0
+        if not retried:
+            await asyncio.sleep(_EXPORT_SECONDS)
 
 
 async def republish_untranscribed_uploads(deps: Deps) -> None:

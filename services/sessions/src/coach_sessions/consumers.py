@@ -12,10 +12,13 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.events.deletions import DeletionCompleted
+from coach_common.events.exports import ExportRequested, SessionsExportPartCollected
+from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
 from coach_sessions import use_cases
 from coach_sessions.deps import Deps
 from coach_sessions.domain import AnswerText, Failure, Feedback, RecordingRef
+from coach_sessions.exported_tables import EXPORTED_TABLES
 
 RecordingEvent = (
     UploadConfirmed | UploadLinked | TranscriptionCompleted | TranscriptionFailed | DeliveryMeasured
@@ -31,6 +34,11 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
         is_repeated=event.is_repeated,
         receipt_id=event.receipt_id,
     )
+
+
+async def on_export_requested(deps: Deps, event: ExportRequested, message: MessageContext) -> None:
+    """Emit all rows of the user for the export."""
+    await emit_parts(deps.db, EXPORTED_TABLES, SessionsExportPartCollected, event, message)
 
 
 async def on_deletion_completed(
@@ -134,6 +142,7 @@ def _recording_ref(event: RecordingEvent) -> RecordingRef:
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {
+    ExportRequested: on_export_requested,
     UserDeleted: on_user_deleted,
     DeletionCompleted: on_deletion_completed,
     UploadConfirmed: on_upload_confirmed,

@@ -17,6 +17,13 @@ from coach_common.events.deletions import (
     MediaConfirmedDeletion,
     SessionsConfirmedDeletion,
 )
+from coach_common.events.exports import (
+    AiExportPartCollected,
+    AuthExportPartCollected,
+    ExportCompleted,
+    ExportRequested,
+    SessionsExportPartCollected,
+)
 from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
@@ -396,5 +403,10 @@ CATALOG: dict[str, type[Event]] = {
         MediaConfirmedDeletion,
         AiConfirmedDeletion,
         DeletionCompleted,
+        ExportRequested,
+        AuthExportPartCollected,
+        SessionsExportPartCollected,
+        AiExportPartCollected,
+        ExportCompleted,
     )
 }

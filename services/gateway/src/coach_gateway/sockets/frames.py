@@ -6,6 +6,7 @@ docs/asyncapi-socket.json is generated from these models by `tools/generate_asyn
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -311,6 +312,21 @@ class ProgressFrame(ServerFrame):
     duration_seconds: float
 
 
+class ExportFrame(ServerFrame):
+    """A copy of all data of the user is ready, at `GET /auth/me/export/{export_id}`."""
+
+    model_config = _example(
+        type="export", event_id=_EVENT_ID, export_id=_SESSION_ID, status="ready",
+        expires_at="2026-12-03T12:00:02Z",
+    )  # fmt: skip
+
+    type: Literal["export"] = "export"
+    event_id: EventId
+    export_id: str
+    status: Literal["ready"] = "ready"
+    expires_at: datetime
+
+
 class FeedbackFrame(FeedbackView):
     """The feedback of a session has changed."""
 
@@ -326,7 +342,7 @@ class FeedbackFrame(FeedbackView):
         return cls(event_id=event_id, **fields)
 
 
-PushFrame = TranscriptFrame | ProgressFrame | FeedbackFrame
+PushFrame = TranscriptFrame | ProgressFrame | FeedbackFrame | ExportFrame
 """The frames that are sent to all sockets of a user, without a request."""
 
 ServerTextFrame = Annotated[
@@ -338,6 +354,7 @@ ServerTextFrame = Annotated[
     | ErrorFrame
     | TranscriptFrame
     | ProgressFrame
+    | ExportFrame
     | FeedbackFrame,
     Field(discriminator="type"),
 ]

@@ -1,0 +1,34 @@
+"""What ai adds to the export of a user's data.
+
+The expected points of the question bank are left out: they are the solution, and no data of the
+user.
+"""
+
+from coach_ai.tables import (
+    ANSWERS,
+    BUDGETS,
+    CONSENTS,
+    CONVERSATIONS,
+    INTERVIEW_TURNS,
+    INTERVIEWS,
+    MESSAGES,
+    OWN_QUESTIONS,
+    QUESTIONS,
+    RECORDINGS,
+    SCORING_USAGE,
+)
+from coach_common.db.export import ExportedTable
+
+EXPORTED_TABLES = (
+    ExportedTable(RECORDINGS),
+    ExportedTable(ANSWERS),
+    ExportedTable(QUESTIONS, hidden=("reference",)),
+    ExportedTable(OWN_QUESTIONS),
+    ExportedTable(CONVERSATIONS),
+    ExportedTable(MESSAGES),
+    ExportedTable(INTERVIEWS, hidden=("plan",)),
+    ExportedTable(INTERVIEW_TURNS),
+    ExportedTable(SCORING_USAGE),
+    ExportedTable(BUDGETS),
+    ExportedTable(CONSENTS),
+)
