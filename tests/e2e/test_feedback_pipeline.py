@@ -142,14 +142,22 @@ async def test_off_topic_reading_is_transcribed_but_not_scored(client: ApiClient
 
 
 async def test_recording_uploaded_after_completion_is_scored(client: ApiClient) -> None:
+    """Its audio is deleted once the feedback is ready, because the user has chosen so."""
+    chosen = await client.send("PUT", "/upload/retention", json={"audio": "after_feedback"})
     session_id = await client.open_session("Late", QUESTION)
     completed = await client.send("POST", f"/sessions/{session_id}/complete")
     feedback_before = await client.send("GET", f"/sessions/{session_id}/feedback")
 
     key = await client.upload(READING, "audio/wav")
-    await client.confirm(key, session_id=session_id)
+    upload_id = (await client.confirm(key, session_id=session_id))["upload_id"]
     feedback = await _wait_for_final_feedback(client, session_id)
 
+    async def has_no_audio() -> bool:
+        playback = await client.send("GET", f"/upload/{upload_id}/url")
+        return playback.status_code == 404 and playback.json()["code"] == "audio_deleted"
+
+    await wait_until(has_no_audio, description="the deletion of the audio", timeout_seconds=60)
+    assert chosen.status_code == 200
     assert completed.status_code == 200
     assert feedback_before.status_code == 200
     assert feedback_before.json()["status"] == "waiting_for_recording"

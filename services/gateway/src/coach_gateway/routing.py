@@ -73,6 +73,8 @@ ROUTES = (
     Route("GET", "/progress", "sessions"),
     Route("POST", "/upload/s3-presign", "media"),
     Route("POST", "/upload/confirm", "media"),
+    Route("GET", "/upload/retention", "media"),
+    Route("PUT", "/upload/retention", "media"),
     Route("GET", "/upload/{id}", "media"),
     Route("GET", "/upload/{id}/url", "media"),
     Route("GET", "/quality", "ai", is_open=True, limit="open"),

@@ -43,6 +43,7 @@ def build(
         ownership,
         limits,
         timedelta(seconds=settings.repair_seconds),
+        settings.audio_retention,
         settings.s3_endpoint_url if settings.presign_host_from_request else None,
     )
     checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
@@ -62,6 +63,7 @@ def build(
         workers={
             "sweep": partial(workers.sweep_unconfirmed_uploads, deps),
             "repair": partial(workers.republish_untranscribed_uploads, deps),
+            "retention": partial(workers.delete_due_audio, deps),
             "object_deletions": partial(workers.delete_objects, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),

@@ -10,6 +10,7 @@ from coach_common.config import (
     TokenSettings,
 )
 from coach_common.setting_types import HttpUrl
+from coach_media.audio_retention import AudioRetention
 
 MIB = 1024 * 1024
 
@@ -27,6 +28,9 @@ class MediaSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSett
     """Most pending uploads per user."""
     sweep_seconds: float = Field(default=20.0, gt=0)
     """Interval of the search for uploads that the client did not confirm."""
+    audio_retention: AudioRetention = AudioRetention.KEEP
+    """How long the audio of users without a choice is kept: after_feedback, 30_days, 90_days or
+    keep. A new value applies to recordings that are confirmed from then on."""
     presign_host_from_request: bool = False
     """Presigned URLs use the private host of the client's request. For local development."""
 

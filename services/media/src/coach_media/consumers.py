@@ -3,6 +3,7 @@
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionDeleted,
+    SessionJudged,
     SessionStalled,
     TranscriptionCompleted,
     TranscriptionFailed,
@@ -10,7 +11,7 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.messaging.subscriptions import Handlers
-from coach_media import deletions, repair, use_cases
+from coach_media import deletions, repair, retention, use_cases
 from coach_media.deps import Deps
 
 
@@ -78,7 +79,14 @@ async def on_session_stalled(deps: Deps, event: SessionStalled, message: Message
     )
 
 
+async def on_session_judged(deps: Deps, event: SessionJudged, message: MessageContext) -> None:
+    """Store that the session has feedback, unless it failed."""
+    if event.feedback.status == "ready":
+        await retention.record_feedback(deps, event.session_id, event.user_id, message)
+
+
 SUBSCRIPTIONS: Handlers[Deps] = {
+    SessionJudged: on_session_judged,
     UserDeleted: on_user_deleted,
     SessionDeleted: on_session_deleted,
     SessionStalled: on_session_stalled,

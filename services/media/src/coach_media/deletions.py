@@ -7,7 +7,7 @@ from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import Unavailable
 from coach_common.events.deletions import MediaConfirmedDeletion
 from coach_common.repair import REPAIRS
-from coach_media import deletion_store, store
+from coach_media import deletion_store, retention_store, store
 from coach_media.deps import Deps
 
 _BATCH_SIZE = 50
@@ -56,6 +56,7 @@ async def delete_user_data(
         await store.delete_uploads(tx, uploads)
         await store.delete_outbox_by_user(tx, user_id)
         await store.delete_uploader(tx, user_id)
+        await retention_store.delete_retention(tx, user_id)
         await _confirm_when_deleted(tx, receipt_id, user_id=user_id, keys=None)
     if is_new and is_repeated:
         REPAIRS.labels("media", "user_deletion").inc()

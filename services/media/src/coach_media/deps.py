@@ -9,6 +9,7 @@ from coach_common.clock import Clock
 from coach_common.db.database import Database
 from coach_common.repair import DEFAULT_DELAY
 from coach_common.storage import ObjectStore
+from coach_media.audio_retention import AudioRetention
 
 
 class SessionOwnership(Protocol):
@@ -47,6 +48,8 @@ class Deps:
     limits: UploadLimits
     repair_delay: timedelta = DEFAULT_DELAY
     """How long a confirmed upload waits for its transcript before the repair sweep checks it."""
+    default_retention: AudioRetention = AudioRetention.KEEP
+    """How long the audio of users without a choice is kept."""
     request_host_endpoint: str | None = None
     """Object storage URL whose host becomes the private host of the request, or None to use
     S3_PUBLIC_ENDPOINT_URL in presigned URLs."""

@@ -103,6 +103,15 @@ class UploadNotFound(NotFound):
         super().__init__("Recording not found")
 
 
+class AudioDeleted(NotFound):
+    """The audio was deleted by the user's retention."""
+
+    code = "audio_deleted"
+
+    def __init__(self) -> None:
+        super().__init__("The audio was deleted, as your retention setting asks.")
+
+
 class NotLiveUpload(UnsupportedMediaType):
     """The upload was prepared for another recording than this live one."""
 
@@ -193,6 +202,8 @@ class Upload:
     audio: AudioCoverage | None = None
     reason: str | None = None
     rejection_code: str | None = None
+    audio_deleted_at: datetime | None = None
+    """When the audio was deleted by the user's retention. The transcript stays."""
 
     @property
     def is_confirmed(self) -> bool:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import BearerToken, CurrentUser, inject_deps
 from coach_common.ids import parse_id
-from coach_media import use_cases
+from coach_media import retention, use_cases
 from coach_media.deps import Deps
 from coach_media.domain import PLAYBACK_URL_SECONDS, UPLOAD_URL_SECONDS, safe_public_host
 from coach_media.schemas import (
@@ -20,6 +20,8 @@ from coach_media.schemas import (
     PlaybackUrlResponse,
     PresignRequest,
     PresignResponse,
+    RetentionRequest,
+    RetentionResponse,
     SessionRecordingResponse,
     UploadResponse,
 )
@@ -97,6 +99,25 @@ async def confirm_upload(
         deps, caller, key=body.key, session_id=_session_id(body.session_id), bearer=bearer
     )
     return ConfirmUploadResponse.from_domain(upload)
+
+
+@router.get("/retention")
+async def get_retention(caller: CurrentUser, deps: MediaDeps) -> RetentionResponse:
+    """Return how long the audio of the user's recordings is kept."""
+    audio, is_default = await retention.get_retention(deps, caller)
+    return RetentionResponse(audio=audio, is_default=is_default)
+
+
+@router.put("/retention")
+async def choose_retention(
+    body: RetentionRequest, caller: CurrentUser, deps: MediaDeps
+) -> RetentionResponse:
+    """Choose how long the audio of all recordings is kept, earlier ones included.
+
+    Transcripts and feedback stay.
+    """
+    await retention.choose_retention(deps, caller, body.audio)
+    return RetentionResponse(audio=body.audio, is_default=False)
 
 
 @router.get("/{upload_id}")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.recordings import MAX_RECORDING_SECONDS
+from coach_media.audio_retention import AudioRetention
 from coach_media.domain import Upload, UploadStatus
 
 _UPLOAD_ID = "01936f5e-8c1a-7c3e-9b55-0d4c3f0a7e21"
@@ -190,6 +191,8 @@ class UploadResponse(BaseModel):
             "created_at": "2025-11-25T12:00:00Z",
             "confirmed_at": "2025-11-25T12:00:09Z",
             "reason": None,
+            "audio_deleted": False,
+            "audio_deleted_at": None,
         }
     )
 
@@ -209,6 +212,10 @@ class UploadResponse(BaseModel):
     created_at: datetime
     confirmed_at: datetime | None
     reason: str | None = Field(description="Why the upload or its transcription failed.")
+    audio_deleted: bool = Field(
+        default=False, description="True once the retention of the user has deleted the audio."
+    )
+    audio_deleted_at: datetime | None = None
 
     @classmethod
     def from_domain(
@@ -228,7 +235,26 @@ class UploadResponse(BaseModel):
             created_at=upload.created_at,
             confirmed_at=upload.confirmed_at,
             reason=upload.reason,
+            audio_deleted=upload.audio_deleted_at is not None,
+            audio_deleted_at=upload.audio_deleted_at,
         )
+
+
+class RetentionRequest(BaseModel):
+    """How long the audio of all recordings of the user is kept."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"audio": "30_days"}]})
+
+    audio: AudioRetention
+
+
+class RetentionResponse(BaseModel):
+    """How long the audio of all recordings of the user is kept."""
+
+    model_config = _response({"audio": "30_days", "is_default": False})
+
+    audio: AudioRetention
+    is_default: bool = Field(description="True if the user has not chosen.")
 
 
 class PlaybackUrlResponse(BaseModel):

@@ -110,11 +110,13 @@ async def mark_confirmed(
     *,
     session_id: UUID | None,
     repair_after: datetime,
+    audio_delete_at: datetime | None,
 ) -> bool:
     """Save a pending upload as confirmed. Returns False if it is no longer pending.
 
     `session_id` is its session if it has none yet. The object is checked once more after the
-    upload URL has expired. The repair sweep checks the upload at `repair_after`.
+    upload URL has expired. The repair sweep checks the upload at `repair_after`. Its audio is
+    deleted at `audio_delete_at`, or kept if that is None.
     """
     updated = await tx.execute(
         update(UPLOADS)
@@ -128,6 +130,7 @@ async def mark_confirmed(
             confirmed_at=upload.confirmed_at,
             next_check_at=upload.url_expires_at + RECHECK_AFTER_EXPIRY,
             repair_after=repair_after,
+            audio_delete_at=audio_delete_at,
         )
     )
     return updated.rowcount == 1
@@ -346,6 +349,23 @@ async def add_tombstone(tx: Transaction, deleted_id: UUID, *, at: datetime) -> b
 async def is_deleted(tx: Transaction, *ids: UUID | None) -> bool:
     """Return True if any of these users or sessions was deleted."""
     return await has_tombstone(tx, TOMBSTONES, *ids)
+
+
+async def list_uploads_where(
+    tx: Transaction,
+    condition: ColumnElement[bool],
+    *,
+    order_by: ColumnElement[datetime],
+    limit: int,
+) -> list[tuple[Upload, datetime]]:
+    """Return the first uploads that match, each with the time that they are ordered by."""
+    rows = await tx.fetch_all(
+        select(*_UPLOAD_COLUMNS, order_by.label("due_at"))
+        .where(condition)
+        .order_by(order_by)
+        .limit(limit)
+    )
+    return [(_upload_from_row(row), row["due_at"]) for row in rows]
 
 
 async def _get(tx: Transaction, condition: ColumnElement[bool], user_id: UUID) -> Upload:

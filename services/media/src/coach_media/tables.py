@@ -42,11 +42,25 @@ UPLOADS = Table(
     Column("next_check_at", UtcDateTime, nullable=True),
     # When the repair sweep checks the upload; null unless it waits for its transcript.
     Column("repair_after", UtcDateTime, nullable=True),
+    # When the feedback of its session was ready.
+    Column("feedback_at", UtcDateTime, nullable=True),
+    # When the sweep of the retention deletes the audio; null if it is kept or deleted.
+    Column("audio_delete_at", UtcDateTime, nullable=True),
+    Column("audio_deleted_at", UtcDateTime, nullable=True),
     UniqueConstraint("key"),
+    Index("ix_uploads_audio_delete_at", "audio_delete_at"),
     Index("ix_uploads_user_id_status", "user_id", "status"),
     Index("ix_uploads_session_id", "session_id"),
     Index("ix_uploads_next_check_at", "next_check_at"),
     Index("ix_uploads_repair_after", "repair_after"),
+)
+
+# How long users have chosen to keep their audio. No row: the default.
+AUDIO_RETENTION = Table(
+    "audio_retention",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("retention", String(16), nullable=False),
 )
 
 # One row per user. A transaction that creates or links uploads locks it while it checks limits.

@@ -17,6 +17,7 @@ from coach_common.identity import Identity
 from coach_common.ids import new_id
 from coach_common.recordings import MAGIC_BYTES_LENGTH
 from coach_media import deletion_store, store
+from coach_media.audio_retention import audio_deletion_time
 from coach_media.deps import Deps
 from coach_media.domain import (
     MAX_UPLOADS_PER_SESSION,
@@ -24,6 +25,7 @@ from coach_media.domain import (
     REJECTED_OBJECT_RETENTION,
     UPLOAD_URL_SECONDS,
     AlreadyLinked,
+    AudioDeleted,
     EmptyRecording,
     RecordingTooLarge,
     TooManyRecordings,
@@ -37,6 +39,7 @@ from coach_media.domain import (
     validate_object,
 )
 from coach_media.publishing import build_confirmation
+from coach_media.retention import find_effective_retention
 
 log = logs.get_logger(__name__)
 
@@ -200,10 +203,13 @@ async def presign_playback(
 
     Raises:
         UploadNotFound: If it does not exist, is not confirmed or belongs to another user.
+        AudioDeleted: If the user's retention has deleted the audio.
     """
     upload = await get_upload(deps, caller, upload_id)
     if not upload.is_confirmed:
         raise UploadNotFound
+    if upload.audio_deleted_at is not None:
+        raise AudioDeleted
     return await deps.object_store.presign_get(
         upload.key, expires_seconds=PLAYBACK_URL_SECONDS, endpoint_url=endpoint_url
     )
@@ -330,7 +336,15 @@ async def _mark_confirmed(deps: Deps, upload: Upload, session_id: UUID | None, s
             await _check_session_limit(tx, upload.user_id, session_id)
         # Client and sweep may confirm concurrently; only the one that updates the row emits.
         if await store.mark_confirmed(
-            tx, upload, session_id=session_id, repair_after=deps.clock() + deps.repair_delay
+            tx,
+            upload,
+            session_id=session_id,
+            repair_after=deps.clock() + deps.repair_delay,
+            audio_delete_at=audio_deletion_time(
+                await find_effective_retention(deps, tx, upload.user_id),
+                confirmed_at=upload.confirmed_at or deps.clock(),
+                feedback_at=None,
+            ),
         ):
             await tx.emit(build_confirmation(replace(upload, session_id=linked_session_id)))
             UPLOADS.labels(f"confirmed_by_{source}").inc()

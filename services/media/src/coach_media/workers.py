@@ -3,10 +3,11 @@
 import asyncio
 
 from coach_common.errors import Unavailable
-from coach_media import deletions, repair, use_cases
+from coach_media import deletions, repair, retention, use_cases
 from coach_media.deps import Deps
 
 _IDLE_SECONDS = 1.0
+_RETENTION_SECONDS = 5.0
 
 
 async def sweep_unconfirmed_uploads(deps: Deps) -> None:
@@ -29,6 +30,17 @@ async def delete_objects(deps: Deps) -> None:
             attempted = 0
         if not attempted:
             await asyncio.sleep(_IDLE_SECONDS)
+
+
+async def delete_due_audio(deps: Deps) -> None:
+    """Delete the audio that is due in bounded batches until cancelled."""
+    while True:
+        try:
+            due = await retention.delete_due_audio(deps)
+        except Unavailable:
+            due = 0
+        if not due:
+            await asyncio.sleep(_RETENTION_SECONDS)
 
 
 async def republish_untranscribed_uploads(deps: Deps) -> None:

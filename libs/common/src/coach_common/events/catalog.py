@@ -336,11 +336,12 @@ class SessionMeasured(Event):
 class SessionJudged(Event):
     """Final feedback, as returned by `GET /sessions/{id}/feedback`.
 
-    Pushed to clients as `feedback`.
+    Pushed to clients as `feedback`. Media deletes the audio if the user has chosen so.
     """
 
     type = "session.judged"
     source = "sessions"
+    consumers = ("media",)
 
     session_id: UUID
     user_id: UUID
