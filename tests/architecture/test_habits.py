@@ -33,11 +33,10 @@ def test_all_packages_have_one_version() -> None:
 def test_hooks_are_the_checks_of_make() -> None:
     (repository,) = _load(".pre-commit-config.yaml")["repos"]
     entries = [hook["entry"] for hook in repository["hooks"]]
+    targets = [re.findall(r"\bmake --no-print-directory (\S+)", entry) for entry in entries]
 
     assert repository["repo"] == "local"
-    assert sorted(entries) == sorted(
-        f"make --no-print-directory check-{check}" for check in _CHECKS
-    )
+    assert sorted(targets) == sorted([f"check-{check}"] for check in _CHECKS)
     assert {f"check-{check}" for check in _CHECKS} <= _TARGETS
 
 

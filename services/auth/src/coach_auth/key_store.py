@@ -2,24 +2,15 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    delete,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import delete, or_, select, update
 
-from coach_auth.domain import (
-    KeyState,
-    SigningKeyInfo,
-    WrappedKey,
-)
-from coach_auth.tables import (
-    SIGNING_KEYS,
-)
+from coach_auth.domain import KeyState, SigningKeyInfo, WrappedKey
+from coach_auth.tables import SIGNING_KEYS
 from coach_common.db.transaction import Transaction
 
 _UNIQUE_SLOTS = {KeyState.ACTIVE: 1, KeyState.PUBLISHED: 2}
+"""Values of a column with a unique index, which allows one active and one published key. Retired
+keys have null there."""
 
 
 async def list_keys(tx: Transaction) -> list[SigningKeyInfo]:

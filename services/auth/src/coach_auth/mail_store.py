@@ -62,7 +62,7 @@ async def mark_attempt(tx: Transaction, mail: QueuedMail, *, next_attempt_at: da
 
 
 async def delete_mail(tx: Transaction, mail_id: UUID) -> None:
-    """Delete a mail that was sent or given up."""
+    """Delete a mail that was sent, or that will not be tried again."""
     await tx.execute(delete(MAILS).where(MAILS.c.id == mail_id))
 
 
@@ -104,7 +104,7 @@ async def has_token(tx: Transaction, token_id: UUID) -> bool:
 
 
 async def delete_token(tx: Transaction, token_id: UUID) -> bool:
-    """Use a token up. Returns False if another call did."""
+    """Delete a token because it is used. Returns False if another call deleted it."""
     deleted = await tx.execute(delete(ACCOUNT_TOKENS).where(ACCOUNT_TOKENS.c.id == token_id))
     return deleted.rowcount == 1
 

@@ -1,6 +1,7 @@
 """Delivery metrics: how an answer was spoken. Plain Python: no model, no I/O.
 
-docs/speech-metrics.md explains each metric: its formula, its band and the source of the band.
+docs/speech-metrics.md explains each metric: its formula, its usual range
+and the source of the range.
 """
 
 from coach_ai.delivery.fillers import count_fillers

@@ -15,6 +15,7 @@ _PHRASES = (
     ("you", "know"), ("i", "mean"), ("sort", "of"), ("kind", "of"), ("or", "something"),
     ("basically",), ("actually",), ("literally",), ("honestly",), ("like",),
 )  # fmt: skip
+# "You know" and "I mean" are clauses, and no fillers, after the first words and before the second.
 _VERB_BEFORE = {
     "you": frozenset(
         ("do", "did", "don't", "didn't", "if", "as", "what", "that", "would", "to", "how", "when",
@@ -26,11 +27,13 @@ _VERB_AFTER = frozenset(
     ("how", "what", "why", "where", "who", "whom", "which", "whether", "if", "him", "her", "them",
      "me", "us", "about", "each", "to", "of", "nothing", "everything", "it's", "someone", "enough")
 )  # fmt: skip
+# "Kind" and "sort" are nouns after these words.
 _NOUN_BEFORE = frozenset(
     ("a", "the", "this", "that", "these", "those", "what", "some", "any", "every", "one", "which",
      "all", "same", "right", "new", "another", "each", "no", "certain", "other", "different",
      "first", "second", "my", "our", "your", "their", "his", "her", "particular", "only")
 )  # fmt: skip
+# "Like" is a filler after the first or before the second, and else a verb or a comparison.
 _BEFORE_FILLER_LIKE = frozenset(
     ("and", "so", "or", "um", "uh", "er", "a", "an", "the", "my", "our", "this", "with", "for",
      "had", "have", "has", "got", "took", "because", "then", "there's", "said", "were", "in", "on")
@@ -62,7 +65,8 @@ def find_fillers(tokens: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def count_fillers(tokens: Sequence[str]) -> int:
-    """Return the number of discourse fillers. The verb and the comparing "like" do not count."""
+    """Return the number of discourse fillers. "Like" as a verb or in a comparison does
+    not count."""
     return len(find_fillers(tokens))
 
 

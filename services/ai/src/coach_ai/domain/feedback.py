@@ -24,8 +24,8 @@ from coach_ai.domain.recordings import (
 from coach_common.errors import CoachError
 
 MIN_WORD_PROBABILITY = 0.75
-"""Lowest mean word probability of an answer that is scored. Clean read speech has 0.94. In noise,
-below this value, 4 of 10 words and more were wrong (docs/speech-metrics.md)."""
+"""Lowest mean word probability of an answer that is scored. Clean read speech has 0.94. Below
+this value, at least 4 of 10 words of recordings with noise were wrong (docs/speech-metrics.md)."""
 
 
 class CannotScore(CoachError):

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from coach_ai.domain import Answer, Feedback, Word
-from coach_ai.embeddings import Embeddings
 from coach_ai.scoring.local.scorer import LocalScorer
 from coach_ai.token_usage import TokenUsage
 
@@ -38,11 +37,6 @@ NOVEL = (
 
 
 Score = Callable[..., Awaitable[Feedback]]
-
-
-@pytest.fixture(scope="module")
-def local_scorer(embeddings: Embeddings) -> LocalScorer:
-    return LocalScorer(embeddings)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json
 import runpy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,15 +42,7 @@ STORY = (
     " manager, and double bookings fell from nine a month to one."
 )
 
-
-@pytest.fixture(scope="module")
-def local_scorer(embeddings: Embeddings) -> LocalScorer:
-    return LocalScorer(embeddings)
-
-
-def _score(local_scorer: LocalScorer, question: str, text: str) -> int:
-    found = local_scorer.score_answer(Answer("T", question, text, "en")).overall_score
-    return -1 if found is None else found
+OverallScore = Callable[[str, str], int]
 
 
 @pytest.mark.parametrize(
@@ -68,24 +60,24 @@ def _score(local_scorer: LocalScorer, question: str, text: str) -> int:
     ids=["steps and measured result", "no result", "general talk"],
 )
 def test_score_depends_on_steps_and_result(
-    local_scorer: LocalScorer, text: str, least: int, most: int
+    overall_score: OverallScore, text: str, least: int, most: int
 ) -> None:
-    assert least <= _score(local_scorer, QUESTION, text) <= most
+    assert least <= overall_score(QUESTION, text) <= most
 
 
-def test_notes_without_subject_are_scored_like_sentences(local_scorer: LocalScorer) -> None:
+def test_notes_without_subject_are_scored_like_sentences(overall_score: OverallScore) -> None:
     notes = (
         "Guest at the desk, room sold twice. Called two hotels nearby, held a room until eight."
         " Drove him there, carried his bags. He wrote to the manager. Double bookings from nine a"
         " month to one."
     )
 
-    assert _score(local_scorer, QUESTION, notes) >= _score(local_scorer, QUESTION, STORY) - 15
+    assert overall_score(QUESTION, notes) >= overall_score(QUESTION, STORY) - 15
 
 
 @pytest.mark.parametrize("joint", [" and as a result ", ", and as a result ", ". As a result "])
 def test_missing_comma_before_a_result_changes_no_score(
-    local_scorer: LocalScorer, joint: str
+    overall_score: OverallScore, joint: str
 ) -> None:
     question = "Tell me about a time you solved a hard problem."
     text = (
@@ -94,7 +86,7 @@ def test_missing_comma_before_a_result_changes_no_score(
         f" traced the calls to the bank{joint}failed payments dropped from 5% to almost zero."
     )
 
-    assert abs(_score(local_scorer, question, text) - 85) <= 2
+    assert abs(overall_score(question, text) - 85) <= 2
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -104,13 +96,13 @@ def test_missing_comma_before_a_result_changes_no_score(
     is_before=st.booleans(),
 )
 def test_general_talk_never_raises_a_score(
-    local_scorer: LocalScorer, story: dict[str, str], pieces: list[str], is_before: bool
+    overall_score: OverallScore, story: dict[str, str], pieces: list[str], is_before: bool
 ) -> None:
     padding = " ".join(pieces)
     longer = f"{padding} {story['base']}" if is_before else f"{story['base']} {padding}"
 
-    before = _score(local_scorer, story["question"], story["base"])
-    assert _score(local_scorer, story["question"], longer) <= before
+    before = overall_score(story["question"], story["base"])
+    assert overall_score(story["question"], longer) <= before
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -132,8 +124,9 @@ def test_repeated_units_add_no_evidence(
 
 def test_answer_to_another_question_scores_lower_and_is_not_rejected(
     local_scorer: LocalScorer,
+    overall_score: OverallScore,
 ) -> None:
-    own = _score(local_scorer, QUESTION, STORY)
+    own = overall_score(QUESTION, STORY)
     other = local_scorer.score_answer(
         Answer("T", "Why do you want to work for our museum?", STORY, "en")
     )

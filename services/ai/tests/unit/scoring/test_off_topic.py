@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from coach_ai.domain import Answer, QuestionType
-from coach_ai.embeddings import Embeddings
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.scoring.local.english import load_english
 from coach_ai.scoring.local.scorer import LocalScorer
@@ -35,11 +34,6 @@ READING = (
     " power to do for them"
 )
 READINGS = [READING, READING.replace("and mister john", "And Mr. John") + "."]
-
-
-@pytest.fixture(scope="module")
-def local_scorer(embeddings: Embeddings) -> LocalScorer:
-    return LocalScorer(embeddings)
 
 
 @pytest.mark.parametrize("entry", TEXTS, ids=lambda one: one["kind"])
