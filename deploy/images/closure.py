@@ -31,10 +31,11 @@ _UNUSED = {
         "typer",
     },
     "onnxruntime": {"flatbuffers", "protobuf"},
+    "typer": {"rich"},
     "uvicorn": {"watchfiles"},
 }
 """Packages that others import only for what no image does: downloads of models, conversions of
-models, and reloading of changed sources."""
+models, coloured help of commands, and reloading of changed sources."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?")
 

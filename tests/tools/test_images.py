@@ -93,7 +93,11 @@ def test_requirement_resolves_extras_of_own_and_of_other_packages() -> None:
 @pytest.mark.parametrize(
     ("package", "present", "absent"),
     [
-        ("coach-gateway", {"httpx", "redis"}, {"sqlalchemy", "boto3", "openai", "faster-whisper"}),
+        (
+            "coach-gateway",
+            {"httpx", "redis", "typer"},
+            {"sqlalchemy", "boto3", "openai", "faster-whisper", "rich"},
+        ),
         ("coach-auth", {"sqlalchemy", "greenlet", "bcrypt"}, {"boto3", "openai", "numpy"}),
         ("coach-ai[local]", {"openai", "faster-whisper", "av", "numpy"}, {"redis", "nanio"}),
         (
@@ -102,7 +106,7 @@ def test_requirement_resolves_extras_of_own_and_of_other_packages() -> None:
             {"faster-whisper", "av", "ctranslate2", "onnxruntime", "tokenizers"},
         ),
         ("coach-media", {"boto3", "sqlalchemy"}, {"openai", "numpy", "redis"}),
-        ("coach-embedded", {"nanio"}, {"sqlalchemy", "boto3", "faster-whisper"}),
+        ("coach-embedded", {"nanio"}, {"sqlalchemy", "boto3", "faster-whisper", "typer"}),
     ],
 )
 def test_image_installs_what_its_service_imports(

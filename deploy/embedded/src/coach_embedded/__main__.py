@@ -1,23 +1,23 @@
 """`coach run`: run all services in one process until Ctrl-C."""
 
-import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
 from coach_common import logs, tracing
+from coach_common.cli import function_command
 from coach_common.service import wait_for_shutdown
 from coach_embedded.config import EmbeddedSettings, locked_data_dir
 from coach_embedded.topology import run_system
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run all services and print one line when they are ready."""
-    if argv:
-        print("usage: coach run   (settings are environment variables)", file=sys.stderr)
-        return 2
+def run() -> None:
+    """Run all services in this process until Ctrl-C.
+
+    Settings are environment variables, such as PORT and DATA_DIR. A line is printed when all
+    services are ready.
+    """
     settings = EmbeddedSettings.load()
     logs.configure(level=settings.log_level, json=False)
     started_at = time.perf_counter()
@@ -27,7 +27,6 @@ def main(argv: Sequence[str]) -> int:
             uvloop.run(_serve(settings, data_dir, started_at))
         finally:
             tracing.shutdown()
-    return 0
 
 
 async def _serve(settings: EmbeddedSettings, data_dir: Path, started_at: float) -> None:
@@ -42,5 +41,7 @@ async def _serve(settings: EmbeddedSettings, data_dir: Path, started_at: float) 
         print("Stopping.", flush=True)
 
 
+main = function_command("run", run, example="PORT=8001 coach run")
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main())

@@ -5,7 +5,6 @@ It starts a temporary server, or uses the one at URL.
 Exits with 0 only if every result is the expected one.
 """
 
-import argparse
 import asyncio
 import os
 import signal
@@ -13,17 +12,19 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import httpx
 import jiwer
+import typer
 
+from coach_common.cli import function_command
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket
 
 QUESTION = "Tell me about a time you solved a hard problem."
@@ -59,23 +60,34 @@ class Recording:
     max_error_rate: float
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the demo."""
-    parser = argparse.ArgumentParser(prog="coach demo")
-    parser.add_argument("--url", type=_base_url, help="base URL of a running gateway")
-    url = parser.parse_args(argv).url
+def _parse_base_url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise typer.BadParameter("must start with http:// or https://")
+    return text.rstrip("/")
+
+
+def demo(
+    url: Annotated[
+        str | None,
+        typer.Option(
+            parser=_parse_base_url,
+            metavar="URL",
+            help="Base URL of a running gateway. Default: start a temporary server.",
+        ),
+    ] = None,
+) -> None:
+    """Upload two recordings and print their feedback.
+
+    The exit status is 0 only if every result is the expected one.
+    """
     try:
         asyncio.run(_demo(url))
     except (DemoFailed, ApiClientError) as error:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
-        return 1
-    return 0
+        raise typer.Exit(1) from None
 
 
-def _base_url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError("must start with http:// or https://")
-    return text.rstrip("/")
+main = function_command("demo", demo, example="coach demo --url https://coach.example.com")
 
 
 async def _demo(url: str | None) -> None:

@@ -3,7 +3,9 @@
 import getpass
 import sys
 from datetime import datetime
+from typing import Annotated
 
+import typer
 from pydantic import ValidationError
 
 from coach_auth.deps import Deps
@@ -14,6 +16,8 @@ from coach_common.cli import Subcommand
 from coach_common.clock import rfc3339
 from coach_common.errors import InvalidInput
 from coach_common.validation import describe_first_error
+
+Email = Annotated[str, typer.Argument(help="E-mail address of the account.", metavar="EMAIL")]
 
 
 async def list_keys(deps: Deps) -> str:
@@ -33,13 +37,19 @@ async def rotate_keys(deps: Deps) -> str:
     return f"Published key {key.kid}; it becomes active at {active_at}."
 
 
-async def revoke_key(deps: Deps, kid: str) -> str:
+async def revoke_key(
+    deps: Deps, kid: Annotated[str, typer.Argument(help="Key id, from `list`.", metavar="KID")]
+) -> str:
     """Revoke a compromised key. Its tokens are rejected; clients refresh."""
     await signing_keys.revoke_key(deps, kid)
     return f"{kid} is revoked; its tokens are rejected everywhere within two minutes."
 
 
-async def create_user(deps: Deps, email: str, name: str | None) -> str:
+async def create_user(
+    deps: Deps,
+    email: Email,
+    name: Annotated[str | None, typer.Option(help="Name that the app shows.")] = None,
+) -> str:
     """Create an account. The password is read from the terminal or from standard input."""
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     try:
@@ -57,23 +67,23 @@ async def create_user(deps: Deps, email: str, name: str | None) -> str:
     return _format_user(user)
 
 
-async def show_user(deps: Deps, email: str) -> str:
+async def show_user(deps: Deps, email: Email) -> str:
     """Show an account and its number of live logins."""
     user, logins = await accounts.show_user(deps, email)
     return f"{_format_user(user)}  {logins} logins"
 
 
-async def disable_user(deps: Deps, email: str) -> str:
+async def disable_user(deps: Deps, email: Email) -> str:
     """Disable an account: revoke all its logins and reject new ones."""
     return _format_user(await accounts.set_user_active(deps, email, is_active=False))
 
 
-async def enable_user(deps: Deps, email: str) -> str:
+async def enable_user(deps: Deps, email: Email) -> str:
     """Enable an account."""
     return _format_user(await accounts.set_user_active(deps, email, is_active=True))
 
 
-async def reset_password(deps: Deps, email: str) -> str:
+async def reset_password(deps: Deps, email: Email) -> str:
     """Send a password reset mail, or print the token if SMTP is not configured."""
     token = await recovery.start_password_reset(deps, email)
     if token is None:
@@ -93,12 +103,12 @@ def _format_time(at: datetime | None) -> str:
 KEY_SUBCOMMANDS = {
     "list": Subcommand(list_keys),
     "rotate": Subcommand(rotate_keys),
-    "revoke": Subcommand(revoke_key, ("kid",), aliases=("retire",)),
+    "revoke": Subcommand(revoke_key, aliases=("retire",)),
 }
 USER_SUBCOMMANDS = {
-    "create": Subcommand(create_user, ("email", "--name")),
-    "show": Subcommand(show_user, ("email",)),
-    "disable": Subcommand(disable_user, ("email",)),
-    "enable": Subcommand(enable_user, ("email",)),
-    "reset-password": Subcommand(reset_password, ("email",)),
+    "create": Subcommand(create_user),
+    "show": Subcommand(show_user),
+    "disable": Subcommand(disable_user),
+    "enable": Subcommand(enable_user),
+    "reset-password": Subcommand(reset_password),
 }
