@@ -14,11 +14,13 @@ from prometheus_client import Counter, Gauge
 from coach_common import logs, telemetry, tracing
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import (
+    SessionDeleted,
     SessionJudged,
     SessionMeasured,
     SessionTranscribed,
     TranscriptionCompleted,
     TranscriptionProgressed,
+    UserDeleted,
 )
 from coach_common.events.exports import ExportCompleted
 from coach_common.messaging.message import MessageContext
@@ -162,6 +164,22 @@ class PushHub:
         history = self._history.get(user_id)
         return None if history is None else history.replay_from(last_event_id)
 
+    def discard_pushes(self, user_id: UUID, *, session_id: UUID | None = None) -> None:
+        """Delete the buffered pushes of a deleted user, or of one deleted session of a user."""
+        history = self._history.get(user_id)
+        if history is None:
+            return
+        self._size_bytes -= history.size_bytes
+        kept = () if session_id is None else history.pushes
+        history.pushes = deque(
+            one for one in kept if json.loads(one.frame).get("session_id") != str(session_id)
+        )
+        history.size_bytes = sum(len(one.frame) for one in history.pushes)
+        self._size_bytes += history.size_bytes
+        if not history.pushes:
+            del self._history[user_id]
+        PUSH_BUFFER_BYTES.set(self._size_bytes)
+
     def close_revoked(self, login_ids: set[UUID]) -> None:
         """Close the sockets of revoked logins."""
         for socket in self._list_all():
@@ -301,6 +319,16 @@ async def on_export_completed(
     hub.push(event.user_id, frame.model_dump(mode="json"))
 
 
+async def on_user_deleted(hub: PushHub, event: UserDeleted, delivery: MessageContext) -> None:
+    """Delete the buffered pushes of the user."""
+    hub.discard_pushes(event.user_id)
+
+
+async def on_session_deleted(hub: PushHub, event: SessionDeleted, delivery: MessageContext) -> None:
+    """Delete the buffered pushes of the session."""
+    hub.discard_pushes(event.user_id, session_id=event.session_id)
+
+
 def _progress_rank(status: str) -> int:
     """Return 0 while transcribing, 1 while scoring, 2 when final."""
     return {"transcribing": 0, "scoring": 1}.get(status, 2)
@@ -327,4 +355,6 @@ SUBSCRIPTIONS: Handlers[PushHub] = {
     SessionMeasured: on_session_measured,
     SessionJudged: on_session_judged,
     ExportCompleted: on_export_completed,
+    SessionDeleted: on_session_deleted,
+    UserDeleted: on_user_deleted,
 }

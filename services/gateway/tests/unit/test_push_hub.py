@@ -199,3 +199,21 @@ def test_socket_may_unregister_while_it_is_closed(
     hub.close_revoked({socket.login_id for socket in sockets})
 
     assert [socket.closes for socket in sockets] == [["Your sign-in has ended."]] * 3
+
+
+def test_pushes_about_deleted_sessions_and_users_are_discarded() -> None:
+    hub, alice, bob, deleted = PushHub(), new_id(), new_id(), new_id()
+    for user_id, session_id in ((alice, deleted), (alice, new_id()), (bob, deleted)):
+        frame = {"type": "feedback", "event_id": str(new_id()), "session_id": str(session_id)}
+        hub.push(user_id, frame)
+
+    hub.discard_pushes(alice, session_id=deleted)
+    hub.discard_pushes(bob, session_id=deleted)
+    hub.discard_pushes(new_id())
+
+    assert hub.find_pushes(alice, "feedback", "session_id", str(deleted)) == []
+    (kept,) = hub.find_pushes(alice, "feedback", "type", "feedback")
+    assert hub.replay_from(bob, kept["event_id"]) is None
+    hub.discard_pushes(alice)
+    assert hub.find_pushes(alice, "feedback", "type", "feedback") == []
+    assert hub._size_bytes == 0

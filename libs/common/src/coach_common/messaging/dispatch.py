@@ -93,7 +93,11 @@ async def _parse_and_handle(
         {"messaging.message.id": str(envelope.id), "coach.outcome": result.outcome.value},
         error="" if result.outcome is Outcome.DONE else result.reason.partition(":")[0],
     )
-    if result.outcome is Outcome.DONE and isinstance(event, UserDeleted):
+    if (
+        result.outcome is Outcome.DONE
+        and isinstance(event, UserDeleted)
+        and not subscription.is_transient
+    ):
         return replace(result, deleted_user_id=event.user_id)
     return result
 
