@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coach_common.errors import Unavailable
+from coach_common.messaging.dead_letters import DeadLetters
 from coach_common.messaging.rabbitmq import RabbitMQTransport
+from coach_common.messaging.rabbitmq_dead_letters import open_rabbitmq_dead_letters
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
+from coach_common.messaging.sqlite_dead_letters import open_sqlite_dead_letters
 from coach_common.messaging.subscriptions import Subscription, Transport
 from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateRabbitMQ
@@ -24,6 +27,7 @@ class TransportHarness:
     dead_letter_counts: Callable[[], Awaitable[dict[str, int]]]
     queue_depths: Callable[[], Awaitable[dict[str, int]]]
     restart: Callable[[], Awaitable[None]]
+    open_dead_letters: Callable[[], AbstractAsyncContextManager[DeadLetters]]
     running: list[Transport] = field(default_factory=list)
 
     async def start_transport(self, *subscriptions: Subscription) -> Transport:
@@ -68,6 +72,7 @@ async def in_process(tmp_path: Path, stack: AsyncExitStack) -> TransportHarness:
         dead,
         lambda: brokers[-1].queue_depths(),
         restart,
+        lambda: open_sqlite_dead_letters(url),
     )
 
 
@@ -90,4 +95,6 @@ def rabbitmq(server: PrivateRabbitMQ, url: str) -> TransportHarness:
     def open_transport() -> Transport:
         return RabbitMQTransport(url, delays=DELAYS, topology_check_seconds=0.5)
 
-    return TransportHarness(open_transport, dead, waiting, restart)
+    return TransportHarness(
+        open_transport, dead, waiting, restart, lambda: open_rabbitmq_dead_letters(url)
+    )

@@ -15,8 +15,9 @@ def local_settings(service: str) -> dict[str, Any]:
     """
     data_dir = EmbeddedSettings.load().data_dir.resolve()
     if not (data_dir / f"{service}.db").exists():
+        setting = "RABBITMQ_URL" if service == "broker" else "DATABASE_URL"
         raise SettingsError(
-            f"setting DATABASE_URL: not set, and DATA_DIR {data_dir} has no {service}.db. "
+            f"setting {setting}: not set, and DATA_DIR {data_dir} has no {service}.db. "
             "Start `coach run` once to create it."
         )
     secrets = Secrets.load_or_create(data_dir)

@@ -127,6 +127,16 @@ def _new_group(
     )
 
 
+def command_group(
+    name: str, commands: Mapping[str, Command], *, summary: str, example: str
+) -> Command:
+    """Build a command that only groups other commands."""
+    app = _new_group(summary, example=f"coach {name} {example}")
+    for command_name, command in commands.items():
+        app.add_typer(command.app, name=command_name)
+    return Command(f"coach {name}", app)
+
+
 def operator_command(
     name: str,
     subcommands: Mapping[str, Subcommand[D]],

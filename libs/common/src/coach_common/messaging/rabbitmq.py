@@ -16,6 +16,7 @@ from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchang
 from faststream.rabbit.annotations import RabbitMessage
 
 from coach_common import fault_injection, logs
+from coach_common.clock import utc_now
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import UserDeleted
 from coach_common.messaging import rabbitmq_topology as topology
@@ -265,6 +266,7 @@ class RabbitMQTransport:
                 routing_key=topology.dead_letter_queue(subscription.queue),
                 message_id=message.message_id,
                 headers={_ATTEMPT: attempt, "x-reason": result.reason[:500]},
+                timestamp=utc_now(),
             )
 
     async def _delete_messages_of_deleted_user(

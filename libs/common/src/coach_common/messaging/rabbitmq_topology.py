@@ -18,6 +18,7 @@ from aio_pika import ExchangeType, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 
+from coach_common import fault_injection
 from coach_common.errors import InvalidInput
 from coach_common.events.base import Envelope
 from coach_common.messaging.subscriptions import (
@@ -30,6 +31,7 @@ EVENTS_EXCHANGE = "coach.events"
 MISROUTED_QUEUE = "coach.misrouted"
 """Events whose type has consumers and whose queues were missing. They are published again."""
 
+_DEAD = ".dead"
 _CLOSE_SECONDS = 2.0
 _MAX_MOVED_MESSAGES = 10_000
 """Most messages of one queue that one call reads."""
@@ -59,6 +61,9 @@ class Move(Enum):
     KEEP = "keep"
     DROP = "drop"
     PUBLISH_AGAIN = "publish_again"
+    """To all queues of the event."""
+    REPLAY = "replay"
+    """To the work queue of the dead letter queue, at its first attempt."""
 
 
 def retry_exchange(delay_seconds: float) -> str:
@@ -68,7 +73,7 @@ def retry_exchange(delay_seconds: float) -> str:
 
 def dead_letter_queue(queue: str) -> str:
     """Return the queue for the dead letters of a work queue."""
-    return f"{queue}.dead"
+    return f"{queue}{_DEAD}"
 
 
 def exchanges(delays: Sequence[float]) -> list[ExchangeSpec]:
@@ -171,7 +176,7 @@ async def move_messages(
     """Take each message that is in the queue now and apply what `choose` returns.
 
     A kept message is published to the end of the queue before its delivery is acknowledged, so a
-    crash leaves a duplicate and loses nothing. Returns how many were dropped or published again.
+    crash leaves a duplicate and loses nothing. Returns how many were not kept.
     """
     moved = 0
     async with open_channel(connection) as channel:
@@ -184,8 +189,13 @@ async def move_messages(
             choice = choose(message.body)
             if choice is Move.PUBLISH_AGAIN:
                 await events.publish(_copy(message), message.routing_key or "")
+            elif choice is Move.REPLAY:
+                await channel.default_exchange.publish(
+                    _copy(message, is_first_attempt=True), name.removesuffix(_DEAD)
+                )
             elif choice is Move.KEEP:
                 await channel.default_exchange.publish(_copy(message, name), name)
+            fault_injection.crash_point("dead_letters.published")
             await message.ack()
             moved += choice is not Move.KEEP
     return moved
@@ -249,16 +259,19 @@ class _ReopeningChannel:
         return self._channel
 
 
-def _copy(message: AbstractIncomingMessage, queue: str | None = None) -> Message:
+def _copy(
+    message: AbstractIncomingMessage, queue: str | None = None, *, is_first_attempt: bool = False
+) -> Message:
     """Return a copy to publish again. In `coach.unrouted` it still expires at the same time."""
     expiration = _remaining_ttl(message.body) if queue == UNROUTED_QUEUE else None
     return Message(
         message.body,
-        headers=message.headers,
+        headers={} if is_first_attempt else message.headers,
         content_type=message.content_type,
         delivery_mode=message.delivery_mode,
         message_id=message.message_id,
         correlation_id=message.correlation_id,
+        timestamp=None if is_first_attempt else message.timestamp,
         expiration=expiration,
     )
 

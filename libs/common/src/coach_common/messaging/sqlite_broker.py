@@ -56,7 +56,7 @@ MESSAGES = Table(
     Index("ix_messages_dead_at", "dead_at"),
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DELAY = timedelta(seconds=max(RETRY_DELAYS_SECONDS))
 _PREFETCH = 16
 _POLL_SECONDS = 1.0
@@ -190,7 +190,7 @@ class SqliteBroker:
         is_about_user = MESSAGES.c.body.contains(str(user_id))
         async with self.database.transaction() as tx:
             # A range of `dead_at`, because `is not null` would not use its index.
-            for is_kept in (MESSAGES.c.dead_at > _EPOCH, MESSAGES.c.queue == UNROUTED_QUEUE):
+            for is_kept in (MESSAGES.c.dead_at > EPOCH, MESSAGES.c.queue == UNROUTED_QUEUE):
                 await tx.execute_bulk(delete(MESSAGES).where(is_kept, is_about_user))
 
     async def dead_letters(self) -> list[tuple[str, UUID, str]]:
