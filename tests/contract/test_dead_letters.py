@@ -39,7 +39,7 @@ async def _until_dead(bus: TransportHarness, count: int) -> None:
 
 
 async def test_dead_letters_are_listed_shown_replayed_and_dropped(bus: TransportHarness) -> None:
-    consumer = RecordingConsumer(Conflict("The session is gone."), Conflict("Again."))
+    consumer = RecordingConsumer(Conflict("The session was deleted."), Conflict("Again."))
     malformed = OutboxMessage(new_id(), "session.completed", b"not json")
     first, second = _completed(), _completed()
     await _publish_dead(bus, consumer, [first, second, malformed])
