@@ -5,16 +5,7 @@ import time
 
 import httpx
 
-from chaos.interviews import (
-    ANSWER,
-    QUESTION,
-    Interview,
-    Log,
-    Person,
-    Refused,
-    complete,
-    sample,
-)
+from chaos.interviews import ANSWER, QUESTION, Interview, Log, Person, Refused, complete, sample
 from chaos.system import System
 
 _PROBE_POLL_SECONDS = 0.1

@@ -8,13 +8,7 @@ from fastapi import FastAPI
 
 from coach_common.config import Settings
 from coach_common.drain import Drain
-from coach_common.service import (
-    Service,
-    ShutdownDeadline,
-    listen,
-    running,
-    running_together,
-)
+from coach_common.service import Service, ShutdownDeadline, listen, running, running_together
 from coach_common.testing.fakes import FakeTransport
 
 

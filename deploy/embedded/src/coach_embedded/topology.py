@@ -18,13 +18,7 @@ from coach_common import logs
 from coach_common.config import SettingsError
 from coach_common.http.limits import HttpOptions
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
-from coach_common.service import (
-    Service,
-    ShutdownDeadline,
-    listen,
-    running_together,
-    upgrade,
-)
+from coach_common.service import Service, ShutdownDeadline, listen, running_together, upgrade
 from coach_embedded.config import EmbeddedSettings, Secrets
 from coach_embedded.store import STORE_LIMITS, StoreKey, create_store_app
 from coach_gateway.config import GatewaySettings

@@ -10,11 +10,7 @@ from contextvars import ContextVar
 from itertools import accumulate
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")

@@ -8,12 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from coach_common.config import (
-    DatabaseSettings,
-    RabbitMQSettings,
-    StorageSettings,
-    TokenSettings,
-)
+from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
 from coach_common.setting_types import HttpUrl
 
 _REMOTE_WORKERS = 4

@@ -7,11 +7,7 @@ from coach_ai.domain import JobKind
 from coach_ai.scoring.language import load_language_model
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import fail_feedback, score_session
-from coach_ai.use_cases.transcription import (
-    emit_start,
-    fail_transcription,
-    transcribe_recording,
-)
+from coach_ai.use_cases.transcription import emit_start, fail_transcription, transcribe_recording
 from coach_common import logs
 from coach_common.errors import Unavailable
 

@@ -26,15 +26,7 @@ from coach_ai.domain import (
     Silence,
 )
 from coach_ai.store.jobs import finish_job, renew_lease
-from coach_ai.tables import (
-    ANSWERS,
-    BUDGETS,
-    JOBS,
-    METADATA,
-    QUESTIONS,
-    RECORDINGS,
-    SCORING_USAGE,
-)
+from coach_ai.tables import ANSWERS, BUDGETS, JOBS, METADATA, QUESTIONS, RECORDINGS, SCORING_USAGE
 from coach_ai.use_cases import jobs
 from coach_ai.use_cases.feedback import score_session
 from coach_ai.use_cases.transcription import fail_transcription, transcribe_recording

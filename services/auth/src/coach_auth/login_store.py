@@ -4,30 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    RowMapping,
-    and_,
-    insert,
-    literal,
-    not_,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, RowMapping, and_, insert, literal, not_, or_, select, update
 
-from coach_auth.domain import (
-    Login,
-    LoginEnded,
-    RefreshToken,
-    Revocation,
-    RevocationCursor,
-)
-from coach_auth.tables import (
-    LOGINS,
-    REFRESH_TOKENS,
-    REVOCATIONS,
-)
+from coach_auth.domain import Login, LoginEnded, RefreshToken, Revocation, RevocationCursor
+from coach_auth.tables import LOGINS, REFRESH_TOKENS, REVOCATIONS
 from coach_common.db.tables import Id, UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id

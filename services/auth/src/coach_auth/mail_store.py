@@ -6,13 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, delete, exists, insert, select, update
 
-from coach_auth.domain import (
-    MAX_MAIL_DELAY,
-    AccountToken,
-    MailTemplate,
-    QueuedMail,
-    email_digest,
-)
+from coach_auth.domain import MAX_MAIL_DELAY, AccountToken, MailTemplate, QueuedMail, email_digest
 from coach_auth.tables import ACCOUNT_TOKENS, MAILS
 from coach_common.db.leases import is_due
 from coach_common.db.transaction import Transaction

@@ -4,20 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import (
-    RowMapping,
-    delete,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import RowMapping, delete, insert, select, update
 
-from coach_auth.domain import (
-    EmailAlreadyRegistered,
-    LoginEnded,
-    User,
-    email_digest,
-)
+from coach_auth.domain import EmailAlreadyRegistered, LoginEnded, User, email_digest
 from coach_auth.tables import (
     ACCOUNT_TOKENS,
     AUDIT_LOG,

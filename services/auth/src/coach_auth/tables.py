@@ -1,15 +1,6 @@
 """The tables of auth."""
 
-from sqlalchemy import (
-    BINARY,
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    String,
-    Table,
-    UniqueConstraint,
-)
+from sqlalchemy import BINARY, Boolean, Column, Index, Integer, String, Table, UniqueConstraint
 
 from coach_common.db.deletion_log import deletions_table
 from coach_common.db.tables import (

@@ -8,12 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from coach_auth.domain import (
-    Login,
-    RefreshDecision,
-    RefreshToken,
-    decide_refresh,
-)
+from coach_auth.domain import Login, RefreshDecision, RefreshToken, decide_refresh
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 LIFE = timedelta(days=7)

@@ -5,11 +5,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field
 
-from coach_common.config import (
-    RabbitMQSettings,
-    RedisSettings,
-    TokenSettings,
-)
+from coach_common.config import RabbitMQSettings, RedisSettings, TokenSettings
 from coach_common.setting_types import HttpUrls, Network, Origins
 
 MIB = 1024 * 1024

@@ -16,11 +16,7 @@ from coach_gateway.access import Authenticator, parse_bearer
 from coach_gateway.config import GatewaySettings
 from coach_gateway.json_depth import JsonDepthCounter
 from coach_gateway.limits import RateLimitExceeded, RateLimits, Shares
-from coach_gateway.request_head import (
-    Headers,
-    RequestHead,
-    payload_too_large,
-)
+from coach_gateway.request_head import Headers, RequestHead, payload_too_large
 from coach_gateway.routing import (
     SOCKET_PATH,
     Match,

@@ -9,10 +9,7 @@ from uuid import UUID, uuid4
 from coach_common import logs
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import CoachError, Conflict, Unauthenticated
-from coach_common.events.catalog import (
-    SessionCreated,
-    SessionDeleted,
-)
+from coach_common.events.catalog import SessionCreated, SessionDeleted
 from coach_common.events.deletions import SessionsConfirmedDeletion
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity

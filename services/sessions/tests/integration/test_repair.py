@@ -8,12 +8,7 @@ from sqlalchemy import text
 
 from coach_common.db.database import Database
 from coach_common.db.migrate import upgrade
-from coach_common.events.catalog import (
-    SessionDeleted,
-    SessionStalled,
-    UploadConfirmed,
-    UserDeleted,
-)
+from coach_common.events.catalog import SessionDeleted, SessionStalled, UploadConfirmed, UserDeleted
 from coach_common.events.deletions import DeletionCompleted
 from coach_common.ids import new_id
 from coach_common.service import Service

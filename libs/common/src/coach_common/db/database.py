@@ -18,12 +18,7 @@ from coach_common.config import DatabaseSettings
 from coach_common.db.dialect import Dialect
 from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnection, SqliteConnections
 from coach_common.db.time_limit import TimeLimit
-from coach_common.db.transaction import (
-    AlreadyProcessed,
-    EventWriter,
-    MessageContext,
-    Transaction,
-)
+from coach_common.db.transaction import AlreadyProcessed, EventWriter, MessageContext, Transaction
 from coach_common.errors import DatabaseUnavailable, TransactionConflict
 
 RETENTION = timedelta(days=30)

@@ -16,7 +16,7 @@ from coach_common.errors import InvalidInput, NotFound
 from coach_common.messaging.dead_letters import DeadLetter, DeadLetters, Selection, redact
 from coach_common.messaging.subscriptions import durable_queues
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of events.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids of events.")]
 Queue = Annotated[str | None, typer.Option(help="Only this work queue.")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 

@@ -4,12 +4,7 @@ import random
 from collections.abc import Collection, Iterable
 
 from coach_ai.domain import Question, QuestionType, Seniority
-from coach_ai.interview.model import (
-    InterviewPlan,
-    InterviewSetup,
-    InterviewType,
-    PlannedQuestion,
-)
+from coach_ai.interview.model import InterviewPlan, InterviewSetup, InterviewType, PlannedQuestion
 from coach_ai.text import tokenize
 
 _QUESTION_TYPES = {

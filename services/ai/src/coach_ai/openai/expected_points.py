@@ -5,11 +5,7 @@ from typing import Any
 from coach_ai.domain import Answer, PointCoverage, PointStatus, Question
 from coach_ai.openai.scoring_output import ScoringOutput
 from coach_ai.scoring.answer_validation import strip_injections
-from coach_ai.scoring.points.matcher import (
-    FoundMisconception,
-    MatchedPoints,
-    find_misconception,
-)
+from coach_ai.scoring.points.matcher import FoundMisconception, MatchedPoints, find_misconception
 from coach_ai.scoring.quotes import find_quote, quote_times
 
 

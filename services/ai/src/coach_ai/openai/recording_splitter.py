@@ -22,12 +22,7 @@ from coach_ai.openai import wav
 from coach_ai.openai.request_forms import SpeechForm
 from coach_ai.ports import ProgressCallback
 from coach_ai.speech.process import AUDIO_ANALYSIS, UNREADABLE_MESSAGE, SpeechProcess
-from coach_common.recordings import (
-    MAGIC_BYTES_LENGTH,
-    MAX_RECORDING_SECONDS,
-    Format,
-    detect_format,
-)
+from coach_common.recordings import MAGIC_BYTES_LENGTH, MAX_RECORDING_SECONDS, Format, detect_format
 
 MAX_FILE_BYTES = 25_000_000
 """Limit of OpenAI's API for one file."""

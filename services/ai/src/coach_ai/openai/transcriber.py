@@ -8,13 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coach_ai.domain import (
-    CannotTranscribe,
-    Progress,
-    Transcript,
-    Word,
-    estimate_tokens,
-)
+from coach_ai.domain import CannotTranscribe, Progress, Transcript, Word, estimate_tokens
 from coach_ai.openai.chat_completions import INVALID_RESPONSE_MESSAGE
 from coach_ai.openai.client import (
     DEFAULT_TIMEOUT_SECONDS,

@@ -11,12 +11,7 @@ from typing import Any, BinaryIO
 
 import av
 
-from coach_ai.domain import (
-    AudioCoverage,
-    AudioGap,
-    CannotTranscribe,
-    GapReason,
-)
+from coach_ai.domain import AudioCoverage, AudioGap, CannotTranscribe, GapReason
 from coach_ai.speech.channels import ChannelMixer
 from coach_ai.speech.ogg import split_links
 from coach_ai.speech.samples import SAMPLE_RATE, Samples

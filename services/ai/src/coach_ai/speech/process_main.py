@@ -31,11 +31,7 @@ from coach_ai.speech.batch_transcription import Phrase
 from coach_ai.speech.chunking import encode_opus, encode_wav, split_at_silence
 from coach_ai.speech.decoding import decode_recording
 from coach_ai.speech.live_decoder import LiveDecoder, LiveRequest
-from coach_ai.speech.mixed_languages import (
-    LanguageDetector,
-    MixedTranscript,
-    keep_main_language,
-)
+from coach_ai.speech.mixed_languages import LanguageDetector, MixedTranscript, keep_main_language
 from coach_ai.speech.voice_activity import has_speech
 
 NO_SPEECH = "We found no speech in this recording."

@@ -8,13 +8,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping, select, update
 
-from coach_ai.domain import (
-    CompletedSession,
-    Feedback,
-    PastSession,
-    ScoredText,
-    StoredFeedback,
-)
+from coach_ai.domain import CompletedSession, Feedback, PastSession, ScoredText, StoredFeedback
 from coach_ai.tables import ANSWERS
 from coach_common.db.transaction import Transaction
 

@@ -8,13 +8,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 
 from coach_ai.interview.assessment import Assessment
-from coach_ai.interview.model import (
-    Interview,
-    InterviewPlan,
-    InterviewSetup,
-    InterviewStatus,
-    Turn,
-)
+from coach_ai.interview.model import Interview, InterviewPlan, InterviewSetup, InterviewStatus, Turn
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
 from coach_common.db.transaction import Transaction
 from coach_common.errors import NotFound, TransactionConflict

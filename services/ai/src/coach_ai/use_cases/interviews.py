@@ -11,13 +11,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import Feedback
 from coach_ai.interview.assessment import Assessment, assess
 from coach_ai.interview.flow import join_answer
-from coach_ai.interview.model import (
-    Intent,
-    Interview,
-    InterviewSetup,
-    InterviewStatus,
-    Turn,
-)
+from coach_ai.interview.model import Intent, Interview, InterviewSetup, InterviewStatus, Turn
 from coach_ai.interview.plan import choose_plan
 from coach_ai.interview.wording import write_opening
 from coach_ai.questions.question_bank import load_question_bank

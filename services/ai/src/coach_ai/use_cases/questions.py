@@ -8,13 +8,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
-from coach_ai.domain import (
-    AskedQuestion,
-    Question,
-    QuestionNotFound,
-    QuestionPage,
-    QuestionQuery,
-)
+from coach_ai.domain import AskedQuestion, Question, QuestionNotFound, QuestionPage, QuestionQuery
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.store import deletion, questions
 from coach_common import logs

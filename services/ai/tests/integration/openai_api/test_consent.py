@@ -21,11 +21,7 @@ from coach_common.events.catalog import (
 from coach_common.events.consents import ConsentChanged
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
-from coach_common.testing.harness import (
-    deliver_event,
-    emitted_events,
-    migrated_service,
-)
+from coach_common.testing.harness import deliver_event, emitted_events, migrated_service
 from support.ai_jobs import Case, run_jobs
 from support.openai_server import OpenAIServer, scoring_completion, streamed_completion
 

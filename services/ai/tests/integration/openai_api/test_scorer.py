@@ -8,12 +8,7 @@ import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from coach_ai.domain import (
-    Answer,
-    CannotScore,
-    MainImprovement,
-    Word,
-)
+from coach_ai.domain import Answer, CannotScore, MainImprovement, Word
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable

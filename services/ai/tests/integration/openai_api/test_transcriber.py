@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from fastapi import Response
 
-from coach_ai.domain import (
-    CannotTranscribe,
-    Silence,
-    Transcript,
-    Word,
-)
+from coach_ai.domain import CannotTranscribe, Silence, Transcript, Word
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.ports import ProgressCallback, ignore_progress
 from coach_ai.speech.alignment import align
@@ -21,10 +16,7 @@ from coach_ai.speech.audio import SAMPLE_RATE, decode
 from coach_ai.speech.chunking import encode_opus, split_at_silence
 from coach_ai.token_usage import TokenBudget
 from coach_common.errors import Unavailable
-from support.openai_server import (
-    OpenAIServer,
-    error_response,
-)
+from support.openai_server import OpenAIServer, error_response
 from support.sounds import music, speech, write_recording
 
 

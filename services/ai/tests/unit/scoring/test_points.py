@@ -9,11 +9,7 @@ import yaml
 from coach_ai.domain import Answer, Importance, PointCoverage, PointStatus
 from coach_ai.embeddings import Embeddings, find_installed
 from coach_ai.questions.question_bank import load_question_bank
-from coach_ai.scoring.points import (
-    PointMatcher,
-    compute_overall_score,
-    compute_technical_score,
-)
+from coach_ai.scoring.points import PointMatcher, compute_overall_score, compute_technical_score
 from coach_ai.scoring.points.evaluation import evaluate_points
 
 GRADED = Path(__file__).parents[2] / "graded"

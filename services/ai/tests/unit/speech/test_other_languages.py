@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 
 from coach_ai.domain import Word
-from coach_ai.speech.other_languages import (
-    OtherLanguage,
-    find_other_languages,
-    measure_main_share,
-)
+from coach_ai.speech.other_languages import OtherLanguage, find_other_languages, measure_main_share
 from coach_ai.speech.samples import SAMPLE_RATE, Samples
 
 GERMAN, ENGLISH = 0.5, 0.25

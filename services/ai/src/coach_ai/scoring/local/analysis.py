@@ -5,14 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from coach_ai.domain import (
-    Answer,
-    PointCoverage,
-    PointStatus,
-    QuestionType,
-    Remark,
-    Seniority,
-)
+from coach_ai.domain import Answer, PointCoverage, PointStatus, QuestionType, Remark, Seniority
 from coach_ai.scoring.local.evidence import Evidence, collect_evidence, weigh_units
 from coach_ai.scoring.local.language_pack import LanguagePack
 from coach_ai.scoring.local.reading import Reading

@@ -7,13 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from coach_ai import delivery
-from coach_ai.domain import (
-    Answer,
-    DimensionLevel,
-    Feedback,
-    QuestionType,
-    Remark,
-)
+from coach_ai.domain import Answer, DimensionLevel, Feedback, QuestionType, Remark
 from coach_ai.embeddings import Embeddings
 from coach_ai.scoring.answer_validation import rejection_reason
 from coach_ai.scoring.echo import find_echoes
@@ -24,11 +18,7 @@ from coach_ai.scoring.local.encoders import Encoder, SentenceEncoder, WordEncode
 from coach_ai.scoring.local.english import load_english
 from coach_ai.scoring.local.evidence import collect_evidence
 from coach_ai.scoring.local.models import load_models
-from coach_ai.scoring.local.point_checker import (
-    MatchedPointChecker,
-    PointChecker,
-    UncheckedPoints,
-)
+from coach_ai.scoring.local.point_checker import MatchedPointChecker, PointChecker, UncheckedPoints
 from coach_ai.scoring.local.reading import read_transcript
 from coach_ai.scoring.local.relevance_model import answering, encode_themes, relevance
 from coach_ai.scoring.local.thresholds import load_thresholds
