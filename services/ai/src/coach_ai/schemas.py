@@ -305,6 +305,12 @@ class Ratio(BaseModel):
     total: int
 
 
+class RatedRemarks(Ratio):
+    """True remarks among those rated remarks that the scorer still makes."""
+
+    rated: int = Field(description="remarks that a reader rated")
+
+
 RatiosBySplit = dict[str, dict[str, Ratio]]
 
 
@@ -422,6 +428,7 @@ class HeldOutResults(SetResults):
 
     points: PointResults
     answers_rejected: Ratio = Field(description="answers of levels 2 to 5 without a score")
+    remarks: RatedRemarks
 
 
 class Goal(BaseModel):
