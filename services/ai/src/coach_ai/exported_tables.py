@@ -6,6 +6,7 @@ user.
 
 from coach_ai.tables import (
     ANSWERS,
+    BOOKMARKS,
     BUDGETS,
     CONSENTS,
     CONVERSATIONS,
@@ -13,6 +14,8 @@ from coach_ai.tables import (
     INTERVIEWS,
     MESSAGES,
     OWN_QUESTIONS,
+    QUESTION_CARDS,
+    QUESTION_REVIEWS,
     QUESTIONS,
     RECORDINGS,
     SCORING_USAGE,
@@ -31,4 +34,7 @@ EXPORTED_TABLES = (
     ExportedTable(SCORING_USAGE),
     ExportedTable(BUDGETS),
     ExportedTable(CONSENTS),
+    ExportedTable(QUESTION_CARDS),
+    ExportedTable(QUESTION_REVIEWS),
+    ExportedTable(BOOKMARKS),
 )
