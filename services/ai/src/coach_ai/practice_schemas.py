@@ -81,7 +81,7 @@ class SuggestedQuestion(Question):
 
     reason_code: ReasonCode = Field(
         description="`weak`: the last answer is below level 3; `due`: due again; `new`: never"
-        " answered; `planned`: due later"
+        " answered; `later`: not due yet"
     )
     reason: str
     due_at: datetime | None = Field(description="null if it was never answered")

@@ -82,7 +82,7 @@ async def test_new_user_gets_a_new_question_of_the_bank(client: httpx.AsyncClien
     assert (question["field"], "junior" in question["seniority"]) == ("databases", True)
 
 
-async def test_weak_answer_comes_back_and_never_twice_in_a_row(
+async def test_weak_question_is_suggested_again_but_never_twice_in_a_row(
     service: Service, client: httpx.AsyncClient, coach: Any, user_id: UUID, clock: FakeClock
 ) -> None:
     low = {"dimensions": (DimensionLevel("structure", 2.0, 1.0),)}
@@ -303,7 +303,7 @@ async def test_sets_show_the_state_of_each_question(
         "answered_count": 1,
     }
     assert [(one["id"], one["reason_code"], one["last_score"]) for one in shown["questions"]] == [
-        ("general-about-yourself", "planned", 50),
+        ("general-about-yourself", "later", 50),
         ("general-why-this-job", "new", None),
         ("general-questions-for-us", "new", None),
     ]

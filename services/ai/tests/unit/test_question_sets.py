@@ -21,7 +21,7 @@ def test_set_has_known_questions_once_and_an_honest_time(question_set: QuestionS
     assert minutes <= question_set.minutes <= minutes + 10
 
 
-def test_sets_have_the_announced_titles() -> None:
+def test_sets_have_the_documented_titles() -> None:
     titles = [one.title for one in load_question_sets().values()]
 
     assert len(set(titles)) == len(titles)

@@ -21,7 +21,7 @@ class ReasonCode(StrEnum):
     """The last answer to it was weak, and it is due or was asked for."""
     DUE = "due"
     NEW = "new"
-    PLANNED = "planned"
+    LATER = "later"
     """It was answered, and is due later."""
 
 
@@ -54,7 +54,7 @@ def rank(
     """
     suggestions = suggest(candidates, cards, at)
     due = [one for one in suggestions if one.due_at is not None and one.due_at <= at]
-    planned = [one for one in suggestions if one.due_at is not None and one.due_at > at]
+    later = [one for one in suggestions if one.due_at is not None and one.due_at > at]
     answered = Counter(card.competence for card in cards.values())
     # The sorts are stable: bank questions keep the order of the bank.
     new = sorted(
@@ -70,7 +70,7 @@ def rank(
     return [
         *sorted(due, key=lambda one: _due_key(one, at)),
         *new,
-        *sorted(planned, key=lambda one: (one.due_at or at, one.question.id)),
+        *sorted(later, key=lambda one: (one.due_at or at, one.question.id)),
     ]
 
 
@@ -105,7 +105,7 @@ def suggest(
                 Suggestion(question, ReasonCode.NEW, competence_mean=mean if is_weak else None)
             )
         elif not card.schedule.is_due(at):
-            suggestions.append(Suggestion(question, ReasonCode.PLANNED, card))
+            suggestions.append(Suggestion(question, ReasonCode.LATER, card))
         else:
             code = ReasonCode.WEAK if card.schedule.is_weak else ReasonCode.DUE
             suggestions.append(Suggestion(question, code, card))

@@ -45,21 +45,21 @@ def _ids(suggestions: list[Suggestion]) -> list[str]:
 
 
 def test_due_questions_come_weak_first_then_least_retrievable() -> None:
-    weak, old, recent, planned, new = (
-        _question(name) for name in ("weak", "old", "recent", "planned", "new")
+    weak, old, recent, later, new = (
+        _question(name) for name in ("weak", "old", "recent", "later", "new")
     )
     cards = {
         "weak": _card(weak, 50, ago=DAY),
         "old": _card(old, 70, ago=90 * DAY),
         "recent": _card(recent, 70, ago=3 * DAY),
-        "planned": _card(planned, 90, ago=DAY),
+        "later": _card(later, 90, ago=DAY),
     }
 
-    ranked = rank([new, planned, recent, old, weak], cards, AT)
+    ranked = rank([new, later, recent, old, weak], cards, AT)
 
-    assert _ids(ranked) == ["weak", "old", "recent", "new", "planned"]
+    assert _ids(ranked) == ["weak", "old", "recent", "new", "later"]
     assert [one.code for one in ranked] == [
-        ReasonCode.WEAK, ReasonCode.DUE, ReasonCode.DUE, ReasonCode.NEW, ReasonCode.PLANNED,
+        ReasonCode.WEAK, ReasonCode.DUE, ReasonCode.DUE, ReasonCode.NEW, ReasonCode.LATER,
     ]  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def test_weak_question_names_the_gap_that_repeats(
         (ReasonCode.DUE, 2 * DAY + timedelta(hours=5), "Due again for 2 days."),
         (ReasonCode.DUE, timedelta(hours=1, minutes=59), "Due again for 1 hour."),
         (ReasonCode.DUE, timedelta(seconds=5), "Due again for 1 minute."),
-        (ReasonCode.PLANNED, -3 * DAY, "Not due yet: due in 3 days."),
+        (ReasonCode.LATER, -3 * DAY, "Not due yet: due in 3 days."),
     ],
 )
 def test_reason_of_an_answered_question_names_the_time(
