@@ -12,7 +12,7 @@ PATH = "/v1/ai-interview/profile"
 async def test_profile_is_stored_and_deleted(client: ApiClient) -> None:
     await client.call("GET", PATH, expect=404)
     created = await client.call("POST", PATH, expect=201, target_role="Backend engineer")
-    await client.call("POST", PATH, expect=409)
+    await client.call("POST", PATH, expect=409, role="Engineer")
 
     replaced = await client.call("PUT", PATH, accommodations=["pace"])
 
