@@ -60,9 +60,9 @@ async def test_profile_is_created_replaced_and_deleted(client: httpx.AsyncClient
     replaced = await client.put(PATH, json={"accommodations": ["pauses", "pauses"]})
     sent_back = await client.put(PATH, json=replaced.json())
     deleted = await client.delete(PATH)
-    gone = await client.get(PATH)
+    deleted_profile = await client.get(PATH)
 
-    assert [(one.status_code, one.json()["code"]) for one in [*missing, gone]] == [
+    assert [(one.status_code, one.json()["code"]) for one in [*missing, deleted_profile]] == [
         (404, "profile_not_found")
     ] * 4
     assert (created.status_code, _fields(created)) == (201, BODY)

@@ -61,7 +61,7 @@ class Answer:
     role: str | None = None
     """The position, such as "Backend engineer". None if the client did not name one."""
     accommodations: tuple[Accommodation, ...] = ()
-    """What must be neither judged nor mentioned."""
+    """What must be neither scored nor mentioned."""
 
     @classmethod
     def from_transcript(cls, title: str, question: str | None, transcript: Transcript) -> "Answer":

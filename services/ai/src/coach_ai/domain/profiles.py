@@ -1,4 +1,4 @@
-"""What a candidate is and applies for, and which delivery metrics must not be judged."""
+"""What a candidate is and applies for, and which delivery metrics are not scored."""
 
 from dataclasses import dataclass
 from datetime import datetime

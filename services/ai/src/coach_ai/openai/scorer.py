@@ -236,7 +236,7 @@ class OpenAIScorer:
             "transcript": answer.text,
         }
         if answer.accommodations:
-            data["neither_judge_nor_mention"] = list(answer.accommodations)
+            data["neither_score_nor_mention"] = list(answer.accommodations)
         if answer.reference is not None and answer.reference.points:
             data |= describe_points(answer.reference)
         instructions = "\n".join(map(prompts.load, _prompts_of(answer)))

@@ -292,7 +292,7 @@ async def test_feedback_contains_no_markup_links_or_control_characters(
 # --- transcription
 
 
-async def test_scorer_does_not_judge_what_is_switched_off(
+async def test_scorer_ignores_what_is_switched_off(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:
     remark = {"kind": "improvement", "dimension": "clarity", "quote": "It took two days."}
@@ -303,7 +303,7 @@ async def test_scorer_does_not_judge_what_is_switched_off(
 
     (asked,) = server.requests
     sent = json.loads(asked["messages"][1]["content"])
-    assert sent["neither_judge_nor_mention"] == ["pace", "fillers", "pauses"]
+    assert sent["neither_score_nor_mention"] == ["pace", "fillers", "pauses"]
     assert not [name for name in ("delivery", "pace", "metrics") if name in sent["rubric"]]
     assert [one.text for one in found.remarks] == ["Name the result."]
     assert found.detailed_feedback == "Well told."

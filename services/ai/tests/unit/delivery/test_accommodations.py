@@ -68,13 +68,13 @@ def _scores(feedback: Feedback) -> tuple[object, ...]:
 
 def test_switched_off_metrics_move_no_score_and_are_not_mentioned() -> None:
     scorer = LocalScorer()
-    perfect, judged = scorer.score_answer(PERFECT), scorer.score_answer(SLOW)
+    perfect, scored = scorer.score_answer(PERFECT), scorer.score_answer(SLOW)
     shown = scorer.score_answer(replace(SLOW, accommodations=ALL))
     session = CompletedSession(new_id(), new_id(), "T", QUESTION, None, None, None)
     event = build_feedback_event(session, shown, None, None)
 
-    assert _scores(judged) != _scores(perfect)
-    assert WORDS.search(judged.detailed_feedback)
+    assert _scores(scored) != _scores(perfect)
+    assert WORDS.search(scored.detailed_feedback)
     assert _scores(shown) == _scores(perfect)
     assert not WORDS.search(event.model_dump_json(exclude={"star", "transcript"}))
     assert "pitch_variation" in shown.delivery
@@ -88,9 +88,9 @@ def test_fillers_that_are_switched_off_move_no_score() -> None:
     slow = scorer.score_answer(
         replace(_speak(WITH_FILLERS, 0.9, pause_seconds=3.0), accommodations=ALL)
     )
-    judged = scorer.score_answer(_speak(WITH_FILLERS, 0.39))
+    scored = scorer.score_answer(_speak(WITH_FILLERS, 0.39))
 
-    assert any("filler" in one.text for one in judged.remarks)
+    assert any("filler" in one.text for one in scored.remarks)
     assert _scores(slow) == _scores(perfect)
     assert not any(WORDS.search(one.text) for one in slow.remarks)
 
