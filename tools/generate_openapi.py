@@ -11,6 +11,7 @@ from typing import Any
 
 import coach_ai.interview_routes
 import coach_ai.practice_routes
+import coach_ai.profile_routes
 import coach_ai.routes
 import coach_auth.consent_routes
 import coach_auth.receipt_routes
@@ -37,6 +38,7 @@ _ROUTERS = {
         coach_ai.practice_routes.router,
         coach_ai.routes.questions_router,
         coach_ai.interview_routes.router,
+        coach_ai.profile_routes.router,
     ),
 }
 

@@ -14,6 +14,7 @@ from coach_ai.tables import (
     INTERVIEWS,
     MESSAGES,
     OWN_QUESTIONS,
+    PROFILES,
     QUESTION_CARDS,
     QUESTION_REVIEWS,
     QUESTIONS,
@@ -37,4 +38,5 @@ EXPORTED_TABLES = (
     ExportedTable(QUESTION_CARDS),
     ExportedTable(QUESTION_REVIEWS),
     ExportedTable(BOOKMARKS),
+    ExportedTable(PROFILES),
 )

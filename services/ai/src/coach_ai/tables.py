@@ -223,6 +223,16 @@ CONSENTS = Table(
     Column("changed_at", UtcDateTime, nullable=False),
 )
 
+PROFILES = Table(
+    "profiles",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    # A Profile as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
 # When a question is due again for a user. Computed from QUESTION_REVIEWS.
 QUESTION_CARDS = Table(
     "question_cards",
@@ -238,7 +248,6 @@ QUESTION_CARDS = Table(
     Column("due_at", UtcDateTime, nullable=False),
     Column("reviewed_at", UtcDateTime, nullable=False),
     Column("last_score", Integer, nullable=False),
-    Index("ix_question_cards_user_id_due_at", "user_id", "due_at"),
 )
 
 # The score of each answer to a question, without its text.
@@ -254,7 +263,6 @@ QUESTION_REVIEWS = Table(
     # What the answer lacks, as a JSON list of codes.
     Column("gaps", LongText, nullable=False),
     Index("ix_question_reviews_user_id_answer_id", "user_id", "answer_id"),
-    Index("ix_question_reviews_user_id_answered_at", "user_id", "answered_at"),
 )
 
 BOOKMARKS = Table(

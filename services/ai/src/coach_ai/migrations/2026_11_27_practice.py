@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import Id, LongText, UtcDateTime
 
 revision = "2026_11_27_practice"
-down_revision = "2026_11_26_consents"
+down_revision = "2026_11_27_profiles"
 
 
 def upgrade() -> None:
@@ -24,7 +24,6 @@ def upgrade() -> None:
         sa.Column("last_score", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "question_id", name="pk_question_cards"),
     )
-    op.create_index("ix_question_cards_user_id_due_at", "question_cards", ["user_id", "due_at"])
     op.create_table(
         "question_reviews",
         sa.Column("user_id", Id, nullable=False),
@@ -37,9 +36,6 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_question_reviews_user_id_answer_id", "question_reviews", ["user_id", "answer_id"]
-    )
-    op.create_index(
-        "ix_question_reviews_user_id_answered_at", "question_reviews", ["user_id", "answered_at"]
     )
     op.create_table(
         "bookmarks",

@@ -19,6 +19,7 @@ from coach_ai.tables import (
     MESSAGES,
     OUTBOX,
     OWN_QUESTIONS,
+    PROFILES,
     QUESTION_CARDS,
     QUESTION_REVIEWS,
     QUESTIONS,
@@ -73,6 +74,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         QUESTION_CARDS,
         QUESTION_REVIEWS,
         BOOKMARKS,
+        PROFILES,
         OUTBOX,
     ):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
