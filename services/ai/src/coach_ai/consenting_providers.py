@@ -8,8 +8,9 @@ from prometheus_client import Counter
 
 from coach_ai.consent import ConsentRequired, is_outside_provider_allowed
 from coach_ai.domain import Answer, ChatContext, Feedback, Message, Transcript
-from coach_ai.ports import Chat, ProgressCallback, Scorer, Transcriber, ignore_progress
+from coach_ai.ports import Chat, ProgressCallback, Scorer, Transcriber, Voice, ignore_progress
 from coach_ai.token_usage import TokenBudget, TokenUsage
+from coach_ai.voice.speech import Speech, VoiceName
 
 WITHOUT_CONSENT = Counter(
     "coach_ai_calls_without_consent",
@@ -107,3 +108,19 @@ class ConsentingChat(_Choice[Chat]):
     ) -> str:
         """Summarise with the provider that the user has agreed to."""
         return await self.choose().summarise(summary, messages, usage, budget=budget)
+
+
+class ConsentingVoice(_Choice[Voice]):
+    """A Voice that respects the consent of the user."""
+
+    async def get_model(self) -> str:
+        """Return the model of the voice that the user has agreed to."""
+        return await self.choose().get_model()
+
+    def max_tokens_needed(self, text: str) -> int:
+        """Return the most tokens that the voice of this user needs."""
+        return self.choose().max_tokens_needed(text)
+
+    async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
+        """Speak with the voice that the user has agreed to."""
+        return await self.choose().speak(text, voice, speed, usage)
