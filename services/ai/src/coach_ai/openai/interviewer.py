@@ -119,8 +119,8 @@ def _build_messages(turn: TurnToWord) -> list[ChatCompletionMessageParam]:
 
 
 def _describe_turn(turn: Turn, *, is_opening: bool) -> dict[str, str]:
-    said = {"interviewer": _clean(turn.response)}
-    return said if is_opening else {"candidate": _clean(turn.message), **said}
+    response = {"interviewer": _clean(turn.response)}
+    return response if is_opening else {"candidate": _clean(turn.message), **response}
 
 
 def _clean(text: str) -> str:

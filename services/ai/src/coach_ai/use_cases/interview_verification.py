@@ -204,9 +204,9 @@ def _find_passage(given: str, passages: Iterable[str]) -> str | None:
 def _check_role(turn: TurnToWord, parts: _Parts) -> None:
     if len(tokenize(parts.frame)) > MAX_FRAME_WORDS:
         raise WordingRejected(Rejection.TOO_LONG)
-    said = frozenset(tokenize(turn.answer))
+    known = frozenset(tokenize(turn.answer))
     invented = [
-        word for word in tokenize(parts.frame) if any(map(str.isdigit, word)) and word not in said
+        word for word in tokenize(parts.frame) if any(map(str.isdigit, word)) and word not in known
     ]
     is_instruction = any(map(is_prompt_injection, split_sentences(parts.frame)))
     if invented or is_instruction or _OUT_OF_ROLE.search(parts.frame):
@@ -216,8 +216,8 @@ def _check_role(turn: TurnToWord, parts: _Parts) -> None:
 def _check_subject(turn: TurnToWord, parts: _Parts) -> None:
     """Check that the reaction is about the answer. A quote alone is enough."""
     stems = _list_stems(parts.reaction)
-    said = frozenset(_list_stems(f"{turn.answer} {turn.interview.current.question.text}"))
-    new = [stem for stem in stems if stem not in said]
+    known = frozenset(_list_stems(f"{turn.answer} {turn.interview.current.question.text}"))
+    new = [stem for stem in stems if stem not in known]
     if len(new) > _MAX_NEW_SHARE * len(stems) or not (stems or parts.has_quote):
         raise WordingRejected(Rejection.NOT_ABOUT_ANSWER)
 
