@@ -17,7 +17,7 @@ router = APIRouter(
 AiDeps = Annotated[Deps, inject_deps(Deps)]
 
 
-@router.get("")
+@router.get("", responses={404: {}})
 async def get_profile(caller: CurrentUser, deps: AiDeps) -> ProfileResponse:
     """Return the caller's profile."""
     return ProfileResponse.from_domain(await profile.get_profile(deps, caller))
@@ -41,7 +41,7 @@ async def replace_profile(
     return ProfileResponse.from_domain(stored)
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, responses={404: {}})
 async def delete_profile(caller: CurrentUser, deps: AiDeps) -> Response:
     """Delete the caller's profile."""
     await profile.delete_profile(deps, caller)
