@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from coach_ai.domain import Feedback, Seniority
 from coach_ai.interview.assessment import AssessedAnswer, Assessment
+from coach_ai.interview.company_style import load_company_styles
 from coach_ai.interview.model import (
+    CompanyStyle,
     Gap,
     GapKind,
     Intent,
     Interview,
-    InterviewPlan,
     InterviewSetup,
     InterviewStatus,
     InterviewType,
@@ -90,7 +91,12 @@ class StartInterviewRequest(BaseModel):
     )
     persona: InterviewPersona = Field(default_factory=InterviewPersona)
     question_limit: Annotated[int, Field(ge=1, le=10)] | None = Field(
-        default=None, description="planned questions; by default 5, or 2 for case interviews"
+        default=None,
+        description="planned questions; by default 5, or 2 for case interviews, or those of"
+        " `company_style`",
+    )
+    company_style: CompanyStyle | None = Field(
+        default=None, description="chooses rounds, competences and depth; never scores"
     )
 
     def to_domain(self) -> InterviewSetup:
@@ -107,6 +113,7 @@ class StartInterviewRequest(BaseModel):
             seniority=_SENIORITY_OF_DIFFICULTY.get(self.difficulty_level or ""),
             instructions=self.custom_instructions or "",
             question_limit=self.question_limit,
+            style=self.company_style,
         )
 
 
@@ -237,6 +244,24 @@ class InterviewPlanItem(BaseModel):
     question: str
     competence: str
     minutes: int
+    round: str | None = Field(description="round of the company style; null without one")
+
+
+class InterviewCompanyStyle(BaseModel):
+    """The style of a kind of company that the interview had."""
+
+    name: CompanyStyle
+    title: str
+    values: list[str]
+    depth: int = Field(description="follow-ups for depth to one question, at most")
+
+    @classmethod
+    def from_domain(cls, style: CompanyStyle | None) -> "InterviewCompanyStyle | None":
+        """Describe a style."""
+        if style is None:
+            return None
+        found = load_company_styles()[style]
+        return cls(name=style, title=found.title, values=list(found.values), depth=found.depth)
 
 
 class InterviewPlanView(BaseModel):
@@ -245,10 +270,12 @@ class InterviewPlanView(BaseModel):
     competences: list[str]
     minutes: int
     questions: list[InterviewPlanItem]
+    company_style: InterviewCompanyStyle | None = Field(description="null without one")
 
     @classmethod
-    def from_domain(cls, plan: InterviewPlan) -> "InterviewPlanView":
-        """Convert a plan."""
+    def from_interview(cls, interview: Interview) -> "InterviewPlanView":
+        """Convert the plan of an interview."""
+        plan = interview.plan
         return cls(
             competences=list(plan.competences),
             minutes=plan.minutes,
@@ -259,9 +286,11 @@ class InterviewPlanView(BaseModel):
                     question=one.question.text,
                     competence=one.competence,
                     minutes=one.minutes,
+                    round=one.round,
                 )
                 for number, one in enumerate(plan.questions, 1)
             ],
+            company_style=InterviewCompanyStyle.from_domain(interview.setup.style),
         )
 
 
@@ -365,7 +394,7 @@ class InterviewAssessment(BaseModel):
                 )
                 for one in assessment.study_plan
             ],
-            plan=InterviewPlanView.from_domain(interview.plan),
+            plan=InterviewPlanView.from_interview(interview),
             assessed_at=assessment.assessed_at,
         )
 
@@ -422,6 +451,7 @@ class InterviewDetailsResponse(InterviewSummary):
     company_context: str | None
     seniority: Seniority | None
     custom_instructions: str | None
+    company_style: CompanyStyle | None
     manner: Manner
     position: Position
     turns: list[InterviewTurn]
@@ -440,10 +470,11 @@ class InterviewDetailsResponse(InterviewSummary):
             company_context=setup.company or None,
             seniority=setup.seniority,
             custom_instructions=setup.instructions or None,
+            company_style=setup.style,
             manner=setup.persona.manner,
             position=setup.persona.position,
             turns=[InterviewTurn.from_domain(turn) for turn in details.turns],
-            plan=InterviewPlanView.from_domain(interview.plan) if is_over else None,
+            plan=InterviewPlanView.from_interview(interview) if is_over else None,
             assessment=None
             if assessment is None
             else InterviewAssessment.from_domain(interview, assessment),

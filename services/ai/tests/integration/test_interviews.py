@@ -93,6 +93,27 @@ async def test_accommodations_apply_to_answers_and_to_a_new_assessment(
     assert [one.accommodations for one in coach.scored_answers] == [("pauses",)] * 2
 
 
+async def test_company_style_is_shown_with_its_rounds_at_the_end(client: httpx.AsyncClient) -> None:
+    started = await _start(client, company_style="finance", question_limit=None)
+    path = f"{PATH}/{started['session_id']}"
+    running = (await client.get(path)).json()
+    plan = (await client.post(f"{path}/complete")).json()["plan"]
+    unknown = await client.post(
+        PATH, json={"title": "T", "interview_type": "case", "company_style": "circus"}
+    )
+
+    assert (running["company_style"], running["plan"]) == ("finance", None)
+    assert plan["company_style"] == {
+        "name": "finance",
+        "title": "Bank or financial company",
+        "values": ["accuracy", "responsibility", "risk"],
+        "depth": 2,
+    }
+    rounds = ["Responsibility", "Responsibility", "Risk and decisions", "Risk and decisions"]
+    assert [one["round"] for one in plan["questions"]] == [*rounds, "Deadlines"]
+    assert unknown.status_code == 422
+
+
 async def test_same_message_sent_twice_makes_one_turn(
     client: httpx.AsyncClient, deps: Deps
 ) -> None:
