@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from coach_ai.domain import Feedback, Seniority
+from coach_ai.interview.answer_clock import read_clock
 from coach_ai.interview.assessment import AssessedAnswer, Assessment
 from coach_ai.interview.company_style import load_company_styles
 from coach_ai.interview.model import (
@@ -33,6 +34,8 @@ from coach_common.validation import MeasuredNumber
 
 INTERVIEW_LIST_NAME = "interviews"
 MAX_MESSAGE_CHARACTERS = 20_000
+MIN_TIME_LIMIT_SECONDS = 30
+MAX_TIME_LIMIT_SECONDS = 3600
 _MAX_DURATION_SECONDS = 24 * 3600
 
 _DIFFICULTIES = {
@@ -95,6 +98,9 @@ class StartInterviewRequest(BaseModel):
         description="planned questions; by default 5, or 2 for case interviews, or those of"
         " `company_style`",
     )
+    time_limit_seconds: (
+        Annotated[int, Field(ge=MIN_TIME_LIMIT_SECONDS, le=MAX_TIME_LIMIT_SECONDS)] | None
+    ) = Field(default=None, description="time for each question and each follow-up; null: no limit")
     company_style: CompanyStyle | None = Field(
         default=None, description="chooses rounds, competences and depth; never scores"
     )
@@ -114,6 +120,7 @@ class StartInterviewRequest(BaseModel):
             instructions=self.custom_instructions or "",
             question_limit=self.question_limit,
             style=self.company_style,
+            time_limit_seconds=self.time_limit_seconds,
         )
 
 
@@ -219,6 +226,8 @@ class InterviewTurn(BaseModel):
     audio_s3_key: str | None
     response: str
     analysis: InterviewAnalysis | None = Field(description="null for the opening")
+    is_late: bool = Field(description="the answer exceeds the time limit; it counts all the same")
+    late_seconds: int = Field(description="by how much, or 0")
     created_at: datetime
 
     @classmethod
@@ -232,6 +241,8 @@ class InterviewTurn(BaseModel):
             audio_s3_key=turn.audio_s3_key,
             response=turn.response,
             analysis=None if is_opening else InterviewAnalysis.from_domain(turn),
+            is_late=turn.late_seconds > 0,
+            late_seconds=turn.late_seconds,
             created_at=turn.created_at,
         )
 
@@ -454,16 +465,25 @@ class InterviewDetailsResponse(InterviewSummary):
     company_style: CompanyStyle | None
     manner: Manner
     position: Position
+    time_limit_seconds: int | None
+    asked_at: datetime | None = Field(
+        description="when the open question or follow-up was asked; null once completed"
+    )
+    answer_due_at: datetime | None = Field(description="null without a time limit")
+    remaining_seconds: int | None = Field(description="until `answer_due_at`, at least 0")
     turns: list[InterviewTurn]
     plan: InterviewPlanView | None
     assessment: InterviewAssessment | None
 
     @classmethod
-    def from_details(cls, details: InterviewDetails) -> "InterviewDetailsResponse":
-        """Convert an interview with its turns."""
+    def from_details(
+        cls, details: InterviewDetails, *, now: datetime
+    ) -> "InterviewDetailsResponse":
+        """Convert an interview with its turns. The clock of its open question is read at `now`."""
         interview, assessment = details.interview, details.assessment
         setup = interview.setup
         is_over = interview.status is InterviewStatus.COMPLETED
+        clock = None if is_over else read_clock(interview, details.turns)
         return cls(
             **InterviewSummary.from_domain(interview, assessment).model_dump(),
             role_context=setup.role or None,
@@ -473,6 +493,10 @@ class InterviewDetailsResponse(InterviewSummary):
             company_style=setup.style,
             manner=setup.persona.manner,
             position=setup.persona.position,
+            time_limit_seconds=setup.time_limit_seconds,
+            asked_at=None if clock is None else clock.asked_at,
+            answer_due_at=None if clock is None else clock.due_at,
+            remaining_seconds=None if clock is None else clock.get_remaining_seconds(now),
             turns=[InterviewTurn.from_domain(turn) for turn in details.turns],
             plan=InterviewPlanView.from_interview(interview) if is_over else None,
             assessment=None

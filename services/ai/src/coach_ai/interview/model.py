@@ -132,6 +132,8 @@ class InterviewSetup:
     instructions: str = ""
     question_limit: int | None = None
     style: CompanyStyle | None = None
+    time_limit_seconds: int | None = None
+    """Time for each question and each follow-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class Turn:
     gap: Gap | None = None
     feedback: Feedback | None = None
     method: WordingMethod = WordingMethod.RULES
+    late_seconds: int = 0
+    """By how much an answer exceeds the time limit, or 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from coach_ai.domain import (
     QuestionType,
     Seniority,
 )
+from coach_ai.interview.answer_clock import AnswerClock, read_clock
 from coach_ai.interview.assessment import assess
 from coach_ai.interview.company_style import load_company_styles
 from coach_ai.interview.flow import Step, decide, join_answer
@@ -25,6 +26,7 @@ from coach_ai.interview.model import (
     MAX_TURNS,
     CompanyStyle,
     DepthProbe,
+    Gap,
     GapKind,
     Intent,
     Interview,
@@ -394,3 +396,39 @@ def test_assessment_joins_scores_and_leaves_the_rest_null() -> None:
     ]
     empty = assess(interview, turns[:1], at=NOW)
     assert empty.overall_score is None and empty.study_plan == ()
+
+
+@pytest.mark.parametrize(
+    ("presigned", "is_used"), [(-1, False), (0, True), (40, True), (100, True), (101, False)]
+)
+def test_answer_counts_from_the_start_of_its_upload_if_that_is_plausible(
+    presigned: int, is_used: bool
+) -> None:
+    clock = AnswerClock(NOW, NOW + timedelta(seconds=30))
+    started_at, arrived_at = NOW + timedelta(seconds=presigned), NOW + timedelta(seconds=100)
+    key = f"uploads/u/{int(started_at.timestamp() * 1000)}_0a1b2c3d.m4a"
+    found = clock.find_answer_time(key, arrived_at=arrived_at)
+
+    assert found == (started_at if is_used else arrived_at)
+    for other in (None, "uploads/u/voice.m4a", "uploads/u/99999999999999_0a.m4a"):
+        assert clock.find_answer_time(other, arrived_at=arrived_at) == arrived_at
+
+
+def test_follow_up_starts_the_clock_again_and_requests_do_not() -> None:
+    interview = _start(InterviewType.BEHAVIORAL)
+    setup = replace(interview.setup, time_limit_seconds=60)
+    interview = replace(interview, setup=setup)
+    times = [NOW + timedelta(seconds=10 * number) for number in range(4)]
+    gap = Gap(GapKind.NO_FIGURE, "x")
+    turns = [
+        Turn(0, 1, Intent.ANSWER, "", "", times[0]),
+        Turn(1, 1, Intent.MOMENT, "wait", "", times[1]),
+        Turn(2, 1, Intent.ANSWER, "a", "", times[2], gap=gap),
+        Turn(3, 1, Intent.REPEAT, "repeat", "", times[3]),
+    ]
+
+    assert [read_clock(interview, turns[: count + 1]).asked_at for count in range(4)] == [
+        times[0], times[0], times[2], times[2],
+    ]  # fmt: skip
+    second = replace(interview, question_number=2)
+    assert read_clock(second, turns).asked_at == times[3]
