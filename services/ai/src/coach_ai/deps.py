@@ -8,7 +8,7 @@ from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
-from coach_ai.ports import Chat, Scorer, Transcriber
+from coach_ai.ports import Chat, Rewriter, Scorer, Transcriber
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -26,6 +26,7 @@ class Deps:
     transcriber: Transcriber
     scorer: Scorer
     chat: Chat
+    rewriter: Rewriter
     downloads: DownloadDirectory
     """Recordings that are being transcribed."""
     provider: str
@@ -39,6 +40,7 @@ class Deps:
     """The jobs under way."""
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)
+    rewrites: TurnQueue = field(default_factory=TurnQueue)
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

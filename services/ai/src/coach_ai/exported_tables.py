@@ -15,6 +15,7 @@ from coach_ai.tables import (
     OWN_QUESTIONS,
     QUESTIONS,
     RECORDINGS,
+    REWRITES,
     SCORING_USAGE,
 )
 from coach_common.db.export import ExportedTable
@@ -23,6 +24,7 @@ EXPORTED_TABLES = (
     ExportedTable(RECORDINGS),
     ExportedTable(ANSWERS),
     ExportedTable(QUESTIONS, hidden=("reference",)),
+    ExportedTable(REWRITES, hidden=("source_digest",)),
     ExportedTable(OWN_QUESTIONS),
     ExportedTable(CONVERSATIONS),
     ExportedTable(MESSAGES),

@@ -223,6 +223,20 @@ CONSENTS = Table(
     Column("changed_at", UtcDateTime, nullable=False),
 )
 
+# The latest rewrite of each scored answer.
+REWRITES = Table(
+    "rewrites",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # Digest of the feedback and the text that it was made from.
+    Column("source_digest", String(64), nullable=False),
+    # A Rewrite as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_rewrites_user_id", "user_id"),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)
