@@ -305,7 +305,7 @@ def load_remarks(folder: Path) -> list[RatedRemark]:
             _level(entry.value("level"), entry.place),
             entry.text("text"),
             entry.text("quote"),
-            bool(entry.value("is_true")),
+            _flag(entry, "is_true"),
         )
         for entry in _entries(folder / "remarks.yaml")
     ]

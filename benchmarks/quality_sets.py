@@ -8,6 +8,7 @@ import random
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,8 @@ def measure_folder(score: ScoreAnswer, matcher: PointMatcher, folder: Path) -> C
         InvalidSet: If a file does not have the format of `quality_set_files`.
     """
     check_files(folder)
+    # Several measures score the same answers.
+    score = cache(score)
     report: Counts = {}
     levels, pairs, fragments = load_levels(folder), load_pairs(folder), load_fragments(folder)
     if levels:

@@ -1,17 +1,18 @@
 """Both transports behind one interface, so that one suite tests them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coach_common.errors import Unavailable
-from coach_common.messaging.dead_letters import DeadLetters
+from coach_common.messaging.dead_letters import DeadLetters, Selection
 from coach_common.messaging.rabbitmq import RabbitMQTransport
 from coach_common.messaging.rabbitmq_dead_letters import open_rabbitmq_dead_letters
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
-from coach_common.messaging.sqlite_dead_letters import open_sqlite_dead_letters
+from coach_common.messaging.sqlite_dead_letters import SqliteDeadLetters, open_sqlite_dead_letters
 from coach_common.messaging.subscriptions import Subscription, Transport
 from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import PrivateRabbitMQ
@@ -57,9 +58,8 @@ async def in_process(tmp_path: Path, stack: AsyncExitStack) -> TransportHarness:
     await brokers[0].open()
 
     async def dead() -> dict[str, int]:
-        letters = await brokers[-1].dead_letters()
-        queues = [queue for queue, _, _ in letters]
-        return {queue: queues.count(queue) for queue in queues}
+        letters = await SqliteDeadLetters(brokers[-1].database).find(Selection())
+        return dict(Counter(letter.queue for letter in letters))
 
     async def restart() -> None:
         await brokers[-1].close()

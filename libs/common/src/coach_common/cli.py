@@ -40,7 +40,7 @@ class Command:
         """Run the command and return its exit status: 2 for a usage error, 1 for a failure.
 
         Args:
-            argv: The arguments behind the name. Default: those of this process.
+            argv: The arguments after the name. Default: those of this process.
 
         Raises:
             SettingsError: If settings are missing or invalid. It ends the process.

@@ -17,6 +17,10 @@ SETTLING_TIME = timedelta(seconds=10)
 MAX_DELAY = timedelta(days=1)
 """The longest interval between two checks of a row."""
 
+REPUBLICATION_GROWTH = 3
+"""`growth` of events that are published again until nothing can have lost them. With a first delay
+of one minute, that is after 1, 4, 16, … minutes, and once per day in the end."""
+
 _REPAIR_WINDOW = timedelta(days=30)
 
 

@@ -33,8 +33,8 @@ class ConsentPolicy:
     """True: a user who has not decided has not agreed. False: has agreed until withdrawal."""
 
 
-def allow_outside_provider(is_allowed: bool) -> None:
-    """Set it for the rest of this request or job."""
+def set_outside_provider_allowed(is_allowed: bool) -> None:
+    """Allow or forbid the outside provider for the rest of this request or job."""
     _is_allowed.set(is_allowed)
 
 

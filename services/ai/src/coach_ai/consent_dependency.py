@@ -2,7 +2,7 @@
 
 from fastapi.requests import HTTPConnection
 
-from coach_ai.consent import allow_outside_provider
+from coach_ai.consent import set_outside_provider_allowed
 from coach_ai.deps import Deps
 from coach_ai.use_cases.consent import apply_consent
 from coach_common.errors import Unauthenticated, Unavailable
@@ -18,7 +18,7 @@ async def apply_consent_of_caller(connection: HTTPConnection) -> None:
     deps = state.deps
     if not isinstance(deps, Deps) or not deps.consent.has_outside_provider:
         return
-    allow_outside_provider(False)
+    set_outside_provider_allowed(False)
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         return

@@ -13,6 +13,7 @@ from coach_ai.tables import (
     INTERVIEWS,
     MESSAGES,
     OWN_QUESTIONS,
+    PROFILES,
     QUESTIONS,
     RECORDINGS,
     REWRITES,
@@ -33,4 +34,5 @@ EXPORTED_TABLES = (
     ExportedTable(SCORING_USAGE),
     ExportedTable(BUDGETS),
     ExportedTable(CONSENTS),
+    ExportedTable(PROFILES),
 )

@@ -223,6 +223,16 @@ CONSENTS = Table(
     Column("changed_at", UtcDateTime, nullable=False),
 )
 
+PROFILES = Table(
+    "profiles",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    # A Profile as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
 # The latest rewrite of each scored answer.
 REWRITES = Table(
     "rewrites",

@@ -2,9 +2,11 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 from coach_auth.deps import Deps
 from coach_auth.use_cases import consents, logins, mails, receipts, signing_keys
+from coach_common.batches import run_batches
 from coach_common.errors import Unavailable
 
 _PURGE_INTERVAL_SECONDS = 600.0
@@ -41,13 +43,9 @@ async def count_overdue_receipts(deps: Deps) -> None:
 
 
 async def republish_consents(deps: Deps) -> None:
-    """Publish due decisions of users again, in bounded batches, once per repair delay."""
-    while True:
-        due = 0
-        with suppress(Unavailable):
-            due = await consents.republish_due(deps)
-        if not due:
-            await asyncio.sleep(deps.repair_delay.total_seconds())
+    """Publish due decisions of users again, once per repair delay, until cancelled."""
+    republish = partial(consents.republish_due, deps)
+    await run_batches(republish, idle_seconds=deps.repair_delay.total_seconds())
 
 
 async def rotate_keys(deps: Deps) -> None:

@@ -1,6 +1,7 @@
 """Use cases that delete recordings, and confirm deletions once their objects are deleted."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from coach_common.db.transaction import MessageContext, Transaction
@@ -9,6 +10,7 @@ from coach_common.events.deletions import MediaConfirmedDeletion
 from coach_common.repair import REPAIRS
 from coach_media import deletion_store, export_store, retention_store, store
 from coach_media.deps import Deps
+from coach_media.domain import Upload
 
 _BATCH_SIZE = 50
 
@@ -29,10 +31,7 @@ async def delete_session_data(
         await store.lock_uploader(tx, user_id)
         is_new = await store.add_tombstone(tx, session_id, at=now)
         uploads = await store.list_uploads_by_session(tx, session_id, keys=keys, user_id=user_id)
-        await deletion_store.add_object_deletions(tx, uploads, due_at=now)
-        await store.delete_uploads(tx, uploads)
-        # An export has a copy of what is deleted.
-        await export_store.delete_exports_of_user(tx, user_id)
+        await _delete_uploads(tx, uploads, user_id, at=now)
         await _confirm_when_deleted(
             tx, receipt_id, user_id=user_id, keys={*keys, *(upload.key for upload in uploads)}
         )
@@ -54,10 +53,7 @@ async def delete_user_data(
         await store.lock_uploader(tx, user_id)
         is_new = await store.add_tombstone(tx, user_id, at=now)
         uploads = await store.list_uploads_by_user(tx, user_id)
-        await deletion_store.add_object_deletions(tx, uploads, due_at=now)
-        await store.delete_uploads(tx, uploads)
-        # An export has a copy of what is deleted.
-        await export_store.delete_exports_of_user(tx, user_id)
+        await _delete_uploads(tx, uploads, user_id, at=now)
         await store.delete_outbox_by_user(tx, user_id)
         await store.delete_uploader(tx, user_id)
         await retention_store.delete_retention(tx, user_id)
@@ -89,6 +85,15 @@ async def delete_objects(deps: Deps) -> int:
             for receipt_id in await deletion_store.delete_object_deletion(tx, deletion.key):
                 await tx.emit(MediaConfirmedDeletion(receipt_id=receipt_id))
     return len(due)
+
+
+async def _delete_uploads(
+    tx: Transaction, uploads: Sequence[Upload], user_id: UUID, *, at: datetime
+) -> None:
+    """Delete the rows, schedule the objects, and delete the exports, which have a copy of both."""
+    await deletion_store.add_object_deletions(tx, uploads, due_at=at)
+    await store.delete_uploads(tx, uploads)
+    await export_store.delete_exports_of_user(tx, user_id)
 
 
 async def _confirm_when_deleted(

@@ -52,40 +52,18 @@ async def lock_export(tx: Transaction, export_id: UUID) -> Export | None:
     return None if row is None else _export(row)
 
 
-async def add_part(
-    tx: Transaction,
-    export: Export,
-    service: str,
-    number: int,
-    part: ExportPart,
-    *,
-    is_last: bool,
-) -> None:
+async def add_part(tx: Transaction, export: Export, service: str, part: ExportPart) -> None:
     """Store a part. The first one with its number counts."""
     await tx.execute(
         tx.dialect.insert_ignore(EXPORT_PARTS).values(
             export_id=export.id,
             service=service,
-            number=number,
+            number=part.number,
             user_id=export.user_id,
-            is_last=is_last,
+            is_last=part.is_last,
             table_name=part.table,
             content=part.content,
         )
-    )
-
-
-async def mark_last_part(tx: Transaction, export_id: UUID, service: str, number: int) -> None:
-    """Store that no part of the service follows this one."""
-    columns = EXPORT_PARTS.c
-    await tx.execute(
-        update(EXPORT_PARTS)
-        .where(
-            columns.export_id == export_id,
-            columns.service == service,
-            columns.number == number,
-        )
-        .values(is_last=True)
     )
 
 

@@ -78,10 +78,8 @@ async def record_part(deps: Deps, event: ExportPartCollected, message: MessageCo
     async with deps.db.transaction(deduplicate=message) as tx:
         export = await _lock_attempt(tx, event.export_id, event.attempt)
         if export is not None:
-            part = ExportPart(event.table, event.content)
-            await export_store.add_part(
-                tx, export, event.source, event.number, part, is_last=event.is_last
-            )
+            part = ExportPart(event.number, event.table, event.content, event.is_last)
+            await export_store.add_part(tx, export, event.source, part)
             await _complete_if_collected(deps, tx, export)
 
 
@@ -91,11 +89,8 @@ async def collect_own_parts(deps: Deps, event: ExportRequested, message: Message
         export = await _lock_attempt(tx, event.export_id, event.attempt)
         if export is None:
             return
-        number = 0
         async for part in read_parts(tx, export_store.OWN_TABLES, export.user_id):
-            number += 1
-            await export_store.add_part(tx, export, "media", number, part, is_last=False)
-        await export_store.mark_last_part(tx, export.id, "media", number)
+            await export_store.add_part(tx, export, "media", part)
         await _complete_if_collected(deps, tx, export)
 
 

@@ -1,8 +1,8 @@
 """Background workers: confirm uploads, delete objects from storage, repair lost events."""
 
-import asyncio
+from functools import partial
 
-from coach_common.errors import Unavailable
+from coach_common.batches import run_batches
 from coach_media import deletions, exports, repair, retention, use_cases
 from coach_media.deps import Deps
 
@@ -12,55 +12,27 @@ _EXPORT_SECONDS = 60.0
 
 
 async def sweep_unconfirmed_uploads(deps: Deps) -> None:
-    """Check due uploads in bounded batches until cancelled."""
-    while True:
-        try:
-            checked = await use_cases.sweep_unconfirmed_uploads(deps)
-        except Unavailable:
-            checked = 0
-        if not checked:
-            await asyncio.sleep(_IDLE_SECONDS)
+    """Check due uploads until cancelled."""
+    sweep = partial(use_cases.sweep_unconfirmed_uploads, deps)
+    await run_batches(sweep, idle_seconds=_IDLE_SECONDS)
 
 
 async def delete_objects(deps: Deps) -> None:
-    """Delete due objects in bounded batches until cancelled."""
-    while True:
-        try:
-            attempted = await deletions.delete_objects(deps)
-        except Unavailable:
-            attempted = 0
-        if not attempted:
-            await asyncio.sleep(_IDLE_SECONDS)
+    """Delete due objects until cancelled."""
+    await run_batches(partial(deletions.delete_objects, deps), idle_seconds=_IDLE_SECONDS)
 
 
 async def delete_due_audio(deps: Deps) -> None:
-    """Delete the audio that is due in bounded batches until cancelled."""
-    while True:
-        try:
-            due = await retention.delete_due_audio(deps)
-        except Unavailable:
-            due = 0
-        if not due:
-            await asyncio.sleep(_RETENTION_SECONDS)
+    """Delete the audio that is due until cancelled."""
+    await run_batches(partial(retention.delete_due_audio, deps), idle_seconds=_RETENTION_SECONDS)
 
 
 async def maintain_exports(deps: Deps) -> None:
     """Request missing parts again and delete expired exports until cancelled."""
-    while True:
-        try:
-            retried = await exports.retry_and_expire(deps)
-        except Unavailable:
-            retried = 0
-        if not retried:
-            await asyncio.sleep(_EXPORT_SECONDS)
+    await run_batches(partial(exports.retry_and_expire, deps), idle_seconds=_EXPORT_SECONDS)
 
 
 async def republish_untranscribed_uploads(deps: Deps) -> None:
-    """Publish due uploads again in bounded batches, once per repair delay, until cancelled."""
-    while True:
-        try:
-            due = await repair.republish_untranscribed_uploads(deps)
-        except Unavailable:
-            due = 0
-        if not due:
-            await asyncio.sleep(deps.repair_delay.total_seconds())
+    """Publish due uploads again, once per repair delay, until cancelled."""
+    republish = partial(repair.republish_untranscribed_uploads, deps)
+    await run_batches(republish, idle_seconds=deps.repair_delay.total_seconds())

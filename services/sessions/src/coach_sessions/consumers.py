@@ -44,7 +44,7 @@ async def on_export_requested(deps: Deps, event: ExportRequested, message: Messa
 async def on_deletion_completed(
     deps: Deps, event: DeletionCompleted, message: MessageContext
 ) -> None:
-    """Stop to repeat the deletion of the session."""
+    """Stop repeating the deletion of the session."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await deps.deletions.complete(tx, event.receipt_id)
 

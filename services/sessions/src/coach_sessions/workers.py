@@ -1,8 +1,8 @@
 """Background workers: give up recordings that will not arrive, and repair lost events."""
 
-import asyncio
+from functools import partial
 
-from coach_common.errors import Unavailable
+from coach_common.batches import run_batches
 from coach_sessions import repair
 from coach_sessions.deps import Deps
 
@@ -10,22 +10,12 @@ _INTERVAL_SECONDS = 60.0
 
 
 async def stop_waiting_for_recordings(deps: Deps) -> None:
-    """Run the use case in bounded batches, once per minute, until cancelled."""
-    while True:
-        try:
-            changed = await repair.stop_waiting_for_recordings(deps)
-        except Unavailable:
-            changed = 0
-        if not changed:
-            await asyncio.sleep(_INTERVAL_SECONDS)
+    """Run the use case once per minute, until cancelled."""
+    stop_waiting = partial(repair.stop_waiting_for_recordings, deps)
+    await run_batches(stop_waiting, idle_seconds=_INTERVAL_SECONDS)
 
 
 async def publish_stalled_sessions(deps: Deps) -> None:
-    """Publish stalled sessions in bounded batches, once per repair delay, until cancelled."""
-    while True:
-        try:
-            due = await repair.publish_stalled_sessions(deps)
-        except Unavailable:
-            due = 0
-        if not due:
-            await asyncio.sleep(deps.repair_delay.total_seconds())
+    """Publish stalled sessions once per repair delay, until cancelled."""
+    publish = partial(repair.publish_stalled_sessions, deps)
+    await run_batches(publish, idle_seconds=deps.repair_delay.total_seconds())

@@ -15,14 +15,11 @@ from coach_common.db.tables import Id, LongText, UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Unavailable
 from coach_common.events.base import Event
-from coach_common.repair import MAX_DELAY, next_repair_at
+from coach_common.repair import MAX_DELAY, REPUBLICATION_GROWTH, next_repair_at
 
 log = logs.get_logger(__name__)
 
 _BATCH_SIZE = 100
-_DELAY_GROWTH = 3
-"""With a first delay of a minute, a deletion is published again after 1, 4, 16, … minutes, and
-once per day in the end."""
 
 E = TypeVar("E", bound=Event)
 
@@ -84,7 +81,7 @@ class DeletionLog(Generic[E]):
         await tx.emit(event)
 
     async def complete(self, tx: Transaction, receipt_id: UUID) -> None:
-        """Stop to repeat a deletion, because every service has confirmed it."""
+        """Stop repeating a deletion, because every service has confirmed it."""
         await tx.execute(delete(self._table).where(self._table.c.id == receipt_id))
 
     async def republish_due(self) -> int:
@@ -105,7 +102,7 @@ class DeletionLog(Generic[E]):
             claimed = (columns.id == row["id"], columns.republish_after == row["republish_after"])
             event = self._event.model_validate_json(row["event"])
             next_at = next_repair_at(
-                now, waiting_since=row["deleted_at"], delay=self._delay, growth=_DELAY_GROWTH
+                now, waiting_since=row["deleted_at"], delay=self._delay, growth=REPUBLICATION_GROWTH
             )
             if next_at is None and getattr(event, "receipt_id", None) is not None:
                 next_at = now + MAX_DELAY

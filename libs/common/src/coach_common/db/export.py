@@ -32,25 +32,36 @@ class ExportedTable:
 class ExportPart:
     """Some rows of one table as a JSON array."""
 
+    number: int
+    """1 for the first part of a service."""
     table: str
     content: str
+    is_last: bool
 
 
 async def read_parts(
     tx: Transaction, tables: Sequence[ExportedTable], user_id: UUID
 ) -> AsyncIterator[ExportPart]:
     """Yield the rows of a user. Each table has at least one part, which may be an empty array."""
+    number = 0
     for exported in tables:
         rows: list[str] = []
-        size, is_first = 0, True
+        size = 0
         async for row in _read_rows(tx, exported, user_id):
             if rows and size + len(row) > _MAX_PART_CHARACTERS:
-                yield ExportPart(exported.table.name, f"[{','.join(rows)}]")
-                rows, size, is_first = [], 0, False
+                number += 1
+                yield ExportPart(number, exported.table.name, _join(rows), is_last=False)
+                rows, size = [], 0
             rows.append(row)
             size += len(row)
-        if rows or is_first:
-            yield ExportPart(exported.table.name, f"[{','.join(rows)}]")
+        number += 1
+        # The rows that remain are at least one, unless the table has none.
+        is_last = exported is tables[-1]
+        yield ExportPart(number, exported.table.name, _join(rows), is_last=is_last)
+
+
+def _join(rows: Sequence[str]) -> str:
+    return f"[{','.join(rows)}]"
 
 
 async def _read_rows(tx: Transaction, exported: ExportedTable, user_id: UUID) -> AsyncIterator[str]:

@@ -39,7 +39,7 @@ class AiConfirmedDeletion(DeletionConfirmed):
 
 
 class DeletionCompleted(Event):
-    """Every service has confirmed the deletion of a session. Sessions stops to repeat it."""
+    """Every service has confirmed the deletion of a session. Sessions stops repeating it."""
 
     type = "deletion.completed"
     source = "auth"

@@ -122,7 +122,7 @@ def _time(time: datetime | None) -> str:
 
 @asynccontextmanager
 async def _open() -> AsyncIterator[DeadLetters]:
-    # Each profile has only the packages of its own broker.
+    # An image has the packages of one broker only.
     if is_set("RABBITMQ_URL"):
         from coach_common.messaging.rabbitmq_dead_letters import open_rabbitmq_dead_letters
 

@@ -193,12 +193,6 @@ class SqliteBroker:
             for is_kept in (MESSAGES.c.dead_at > EPOCH, MESSAGES.c.queue == UNROUTED_QUEUE):
                 await tx.execute_bulk(delete(MESSAGES).where(is_kept, is_about_user))
 
-    async def dead_letters(self) -> list[tuple[str, UUID, str]]:
-        """Return queue, event id and reason of each dead letter."""
-        async with self.database.read_only() as tx:
-            rows = await tx.fetch_all(select(MESSAGES).where(MESSAGES.c.dead_at.is_not(None)))
-        return [(row["queue"], row["event_id"], row["reason"]) for row in rows]
-
     async def queue_depths(self) -> dict[str, int]:
         """Return the number of messages per queue, without dead letters."""
         async with self.database.read_only() as tx:

@@ -1,11 +1,10 @@
 """Dead letters of the embedded profile's broker, which may be running in another process."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, bindparam, delete, select, update
+from sqlalchemy import Delete, RowMapping, Update, bindparam, delete, select, update
 
 from coach_common.db.database import Database
 from coach_common.db.transaction import Transaction
@@ -13,7 +12,6 @@ from coach_common.messaging.dead_letters import DeadLetter, Selection, read_even
 from coach_common.messaging.sqlite_broker import EPOCH, MESSAGES
 
 _BY_ID = MESSAGES.c.id == bindparam("message_id")
-_REPLAY = update(MESSAGES).where(_BY_ID, MESSAGES.c.dead_at.is_not(None))
 
 
 class SqliteDeadLetters:
@@ -25,11 +23,7 @@ class SqliteDeadLetters:
     async def find(self, selection: Selection) -> list[DeadLetter]:
         """Return the selected dead letters, oldest first."""
         async with self._database.read_only() as tx:
-            rows = await _select(tx, selection)
-        return [
-            DeadLetter(row["queue"], row["reason"] or "", row["dead_at"], _event(row))
-            for row in rows
-        ]
+            return [letter for _, letter in await _select(tx, selection)]
 
     async def replay(self, selection: Selection) -> int:
         """Make the selected dead letters due at their first attempt; return how many.
@@ -37,17 +31,18 @@ class SqliteDeadLetters:
         Their consumers read them within a second.
         """
         due = {"dead_at": None, "reason": None, "attempt": 1, "due_at": self._database.clock()}
-        async with self._database.transaction() as tx:
-            rows = await _select(tx, selection)
-            await _execute(tx, _REPLAY.values(due), rows)
-        return len(rows)
+        return await self._change(selection, update(MESSAGES).where(_BY_ID).values(due))
 
     async def drop(self, selection: Selection) -> int:
         """Delete the selected dead letters; return how many."""
+        return await self._change(selection, delete(MESSAGES).where(_BY_ID))
+
+    async def _change(self, selection: Selection, statement: Update | Delete) -> int:
         async with self._database.transaction() as tx:
-            rows = await _select(tx, selection)
-            await _execute(tx, delete(MESSAGES).where(_BY_ID), rows)
-        return len(rows)
+            ids = [{"message_id": message_id} for message_id, _ in await _select(tx, selection)]
+            if ids:
+                await tx.execute(statement, ids)
+        return len(ids)
 
 
 @asynccontextmanager
@@ -60,20 +55,20 @@ async def open_sqlite_dead_letters(url: str) -> AsyncIterator[SqliteDeadLetters]
         await database.close()
 
 
-async def _select(tx: Transaction, selection: Selection) -> list[RowMapping]:
+async def _select(tx: Transaction, selection: Selection) -> list[tuple[UUID, DeadLetter]]:
+    """Return the selected dead letters, each with the id of its message."""
     # A range of `dead_at`, because `is not null` would not use its index.
     query = select(MESSAGES).where(MESSAGES.c.dead_at > EPOCH).order_by(MESSAGES.c.dead_at)
     if selection.queue is not None:
         query = query.where(MESSAGES.c.queue == selection.queue)
-    rows = await tx.fetch_all(query)
-    return [row for row in rows if selection.includes(row["queue"], _event(row))]
+    letters = [(row["id"], _letter(row)) for row in await tx.fetch_all(query)]
+    return [
+        (message_id, letter)
+        for message_id, letter in letters
+        if selection.includes(letter.queue, letter.event)
+    ]
 
 
-async def _execute(tx: Transaction, statement: Any, rows: Sequence[RowMapping]) -> None:
-    ids: list[dict[str, UUID]] = [{"message_id": row["id"]} for row in rows]
-    if ids:
-        await tx.execute(statement, ids)
-
-
-def _event(row: RowMapping) -> Any:
-    return read_event(row["body"].encode())
+def _letter(row: RowMapping) -> DeadLetter:
+    event = read_event(row["body"].encode())
+    return DeadLetter(row["queue"], row["reason"] or "", row["dead_at"], event)

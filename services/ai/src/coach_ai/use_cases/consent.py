@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from coach_ai.consent import allow_outside_provider
+from coach_ai.consent import set_outside_provider_allowed
 from coach_ai.deps import Deps
 from coach_ai.store import consents, deletion, jobs
 from coach_common.db.transaction import MessageContext
@@ -17,10 +17,10 @@ async def apply_consent(deps: Deps, user_id: UUID) -> None:
     """
     if not deps.consent.has_outside_provider:
         return
-    allow_outside_provider(False)
+    set_outside_provider_allowed(False)
     async with deps.db.read_only() as tx:
         is_given = await consents.find_consent(tx, user_id)
-    allow_outside_provider(not deps.consent.is_opt_in if is_given is None else is_given)
+    set_outside_provider_allowed(not deps.consent.is_opt_in if is_given is None else is_given)
 
 
 async def record_consent(

@@ -11,14 +11,13 @@ from coach_auth.deps import Deps
 from coach_auth.use_cases.logins import get_active_user
 from coach_common.events.consents import ConsentChanged, Purpose
 from coach_common.identity import Identity
-from coach_common.repair import next_repair_at
+from coach_common.repair import REPUBLICATION_GROWTH, next_repair_at
 
 CONSENT_CHANGES = Counter(
     "coach_auth_consent_changes", "Decisions of users by purpose.", ["purpose", "decision"]
 )
 
 _BATCH_SIZE = 100
-_DELAY_GROWTH = 3
 
 
 async def list_consents(deps: Deps, caller: Identity) -> Mapping[str, Consent]:
@@ -65,7 +64,10 @@ async def republish_due(deps: Deps) -> int:
         due = await consent_store.list_due(tx, now, limit=_BATCH_SIZE)
     for consent, due_at in due:
         next_at = next_repair_at(
-            now, waiting_since=consent.changed_at, delay=deps.repair_delay, growth=_DELAY_GROWTH
+            now,
+            waiting_since=consent.changed_at,
+            delay=deps.repair_delay,
+            growth=REPUBLICATION_GROWTH,
         )
         async with deps.db.transaction() as tx:
             if await consent_store.claim_republication(

@@ -59,7 +59,7 @@ async def start_session_receipt(
         )
         # Sessions deletes its rows in the transaction that emits the event.
         await receipt_store.add_confirmation(tx, receipt_id, "sessions", at=requested_at)
-        if await _is_complete(deps, tx, receipt_id) and is_repeated:
+        if await _complete_if_confirmed(deps, tx, receipt_id) and is_repeated:
             await tx.emit(DeletionCompleted(receipt_id=receipt_id))
 
 
@@ -72,7 +72,7 @@ async def record_confirmation(
     """
     async with deps.db.transaction(deduplicate=message) as tx:
         await receipt_store.add_confirmation(tx, receipt_id, service, at=deps.clock())
-        await _is_complete(deps, tx, receipt_id)
+        await _complete_if_confirmed(deps, tx, receipt_id)
 
 
 async def get_receipt(deps: Deps, receipt_id: UUID) -> tuple[Receipt, str | None]:
@@ -106,8 +106,8 @@ async def count_overdue(deps: Deps) -> int:
     return count
 
 
-async def _is_complete(deps: Deps, tx: Transaction, receipt_id: UUID) -> bool:
-    """Return whether the receipt was complete before. Complete it if every service has confirmed.
+async def _complete_if_confirmed(deps: Deps, tx: Transaction, receipt_id: UUID) -> bool:
+    """Complete a receipt that every service has confirmed. Return whether it was complete before.
 
     Completing it ends the repetition of the deletion.
     """
