@@ -149,6 +149,22 @@ class DiskStore:
     """An object store in which every object exists and contains its key."""
 
     missing: set[str] = field(default_factory=set)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    """Objects by key that the service has written."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next calls that read or write objects."""
+
+    async def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.stored[key] = body
+
+    async def read_prefix(self, key: str, *, length: int) -> tuple[bytes, None]:
+        if self.failures:
+            raise self.failures.pop(0)
+        if key not in self.stored:
+            raise NotFound("Object not found in storage.")
+        return self.stored[key][:length], None
 
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         if key in self.missing:

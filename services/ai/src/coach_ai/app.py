@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from coach_ai import interview_routes, profile_routes, rewrite_routes, routes, tables, workers
+from coach_ai import (
+    interview_routes,
+    profile_routes,
+    rewrite_routes,
+    routes,
+    tables,
+    voice_routes,
+    workers,
+)
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
@@ -24,6 +32,7 @@ from coach_ai.consenting_providers import (
     ConsentingRewriter,
     ConsentingScorer,
     ConsentingTranscriber,
+    ConsentingVoice,
 )
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
@@ -33,13 +42,15 @@ from coach_ai.openai.recording_splitter import DecodingSplitter, UnchangedSplitt
 from coach_ai.openai.rewriter import OpenAIRewriter
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
-from coach_ai.ports import Chat, Rewriter, Scorer, Transcriber
+from coach_ai.openai.voice import OpenAIVoice
+from coach_ai.ports import Chat, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
 from coach_ai.speech.local_transcriber import LocalTranscriber
 from coach_ai.speech.recording_file import RecordingDirectory
 from coach_ai.use_cases.jobs import FairScheduler
+from coach_ai.voice.espeak_voice import EspeakVoice, find_espeak
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.http.app import create_app
@@ -66,6 +77,7 @@ def build(
     chat: Chat | None = None,
     rewriter: Rewriter | None = None,
     live_transcriber: LocalLiveTranscriber | None = None,
+    voice: Voice | None = None,
 ) -> Service[Deps]:
     """Assemble the service without starting it. Tests replace parts by keyword."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
@@ -87,6 +99,7 @@ def build(
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
+        voice=voice or _voice(settings),
         consent=ConsentPolicy(
             has_outside_provider=settings.calls_outside_provider,
             is_opt_in=settings.outside_provider_consent == "opt_in",
@@ -123,6 +136,7 @@ def build(
     app.include_router(interview_routes.router)
     app.include_router(rewrite_routes.router)
     app.include_router(profile_routes.router)
+    app.include_router(voice_routes.router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(
@@ -144,6 +158,7 @@ def build(
             deps.scorer.close,
             deps.chat.close,
             deps.rewriter.close,
+            *([] if deps.voice is None else [deps.voice.close]),
             deps.objects.close,
             partial(_close_downloads, deps.downloads),
         ),
@@ -274,3 +289,19 @@ def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]")
         timeout_seconds=settings.openai_timeout_seconds,
     )
     return ConsentingChat(outside, create_local if has_local_providers() else None)
+
+
+def _voice(settings: AiSettings) -> Voice | None:
+    """Return the configured voice, or None if there is none."""
+    if settings.voice_provider == "none":
+        return None
+    program = find_espeak()
+    if not settings.uses_openai_voice:
+        return None if program is None else EspeakVoice(program)
+    outside = OpenAIVoice(
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_voice_model,
+        timeout_seconds=settings.openai_timeout_seconds,
+    )
+    return ConsentingVoice(outside, None if program is None else partial(EspeakVoice, program))

@@ -15,9 +15,11 @@ from coach_ai.ports import (
     Rewriter,
     Scorer,
     Transcriber,
+    Voice,
     ignore_progress,
 )
 from coach_ai.token_usage import TokenBudget, TokenUsage
+from coach_ai.voice.speech import Speech, VoiceName
 
 WITHOUT_CONSENT = Counter(
     "coach_ai_calls_without_consent",
@@ -127,3 +129,19 @@ class ConsentingChat(_Choice[Chat]):
     ) -> str:
         """Summarise with the provider that the user has agreed to."""
         return await self.choose().summarise(summary, messages, usage, budget=budget)
+
+
+class ConsentingVoice(_Choice[Voice]):
+    """A Voice that respects the consent of the user."""
+
+    async def get_model(self) -> str:
+        """Return the model of the voice that the user has agreed to."""
+        return await self.choose().get_model()
+
+    def max_tokens_needed(self, text: str) -> int:
+        """Return the most tokens that the voice of this user needs."""
+        return self.choose().max_tokens_needed(text)
+
+    async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
+        """Speak with the voice that the user has agreed to."""
+        return await self.choose().speak(text, voice, speed, usage)

@@ -8,7 +8,7 @@ from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
-from coach_ai.ports import Chat, Rewriter, Scorer, Transcriber
+from coach_ai.ports import Chat, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -35,6 +35,8 @@ class Deps:
     daily_tokens: int = 200_000
     """Most language model tokens per user and UTC day."""
     prices: Mapping[str, Price] = field(default_factory=dict)
+    voice: Voice | None = None
+    """The interviewer's voice. None: this server has none."""
     consent: ConsentPolicy = field(default_factory=ConsentPolicy)
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""

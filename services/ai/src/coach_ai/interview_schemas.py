@@ -117,6 +117,9 @@ class StartInterviewResponse(BaseModel):
     response: str = Field(description="the interviewer's greeting and first question")
     status: InterviewStatus
     question_count: int = Field(description="questions that were asked so far")
+    ai_audio_url: str | None = Field(
+        description="path of the response as speech, with an access token; null without a voice"
+    )
 
 
 class InterviewMessageRequest(BaseModel):
@@ -191,6 +194,9 @@ class InterviewMessageResponse(BaseModel):
     status: InterviewStatus
     question_count: int = Field(description="questions that were asked so far")
     analysis: InterviewAnalysis
+    ai_audio_url: str | None = Field(
+        description="path of the response as speech, with an access token; null without a voice"
+    )
 
 
 class InterviewTurn(BaseModel):

@@ -15,6 +15,7 @@ from coach_ai.domain import (
 )
 from coach_ai.domain.rewrites import Rewrite
 from coach_ai.token_usage import TokenBudget, TokenUsage
+from coach_ai.voice.speech import Speech, VoiceName
 
 ProgressCallback = Callable[[AudioAnalysis | Progress], Awaitable[None]]
 """Receives the audio analysis and the progress of a recording that is being transcribed."""
@@ -124,6 +125,29 @@ class Rewriter(Protocol):
 
     async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
         """Return the rewrite. What is outside of its blanks was said in the answer.
+
+        Raises:
+            Unavailable: If it may succeed later.
+        """
+
+    async def check(self) -> None:
+        """Raise Unavailable if the provider cannot work now."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Voice(Protocol):
+    """Text to speech. Adds the tokens it uses to `usage`."""
+
+    async def get_model(self) -> str:
+        """Return the name of what speaks, with its version. The same model speaks a text alike."""
+
+    def max_tokens_needed(self, text: str) -> int:
+        """Return the most tokens one call of `speak` can use, or 0 if tokens are not metered."""
+
+    async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
+        """Return the spoken text. `speed` is 0.5 to 2.0, and 1.0 is normal.
 
         Raises:
             Unavailable: If it may succeed later.
