@@ -17,6 +17,7 @@ from fastapi import Depends
 
 from coach_ai import (
     interview_routes,
+    practice_routes,
     profile_routes,
     rewrite_routes,
     routes,
@@ -132,6 +133,8 @@ def build(
     # Before the routes are included, so that all of them have it.
     app.router.dependencies.append(Depends(apply_consent_of_caller))
     app.include_router(routes.router)
+    # Before `/questions/{question_id}`, which matches its paths too.
+    app.include_router(practice_routes.router)
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
     app.include_router(rewrite_routes.router)
