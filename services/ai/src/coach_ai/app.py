@@ -30,6 +30,7 @@ from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
 from coach_ai.consenting_providers import (
     ConsentingChat,
+    ConsentingInterviewer,
     ConsentingRewriter,
     ConsentingScorer,
     ConsentingTranscriber,
@@ -38,13 +39,15 @@ from coach_ai.consenting_providers import (
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
 from coach_ai.downloads import DownloadDirectory
+from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.openai.chat import OpenAIChat
+from coach_ai.openai.interviewer import OpenAIInterviewer
 from coach_ai.openai.recording_splitter import DecodingSplitter, UnchangedSplitter
 from coach_ai.openai.rewriter import OpenAIRewriter
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.openai.voice import OpenAIVoice
-from coach_ai.ports import Chat, Rewriter, Scorer, Transcriber, Voice
+from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
@@ -97,6 +100,7 @@ def build(
             or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
         ),
         provider="openai" if settings.uses_openai else "local",
+        interviewer=_interviewer(settings),
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
@@ -161,6 +165,7 @@ def build(
             deps.scorer.close,
             deps.chat.close,
             deps.rewriter.close,
+            deps.interviewer.close,
             *([] if deps.voice is None else [deps.voice.close]),
             deps.objects.close,
             partial(_close_downloads, deps.downloads),
@@ -292,6 +297,19 @@ def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]")
         timeout_seconds=settings.openai_timeout_seconds,
     )
     return ConsentingChat(outside, create_local if has_local_providers() else None)
+
+
+def _interviewer(settings: AiSettings) -> Interviewer:
+    if not settings.uses_openai:
+        return RuleInterviewer()
+    return ConsentingInterviewer(
+        OpenAIInterviewer(
+            settings.openai_api_key or "",
+            settings.openai_base_url,
+            settings.openai_chat_model,
+            timeout_seconds=settings.openai_timeout_seconds,
+        )
+    )
 
 
 def _voice(settings: AiSettings) -> Voice | None:
