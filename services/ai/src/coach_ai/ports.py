@@ -126,7 +126,7 @@ class Rewriter(Protocol):
         """Return the most tokens one rewrite can use, or 0 if tokens are not metered."""
 
     async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
-        """Return the rewrite. What is outside of its blanks was said in the answer.
+        """Return the rewrite. What is outside of its blanks is from the answer.
 
         Raises:
             Unavailable: If it may succeed later.

@@ -21,9 +21,9 @@ AiDeps = Annotated[Deps, inject_deps(Deps)]
 async def rewrite_answer(session_id: str, caller: CurrentUser, deps: AiDeps) -> RewriteResponse:
     """Return a stronger version of the caller's own answer.
 
-    It contains only what was said. What is missing is a blank in brackets. A repeated call returns
-    the stored version. 409 `feedback_pending` means that the session has no feedback yet, and 422
-    `answer_not_scored` that its answer could not be scored.
+    It contains only what the answer contains. What is missing is a blank in brackets. A repeated
+    call returns the stored version. 409 `feedback_pending`: the session has no feedback yet. 422
+    `answer_not_scored`: its answer could not be scored.
     """
     parsed = parse_id(session_id, not_found=SessionNotFound)
     return RewriteResponse.from_domain(parsed, await rewrites.rewrite_answer(deps, caller, parsed))

@@ -3,7 +3,7 @@
 from typing import Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from coach_ai.domain.rewrites import Rewrite
 
@@ -19,7 +19,29 @@ class RewriteSentence(BaseModel):
 
 
 class RewriteResponse(BaseModel):
-    """A stronger version of an answer. It contains only what was said, and blanks."""
+    """A stronger version of an answer. It has only what the answer contains, and blanks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "session_id": "0198f7a2-7f3a-7c1e-9d55-0a4f6f2b7c11",
+                    "rewrite": "I fixed the build in [how many] days.",
+                    "sentences": [
+                        {
+                            "text": "I fixed the build in [how many] days.",
+                            "from": "I fixed the build in some days",
+                            "is_blank": False,
+                        }
+                    ],
+                    "blanks": ["[how many]"],
+                    "provider": "openai",
+                    "model": "gpt-4o-mini",
+                    "note": "Fill in each blank with what really happened, or delete it.",
+                }
+            ]
+        }
+    )
 
     session_id: UUID
     rewrite: str = Field(description="all sentences as one text")

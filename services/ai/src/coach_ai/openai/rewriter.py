@@ -101,7 +101,7 @@ class OpenAIRewriter:
     async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
         """Return the model's version, or the template's with the reason in its note.
 
-        If a sentence contains something that was not said, the model is asked once more. What
+        If a sentence has something that is not in the answer, the model is asked once more. What
         fails again is replaced by the user's own words.
 
         Raises:

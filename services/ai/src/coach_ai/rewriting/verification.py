@@ -1,7 +1,7 @@
-"""The check of a model's rewrite: what is outside of blanks must have been said. Plain Python.
+"""The check of a model's rewrite: what is outside of blanks must be in the answer. Plain Python.
 
 A sentence is compared with the passage that it names. The check compares words, so it cannot see
-that two things which were said have changed places. Sentences that fail are never shown.
+that two things of a passage have changed places. Sentences that fail are never shown.
 """
 
 import re
@@ -58,7 +58,7 @@ _PEOPLE = (
     _words("she she's she'd she'll her hers herself"),
     _words("they they're they've they'd they'll them their theirs themselves"),
 )
-"""Who acts. A sentence names nobody whom its passage does not name."""
+"""Who acts. A sentence names no person whom its passage does not name."""
 _EXEMPT = _FUNCTION_WORDS.union(*_QUALIFIERS.values(), *_PEOPLE)
 
 
@@ -98,31 +98,31 @@ def verify(proposed: ProposedSentence, answer: str) -> RewrittenSentence:
 
 
 class Unsupported(Exception):
-    """A proposed sentence contains something that was not said. The message is for the model."""
+    """A sentence has something that is not in the answer. The message is for the model."""
 
 
 def _verify_blanks(blanks: Sequence[str], answer: str) -> None:
-    said = set(_tokens(answer))
+    known = set(_tokens(answer))
     for blank in blanks:
         if len(blank) > MAX_BLANK_CHARACTERS:
             raise Unsupported("A blank is too long")
-        if any(_is_number(word) and word not in said for word in _tokens(blank)):
+        if any(_is_number(word) and word not in known for word in _tokens(blank)):
             raise Unsupported("A blank suggests a figure")
 
 
 def _verify_words(outside: str, quote: str) -> None:
-    words, said = _tokens(outside), _tokens(quote)
-    stems = set(map(_stem, said))
+    words, known = _tokens(outside), _tokens(quote)
+    stems = set(map(_stem, known))
     for word in words:
-        if word in _EXEMPT or (_stem(word) in stems and not _is_number(word)) or word in said:
+        if word in _EXEMPT or (_stem(word) in stems and not _is_number(word)) or word in known:
             continue
         raise Unsupported(f"“{word}” is not in the passage of its sentence")
-    if not _is_subsequence(filter(_is_number, words), filter(_is_number, said)):
+    if not _is_subsequence(filter(_is_number, words), filter(_is_number, known)):
         raise Unsupported("Figures have changed their order")
     for kind, terms in _QUALIFIERS.items():
-        if _has_any(words, terms) != _has_any(said, terms):
+        if _has_any(words, terms) != _has_any(known, terms):
             raise Unsupported(f"A {kind} was added or left out")
-    if any(_has_any(words, people) and not _has_any(said, people) for people in _PEOPLE):
+    if any(_has_any(words, people) and not _has_any(known, people) for people in _PEOPLE):
         raise Unsupported("A sentence names another person than its passage")
     if set(_SYMBOL.findall(outside)) - set(_SYMBOL.findall(quote)):
         raise Unsupported("A symbol is not in the passage of its sentence")
@@ -141,8 +141,8 @@ def _has_any(words: Iterable[str], terms: frozenset[str]) -> bool:
     return any(word in terms or (is_negation and word.endswith("n't")) for word in words)
 
 
-def _is_subsequence(words: Iterable[str], said: Iterable[str]) -> bool:
-    remaining = iter(said)
+def _is_subsequence(words: Iterable[str], known: Iterable[str]) -> bool:
+    remaining = iter(known)
     return all(any(word == other for other in remaining) for word in words)
 
 

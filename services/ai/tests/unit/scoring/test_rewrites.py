@@ -1,4 +1,4 @@
-"""Rewrites: only what was said, in the order of a strong answer, with blanks for the rest."""
+"""Rewrites: what the answer contains, in the order of a strong one, with blanks for the rest."""
 
 import re
 from collections import Counter
@@ -67,9 +67,9 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def _assert_only_said(rewrite: Rewrite, answer: str) -> None:
-    said = Counter(_words(answer))
-    assert Counter(_words(remove_blanks(rewrite.text))) <= said
+def _assert_only_own_words(rewrite: Rewrite, answer: str) -> None:
+    spoken = Counter(_words(answer))
+    assert Counter(_words(remove_blanks(rewrite.text))) <= spoken
     for sentence in rewrite.sentences:
         assert (sentence.quote is None) == sentence.is_blank == sentence.text.startswith("[")
         assert sentence.quote is None or sentence.quote in answer
@@ -107,7 +107,7 @@ def test_every_word_outside_blanks_is_the_users_own(
 
     rewrite = rewriter.rewrite_answer(Answer("T", graded[0], text), _feedback())
 
-    _assert_only_said(rewrite, text)
+    _assert_only_own_words(rewrite, text)
 
 
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
@@ -122,7 +122,7 @@ def test_technical_rewrite_has_only_own_words_and_a_blank_per_missing_point(
 
     rewrite = rewriter.rewrite_answer(answer, feedback)
 
-    _assert_only_said(rewrite, entry[1])
+    _assert_only_own_words(rewrite, entry[1])
     missing = [
         one
         for one in feedback.points
@@ -161,7 +161,7 @@ def test_missing_result_is_a_blank_at_the_end(rewriter: LocalRewriter) -> None:
     assert "Fill in each blank" in rewrite.note
 
 
-def test_other_languages_keep_their_place_and_the_note_says_so(rewriter: LocalRewriter) -> None:
+def test_other_languages_keep_their_place_with_a_note(rewriter: LocalRewriter) -> None:
     german = "Der Kunde war wirklich sehr wütend und hat laut geschrien."
 
     rewrite = rewriter.rewrite_answer(
@@ -236,7 +236,7 @@ def _supported() -> list[tuple[str, str | None]]:
     ]
 
 
-SAID = (
+TRANSCRIPT = (
     "I called two hotels nearby and held a room, and we did not miss a deadline. Then double"
     " bookings fell from nine a month to one. My manager wanted to pay him 50 €; it took 20 minutes"
     " instead of 3 hours."
@@ -245,7 +245,7 @@ SAID = (
 
 @pytest.mark.parametrize(("text", "source"), _supported())
 def test_supported_sentence_passes(text: str, source: str | None) -> None:
-    verified = verify(ProposedSentence(text, source), SAID)
+    verified = verify(ProposedSentence(text, source), TRANSCRIPT)
 
     assert verified.text == text
     assert verified.is_blank == (source is None)
@@ -276,7 +276,7 @@ def test_supported_sentence_passes(text: str, source: str | None) -> None:
 )  # fmt: skip
 def test_sentence_with_something_else_is_refused(text: str, source: str | None) -> None:
     with pytest.raises(Unsupported):
-        verify(ProposedSentence(text, source), SAID)
+        verify(ProposedSentence(text, source), TRANSCRIPT)
 
 
 def test_own_sentences_always_pass_the_check() -> None:
