@@ -97,7 +97,7 @@ class _State:
         """Return the questions that were asked and answered last."""
         last = {self.last_asked} if self.last_asked is not None else set()
         if self.cards:
-            newest = max(self.cards.values(), key=lambda one: one.schedule.reviewed_at)
+            newest = max(self.cards.values(), key=lambda one: one.reviewed_at)
             last.add(newest.question_id)
         return last
 
