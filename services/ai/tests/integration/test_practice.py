@@ -94,8 +94,10 @@ async def test_weak_question_is_suggested_again_but_never_twice_in_a_row(
     service: Service, client: httpx.AsyncClient, coach: Any, user_id: UUID, clock: FakeClock
 ) -> None:
     low = {"dimensions": (DimensionLevel("structure", 2.0, 1.0),)}
-    await answer(service, coach, user_id, "db-index", 35, **low)
-    await answer(service, coach, user_id, "db-index", 45, **low)
+    await answer(service, coach, user_id, "db-index", 90)
+    for score in (35, 30, 45):
+        clock.advance(1)
+        await answer(service, coach, user_id, "db-index", score, **low)
     clock.advance(HOUR_SECONDS)
 
     other = await _next(client)
@@ -110,7 +112,7 @@ async def test_weak_question_is_suggested_again_but_never_twice_in_a_row(
         "db-index", "weak", 45,
     )  # fmt: skip
     assert again["id"] == "db-index"
-    assert again["reason"] == "Weak: structure below level 3 in 2 of the last 2 answers."
+    assert again["reason"] == "Weak: structure below level 3 in 3 of the last 3 answers."
     assert after["id"] not in ("db-index", other["id"])
 
 

@@ -113,7 +113,10 @@ def suggest(
 
 
 def describe_reason(suggestion: Suggestion, reviews: Sequence[Review], at: datetime) -> str:
-    """Return in words why a question is suggested. `reviews` are those of it, oldest first."""
+    """Return in words why a question is suggested.
+
+    `reviews` are its last `COMPARED_ANSWERS`, oldest first.
+    """
     question, card = suggestion.question, suggestion.card
     if card is None:
         return _describe_new(question, suggestion.competence_mean)
@@ -163,12 +166,11 @@ def _describe_new(question: Question, competence_mean: float | None) -> str:
 
 
 def _describe_weak(card: Card, reviews: Sequence[Review]) -> str:
-    recent = reviews[-COMPARED_ANSWERS:]
-    counts = Counter(gap for review in recent for gap in dict.fromkeys(review.gaps))
+    counts = Counter(gap for review in reviews for gap in dict.fromkeys(review.gaps))
     # The first of the most frequent gaps: story parts come before points and levels.
     gap, count = max(counts.items(), key=lambda one: one[1], default=("", 0))
-    if count > 1 and count * 2 > len(recent):
-        return f"Weak: {describe_gap(gap)} in {count} of the last {len(recent)} answers."
+    if count > 1 and count * 2 > len(reviews):
+        return f"Weak: {describe_gap(gap)} in {count} of the last {len(reviews)} answers."
     return f"Weak: your last answer has {card.last_score} points."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, update
 
 from coach_ai.domain import Feedback, Question
 from coach_ai.interview.model import Interview, Turn
@@ -132,19 +132,25 @@ async def list_cards(tx: Transaction, user_id: UUID) -> dict[str, Card]:
     return {card.question_id: card for card in (Card(*row.values()) for row in rows)}
 
 
-async def list_reviews(
-    tx: Transaction, user_id: UUID, question_ids: Collection[str]
+async def list_last_reviews(
+    tx: Transaction, user_id: UUID, question_ids: Collection[str], *, limit: int
 ) -> dict[str, list[Review]]:
-    """Return the reviews of these questions, oldest first."""
+    """Return the last `limit` reviews of each of these questions, oldest first."""
     found: dict[str, list[Review]] = {question_id: [] for question_id in question_ids}
     if not found:
         return found
+    columns = QUESTION_REVIEWS.c
+    age = func.row_number().over(
+        partition_by=columns.question_id,
+        order_by=(columns.answered_at.desc(), columns.answer_id.desc()),
+    )
+    ranked = (
+        select(QUESTION_REVIEWS, age.label("age"))
+        .where(columns.user_id == user_id, columns.question_id.in_(list(found)))
+        .subquery()
+    )
     rows = await tx.fetch_all(
-        select(QUESTION_REVIEWS)
-        .where(
-            QUESTION_REVIEWS.c.user_id == user_id, QUESTION_REVIEWS.c.question_id.in_(list(found))
-        )
-        .order_by(QUESTION_REVIEWS.c.answered_at, QUESTION_REVIEWS.c.answer_id)
+        select(ranked).where(ranked.c.age <= limit).order_by(ranked.c.age.desc())
     )
     for row in rows:
         found[row["question_id"]].append(_review_from_row(row))
