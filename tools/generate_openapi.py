@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import coach_ai.interview_routes
+import coach_ai.practice_routes
 import coach_ai.profile_routes
 import coach_ai.routes
 import coach_auth.consent_routes
@@ -34,6 +35,7 @@ _ROUTERS = {
     "media": (coach_media.routes.router, coach_media.export_routes.router),
     "ai": (
         coach_ai.routes.router,
+        coach_ai.practice_routes.router,
         coach_ai.routes.questions_router,
         coach_ai.interview_routes.router,
         coach_ai.profile_routes.router,

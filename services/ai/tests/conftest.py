@@ -105,6 +105,8 @@ class ScriptedCoach:
     pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
     """The scripted reply: text, events to wait for, failures. Empty: an echo of the message."""
     finished: int = 0
+    feedbacks: list[Feedback] = field(default_factory=list)
+    """Results of the next scorings. Empty: 70 points."""
 
     def max_tokens_needed(self, work: Answer | ChatContext) -> int:
         return self.max_tokens
@@ -114,6 +116,8 @@ class ScriptedCoach:
         usage.add("s1", self.tokens, 0)
         if self.failures:
             raise self.failures.pop(0)
+        if self.feedbacks:
+            return self.feedbacks.pop(0)
         return Feedback(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
 
     async def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from coach_ai import interview_routes, profile_routes, routes, tables, voice_routes, workers
+from coach_ai import (
+    interview_routes,
+    practice_routes,
+    profile_routes,
+    routes,
+    tables,
+    voice_routes,
+    workers,
+)
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
@@ -118,6 +126,8 @@ def build(
     # Before the routes are included, so that all of them have it.
     app.router.dependencies.append(Depends(apply_consent_of_caller))
     app.include_router(routes.router)
+    # Before `/questions/{question_id}`, which matches its paths too.
+    app.include_router(practice_routes.router)
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
     app.include_router(profile_routes.router)

@@ -6,6 +6,7 @@ user.
 
 from coach_ai.tables import (
     ANSWERS,
+    BOOKMARKS,
     BUDGETS,
     CONSENTS,
     CONVERSATIONS,
@@ -14,6 +15,8 @@ from coach_ai.tables import (
     MESSAGES,
     OWN_QUESTIONS,
     PROFILES,
+    QUESTION_CARDS,
+    QUESTION_REVIEWS,
     QUESTIONS,
     RECORDINGS,
     SCORING_USAGE,
@@ -32,5 +35,8 @@ EXPORTED_TABLES = (
     ExportedTable(SCORING_USAGE),
     ExportedTable(BUDGETS),
     ExportedTable(CONSENTS),
+    ExportedTable(QUESTION_CARDS),
+    ExportedTable(QUESTION_REVIEWS),
+    ExportedTable(BOOKMARKS),
     ExportedTable(PROFILES),
 )

@@ -7,7 +7,7 @@ from coach_ai.domain import Question, QuestionType, Seniority
 from coach_ai.interview.model import InterviewPlan, InterviewSetup, InterviewType, PlannedQuestion
 from coach_ai.text import tokenize
 
-_QUESTION_TYPES = {
+QUESTION_TYPES = {
     InterviewType.BEHAVIORAL: (QuestionType.STORY,),
     InterviewType.TECHNICAL: (QuestionType.KNOWLEDGE,),
     InterviewType.CASE: (QuestionType.CASE,),
@@ -42,7 +42,7 @@ def choose_plan(
     Raises:
         ValueError: If the bank has no question of the type.
     """
-    types = _QUESTION_TYPES[setup.type]
+    types = QUESTION_TYPES[setup.type]
     candidates = [one for one in bank if one.type in types]
     if not candidates:
         raise ValueError(f"the bank has no question for {setup.type}")
@@ -68,14 +68,19 @@ def choose_plan(
                 later.append(question)
             else:
                 covered.add(competence)
-                chosen.append(PlannedQuestion(question, competence, _MINUTES[question.type]))
+                chosen.append(PlannedQuestion(question, competence, estimate_minutes(question)))
         remaining = later
     return InterviewPlan(tuple(chosen))
 
 
+def estimate_minutes(question: Question) -> int:
+    """Return how long an answer to the question takes, with its follow-ups."""
+    return _MINUTES[question.type]
+
+
 def name_competence(question: Question) -> str:
     """Return the competence of a question: its field, else its first tag, else its type."""
-    return question.field or next(iter(question.tags), str(question.type))
+    return question.competence
 
 
 def _suits(question: Question, seniority: Seniority | None) -> bool:

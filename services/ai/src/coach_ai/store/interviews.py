@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, 
 
 from coach_ai.interview.assessment import Assessment
 from coach_ai.interview.model import Interview, InterviewPlan, InterviewSetup, InterviewStatus, Turn
+from coach_ai.store import practice
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
 from coach_common.db.transaction import Transaction
 from coach_common.errors import NotFound, TransactionConflict
@@ -152,6 +153,7 @@ async def erase_interview(tx: Transaction, interview_id: UUID, user_id: UUID) ->
     if erased.rowcount == 0:
         raise InterviewNotFound
     await tx.execute(delete(INTERVIEW_TURNS).where(INTERVIEW_TURNS.c.interview_id == interview_id))
+    await practice.erase_answer(tx, interview_id, user_id)
 
 
 def _is_owned(interview_id: UUID, user_id: UUID) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, InterviewStatus, Turn
 from coach_ai.interview.wording import write_response
-from coach_ai.store import deletion, interviews, recordings
+from coach_ai.store import deletion, interviews, practice, recordings
 from coach_ai.use_cases.interview_scoring import make_answer, score_answer
 from coach_common.errors import Conflict, InvalidInput, NotFound, TransactionConflict
 from coach_common.identity import Identity
@@ -212,6 +212,7 @@ async def _store(
         if not await interviews.update_progress(tx, interview, turn_count=expected_turns):
             raise TransactionConflict("Another message was answered first. Please try again.")
         await interviews.add_turn(tx, interview, turns[-1])
+        await practice.record_interview_answer(tx, interview, turns[-1])
         if interview.status is InterviewStatus.COMPLETED:
             now = deps.clock()
             assessment = assess(interview, turns, at=now)
