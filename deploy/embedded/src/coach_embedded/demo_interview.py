@@ -34,7 +34,8 @@ _ANSWERS: Mapping[str, tuple[str, ...]] = {
 _SKIP = "skip"
 _CONTENT_TYPE = "audio/m4a"
 _TRANSCRIPT_SECONDS = 120.0
-_RETRY_SECONDS = 0.3
+_POLL_SECONDS = 0.3
+_PENDING_STATUSES = ("confirmed", "transcribing")
 
 
 @dataclass(slots=True)
@@ -96,14 +97,16 @@ async def _answer(client: ApiClient, interview: str, recording: str | None) -> d
     file = Path(str(files("coach_embedded") / "recordings")) / recording
     async with step(f"Upload {file.stat().st_size // 1024} KiB to storage"):
         key = await client.upload(file, _CONTENT_TYPE)
-        await client.confirm(key)
-    async with step("Transcribe, score and reply"):
+        confirmed = await client.confirm(key)
+    async with step("Transcribe"):
         deadline = time.monotonic() + _TRANSCRIPT_SECONDS
         while time.monotonic() < deadline:
-            reply = await client.call("POST", path, expect=None, audio_s3_key=key)
-            if reply.get("code") != "transcript_pending":
+            upload = await client.call("GET", f"/upload/{confirmed['upload_id']}")
+            if upload["status"] not in _PENDING_STATUSES:
                 break
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
+    async with step("Score and reply"):
+        reply = await client.call("POST", path, expect=None, audio_s3_key=key)
     require("response" in reply, f"{path}: {reply.get('code')}: {reply.get('detail')}")
     return reply
 
