@@ -21,6 +21,7 @@ from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
 from coach_ai.consenting_providers import (
     ConsentingChat,
+    ConsentingInterviewer,
     ConsentingScorer,
     ConsentingTranscriber,
     ConsentingVoice,
@@ -28,12 +29,14 @@ from coach_ai.consenting_providers import (
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
 from coach_ai.downloads import DownloadDirectory
+from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.openai.chat import OpenAIChat
+from coach_ai.openai.interviewer import OpenAIInterviewer
 from coach_ai.openai.recording_splitter import DecodingSplitter, UnchangedSplitter
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.openai.voice import OpenAIVoice
-from coach_ai.ports import Chat, Scorer, Transcriber, Voice
+from coach_ai.ports import Chat, Interviewer, Scorer, Transcriber, Voice
 from coach_ai.public_routers import PUBLIC_ROUTERS
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
@@ -83,6 +86,7 @@ def build(
             or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
         ),
         provider="openai" if settings.uses_openai else "local",
+        interviewer=_interviewer(settings),
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
@@ -140,6 +144,7 @@ def build(
             deps.transcriber.close,
             deps.scorer.close,
             deps.chat.close,
+            deps.interviewer.close,
             *([] if deps.voice is None else [deps.voice.close]),
             deps.objects.close,
             partial(_close_downloads, deps.downloads),
@@ -251,6 +256,19 @@ def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]")
         timeout_seconds=settings.openai_timeout_seconds,
     )
     return ConsentingChat(outside, create_local if has_local_providers() else None)
+
+
+def _interviewer(settings: AiSettings) -> Interviewer:
+    if not settings.uses_openai:
+        return RuleInterviewer()
+    return ConsentingInterviewer(
+        OpenAIInterviewer(
+            settings.openai_api_key or "",
+            settings.openai_base_url,
+            settings.openai_chat_model,
+            timeout_seconds=settings.openai_timeout_seconds,
+        )
+    )
 
 
 def _voice(settings: AiSettings) -> Voice | None:

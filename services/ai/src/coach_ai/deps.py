@@ -8,7 +8,8 @@ from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
-from coach_ai.ports import Chat, Scorer, Transcriber, Voice
+from coach_ai.interview.rule_interviewer import RuleInterviewer
+from coach_ai.ports import Chat, Interviewer, Scorer, Transcriber, Voice
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -30,6 +31,7 @@ class Deps:
     """Recordings that are being transcribed."""
     provider: str
     """Name of the provider of feedback and chat: `local` or `openai`."""
+    interviewer: Interviewer = field(default_factory=RuleInterviewer)
     chat_history_tokens: int = 4000
     daily_tokens: int = 200_000
     """Most language model tokens per user and UTC day."""

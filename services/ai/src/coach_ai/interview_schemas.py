@@ -22,6 +22,7 @@ from coach_ai.interview.model import (
     Persona,
     Position,
     Turn,
+    WordingMethod,
 )
 from coach_ai.use_cases.interview_turns import InterviewMessage
 from coach_ai.use_cases.interviews import InterviewDetails, InterviewPage
@@ -172,8 +173,10 @@ class InterviewAnalysis(BaseModel):
     intent: Intent
     question_number: int = Field(description="the planned question that the message belongs to")
     gap: InterviewGap | None = Field(description="what the response probes; null if nothing")
-    method: Literal["rules"] = Field(
-        default="rules", description="`rules`: fixed rules, without a language model"
+    method: WordingMethod = Field(
+        default=WordingMethod.RULES,
+        description="`rules`: fixed rules without a language model; `language_model`: a model words"
+        " what the rules ask",
     )
 
     @classmethod
@@ -183,6 +186,7 @@ class InterviewAnalysis(BaseModel):
             intent=turn.intent,
             question_number=turn.question_number,
             gap=InterviewGap.from_domain(turn.gap),
+            method=turn.method,
         )
 
 

@@ -13,6 +13,8 @@ from coach_ai.domain import (
     Progress,
     Transcript,
 )
+from coach_ai.interview.model import WordingMethod
+from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.token_usage import TokenBudget, TokenUsage
 from coach_ai.voice.speech import Speech, VoiceName
 
@@ -111,6 +113,30 @@ class Chat(Protocol):
 
     async def check(self) -> None:
         """Raise Unavailable if the provider cannot work now."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Interviewer(Protocol):
+    """Words the turns of an interview. It decides nothing. Adds the tokens it uses to `usage`.
+
+    The caller verifies the words, and words the turn by rule if they are not acceptable.
+    """
+
+    @property
+    def method(self) -> WordingMethod:
+        """How the turns of this request's user are worded."""
+
+    def max_tokens_needed(self, turn: TurnToWord) -> int:
+        """Return the most tokens one turn can use, or 0 if tokens are not metered."""
+
+    async def word_turn(self, turn: TurnToWord, usage: TokenUsage) -> str:
+        """Return the interviewer's words for the turn.
+
+        Raises:
+            Unavailable: If the provider cannot word it now, or declines to.
+        """
 
     async def close(self) -> None:
         """Close connections."""

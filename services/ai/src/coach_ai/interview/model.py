@@ -65,6 +65,13 @@ class GapKind(StrEnum):
     POINT_NOT_COVERED = "point_not_covered"
 
 
+class WordingMethod(StrEnum):
+    """How a turn of the interviewer is worded. Rules decide what it asks with every method."""
+
+    RULES = "rules"
+    LANGUAGE_MODEL = "language_model"
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """What an answer lacks. `quote` is the part of the answer that a follow-up refers to.
@@ -134,7 +141,8 @@ class Turn:
 
     Turn 0 is the opening, without a message. `question_number` counts from 1 and names the question
     that the message belongs to. `gap` is what the response probes, or None. `feedback` scores all
-    parts of the answer to that question so far. It is None if the message is no answer.
+    parts of the answer to that question so far. It is None if the message is no answer. `method` is
+    how the response was worded.
     """
 
     number: int
@@ -147,6 +155,7 @@ class Turn:
     idempotency_key: str | None = None
     gap: Gap | None = None
     feedback: Feedback | None = None
+    method: WordingMethod = WordingMethod.RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,27 @@ from importlib.resources import files
 import yaml
 
 from coach_ai.interview.flow import Decision, Step
-from coach_ai.interview.model import Gap, GapKind, Manner, Persona, PlannedQuestion, Position
+from coach_ai.interview.model import (
+    Gap,
+    GapKind,
+    Manner,
+    Persona,
+    PlannedQuestion,
+    Position,
+    WordingMethod,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
     """The phrases of all personas."""
 
-    notice: str
+    notices: Mapping[str, str]
     positions: Mapping[str, str]
     manners: Mapping[str, Mapping[str, str]]
     follow_ups: Mapping[str, tuple[str, ...]]
+    topics: Mapping[str, tuple[str, ...]]
+    """Beginnings of words, one of which a language model's follow-up has."""
     hints: Mapping[str, str]
 
 
@@ -32,23 +42,26 @@ def load_phrases() -> Phrases:
     text = (files("coach_ai.interview") / "personas.yaml").read_text("utf-8")
     found = yaml.safe_load(text)
     return Phrases(
-        notice=found["notice"],
+        notices={one: found["notices"][one] for one in WordingMethod},
         positions={one: found["positions"][one] for one in Position},
         manners={one: found["manners"][one] for one in Manner},
         follow_ups={one: tuple(found["follow_ups"][one]) for one in GapKind},
+        topics={one: tuple(found["topics"][one]) for one in GapKind},
         hints=found["hints"],
     )
 
 
-def write_opening(persona: Persona, first: PlannedQuestion) -> str:
-    """Return the greeting, the notice that this interviewer works by rule, and a question."""
+def write_opening(
+    persona: Persona, first: PlannedQuestion, method: WordingMethod = WordingMethod.RULES
+) -> str:
+    """Return the greeting, the notice of how this interviewer works, and a question."""
     phrases = load_phrases()
     manner = phrases.manners[persona.manner]
     return " ".join(
         (
             manner["opening"],
             phrases.positions[persona.position],
-            phrases.notice,
+            phrases.notices[method],
             manner["first"],
             first.question.text,
         )

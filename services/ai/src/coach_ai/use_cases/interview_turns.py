@@ -6,16 +6,16 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from coach_ai.chat.sanitizer import sanitize
 from coach_ai.deps import Deps
 from coach_ai.domain import Recording
 from coach_ai.interview.assessment import assess
 from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, InterviewStatus, Turn
-from coach_ai.interview.wording import write_response
+from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.store import deletion, interviews, practice, recordings
 from coach_ai.use_cases.interview_scoring import make_answer, score_answer
+from coach_ai.use_cases.interview_wording import word_turn
 from coach_common.errors import Conflict, InvalidInput, NotFound, TransactionConflict
 from coach_common.identity import Identity
 from coach_common.ids import recording_id
@@ -89,8 +89,9 @@ async def send_message(
 ) -> tuple[Interview, Turn]:
     """Store the message with the interviewer's response. Return both, and the new state.
 
-    The answer is scored first. If that fails, nothing is stored, and the client may send the
-    message again. A message with a known Idempotency-Key or recording returns its stored turn.
+    The answer is scored first, then the response is worded. If scoring fails, nothing is stored,
+    and the client may send the message again. A message with a known Idempotency-Key or recording
+    returns its stored turn.
 
     Raises:
         InterviewNotFound: If the interview does not exist or belongs to another user.
@@ -180,18 +181,22 @@ async def _respond(
             deps, interview.user_id, make_answer(interview, interview.current, answer, recording)
         )
     decision = decide(interview, turns, intent, answer, feedback)
+    points = () if feedback is None else feedback.points
+    to_word = TurnToWord(interview, tuple(turns), intent, text, decision, points)
+    worded = await word_turn(deps, interview.user_id, to_word)
     now = deps.clock()
     turn = Turn(
         number=interview.turn_count,
         question_number=number,
         intent=intent,
         message=text,
-        response=sanitize(write_response(interview.setup.persona, decision)),
+        response=worded.text,
         created_at=now,
         audio_s3_key=message.audio_s3_key,
         idempotency_key=message.idempotency_key,
-        gap=decision.gap,
+        gap=worded.gap,
         feedback=feedback,
+        method=worded.method,
     )
     is_over = decision.step is Step.CLOSE
     return turn, replace(

@@ -78,7 +78,7 @@ async def start_interview(
         question_number=1,
         intent=Intent.ANSWER,
         message="",
-        response=sanitize(write_opening(setup.persona, plan.questions[0])),
+        response=sanitize(write_opening(setup.persona, plan.questions[0], deps.interviewer.method)),
         created_at=now,
     )
     async with deps.db.transaction() as tx:

@@ -23,7 +23,7 @@ def load_shared_sentences() -> frozenset[str]:
 
 def _list_texts() -> Iterator[str]:
     phrases = load_phrases()
-    yield phrases.notice
+    yield from phrases.notices.values()
     yield from phrases.positions.values()
     for manner in phrases.manners.values():
         yield from manner.values()
