@@ -4,8 +4,7 @@ import asyncio
 import io
 import time
 import wave
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,36 +13,34 @@ from coach_embedded.api_client import ApiClient
 from coach_embedded.demo_steps import DemoFailed, format_score, require, show, step
 
 QUESTION_COUNT = 3
-_SETUP = {
+SETUP = {
     "title": "Demo interview",
     "interview_type": "behavioral",
     "question_limit": QUESTION_COUNT,
     # The tags of the questions that the recordings answer.
-    "role_context": "Support engineer: problem solving, customers and deadlines.",
+    "role_context": "Support: problem solving, communication, customers and deadlines.",
 }
-_ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "a difficult problem": ("answer.m4a", "interview/problem-depth.m4a"),
-    "a difficult customer": ("interview/customer.m4a", "interview/customer-result.m4a"),
-    "missed a deadline": (
-        "interview/deadline.m4a",
-        "interview/deadline-own-part.m4a",
-        "interview/deadline-result.m4a",
-    ),
+ANSWERS: Mapping[str, Mapping[str | None, str]] = {
+    "a difficult problem": {
+        None: "answer.m4a",
+        "depth": "interview/problem-depth.m4a",
+    },
+    "a difficult customer": {
+        None: "interview/customer.m4a",
+        "result_missing": "interview/customer-result.m4a",
+    },
+    "missed a deadline": {
+        None: "interview/deadline.m4a",
+        "own_part_unclear": "interview/deadline-own-part.m4a",
+        "result_missing": "interview/deadline-result.m4a",
+    },
 }
-"""Recordings by words of the question: the answer, then one for each follow-up."""
+"""Recordings by words of the question, then by the gap that is probed. None: the question."""
 _SKIP = "skip"
 _CONTENT_TYPE = "audio/m4a"
 _TRANSCRIPT_SECONDS = 120.0
 _POLL_SECONDS = 0.3
 _PENDING_STATUSES = ("confirmed", "transcribing")
-
-
-@dataclass(slots=True)
-class _Progress:
-    """The follow-ups that were asked, and how many were answered."""
-
-    follow_ups: int = 0
-    answered: int = 0
 
 
 async def run_interview(client: ApiClient) -> None:
@@ -54,35 +51,33 @@ async def run_interview(client: ApiClient) -> None:
     """
     print(f"\n── An interview ── {QUESTION_COUNT} questions, answered by a synthetic voice")
     async with step("Start the interview"):
-        reply = await client.call("POST", "/ai-interview/sessions", expect=201, **_SETUP)
+        reply = await client.call("POST", "/ai-interview/sessions", expect=201, **SETUP)
     interview = f"/ai-interview/sessions/{reply['session_id']}"
-    progress = _Progress()
-    answers: Iterator[str] = iter(())
-    is_follow_up = False
+    follow_ups, gap = 0, None
+    recordings: Mapping[str | None, str] = {}
     while reply["status"] == "in_progress":
         show("Interviewer", reply["response"])
         await _print_speech(client, reply["ai_audio_url"])
-        if not is_follow_up:
-            answers = iter(_find_answers(reply["response"]))
-        reply = await _answer(client, interview, next(answers, None))
+        if gap is None:
+            recordings = find_recordings(reply["response"])
+        reply = await _answer(client, interview, recordings.get(gap and gap["kind"]))
         gap = reply["analysis"]["gap"]
-        is_follow_up = gap is not None
-        if is_follow_up:
-            progress.follow_ups += 1
+        if gap is not None:
+            follow_ups += 1
             require(gap["quote"] in reply["response"], "a follow-up does not quote the answer")
     show("Interviewer", reply["response"])
     async with step("Assess"):
         assessment = await client.call("POST", f"{interview}/complete")
     _show_assessment(assessment)
-    require(progress.follow_ups > 0, "no gap was probed")
+    require(follow_ups > 0, "no gap was probed")
     scored = [one for one in assessment["answers"] if one["overall_score"] is not None]
     require(len(scored) == QUESTION_COUNT, f"{len(scored)} of {QUESTION_COUNT} were scored")
     require(assessment["overall_score"] is not None, "the interview was not scored")
 
 
-def _find_answers(response: str) -> tuple[str, ...]:
+def find_recordings(response: str) -> Mapping[str | None, str]:
     """Return the recordings for the question in a response."""
-    for words, recordings in _ANSWERS.items():
+    for words, recordings in ANSWERS.items():
         if words in response:
             return recordings
     raise DemoFailed(f"there is no recording for: {response}")
