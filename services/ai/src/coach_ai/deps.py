@@ -10,6 +10,7 @@ from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
 from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.ports import Chat, Interviewer, Scorer, Transcriber, Voice
+from coach_ai.profile.document_parser import DocumentParser
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -41,6 +42,7 @@ class Deps:
     consent: ConsentPolicy = field(default_factory=ConsentPolicy)
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""
+    documents: DocumentParser = field(default_factory=DocumentParser)
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)
     job_events: dict[JobKind, asyncio.Event] = field(

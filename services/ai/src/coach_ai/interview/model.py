@@ -57,12 +57,22 @@ class Intent(StrEnum):
 
 
 class GapKind(StrEnum):
-    """What an answer lacks and a follow-up probes."""
+    """What a follow-up probes: what the answer lacks, or the depth of a good answer."""
 
     RESULT_MISSING = "result_missing"
     OWN_PART_UNCLEAR = "own_part_unclear"
     NO_FIGURE = "no_figure"
     POINT_NOT_COVERED = "point_not_covered"
+    DEPTH = "depth"
+
+
+class DepthProbe(StrEnum):
+    """What a follow-up to a good answer asks."""
+
+    TRADE_OFF = "trade_off"
+    SCALE = "scale"
+    DIFFERENTLY = "differently"
+    ALTERNATIVE = "alternative"
 
 
 class WordingMethod(StrEnum):
@@ -74,14 +84,21 @@ class WordingMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What an answer lacks. `quote` is the part of the answer that a follow-up refers to.
+    """What a follow-up probes. `quote` is the part of the answer that it refers to.
 
-    `point_id` names the expected point of a `point_not_covered` gap, else it is None.
+    `point_id` names the expected point of a `point_not_covered` gap, else it is None. `probe` is
+    what a `depth` follow-up asks, else it is None.
     """
 
     kind: GapKind
     quote: str
     point_id: str | None = None
+    probe: DepthProbe | None = None
+
+    @property
+    def subject(self) -> str:
+        """The name of the phrases that ask for it."""
+        return str(self.probe or self.kind)
 
 
 @dataclass(frozen=True, slots=True)

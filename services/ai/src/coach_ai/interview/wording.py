@@ -9,6 +9,7 @@ import yaml
 
 from coach_ai.interview.flow import Decision, Step
 from coach_ai.interview.model import (
+    DepthProbe,
     Gap,
     GapKind,
     Manner,
@@ -17,6 +18,9 @@ from coach_ai.interview.model import (
     Position,
     WordingMethod,
 )
+
+SUBJECTS = (*(kind for kind in GapKind if kind is not GapKind.DEPTH), *DepthProbe)
+"""What follow-ups ask for. Each has phrases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def load_phrases() -> Phrases:
     """Return the phrases that ship.
 
     Raises:
-        KeyError: If a manner, a position or a kind of gap has no phrase.
+        KeyError: If a manner, a position or a subject of follow-ups has no phrase.
     """
     text = (files("coach_ai.interview") / "personas.yaml").read_text("utf-8")
     found = yaml.safe_load(text)
@@ -45,8 +49,8 @@ def load_phrases() -> Phrases:
         notices={one: found["notices"][one] for one in WordingMethod},
         positions={one: found["positions"][one] for one in Position},
         manners={one: found["manners"][one] for one in Manner},
-        follow_ups={one: tuple(found["follow_ups"][one]) for one in GapKind},
-        topics={one: tuple(found["topics"][one]) for one in GapKind},
+        follow_ups={one: tuple(found["follow_ups"][one]) for one in SUBJECTS},
+        topics={one: tuple(found["topics"][one]) for one in SUBJECTS},
         hints=found["hints"],
     )
 
@@ -75,7 +79,8 @@ def write_response(persona: Persona, decision: Decision) -> str:
     question = decision.question
     match decision.step:
         case Step.FOLLOW_UP if decision.gap is not None:
-            return f"{manner['follow_up']} {_write_follow_up(decision.gap, decision.follow_ups)}"
+            lead = manner["depth" if decision.gap.kind is GapKind.DEPTH else "follow_up"]
+            return f"{lead} {_write_follow_up(decision.gap, decision.follow_ups)}"
         case Step.NEXT if question is not None:
             lead = manner["skip" if decision.is_skipped else "next"]
             return f"{lead} {question.question.text}"
@@ -91,7 +96,7 @@ def write_response(persona: Persona, decision: Decision) -> str:
 
 def write_probe(gap: Gap, earlier: int) -> str:
     """Return the question of a follow-up without its quote. `earlier` counts former ones."""
-    wordings = load_phrases().follow_ups[gap.kind]
+    wordings = load_phrases().follow_ups[gap.subject]
     return wordings[earlier % len(wordings)]
 
 

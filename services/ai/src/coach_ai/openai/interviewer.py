@@ -93,7 +93,7 @@ def _build_messages(turn: TurnToWord) -> list[ChatCompletionMessageParam]:
         "task": "follow_up" if decision.step is Step.FOLLOW_UP else "next_question",
         "ask": turn.asked,
         "quote": None if decision.gap is None else decision.gap.quote,
-        "gap": None if decision.gap is None else decision.gap.kind,
+        "gap": None if decision.gap is None else decision.gap.subject,
         "answer": _clean(turn.message),
         "transcript": [
             _describe_turn(one, is_opening=one.number == 0)

@@ -169,7 +169,7 @@ def _split_follow_up(turn: TurnToWord, text: str) -> _Parts:
     *reaction, question = [one.text for one in split_sentences(frame)]
     if frame.count("?") > 1:
         raise WordingRejected(Rejection.SEVERAL_QUESTIONS)
-    topics = load_phrases().topics[gap.kind]
+    topics = load_phrases().topics[gap.subject]
     if not any(word.startswith(topics) for word in tokenize(question)):
         raise WordingRejected(Rejection.QUESTION_OFF_TOPIC)
     if any(_are_similar(question, asked) for asked in _list_asked(turn)):

@@ -17,11 +17,12 @@ from coach_ai.domain import (
 )
 from coach_ai.interview.assessment import assess
 from coach_ai.interview.flow import Step, decide, join_answer
-from coach_ai.interview.gaps import find_gap
+from coach_ai.interview.gaps import GOOD_SCORE, find_gap
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import (
     MAX_FOLLOW_UPS,
     MAX_TURNS,
+    DepthProbe,
     GapKind,
     Intent,
     Interview,
@@ -34,8 +35,9 @@ from coach_ai.interview.model import (
     Turn,
 )
 from coach_ai.interview.plan import choose_plan
-from coach_ai.interview.wording import load_phrases, write_opening, write_response
+from coach_ai.interview.wording import SUBJECTS, load_phrases, write_opening, write_response
 from coach_ai.questions.question_bank import load_question_bank
+from coach_ai.scoring.rubric import load_rubric
 from coach_ai.text import tokenize
 from coach_common.ids import new_id
 
@@ -184,6 +186,52 @@ def test_expected_points_are_probed_once_each() -> None:
     assert find_gap("It is a tree.", UNSCORED, QuestionType.KNOWLEDGE) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer", "probe"),
+    [
+        (QuestionType.STORY, "I changed the cache. It took 2 days.", DepthProbe.DIFFERENTLY),
+        (
+            QuestionType.STORY,
+            "I changed the cache. In hindsight I would start earlier, in 2 days.",
+            DepthProbe.ALTERNATIVE,
+        ),
+        (QuestionType.KNOWLEDGE, "A tree keeps the keys sorted.", DepthProbe.TRADE_OFF),
+        (QuestionType.KNOWLEDGE, "It costs writes instead of reads.", DepthProbe.SCALE),
+        (QuestionType.CASE, "I put a queue in front.", DepthProbe.SCALE),
+        (QuestionType.MOTIVE, "I like the product.", DepthProbe.ALTERNATIVE),
+        (QuestionType.ABOUT_YOU, "I am patient.", None),
+    ],
+)
+def test_good_answer_without_a_gap_is_probed_for_depth(
+    kind: QuestionType, answer: str, probe: DepthProbe | None
+) -> None:
+    found = find_gap(answer, _feedback(GOOD_SCORE), kind)
+
+    assert (found and found.probe) == probe
+    assert found is None or (found.kind is GapKind.DEPTH and found.quote in answer)
+    assert find_gap(answer, _feedback(GOOD_SCORE - 1), kind) is None
+    assert find_gap(answer, _feedback(GOOD_SCORE), kind, [found] if found else []) is None
+
+
+def test_depth_is_probed_only_without_any_gap_and_quotes_the_subject() -> None:
+    answer = "It is a tree. It keeps the keys in their order, and a lookup takes a few steps."
+    covered = replace(_point(PointStatus.COVERED), quote="It is a tree.")
+    missing = _feedback(95, points=(covered, _point(PointStatus.MISSING, "p2")))
+    complete = _feedback(95, points=(covered,))
+    gap = find_gap(answer, missing, QuestionType.KNOWLEDGE)
+    depth = find_gap(answer, complete, QuestionType.KNOWLEDGE)
+
+    assert gap is not None and gap.kind is GapKind.POINT_NOT_COVERED
+    assert find_gap(answer, missing, QuestionType.KNOWLEDGE, [gap]) is None
+    assert depth is not None and depth.quote == "It is a tree."
+    deeper = find_gap(answer, complete, QuestionType.KNOWLEDGE, [depth], max_depth=2)
+    assert deeper is not None and deeper.probe is DepthProbe.ALTERNATIVE
+
+
+def test_good_score_is_level_4_of_the_rubric() -> None:
+    assert load_rubric().points[4] == GOOD_SCORE
+
+
 _MESSAGES = st.lists(
     st.tuples(
         st.sampled_from(
@@ -262,7 +310,7 @@ def test_every_persona_has_all_phrases() -> None:
 
     assert len(names) == 1
     assert set(phrases.hints) == set(QuestionType)
-    assert all(len(phrases.follow_ups[kind]) == MAX_FOLLOW_UPS for kind in GapKind)
+    assert all(len(phrases.follow_ups[kind]) == MAX_FOLLOW_UPS for kind in SUBJECTS)
 
 
 def test_assessment_joins_scores_and_leaves_the_rest_null() -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from coach_ai.interview.model import MAX_FOLLOW_UPS, Gap, GapKind, Intent, Turn
+from coach_ai.interview.model import GapKind, Intent, Turn
 from coach_ai.interview.rule_interviewer import TurnToWord
-from coach_ai.interview.wording import load_phrases, write_probe
+from coach_ai.interview.wording import SUBJECTS, load_phrases
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.text import tokenize
 from coach_ai.use_cases.interview_verification import (
@@ -149,9 +149,9 @@ def test_words_of_the_candidate_reveal_nothing() -> None:
     assert verify_wording(make_turn_to_word(answer=answer), text).text == text
 
 
-def test_probes_of_the_rules_are_on_topic() -> None:
-    for kind in GapKind:
-        for earlier in range(MAX_FOLLOW_UPS):
-            *_, question = write_probe(Gap(kind, QUOTE), earlier).split(". ")
+def test_questions_of_the_rules_are_on_topic() -> None:
+    phrases = load_phrases()
+    for subject in SUBJECTS:
+        for question in phrases.follow_ups[subject]:
             words = tokenize(question)
-            assert any(word.startswith(load_phrases().topics[kind]) for word in words), question
+            assert any(word.startswith(phrases.topics[subject]) for word in words), question
