@@ -167,7 +167,7 @@ def test_gaps_of_a_story_are_probed_in_order() -> None:
     assert find_gap(f"{text} It took 4 minutes.", figureless, QuestionType.STORY) is None
 
 
-def test_story_that_says_how_it_ended_is_not_asked_for_its_end() -> None:
+def test_story_with_an_ending_is_not_asked_for_its_end() -> None:
     missing = _feedback(star={"situation": "x", "result": None})
     text = "I moved the tests. In the end the page went live nine days late."
 
