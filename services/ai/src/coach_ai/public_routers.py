@@ -1,6 +1,13 @@
 """The routers of the public API of ai."""
 
-from coach_ai import interview_routes, practice_routes, profile_routes, routes, voice_routes
+from coach_ai import (
+    interview_routes,
+    practice_routes,
+    profile_routes,
+    rewrite_routes,
+    routes,
+    voice_routes,
+)
 
 PUBLIC_ROUTERS = (
     routes.router,
@@ -9,5 +16,6 @@ PUBLIC_ROUTERS = (
     routes.questions_router,
     interview_routes.router,
     profile_routes.router,
+    rewrite_routes.router,
     voice_routes.router,
 )
