@@ -12,7 +12,9 @@ from coach_ai.ports import Chat, Scorer, Transcriber
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
 from coach_common.drain import Drain
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.storage import ObjectStore
 
 
@@ -26,6 +28,7 @@ class Deps:
     transcriber: Transcriber
     scorer: Scorer
     chat: Chat
+    deletions: DeletionLog[InterviewDeleted]
     downloads: DownloadDirectory
     """Recordings that are being transcribed."""
     provider: str

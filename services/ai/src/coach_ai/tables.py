@@ -14,6 +14,7 @@ from sqlalchemy import (
     false,
 )
 
+from coach_common.db.deletion_log import deletions_table
 from coach_common.db.tables import (
     Id,
     LongText,
@@ -222,6 +223,9 @@ CONSENTS = Table(
     Column("is_given", Boolean, nullable=False),
     Column("changed_at", UtcDateTime, nullable=False),
 )
+
+# Deletions of interviews that not every service has confirmed.
+DELETIONS = deletions_table(METADATA)
 
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
