@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import coach_ai.interview_routes
+import coach_ai.profile_routes
 import coach_ai.routes
 import coach_auth.consent_routes
 import coach_auth.receipt_routes
@@ -35,6 +36,7 @@ _ROUTERS = {
         coach_ai.routes.router,
         coach_ai.routes.questions_router,
         coach_ai.interview_routes.router,
+        coach_ai.profile_routes.router,
     ),
 }
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from coach_ai import interview_routes, routes, tables, workers
+from coach_ai import interview_routes, profile_routes, routes, tables, workers
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
@@ -121,6 +121,7 @@ def build(
     app.include_router(routes.router)
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
+    app.include_router(profile_routes.router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(

@@ -13,6 +13,7 @@ from coach_ai.tables import (
     INTERVIEWS,
     MESSAGES,
     OWN_QUESTIONS,
+    PROFILES,
     QUESTIONS,
     RECORDINGS,
     SCORING_USAGE,
@@ -31,4 +32,5 @@ EXPORTED_TABLES = (
     ExportedTable(SCORING_USAGE),
     ExportedTable(BUDGETS),
     ExportedTable(CONSENTS),
+    ExportedTable(PROFILES),
 )

@@ -224,9 +224,18 @@ CONSENTS = Table(
     Column("changed_at", UtcDateTime, nullable=False),
 )
 
-# Deletions of interviews that not every service has confirmed.
-DELETIONS = deletions_table(METADATA)
+PROFILES = Table(
+    "profiles",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    # A Profile as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
 
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)
+# Deletions of interviews that not every service has confirmed.
+DELETIONS = deletions_table(METADATA)

@@ -88,6 +88,19 @@ async def test_interview_runs_to_its_assessment(client: httpx.AsyncClient, coach
     assert coach.scored_answers[0].seniority == "senior"
 
 
+async def test_accommodations_apply_to_answers_and_to_a_new_assessment(
+    client: httpx.AsyncClient, coach: Any
+) -> None:
+    await client.post("/ai-interview/profile", json={"accommodations": ["pauses"]})
+    path = f"{PATH}/{(await _start(client))['session_id']}"
+    await client.post(f"{path}/message", json={"message": ANSWER})
+    await client.post(f"{path}/complete")
+
+    await client.post(f"{path}/assess")
+
+    assert [one.accommodations for one in coach.scored_answers] == [("pauses",)] * 2
+
+
 async def test_same_message_sent_twice_makes_one_turn(
     client: httpx.AsyncClient, deps: Deps
 ) -> None:

@@ -184,6 +184,20 @@ async def test_delivery_metrics_are_emitted_with_the_transcript(
     assert measure(coach.scored_answers[0]) == measured.delivery.model_dump(mode="json")
 
 
+async def test_accommodations_of_the_profile_reach_metrics_and_scorer(
+    service: Service, deps: Deps, client: Any, user_id: UUID, coach: Any
+) -> None:
+    await client.post("/ai-interview/profile", json={"accommodations": ["pace"]})
+    case = Case(user_id)
+    await deliver_event(service, case.confirmed())
+    await deliver_event(service, case.completed())
+
+    await run_jobs(deps)
+
+    (answer,) = coach.scored_answers
+    assert answer.accommodations == ("pace",)
+
+
 SOUND = AcousticFeatures(-25.0, -55.0, 0.0, (PitchWindow(0.0, 120.0, 24.0, 600),), ())
 TRACK = AudioAnalysis(61.0, (Silence(10.0, 11.0),), SOUND)
 

@@ -20,6 +20,7 @@ _TAGS = {
     "upload": "Upload and playback of recordings.",
     "questions": "The question bank, and the user's own questions.",
     "interviews": "Interviews with an interviewer who follows up, and their assessments.",
+    "profile": "The profile of the user, with résumé, job description and stories.",
     "privacy": "Consent, export of all data, and receipts of deletions.",
     "ai": "The interview coach, and the quality of its scores.",
 }

@@ -96,6 +96,10 @@ ROUTES = (
     Route("POST", "/ai-interview/sessions/{id}/message", "ai", limit="chat"),
     Route("POST", "/ai-interview/sessions/{id}/complete", "ai"),
     Route("POST", "/ai-interview/sessions/{id}/assess", "ai", limit="chat"),
+    Route("GET", "/ai-interview/profile", "ai"),
+    Route("POST", "/ai-interview/profile", "ai"),
+    Route("PUT", "/ai-interview/profile", "ai"),
+    Route("DELETE", "/ai-interview/profile", "ai"),
 )
 
 SOCKET_PATH = "/ws/transcribe"

@@ -4,6 +4,7 @@ docs/speech-metrics.md explains each metric: its formula, its usual range
 and the source of the range.
 """
 
+from coach_ai.delivery.accommodations import drop_metrics, drop_remarks
 from coach_ai.delivery.fillers import count_fillers
 from coach_ai.delivery.measure import MIN_SECONDS, MIN_WORDS, measure, measure_audio
 from coach_ai.delivery.words import count_syllables
@@ -13,6 +14,8 @@ __all__ = [
     "MIN_WORDS",
     "count_fillers",
     "count_syllables",
+    "drop_metrics",
+    "drop_remarks",
     "measure",
     "measure_audio",
 ]

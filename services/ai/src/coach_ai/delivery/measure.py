@@ -6,15 +6,24 @@ between the recogniser's words, which hide pauses.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from coach_ai.delivery import metric_spec
+from coach_ai.delivery.accommodations import drop_metrics
 from coach_ai.delivery.fillers import FILLED_PAUSES, find_fillers, held_vowels_between
 from coach_ai.delivery.metric_spec import Metric
 from coach_ai.delivery.time_axis import TimeAxis
 from coach_ai.delivery.words import count_syllables, normalise_word, speech_span
-from coach_ai.domain import AcousticFeatures, Answer, AudioAnalysis, Silence, Transcript, Word
+from coach_ai.domain import (
+    Accommodation,
+    AcousticFeatures,
+    Answer,
+    AudioAnalysis,
+    Silence,
+    Transcript,
+    Word,
+)
 
 MIN_SECONDS = 20.0
 MIN_WORDS = 40
@@ -50,11 +59,13 @@ _SILENCE_METRICS = (
 )
 
 
-def measure_audio(audio: AudioAnalysis) -> dict[str, Any] | None:
+def measure_audio(
+    audio: AudioAnalysis, accommodations: Collection[Accommodation] = ()
+) -> dict[str, Any] | None:
     """Return the metrics that need no transcript. The others wait for it, with that reason.
 
     None if there are less than 20 s of speech. The speech span is that of the audio; `measure`
-    corrects it by the words.
+    corrects it by the words. Metrics that `accommodations` switch off are left out.
     """
     axis = TimeAxis.for_answer(audio)
     silences = axis.compress_silences(audio.silences)
@@ -63,17 +74,22 @@ def measure_audio(audio: AudioAnalysis) -> dict[str, Any] | None:
     if end - begin - _total_seconds(pauses) < MIN_SECONDS:
         return None
     unusable_reason = _quality_gate(audio.acoustic_features)
-    return {
+    metrics = {
         **metric_spec.all_not_measurable(_WORD_METRICS, metric_spec.WAITING_FOR_TRANSCRIPT),
         **_silence_metrics(pauses, end - begin, unusable_reason),
         **_voice_metrics(audio.acoustic_features, unusable_reason),
         "response_latency": metric_spec.RESPONSE_LATENCY.value(begin, 1),
         "answer_length": metric_spec.ANSWER_LENGTH.value(end - begin, 1),
     }
+    return drop_metrics(metrics, accommodations)
 
 
-def measure(answer: Answer | Transcript) -> dict[str, Any]:
+def measure(
+    answer: Answer | Transcript, accommodations: Collection[Accommodation] = ()
+) -> dict[str, Any]:
     """Return {name: {value, unit, band, verdict, source, n}}.
+
+    Metrics that `accommodations` switch off are left out.
 
     Returns `{"status": "not_measurable", "reason": …}` for answers without word times, answers
     whose audio was not analysed, and answers under 20 s or under 40 words. A single metric without
@@ -94,7 +110,7 @@ def measure(answer: Answer | Transcript) -> dict[str, Any]:
         )
     pauses = _pauses_within(silences, begin, end)
     unusable_reason = _quality_gate(features)
-    return {
+    metrics = {
         **_pace_metrics(words, begin, end),
         **_silence_metrics(pauses, end - begin, unusable_reason),
         **_run_metrics(words, pauses, end - begin, unusable_reason),
@@ -103,6 +119,7 @@ def measure(answer: Answer | Transcript) -> dict[str, Any]:
         "response_latency": metric_spec.RESPONSE_LATENCY.value(begin, 1),
         "answer_length": metric_spec.ANSWER_LENGTH.value(end - begin, len(words)),
     }
+    return drop_metrics(metrics, accommodations)
 
 
 def _audio_span(silences: Sequence[Silence], duration_seconds: float) -> tuple[float, float]:

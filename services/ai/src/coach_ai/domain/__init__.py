@@ -38,6 +38,14 @@ from coach_ai.domain.jobs import (
     JobKind,
     interruption_backoff,
 )
+from coach_ai.domain.profiles import (
+    MAX_PROFILE_TEXT_CHARACTERS,
+    Accommodation,
+    Profile,
+    ProfileExists,
+    ProfileNotFound,
+    StoredProfile,
+)
 from coach_ai.domain.questions import (
     MAX_OWN_QUESTIONS,
     DimensionLevel,
@@ -77,8 +85,10 @@ __all__ = [
     "LEASE_RENEWAL_SECONDS",
     "MAX_BACKOFF",
     "MAX_OWN_QUESTIONS",
+    "MAX_PROFILE_TEXT_CHARACTERS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
+    "Accommodation",
     "AcousticFeatures",
     "Answer",
     "AskedQuestion",
@@ -110,6 +120,9 @@ __all__ = [
     "PitchWindow",
     "PointCoverage",
     "PointStatus",
+    "Profile",
+    "ProfileExists",
+    "ProfileNotFound",
     "Progress",
     "Question",
     "QuestionNotFound",
@@ -122,6 +135,7 @@ __all__ = [
     "Seniority",
     "Silence",
     "StoredFeedback",
+    "StoredProfile",
     "TooManyQuestions",
     "Transcript",
     "Word",

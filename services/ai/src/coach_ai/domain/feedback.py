@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from coach_ai.domain.profiles import Accommodation
 from coach_ai.domain.questions import (
     DimensionLevel,
     PointCoverage,
@@ -59,6 +60,8 @@ class Answer:
     """The level of the position. None if the client did not name one."""
     role: str | None = None
     """The position, such as "Backend engineer". None if the client did not name one."""
+    accommodations: tuple[Accommodation, ...] = ()
+    """What must be neither scored nor mentioned."""
 
     @classmethod
     def from_transcript(cls, title: str, question: str | None, transcript: Transcript) -> "Answer":

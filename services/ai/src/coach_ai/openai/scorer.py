@@ -128,6 +128,7 @@ class OpenAIScorer:
                 for number in range(self._samples)
             ]
         )
+        median = delivery.drop_remarks(median, answer.accommodations)
         if cleaned.text == answer.text:
             return median
         return replace(median, detailed_feedback=f"{median.detailed_feedback} {_INJECTION_REMOVED}")
@@ -221,7 +222,7 @@ class OpenAIScorer:
             provider=PROVIDER,
             model=self._model,
             rubric_version=self._rubric.version,
-            delivery=delivery.measure(answer),
+            delivery=delivery.measure(answer, answer.accommodations),
             prompt_version=prompts.version(*_prompts_of(answer)),
             question_type=self._question_type(answer),
             seniority=answer.seniority,
@@ -234,6 +235,8 @@ class OpenAIScorer:
             "rubric": {name: self._describe_dimension(name, answer) for name in self._dimensions},
             "transcript": answer.text,
         }
+        if answer.accommodations:
+            data["neither_score_nor_mention"] = list(answer.accommodations)
         if answer.reference is not None and answer.reference.points:
             data |= describe_points(answer.reference)
         instructions = "\n".join(map(prompts.load, _prompts_of(answer)))

@@ -17,6 +17,7 @@ from coach_ai.tables import (
     MESSAGES,
     OUTBOX,
     OWN_QUESTIONS,
+    PROFILES,
     QUESTIONS,
     RECORDINGS,
     SCORING_USAGE,
@@ -65,6 +66,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         INTERVIEW_TURNS,
         INTERVIEWS,
         CONSENTS,
+        PROFILES,
         OUTBOX,
     ):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))

@@ -18,6 +18,7 @@ from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import answers, jobs, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
+from coach_ai.use_cases.accommodations import apply_accommodations
 from coach_ai.use_cases.events import lock_session_recording
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.provider_outage import report_outage
@@ -61,6 +62,7 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
         answer = replace(
             answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
         )
+    answer = await apply_accommodations(deps, session.user_id, answer)
     transcript = answer.text
     answer = set_aside_non_answer(answer)
     if answer.text not in transcript:

@@ -12,6 +12,7 @@ from coach_ai.interview.model import Interview, PlannedQuestion, Turn
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import recordings
 from coach_ai.use_cases import budget
+from coach_ai.use_cases.accommodations import apply_accommodations
 
 
 async def build_answer(
@@ -60,7 +61,7 @@ async def score_answer(deps: Deps, user_id: UUID, answer: Answer) -> Feedback:
         TooManyRequests: If the budget is spent.
         Unavailable: If the provider cannot score now.
     """
-    answer = set_aside_non_answer(answer)
+    answer = set_aside_non_answer(await apply_accommodations(deps, user_id, answer))
     max_tokens = deps.scorer.max_tokens_needed(answer)
     async with budget.reserve_budget(deps, user_id, "interview", max_tokens) as usage:
         try:

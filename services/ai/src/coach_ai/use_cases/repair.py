@@ -3,7 +3,7 @@
 from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobFailure, JobKind, Recording
-from coach_ai.store import answers, deletion, jobs, questions, recordings
+from coach_ai.store import answers, deletion, jobs, profiles, questions, recordings
 from coach_ai.use_cases.events import store_completed_session
 from coach_ai.use_cases.feedback import build_feedback_event
 from coach_ai.use_cases.questions import copy_reference
@@ -69,7 +69,8 @@ async def _emit_result_again(deps: Deps, tx: Transaction, recording: Recording) 
     if not is_settled(recording.finished_at, deps.clock()):
         return
     if recording.transcript is not None:
-        metrics = delivery.measure(recording.transcript)
+        switched_off = await profiles.list_accommodations(tx, recording.user_id)
+        metrics = delivery.measure(recording.transcript, switched_off)
         await emit_transcript(tx, recording, recording.transcript, metrics)
     else:
         failure = JobFailure(
@@ -93,6 +94,8 @@ async def _emit_feedback_again(
     if recording is not None and transcript is not None:
         is_of_recording = stored.scored is None or stored.scored.key == recording.key
         coverage = transcript.coverage if is_of_recording else None
-        await emit_transcript(tx, recording, transcript, delivery.measure(transcript))
+        switched_off = await profiles.list_accommodations(tx, recording.user_id)
+        metrics = delivery.measure(transcript, switched_off)
+        await emit_transcript(tx, recording, transcript, metrics)
     await tx.emit(build_feedback_event(session, stored.feedback, stored.scored, coverage))
     REPAIRS.labels("ai", "feedback").inc()

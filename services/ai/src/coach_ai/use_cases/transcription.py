@@ -22,7 +22,7 @@ from coach_ai.domain import (
     Transcript,
 )
 from coach_ai.ports import ProgressCallback
-from coach_ai.store import answers, jobs, recordings
+from coach_ai.store import answers, jobs, profiles, recordings
 from coach_ai.use_cases.budget import open_budget
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.provider_outage import report_outage
@@ -111,7 +111,9 @@ async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
     async with report_outage(deps, job, deps.transcriber.check, fail_transcription):
         transcript = await _transcribe(deps, recording, on_progress, prompt)
     TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
-    metrics = delivery.measure(transcript)
+    async with deps.db.read_only() as tx:
+        switched_off = await profiles.list_accommodations(tx, recording.user_id)
+    metrics = delivery.measure(transcript, switched_off)
     SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
 
     async def write(tx: Transaction) -> None:
@@ -133,9 +135,13 @@ async def _write_nothing(tx: Transaction) -> None:
 
 async def _publish_progress(deps: Deps, job: Job, update: AudioAnalysis | Progress) -> None:
     """Emit acoustic metrics or progress, unless the job's lease was lost."""
-    metrics = delivery.measure_audio(update) if isinstance(update, AudioAnalysis) else None
-    if isinstance(update, AudioAnalysis) and metrics is None:
-        return
+    metrics = None
+    if isinstance(update, AudioAnalysis):
+        async with deps.db.read_only() as tx:
+            switched_off = await profiles.list_accommodations(tx, job.user_id)
+        metrics = delivery.measure_audio(update, switched_off)
+        if metrics is None:
+            return
     async with deps.db.transaction() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
         if recording is None or not await jobs.renew_lease(tx, job):

@@ -8,7 +8,7 @@ import pytest
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from coach_ai.domain import Answer, CannotScore, MainImprovement, Word
+from coach_ai.domain import Accommodation, Answer, CannotScore, MainImprovement, Word
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
@@ -290,3 +290,21 @@ async def test_feedback_contains_no_markup_links_or_control_characters(
 
 
 # --- transcription
+
+
+async def test_scorer_ignores_what_is_switched_off(
+    server: OpenAIServer, scorer: OpenAIScorer
+) -> None:
+    remark = {"kind": "improvement", "dimension": "clarity", "quote": "It took two days."}
+    claims = [remark | {"text": "You pause often."}, remark | {"text": "Name the result."}]
+    server.answers = [scoring_completion(claims=claims, summary="Too many fillers. Well told.")]
+
+    found = await scorer.score(replace(ANSWER, accommodations=tuple(Accommodation)), TokenUsage())
+
+    (asked,) = server.requests
+    sent = json.loads(asked["messages"][1]["content"])
+    assert sent["neither_score_nor_mention"] == ["pace", "fillers", "pauses"]
+    assert not [name for name in ("delivery", "pace", "metrics") if name in sent["rubric"]]
+    assert [one.text for one in found.remarks] == ["Name the result."]
+    assert found.detailed_feedback == "Well told."
+    assert found.overall_score == 72

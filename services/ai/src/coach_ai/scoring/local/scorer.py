@@ -79,7 +79,7 @@ class LocalScorer:
 
     def score_answer(self, answer: Answer) -> Feedback:
         """Return the feedback. All scores are None, with the reason, if the answer is rejected."""
-        metrics = delivery.measure(answer)
+        metrics = delivery.measure(answer, answer.accommodations)
         question_type = self.question_type(answer)
         if (reason := rejection_reason(answer)) is not None:
             return self._reject(answer, question_type, metrics, reason)

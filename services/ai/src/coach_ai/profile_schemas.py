@@ -1,0 +1,82 @@
+"""Request and response bodies of the profile."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
+
+from coach_ai.domain import (
+    MAX_PROFILE_TEXT_CHARACTERS,
+    Accommodation,
+    Profile,
+    StoredProfile,
+)
+
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
+_ShortName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
+_Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=MAX_PROFILE_TEXT_CHARACTERS)
+]
+
+_EXAMPLE: JsonDict = {
+    "role": "Backend engineer",
+    "target_role": "Senior backend engineer",
+    "target_companies": ["Acme"],
+    "years_of_experience": 6,
+    "skills": ["Python", "PostgreSQL"],
+    "resume": "I led the move of our billing service to Kubernetes.",
+    "job_title": "Senior backend engineer",
+    "job_description": "You have experience with Kubernetes.",
+    "accommodations": ["pace"],
+}
+
+
+class ProfileRequest(BaseModel):
+    """A profile. Every field is optional, and `PUT` replaces all of them."""
+
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [_EXAMPLE]})
+
+    role: _Name = ""
+    target_role: _Name = ""
+    target_companies: Annotated[list[_ShortName], Field(max_length=20)] = []
+    years_of_experience: Annotated[int, Field(ge=0, le=80)] | None = None
+    skills: Annotated[list[_ShortName], Field(max_length=100)] = []
+    resume: _Text = Field(default="", description="the résumé as plain text")
+    job_title: _Name = ""
+    job_description: _Text = Field(default="", description="the job description as plain text")
+    accommodations: Annotated[list[Accommodation], Field(max_length=10)] = Field(
+        default=[],
+        description="what feedback neither mentions nor scores, for example because of a stutter"
+        " or a second language",
+    )
+
+    def to_domain(self) -> Profile:
+        """Return the profile. Repeated companies, skills and accommodations count once."""
+        return Profile(
+            role=self.role,
+            target_role=self.target_role,
+            target_companies=tuple(dict.fromkeys(self.target_companies)),
+            years_of_experience=self.years_of_experience,
+            skills=tuple(dict.fromkeys(self.skills)),
+            resume=self.resume,
+            job_title=self.job_title,
+            job_description=self.job_description,
+            accommodations=tuple(dict.fromkeys(self.accommodations)),
+        )
+
+
+class ProfileResponse(ProfileRequest):
+    """The user's profile."""
+
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def from_domain(cls, stored: StoredProfile) -> "ProfileResponse":
+        """Convert a profile."""
+        return cls.model_validate(
+            asdict(stored.profile)
+            | {"created_at": stored.created_at, "updated_at": stored.updated_at}
+        )

@@ -1,0 +1,21 @@
+"""The profile of a user through the gateway, on both profiles."""
+
+import pytest
+
+from coach_embedded.api_client import ApiClient
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PATH = "/v1/ai-interview/profile"
+
+
+async def test_profile_is_stored_and_deleted(client: ApiClient) -> None:
+    await client.call("GET", PATH, expect=404)
+    created = await client.call("POST", PATH, expect=201, target_role="Backend engineer")
+    await client.call("POST", PATH, expect=409, role="Engineer")
+
+    replaced = await client.call("PUT", PATH, accommodations=["pace"])
+
+    assert (created["target_role"], replaced["target_role"]) == ("Backend engineer", "")
+    assert await client.call("GET", PATH) == replaced
+    await client.call("DELETE", PATH, expect=204)
