@@ -441,7 +441,7 @@ async def test_lost_deletions_are_repeated_until_no_service_has_the_data(
 
 
 @pytest.mark.parametrize("path", ["/sessions", "/ai-interview/sessions"])
-async def test_lost_deletion_of_an_interview_is_repeated_until_its_recording_is_gone(
+async def test_lost_deletion_of_an_interview_is_repeated_until_its_recording_is_deleted(
     system: System, path: str
 ) -> None:
     body = {"title": "Mock", "interview_type": "case"}
@@ -471,8 +471,8 @@ async def test_lost_deletion_of_an_interview_is_repeated_until_its_recording_is_
                 # Media confirms when the upload URL has expired.
                 receipt := await system.auth.get(deleted.headers["location"]),
             ]
-            is_gone = [one.status_code for one in left] == [404, 404, 200] and not system.lost
-            return is_gone and receipt.json()["outstanding"] == ["media"]
+            is_deleted = [one.status_code for one in left] == [404, 404, 200] and not system.lost
+            return is_deleted and receipt.json()["outstanding"] == ["media"]
 
         for reached in (is_answered, is_listed):
             await wait_until(reached, description=reached.__name__, timeout_seconds=60)

@@ -113,8 +113,8 @@ async def test_interview_is_in_the_history_and_deleted_with_its_recording(
         receipt = await _wait_for_receipt(client, deleted.headers["location"])
         assert (await store.get(url)).status_code == 404
     assert {one["service"] for one in receipt["services"]} == {"sessions", "media", "ai"}
-    for gone in (path, item_path, f"/v1/upload/{upload_id}"):
-        await client.call("GET", gone, expect=404)
+    for deleted_path in (path, item_path, f"/v1/upload/{upload_id}"):
+        await client.call("GET", deleted_path, expect=404)
     assert (await client.call("GET", "/v1/sessions"))["stats"]["total"] == 0
 
 

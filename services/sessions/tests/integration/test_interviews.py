@@ -225,7 +225,7 @@ async def test_completed_interview_is_practice_but_no_scored_answer(
     assert await check_progress(interview.user_id) == 0
 
 
-async def test_deletion_here_names_all_known_recordings_and_nothing_comes_back(
+async def test_deletion_here_names_all_known_recordings_and_stays_complete(
     service: Service, client: httpx.AsyncClient, interview: InterviewEvents
 ) -> None:
     count = MAX_RECORDINGS_PER_SESSION + 1
