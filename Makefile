@@ -59,6 +59,12 @@ servers:  ## install MariaDB, RabbitMQ and Redis from Debian packages if they ar
 	echo "Installing$$missing"; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null
 
+voice:  ## install espeak-ng from its Debian package, for the interviewer's local voice
+	@command -v espeak-ng >/dev/null && exit 0; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "error: install this Debian package first: espeak-ng" >&2; exit 1; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends espeak-ng >/dev/null
+
 programs:  ## install nginx and wrk from Debian packages, for the gateway benchmark
 	@missing=""; \
 	[ -x /usr/sbin/nginx ] || missing="$$missing nginx"; \
@@ -173,4 +179,4 @@ renew-images: setup  ## pin the images of the deployment to the newest digest of
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-product bench-services bench-ws lock migration up verify-containers renew-images down
+.PHONY: help setup run demo servers programs voice test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-product bench-services bench-ws lock migration up verify-containers renew-images down

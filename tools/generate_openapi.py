@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import coach_ai.interview_routes
+import coach_ai.practice_routes
 import coach_ai.profile_routes
+import coach_ai.rewrite_routes
 import coach_ai.routes
 import coach_auth.consent_routes
 import coach_auth.receipt_routes
@@ -34,9 +36,11 @@ _ROUTERS = {
     "media": (coach_media.routes.router, coach_media.export_routes.router),
     "ai": (
         coach_ai.routes.router,
+        coach_ai.practice_routes.router,
         coach_ai.routes.questions_router,
         coach_ai.interview_routes.router,
         coach_ai.profile_routes.router,
+        coach_ai.rewrite_routes.router,
     ),
 }
 

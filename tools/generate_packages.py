@@ -45,7 +45,11 @@ IMAGES = (
     Image("sessions", "coach-sessions", ("coach_common.cli", "coach_sessions.*")),
     Image("media", "coach-media", ("coach_common.cli", "coach_media.*")),
     Image("ai", "coach-ai[local]", ("coach_common.cli", "coach_ai.*")),
-    Image("ai-openai", "coach-ai", ("coach_common.cli", "coach_ai.__main__")),
+    Image(
+        "ai-openai",
+        "coach-ai",
+        ("coach_common.cli", "coach_ai.__main__", "coach_ai.profile.document_process"),
+    ),
     Image("store", "coach-embedded", ("coach_embedded.store_server",)),
     Image(
         "embedded",

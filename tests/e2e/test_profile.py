@@ -3,9 +3,18 @@
 import pytest
 
 from coach_embedded.api_client import ApiClient
+from support.documents import make_docx, make_pdf
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+RESUME = "I led the move of our billing service to Kubernetes."
+FILES = (
+    ("application/pdf", make_pdf([RESUME])),
+    (
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        make_docx(RESUME),
+    ),
+)
 PATH = "/v1/ai-interview/profile"
 
 
@@ -18,4 +27,9 @@ async def test_profile_is_stored_and_deleted(client: ApiClient) -> None:
 
     assert (created["target_role"], replaced["target_role"]) == ("Backend engineer", "")
     assert await client.call("GET", PATH) == replaced
+    for media_type, content in FILES:
+        response = await client.send(
+            "POST", f"{PATH}/resume", content=content, headers={"content-type": media_type}
+        )
+        assert (response.status_code, response.json()["profile"]["resume"]) == (200, RESUME)
     await client.call("DELETE", PATH, expect=204)

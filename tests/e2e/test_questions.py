@@ -1,5 +1,7 @@
 """The question bank, own questions and progress through the gateway, on both profiles."""
 
+import re
+from collections import Counter
 from importlib.resources import files
 from typing import Any
 
@@ -58,6 +60,50 @@ async def test_own_question_can_be_asked_changed_and_deleted(client: ApiClient) 
     assert (later["question"], later["question_id"]) == (session["question"], created["id"])
 
 
+async def test_feedback_changes_the_next_question(client: ApiClient) -> None:
+    first = await client.call("GET", "/v1/questions/next?field=databases&set=backend-screen")
+    assert (first["field"], first["reason_code"]) == ("databases", "new")
+    session = await client.call(
+        "POST", "/v1/sessions", expect=201, title="Next", question_id=first["id"]
+    )
+    await client.complete(session["id"], transcript=ANSWER)
+
+    async def is_ready() -> bool:
+        return (await client.feedback(session["id"]))["status"] == "ready"
+
+    await wait_until(is_ready, description="feedback", timeout_seconds=60)
+    feedback = await client.feedback(session["id"])
+
+    second = await client.call("GET", "/v1/questions/next?field=databases&set=backend-screen")
+    weak = await client.call("GET", "/v1/questions/sets/weak-points?count=5")
+    listed = await client.call("GET", "/v1/questions/sets/backend-screen")
+    state = next(one for one in listed["questions"] if one["id"] == first["id"])
+
+    assert second["id"] != first["id"]
+    # The answer is about another subject: it is weak, and its field is practised first.
+    assert feedback["overall_score"] < 60
+    assert (state["last_score"], weak["questions"][0]["id"]) == (
+        feedback["overall_score"], first["id"],
+    )  # fmt: skip
+    assert second["reason"].startswith("New: your answers about databases average")
+
+    path = f"/v1/questions/{first['id']}/bookmark"
+    await client.call("PUT", path, note="Once more.", collections=["Onsite"])
+    marked = await client.call("GET", "/v1/questions?bookmarked=true&collection=Onsite")
+    assert [one["bookmark"]["note"] for one in marked["questions"]] == ["Once more."]
+    await client.call("DELETE", path, expect=204)
+    text = "A queue keeps messages until a worker takes them."
+    proposed = await client.call("POST", "/v1/questions/proposed-points", model_answer=text)
+    assert [one["text"] for one in proposed["points"]] == [text]
+    await client.call("DELETE", f"/v1/sessions/{session['id']}", expect=204)
+
+    async def is_forgotten() -> bool:
+        listed = await client.call("GET", "/v1/questions/sets")
+        return all(one["answered_count"] == 0 for one in listed["sets"])
+
+    await wait_until(is_forgotten, description="deletion in ai", timeout_seconds=60)
+
+
 async def _practise(client: ApiClient, transcript: str) -> str:
     """Answer the question and return the id of the session once its feedback is ready."""
     session_id = await client.open_session("Practice", QUESTION)
@@ -69,6 +115,29 @@ async def _practise(client: ApiClient, transcript: str) -> str:
 
     await wait_until(is_ready, description="feedback", timeout_seconds=60)
     return session_id
+
+
+async def test_rewrite_has_only_own_words_and_blanks(client: ApiClient) -> None:
+    answer = (files("coach_embedded") / "recordings" / "answer.txt").read_text()
+    session_id = await _practise(client, answer)
+    path = f"/v1/sessions/{session_id}/rewrite"
+
+    rewrite = await client.call("POST", path)
+
+    outside = re.sub(r"\[[^\]]*\]", " ", rewrite["rewrite"])
+    assert Counter(re.findall(r"\w+", outside.lower())) <= Counter(
+        re.findall(r"\w+", answer.lower())
+    )
+    own = [one for one in rewrite["sentences"] if not one["is_blank"]]
+    assert own and all(one["from"] in answer for one in own)
+    assert rewrite["provider"] == "local"
+    assert await client.call("POST", path) == rewrite
+    await client.call("DELETE", f"/v1/sessions/{session_id}", expect=204)
+
+    async def is_deleted() -> bool:
+        return (await client.send("POST", path)).status_code == 404
+
+    await wait_until(is_deleted, description="deletion", timeout_seconds=60)
 
 
 async def test_progress_compares_attempts_and_self_ratings(client: ApiClient) -> None:

@@ -52,6 +52,11 @@ class OpenAIServer:
             self.requests.append(await request.json())
             return await self.answer()
 
+        @app.post("/v1/audio/speech")
+        async def speak(request: Request) -> Response:
+            self.requests.append(await request.json())
+            return await self.answer()
+
         @app.post("/v1/audio/transcriptions")
         async def transcribe(request: Request) -> Response:
             head = b"Content-Type: " + request.headers["content-type"].encode() + b"\r\n\r\n"

@@ -105,6 +105,8 @@ class ScriptedCoach:
     pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
     """The scripted reply: text, events to wait for, failures. Empty: an echo of the message."""
     finished: int = 0
+    feedbacks: list[Feedback] = field(default_factory=list)
+    """Results of the next scorings. Empty: 70 points."""
 
     def max_tokens_needed(self, work: Answer | ChatContext) -> int:
         return self.max_tokens
@@ -114,6 +116,8 @@ class ScriptedCoach:
         usage.add("s1", self.tokens, 0)
         if self.failures:
             raise self.failures.pop(0)
+        if self.feedbacks:
+            return self.feedbacks.pop(0)
         return Feedback(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
 
     async def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:
@@ -149,6 +153,22 @@ class DiskStore:
     """An object store in which every object exists and contains its key."""
 
     missing: set[str] = field(default_factory=set)
+    stored: dict[str, bytes] = field(default_factory=dict)
+    """Objects by key that the service has written."""
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next calls that read or write objects."""
+
+    async def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.stored[key] = body
+
+    async def read_prefix(self, key: str, *, length: int) -> tuple[bytes, None]:
+        if self.failures:
+            raise self.failures.pop(0)
+        if key not in self.stored:
+            raise NotFound("Object not found in storage.")
+        return self.stored[key][:length], None
 
     async def download(self, key: str, *, etag: str, max_bytes: int, directory: Path) -> Path:
         if key in self.missing:

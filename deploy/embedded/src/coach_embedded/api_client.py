@@ -64,10 +64,14 @@ class ApiClient:
             raise ApiClientError(f"{method} {path}: {response.status_code} {response.text[:300]}")
         return response.json() if response.content else {}
 
-    async def send(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
         """Call the API as the user and return the response with any status."""
-        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
-        return await self._http.request(method, path, headers=headers, **options)
+        authorization = {"authorization": f"Bearer {self.token}"} if self.token else {}
+        return await self._http.request(
+            method, path, headers={**(headers or {}), **authorization}, **options
+        )
 
     async def register(self, email: str, password: str) -> None:
         """Create an account and store its tokens."""

@@ -16,25 +16,46 @@ from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from coach_ai import interview_routes, profile_routes, routes, tables, workers
+from coach_ai import (
+    interview_routes,
+    practice_routes,
+    profile_routes,
+    rewrite_routes,
+    routes,
+    tables,
+    voice_routes,
+    workers,
+)
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
-from coach_ai.consenting_providers import ConsentingChat, ConsentingScorer, ConsentingTranscriber
+from coach_ai.consenting_providers import (
+    ConsentingChat,
+    ConsentingInterviewer,
+    ConsentingRewriter,
+    ConsentingScorer,
+    ConsentingTranscriber,
+    ConsentingVoice,
+)
 from coach_ai.consumers import SUBSCRIPTIONS
 from coach_ai.deps import Deps
 from coach_ai.downloads import DownloadDirectory
+from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.openai.chat import OpenAIChat
+from coach_ai.openai.interviewer import OpenAIInterviewer
 from coach_ai.openai.recording_splitter import DecodingSplitter, UnchangedSplitter
+from coach_ai.openai.rewriter import OpenAIRewriter
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
-from coach_ai.ports import Chat, Scorer, Transcriber
+from coach_ai.openai.voice import OpenAIVoice
+from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
 from coach_ai.speech.local_transcriber import LocalTranscriber
 from coach_ai.speech.recording_file import RecordingDirectory
 from coach_ai.use_cases.jobs import FairScheduler
+from coach_ai.voice.espeak_voice import EspeakVoice, find_espeak
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.db.deletion_log import DeletionLog
@@ -48,6 +69,7 @@ from coach_common.tokens import AccessTokenVerifier
 
 if TYPE_CHECKING:
     from coach_ai.embeddings import Embeddings
+    from coach_ai.scoring.local.scorer import LocalScorer
 
 
 def build(
@@ -60,18 +82,22 @@ def build(
     transcriber: Transcriber | None = None,
     scorer: Scorer | None = None,
     chat: Chat | None = None,
+    rewriter: Rewriter | None = None,
     live_transcriber: LocalLiveTranscriber | None = None,
+    voice: Voice | None = None,
 ) -> Service[Deps]:
     """Assemble the service without starting it. Tests replace parts by keyword."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     embedder = cache(partial(_embedder, settings))
+    local_scorer = cache(partial(_local_scorer, embedder))
     deps = Deps(
         database,
         clock,
         objects or ObjectStore(settings),
         transcriber or _consenting_transcriber(settings),
-        scorer or _scorer(settings, embedder),
+        scorer or _scorer(settings, local_scorer),
         chat or _chat(settings, embedder),
+        rewriter or _rewriter(settings, local_scorer),
         DeletionLog(
             database,
             tables.DELETIONS,
@@ -84,9 +110,11 @@ def build(
             or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
         ),
         provider="openai" if settings.uses_openai else "local",
+        interviewer=_interviewer(settings),
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
+        voice=voice or _voice(settings),
         consent=ConsentPolicy(
             has_outside_provider=settings.calls_outside_provider,
             is_opt_in=settings.outside_provider_consent == "opt_in",
@@ -119,9 +147,13 @@ def build(
     # Before the routes are included, so that all of them have it.
     app.router.dependencies.append(Depends(apply_consent_of_caller))
     app.include_router(routes.router)
+    # Before `/questions/{question_id}`, which matches its paths too.
+    app.include_router(practice_routes.router)
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
+    app.include_router(rewrite_routes.router)
     app.include_router(profile_routes.router)
+    app.include_router(voice_routes.router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(
@@ -146,6 +178,9 @@ def build(
             deps.transcriber.close,
             deps.scorer.close,
             deps.chat.close,
+            deps.rewriter.close,
+            deps.interviewer.close,
+            *([] if deps.voice is None else [deps.voice.close]),
             deps.objects.close,
             partial(_close_downloads, deps.downloads),
         ),
@@ -223,12 +258,13 @@ def _embedder(settings: AiSettings) -> "Embeddings | None":
     return embeddings.Embeddings(model_dir, embeddings.default_cache_dir())
 
 
-def _scorer(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]") -> Scorer:
-    def create_local() -> Scorer:
-        from coach_ai.scoring.local.scorer import LocalScorer
+def _local_scorer(get_embedder: "Callable[[], Embeddings | None]") -> "LocalScorer":
+    from coach_ai.scoring.local.scorer import LocalScorer
 
-        return LocalScorer(get_embedder())
+    return LocalScorer(get_embedder())
 
+
+def _scorer(settings: AiSettings, create_local: "Callable[[], LocalScorer]") -> Scorer:
     if not settings.uses_openai:
         return create_local()
     outside = OpenAIScorer(
@@ -239,6 +275,25 @@ def _scorer(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]
         timeout_seconds=settings.openai_timeout_seconds,
     )
     return ConsentingScorer(outside, create_local if has_local_providers() else None)
+
+
+def _rewriter(settings: AiSettings, get_scorer: "Callable[[], LocalScorer]") -> Rewriter:
+    """Return the configured rewriter. The local one loads the scorer when it is first used."""
+
+    def create_local() -> Rewriter:
+        from coach_ai.rewriting.local import LocalRewriter
+
+        return LocalRewriter(get_scorer)
+
+    if not settings.uses_openai:
+        return create_local()
+    outside = OpenAIRewriter(
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_chat_model,
+        timeout_seconds=settings.openai_timeout_seconds,
+    )
+    return ConsentingRewriter(outside, create_local if has_local_providers() else None)
 
 
 def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]") -> Chat:
@@ -256,3 +311,32 @@ def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]")
         timeout_seconds=settings.openai_timeout_seconds,
     )
     return ConsentingChat(outside, create_local if has_local_providers() else None)
+
+
+def _interviewer(settings: AiSettings) -> Interviewer:
+    if not settings.uses_openai:
+        return RuleInterviewer()
+    return ConsentingInterviewer(
+        OpenAIInterviewer(
+            settings.openai_api_key or "",
+            settings.openai_base_url,
+            settings.openai_chat_model,
+            timeout_seconds=settings.openai_timeout_seconds,
+        )
+    )
+
+
+def _voice(settings: AiSettings) -> Voice | None:
+    """Return the configured voice, or None if there is none."""
+    if settings.voice_provider == "none":
+        return None
+    program = find_espeak()
+    if not settings.uses_openai_voice:
+        return None if program is None else EspeakVoice(program)
+    outside = OpenAIVoice(
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_voice_model,
+        timeout_seconds=settings.openai_timeout_seconds,
+    )
+    return ConsentingVoice(outside, None if program is None else partial(EspeakVoice, program))

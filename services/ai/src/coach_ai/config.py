@@ -33,6 +33,9 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
     """Provider of transcription, feedback and chat. None: OpenAI if a key is set, else local."""
     speech_provider: Literal["openai", "local"] | None = None
     """Provider of transcription, if it differs from AI_PROVIDER."""
+    voice_provider: Literal["openai", "local", "none"] | None = None
+    """Provider of the interviewer's voice. None: OpenAI if AI_PROVIDER is, else local. The local
+    voice needs the program espeak-ng; without it there is no voice. none: no voice."""
     openai_api_key: str | None = None
     """Key of the OpenAI API. A compatible server may need none."""
     openai_base_url: HttpUrl | None = None
@@ -43,6 +46,8 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
     """OpenAI model for transcription."""
     openai_chat_model: str = "gpt-5-mini"
     """OpenAI model for scoring and chat."""
+    openai_voice_model: str = "gpt-4o-mini-tts"
+    """OpenAI model for the interviewer's voice."""
     openai_timeout_seconds: float = Field(default=120.0, gt=0)
     """Deadline of one call to OpenAI or a compatible server, with its retries."""
     openai_daily_tokens: int = Field(default=200_000, ge=1)
@@ -133,9 +138,21 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
         return self.speech_provider == "openai"
 
     @property
+    def uses_openai_voice(self) -> bool:
+        """Whether OpenAI speaks."""
+        if self.voice_provider is None:
+            return self.uses_openai
+        return self.voice_provider == "openai"
+
+    @property
     def calls_outside_provider(self) -> bool:
         """Whether any setting selects OpenAI or a compatible server."""
-        return self.uses_openai or self.uses_openai_speech or self.speech_fallback == "openai"
+        return (
+            self.uses_openai
+            or self.uses_openai_speech
+            or self.uses_openai_voice
+            or self.speech_fallback == "openai"
+        )
 
     @property
     def transcriptions_at_once(self) -> int:

@@ -8,8 +8,21 @@ from prometheus_client import Counter
 
 from coach_ai.consent import ConsentRequired, is_outside_provider_allowed
 from coach_ai.domain import Answer, ChatContext, Feedback, Message, Transcript
-from coach_ai.ports import Chat, ProgressCallback, Scorer, Transcriber, ignore_progress
+from coach_ai.domain.rewrites import Rewrite
+from coach_ai.interview.model import WordingMethod
+from coach_ai.interview.rule_interviewer import RuleInterviewer, TurnToWord
+from coach_ai.ports import (
+    Chat,
+    Interviewer,
+    ProgressCallback,
+    Rewriter,
+    Scorer,
+    Transcriber,
+    Voice,
+    ignore_progress,
+)
 from coach_ai.token_usage import TokenBudget, TokenUsage
+from coach_ai.voice.speech import Speech, VoiceName
 
 WITHOUT_CONSENT = Counter(
     "coach_ai_calls_without_consent",
@@ -91,6 +104,18 @@ class ConsentingScorer(_Choice[Scorer]):
         return await self.choose().score(answer, usage)
 
 
+class ConsentingRewriter(_Choice[Rewriter]):
+    """A Rewriter that respects the consent of the user."""
+
+    def max_tokens_needed(self, answer: Answer, feedback: Feedback) -> int:
+        """Return the most tokens that the provider of this user needs."""
+        return self.choose().max_tokens_needed(answer, feedback)
+
+    async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
+        """Rewrite with the provider that the user has agreed to."""
+        return await self.choose().rewrite(answer, feedback, usage)
+
+
 class ConsentingChat(_Choice[Chat]):
     """A Chat that respects the consent of the user."""
 
@@ -107,3 +132,50 @@ class ConsentingChat(_Choice[Chat]):
     ) -> str:
         """Summarise with the provider that the user has agreed to."""
         return await self.choose().summarise(summary, messages, usage, budget=budget)
+
+
+class ConsentingInterviewer:
+    """An Interviewer that respects the consent of the user. Without consent, rules word the turns.
+
+    Rules need no package, so no image refuses a turn.
+    """
+
+    def __init__(self, outside: Interviewer) -> None:
+        self._outside = outside
+        self._rules = RuleInterviewer()
+
+    @property
+    def method(self) -> WordingMethod:
+        """The method that the user has agreed to."""
+        return self._choose().method
+
+    def max_tokens_needed(self, turn: TurnToWord) -> int:
+        """Return the most tokens that the interviewer of this user needs."""
+        return self._choose().max_tokens_needed(turn)
+
+    async def word_turn(self, turn: TurnToWord, usage: TokenUsage) -> str:
+        """Word the turn by the method that the user has agreed to."""
+        return await self._choose().word_turn(turn, usage)
+
+    async def close(self) -> None:
+        """Close the outside provider's connections."""
+        await self._outside.close()
+
+    def _choose(self) -> Interviewer:
+        return self._outside if is_outside_provider_allowed() else self._rules
+
+
+class ConsentingVoice(_Choice[Voice]):
+    """A Voice that respects the consent of the user."""
+
+    async def get_model(self) -> str:
+        """Return the model of the voice that the user has agreed to."""
+        return await self.choose().get_model()
+
+    def max_tokens_needed(self, text: str) -> int:
+        """Return the most tokens that the voice of this user needs."""
+        return self.choose().max_tokens_needed(text)
+
+    async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
+        """Speak with the voice that the user has agreed to."""
+        return await self.choose().speak(text, voice, speed, usage)

@@ -8,7 +8,9 @@ from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
-from coach_ai.ports import Chat, Scorer, Transcriber
+from coach_ai.interview.rule_interviewer import RuleInterviewer
+from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
+from coach_ai.profile.document_parser import DocumentParser
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -28,20 +30,26 @@ class Deps:
     transcriber: Transcriber
     scorer: Scorer
     chat: Chat
+    rewriter: Rewriter
     deletions: DeletionLog[InterviewDeleted]
     downloads: DownloadDirectory
     """Recordings that are being transcribed."""
     provider: str
     """Name of the provider of feedback and chat: `local` or `openai`."""
+    interviewer: Interviewer = field(default_factory=RuleInterviewer)
     chat_history_tokens: int = 4000
     daily_tokens: int = 200_000
     """Most language model tokens per user and UTC day."""
     prices: Mapping[str, Price] = field(default_factory=dict)
+    voice: Voice | None = None
+    """The interviewer's voice. None: this server has none."""
     consent: ConsentPolicy = field(default_factory=ConsentPolicy)
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""
+    documents: DocumentParser = field(default_factory=DocumentParser)
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)
+    rewrites: TurnQueue = field(default_factory=TurnQueue)
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

@@ -6,6 +6,7 @@ user.
 
 from coach_ai.tables import (
     ANSWERS,
+    BOOKMARKS,
     BUDGETS,
     CONSENTS,
     CONVERSATIONS,
@@ -14,8 +15,11 @@ from coach_ai.tables import (
     MESSAGES,
     OWN_QUESTIONS,
     PROFILES,
+    QUESTION_CARDS,
+    QUESTION_REVIEWS,
     QUESTIONS,
     RECORDINGS,
+    REWRITES,
     SCORING_USAGE,
 )
 from coach_common.db.export import ExportedTable
@@ -24,6 +28,7 @@ EXPORTED_TABLES = (
     ExportedTable(RECORDINGS),
     ExportedTable(ANSWERS),
     ExportedTable(QUESTIONS, hidden=("reference",)),
+    ExportedTable(REWRITES, hidden=("source_digest",)),
     ExportedTable(OWN_QUESTIONS),
     ExportedTable(CONVERSATIONS),
     ExportedTable(MESSAGES),
@@ -32,5 +37,8 @@ EXPORTED_TABLES = (
     ExportedTable(SCORING_USAGE),
     ExportedTable(BUDGETS),
     ExportedTable(CONSENTS),
+    ExportedTable(QUESTION_CARDS),
+    ExportedTable(QUESTION_REVIEWS),
+    ExportedTable(BOOKMARKS),
     ExportedTable(PROFILES),
 )

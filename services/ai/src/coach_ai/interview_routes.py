@@ -19,6 +19,7 @@ from coach_ai.interview_schemas import (
 )
 from coach_ai.store.interviews import InterviewNotFound
 from coach_ai.use_cases import interview_turns, interviews
+from coach_ai.voice_routes import build_audio_path
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import CurrentUser, inject_deps
@@ -48,6 +49,7 @@ async def start_interview(
         response=opening.response,
         status=interview.status,
         question_count=interview.question_number,
+        ai_audio_url=build_audio_path(deps, interview.id, opening.number),
     )
 
 
@@ -72,7 +74,7 @@ async def get_interview(
 ) -> InterviewDetailsResponse:
     """Return an interview with all turns and, once it is completed, its plan and assessment."""
     details = await interviews.get_interview(deps, caller, _parse_interview_id(session_id))
-    return InterviewDetailsResponse.from_details(details)
+    return InterviewDetailsResponse.from_details(details, now=deps.clock())
 
 
 @router.post("/{session_id}/message", responses={409: {}})
@@ -97,6 +99,7 @@ async def send_interview_message(
         status=interview.status,
         question_count=interview.question_number,
         analysis=InterviewAnalysis.from_domain(turn),
+        ai_audio_url=build_audio_path(deps, interview.id, turn.number),
     )
 
 

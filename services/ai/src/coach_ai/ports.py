@@ -13,7 +13,11 @@ from coach_ai.domain import (
     Progress,
     Transcript,
 )
+from coach_ai.domain.rewrites import Rewrite
+from coach_ai.interview.model import WordingMethod
+from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.token_usage import TokenBudget, TokenUsage
+from coach_ai.voice.speech import Speech, VoiceName
 
 ProgressCallback = Callable[[AudioAnalysis | Progress], Awaitable[None]]
 """Receives the audio analysis and the progress of a recording that is being transcribed."""
@@ -103,6 +107,73 @@ class Chat(Protocol):
         self, summary: str, messages: Sequence[Message], usage: TokenUsage, *, budget: int
     ) -> str:
         """Return a summary of `summary` and `messages` of at most `budget` tokens.
+
+        Raises:
+            Unavailable: If it may succeed later.
+        """
+
+    async def check(self) -> None:
+        """Raise Unavailable if the provider cannot work now."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Rewriter(Protocol):
+    """Writes stronger versions of scored answers. Adds the tokens it uses to `usage`."""
+
+    def max_tokens_needed(self, answer: Answer, feedback: Feedback) -> int:
+        """Return the most tokens one rewrite can use, or 0 if tokens are not metered."""
+
+    async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
+        """Return the rewrite. What is outside of its blanks is from the answer.
+
+        Raises:
+            Unavailable: If it may succeed later.
+        """
+
+    async def check(self) -> None:
+        """Raise Unavailable if the provider cannot work now."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Interviewer(Protocol):
+    """Words the turns of an interview. It decides nothing. Adds the tokens it uses to `usage`.
+
+    The caller verifies the words, and words the turn by rule if they are not acceptable.
+    """
+
+    @property
+    def method(self) -> WordingMethod:
+        """How the turns of this request's user are worded."""
+
+    def max_tokens_needed(self, turn: TurnToWord) -> int:
+        """Return the most tokens one turn can use, or 0 if tokens are not metered."""
+
+    async def word_turn(self, turn: TurnToWord, usage: TokenUsage) -> str:
+        """Return the interviewer's words for the turn.
+
+        Raises:
+            Unavailable: If the provider cannot word it now, or declines to.
+        """
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Voice(Protocol):
+    """Text to speech. Adds the tokens it uses to `usage`."""
+
+    async def get_model(self) -> str:
+        """Return the name of what speaks, with its version. The same model speaks a text alike."""
+
+    def max_tokens_needed(self, text: str) -> int:
+        """Return the most tokens one call of `speak` can use, or 0 if tokens are not metered."""
+
+    async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
+        """Return the spoken text. `speed` is 0.5 to 2.0, and 1.0 is normal.
 
         Raises:
             Unavailable: If it may succeed later.

@@ -1,12 +1,14 @@
 """The HTTP routes of the profile."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from coach_ai.deps import Deps
-from coach_ai.profile_schemas import ProfileRequest, ProfileResponse
+from coach_ai.profile.document_parser import MAX_DOCUMENT_BYTES, MEDIA_TYPES
+from coach_ai.profile_schemas import ProfileRequest, ProfileResponse, ResumeResponse
 from coach_ai.use_cases import profile
+from coach_common.errors import PayloadTooLarge
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import CurrentUser, inject_deps
 
@@ -15,6 +17,33 @@ router = APIRouter(
 )
 
 AiDeps = Annotated[Deps, inject_deps(Deps)]
+
+_FILE_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in MEDIA_TYPES
+    },
+}
+
+
+async def _read_document(request: Request) -> bytes:
+    """Return the request body. Raises PayloadTooLarge if it exceeds MAX_DOCUMENT_BYTES.
+
+    It is kept for a repetition of the route, because a stream can be read once.
+    """
+    content: bytes | None = getattr(request.state, "document", None)
+    if content is None:
+        content = b""
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > MAX_DOCUMENT_BYTES:
+                limit = MAX_DOCUMENT_BYTES // 1024**2
+                raise PayloadTooLarge(f"A document may have up to {limit} MiB.")
+        request.state.document = content
+    return content
+
+
+DocumentBody = Annotated[bytes, Depends(_read_document)]
 
 
 @router.get("")
@@ -46,3 +75,17 @@ async def delete_profile(caller: CurrentUser, deps: AiDeps) -> Response:
     """Delete the caller's profile."""
     await profile.delete_profile(deps, caller)
     return Response(status_code=204)
+
+
+@router.post("/resume", responses={413: {}}, openapi_extra={"requestBody": _FILE_BODY})
+async def upload_resume(
+    content: DocumentBody, request: Request, caller: CurrentUser, deps: AiDeps
+) -> ResumeResponse:
+    """Store the text of a PDF or DOCX file as the résumé of the profile.
+
+    Without a profile this creates one. The file is the request body, of at most 4 MiB and 20 pages.
+    It is not stored. 422 `document_rejected` names what is wrong with a file.
+    """
+    content_type = request.headers.get("content-type", "")
+    stored, document = await profile.store_resume(deps, caller, content_type, content)
+    return ResumeResponse.from_domain(stored, document)

@@ -13,6 +13,7 @@ from coach_ai.domain import (
     Profile,
     StoredProfile,
 )
+from coach_ai.profile.document_parser import ParsedDocument
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 _ShortName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -79,4 +80,23 @@ class ProfileResponse(ProfileRequest):
         return cls.model_validate(
             asdict(stored.profile)
             | {"created_at": stored.created_at, "updated_at": stored.updated_at}
+        )
+
+
+class ResumeResponse(BaseModel):
+    """What was read from a résumé. The file itself is not stored."""
+
+    profile: ProfileResponse
+    pages: int
+    characters: int = Field(description="of the text that is stored as `resume`")
+    is_truncated: bool = Field(description="true if the rest of a longer text was left out")
+
+    @classmethod
+    def from_domain(cls, stored: StoredProfile, document: ParsedDocument) -> "ResumeResponse":
+        """Convert a profile and the document that its résumé is from."""
+        return cls(
+            profile=ProfileResponse.from_domain(stored),
+            pages=document.pages,
+            characters=len(document.text),
+            is_truncated=document.is_truncated,
         )

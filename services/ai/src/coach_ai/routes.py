@@ -11,6 +11,13 @@ from fastapi.responses import StreamingResponse
 from coach_ai import quality
 from coach_ai.consent import current_provider
 from coach_ai.deps import Deps
+from coach_ai.question_schemas import (
+    Question,
+    QuestionFilter,
+    QuestionPage,
+    QuestionRequest,
+    QuestionTextResponse,
+)
 from coach_ai.schemas import (
     CONVERSATION_LIST_NAME,
     ChatRequest,
@@ -18,13 +25,8 @@ from coach_ai.schemas import (
     Conversation,
     ConversationPage,
     QualityReport,
-    Question,
-    QuestionFilter,
-    QuestionPage,
-    QuestionRequest,
-    QuestionTextResponse,
 )
-from coach_ai.use_cases import chat, questions
+from coach_ai.use_cases import bookmarks, chat, questions
 from coach_common import logs
 from coach_common.errors import CoachError
 from coach_common.http import problems
@@ -160,7 +162,9 @@ async def list_questions(
 @questions_router.get("/{question_id}")
 async def get_question(question_id: str, caller: CurrentUser, deps: AiDeps) -> Question:
     """Return a question of the bank or of the caller."""
-    return Question.from_domain(await questions.get_question(deps, caller, question_id))
+    question = await questions.get_question(deps, caller, question_id)
+    bookmark = await bookmarks.find_bookmark(deps, caller, question.id)
+    return Question.from_domain(question, bookmark)
 
 
 @questions_router.post("", status_code=201, responses={409: {}})
@@ -175,7 +179,8 @@ async def update_question(
 ) -> Question:
     """Replace a question of the caller. Existing sessions keep the former one."""
     question = await questions.update_question(deps, caller, question_id, body.to_domain())
-    return Question.from_domain(question)
+    bookmark = await bookmarks.find_bookmark(deps, caller, question.id)
+    return Question.from_domain(question, bookmark)
 
 
 @questions_router.delete("/{question_id}", status_code=204)

@@ -84,7 +84,7 @@ QUESTIONS = Table(
     Column("seniority", String(16), nullable=True),
     # A copy of the Question as JSON, so that later edits of it change no score.
     Column("reference", LongText, nullable=True),
-    Index("ix_session_questions_user_id", "user_id"),
+    Index("ix_session_questions_user_id_session_id", "user_id", "session_id"),
 )
 
 OWN_QUESTIONS = Table(
@@ -215,6 +215,20 @@ INTERVIEW_TURNS = Table(
     Index("ix_interview_turns_user_id", "user_id"),
 )
 
+# The latest rewrite of each scored answer.
+REWRITES = Table(
+    "rewrites",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # Digest of the feedback and the text that it was made from.
+    Column("source_digest", String(64), nullable=False),
+    # A Rewrite as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_rewrites_user_id", "user_id"),
+)
+
 # Whether a user has agreed to an outside provider. No row: the user has not decided.
 CONSENTS = Table(
     "consents",
@@ -231,6 +245,49 @@ PROFILES = Table(
     # A Profile as JSON.
     Column("content", LongText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# When a question is due again for a user. Computed from QUESTION_REVIEWS.
+QUESTION_CARDS = Table(
+    "question_cards",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("question_id", String(64), primary_key=True),
+    Column("competence", String(64), nullable=False),
+    # The card of the scheduler `fsrs`: its state, step, stability in days and difficulty.
+    Column("state", Integer, nullable=False),
+    Column("step", Integer, nullable=True),
+    Column("stability_days", Float, nullable=False),
+    Column("difficulty", Float, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("reviewed_at", UtcDateTime, nullable=False),
+    Column("last_score", Integer, nullable=False),
+)
+
+# The score of each answer to a question, without its text.
+QUESTION_REVIEWS = Table(
+    "question_reviews",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("question_id", String(64), primary_key=True),
+    # The session or the interview of the answer.
+    Column("answer_id", Id, primary_key=True),
+    Column("answered_at", UtcDateTime, nullable=False),
+    Column("score", Integer, nullable=False),
+    # What the answer lacks, as a JSON list of codes.
+    Column("gaps", LongText, nullable=False),
+    Index("ix_question_reviews_user_id_answer_id", "user_id", "answer_id"),
+)
+
+BOOKMARKS = Table(
+    "bookmarks",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("question_id", String(64), primary_key=True),
+    Column("note", LongText, nullable=True),
+    # A JSON list of names.
+    Column("collections", LongText, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 

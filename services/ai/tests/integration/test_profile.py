@@ -11,6 +11,7 @@ from sqlalchemy import select
 from coach_ai.deps import Deps
 from coach_ai.domain import MAX_PROFILE_TEXT_CHARACTERS
 from coach_ai.exported_tables import EXPORTED_TABLES
+from coach_ai.profile.document_parser import MAX_DOCUMENT_BYTES
 from coach_ai.tables import PROFILES
 from coach_common.db.export import read_parts
 from coach_common.events.catalog import UserDeleted
@@ -18,6 +19,7 @@ from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event
+from support.documents import make_pdf
 
 PATH = "/ai-interview/profile"
 BODY: dict[str, Any] = {
@@ -120,3 +122,25 @@ async def test_profile_is_exported_and_deleted_with_its_account(
     async with deps.db.read_only() as tx:
         rows = await tx.fetch_all(select(PROFILES.c.user_id))
     assert [row["user_id"] for row in rows] == [stranger_id]
+
+
+async def test_resume_is_read_from_a_file_and_keeps_the_other_fields(
+    client: httpx.AsyncClient,
+) -> None:
+    pdf = {"content-type": "application/pdf"}
+    created = await client.post(f"{PATH}/resume", content=make_pdf(["First text."]), headers=pdf)
+    await client.put(PATH, json=BODY)
+
+    stored = await client.post(f"{PATH}/resume", content=make_pdf(["New text."]), headers=pdf)
+    refused = await client.post(f"{PATH}/resume", content=b"text", headers=pdf)
+    other = await client.post(f"{PATH}/resume", content=b"text", headers={"content-type": "a/b"})
+    large = await client.post(f"{PATH}/resume", content=bytes(MAX_DOCUMENT_BYTES + 1), headers=pdf)
+
+    assert (created.status_code, created.json()["profile"]["resume"]) == (200, "First text.")
+    assert stored.json()["characters"] == len("New text.")
+    assert (stored.json()["pages"], stored.json()["is_truncated"]) == (1, False)
+    assert _fields(await client.get(PATH)) == BODY | {"resume": "New text."}
+    assert [(one.status_code, one.json()["code"]) for one in (refused, other)] == [
+        (422, "document_rejected")
+    ] * 2
+    assert (large.status_code, large.json()["code"]) == (413, "too_large")

@@ -128,6 +128,9 @@ async def test_bank_question_shows_metadata_without_points(client: httpx.AsyncCl
         "point_count": len(question.points),
         "points": None,
         "misconceptions": None,
+        "asked_at": None,
+        "asked_by": None,
+        "bookmark": None,
     }
 
 
@@ -151,6 +154,9 @@ async def test_own_question_shows_all_its_parts(client: httpx.AsyncClient) -> No
             {"id": "p2", **BODY["points"][1], "accepted": [], "not": []},
         ],
         "misconceptions": ["It stores data."],
+        "asked_at": None,
+        "asked_by": None,
+        "bookmark": None,
     }
 
 

@@ -64,8 +64,12 @@ def _render_operation(
         )
         parts.append(f"<h4>Parameters</h4><table>{rows}</table>")
     if "requestBody" in operation:
-        schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        parts.append(f"<h4>Body</h4>{_render_fields(document, schema)}")
+        content = operation["requestBody"]["content"]
+        if "application/json" in content:
+            body = _render_fields(document, content["application/json"]["schema"])
+        else:
+            body = f"<p>a file: {escape(' or '.join(content))}</p>"
+        parts.append(f"<h4>Body</h4>{body}")
     error_responses = []
     for status, response in operation["responses"].items():
         if "$ref" in response:

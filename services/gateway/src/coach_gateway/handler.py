@@ -190,7 +190,8 @@ class GatewayApp:
         match = self._router.match(scope["raw_path"], scope["method"])
         route = match.route
         record.route = route.path
-        has_body, content_length = head.body_length(self._settings.max_body_bytes)
+        max_body_bytes = route.max_body_bytes or self._settings.max_body_bytes
+        has_body, content_length = head.body_length(max_body_bytes)
         address = self._client_address(scope, head)
         if route.is_open:
             client = group_address(address)
@@ -204,10 +205,10 @@ class GatewayApp:
         self._requests.take(client)
         try:
             if has_body:
-                size_bytes = content_length or self._settings.max_body_bytes
+                size_bytes = content_length or max_body_bytes
                 self._body_bytes.take(client, size_bytes)
                 try:
-                    request.body = await self._read_body(receive)
+                    request.body = await self._read_body(receive, route)
                     await self._forward(request, exchange, send, headers)
                 finally:
                     self._body_bytes.free(client, size_bytes)
@@ -216,10 +217,12 @@ class GatewayApp:
         finally:
             self._requests.free(client)
 
-    async def _read_body(self, receive: Receive) -> bytes:
+    async def _read_body(self, receive: Receive, route: Route) -> bytes:
         """Read the whole body, so that a slow client holds no slot of an upstream."""
         chunks: list[bytes] = []
         size_bytes = 0
+        max_body_bytes = route.max_body_bytes or self._settings.max_body_bytes
+        is_json = route.max_body_bytes is None
         depth = JsonDepthCounter(self._settings.max_json_depth)
         while True:
             message = await receive()
@@ -227,9 +230,10 @@ class GatewayApp:
                 raise ClientDisconnected
             chunk = message["body"]
             size_bytes += len(chunk)
-            if size_bytes > self._settings.max_body_bytes:
-                raise payload_too_large(self._settings.max_body_bytes)
-            depth.feed(chunk)
+            if size_bytes > max_body_bytes:
+                raise payload_too_large(max_body_bytes)
+            if is_json:
+                depth.feed(chunk)
             chunks.append(chunk)
             if not message["more_body"]:
                 return b"".join(chunks)

@@ -23,13 +23,17 @@ class MethodNotAllowed(CoachError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One public operation. `{id}` matches one path segment."""
+    """One public operation. `{id}` matches one path segment.
+
+    A route with `max_body_bytes` takes a file instead of JSON. The others have MAX_BODY_BYTES.
+    """
 
     method: str
     path: str
     upstream: str
     is_open: bool = False
     limit: str = "user"
+    max_body_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -42,6 +46,9 @@ class Match:
     route: Route
     path: str
 
+
+MAX_FILE_BYTES = 4 * 1024**2
+"""The share of a client in the default of MAX_BUFFERED_BODY_BYTES."""
 
 ROUTES = (
     Route("POST", "/auth/register", "auth", is_open=True, limit="open"),
@@ -72,6 +79,7 @@ ROUTES = (
     Route("GET", "/sessions/{id}/feedback", "sessions"),
     Route("GET", "/sessions/{id}/attempts", "sessions"),
     Route("PUT", "/sessions/{id}/self-rating", "sessions"),
+    Route("POST", "/sessions/{id}/rewrite", "ai", limit="chat"),
     Route("GET", "/progress", "sessions"),
     Route("POST", "/upload/s3-presign", "media"),
     Route("POST", "/upload/confirm", "media"),
@@ -86,6 +94,14 @@ ROUTES = (
     Route("DELETE", "/ai/conversations/{id}", "ai"),
     Route("GET", "/questions", "ai"),
     Route("POST", "/questions", "ai"),
+    Route("GET", "/questions/next", "ai"),
+    Route("GET", "/questions/sets", "ai"),
+    Route("GET", "/questions/sets/weak-points", "ai"),
+    Route("GET", "/questions/sets/{id}", "ai"),
+    Route("GET", "/questions/collections", "ai"),
+    Route("POST", "/questions/proposed-points", "ai"),
+    Route("PUT", "/questions/{id}/bookmark", "ai"),
+    Route("DELETE", "/questions/{id}/bookmark", "ai"),
     Route("GET", "/questions/{id}", "ai"),
     Route("PUT", "/questions/{id}", "ai"),
     Route("DELETE", "/questions/{id}", "ai"),
@@ -100,6 +116,9 @@ ROUTES = (
     Route("POST", "/ai-interview/profile", "ai"),
     Route("PUT", "/ai-interview/profile", "ai"),
     Route("DELETE", "/ai-interview/profile", "ai"),
+    Route(
+        "POST", "/ai-interview/profile/resume", "ai", limit="chat", max_body_bytes=MAX_FILE_BYTES
+    ),
 )
 
 SOCKET_PATH = "/ws/transcribe"

@@ -218,6 +218,19 @@ async def test_body_over_limit_returns_413_with_or_without_content_length(
     assert fits.json()["length"] == 10_000
 
 
+async def test_route_of_files_takes_larger_bodies_that_are_no_json(
+    gateway: Any, client: httpx.AsyncClient
+) -> None:
+    path, limit = "/ai-interview/profile/resume", 4 * 1024**2
+
+    file = await client.post(path, content=b"%PDF" + b"[" * 20_000)
+    too_large = await client.post(path, content=b"x" * (limit + 1))
+
+    assert (file.status_code, file.json()["length"]) == (200, 20_004)
+    assert too_large.status_code == 413
+    assert len(gateway.upstreams.requests) == 1
+
+
 async def test_response_streams_before_it_is_complete(
     gateway: Any, client: httpx.AsyncClient
 ) -> None:

@@ -1,9 +1,12 @@
 """Interview questions with what a good answer contains, and how an answer covers it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
+from coach_ai.domain.bookmarks import Bookmark
 from coach_common.errors import Conflict, NotFound
 
 MAX_OWN_QUESTIONS = 200
@@ -108,6 +111,20 @@ class Question:
     points: tuple[ExpectedPoint, ...] = ()
     misconceptions: tuple[Misconception, ...] = ()
     owner_id: UUID | None = None
+    asked_at: date | None = None
+    """When the question was asked in a real interview. None if the user did not note it."""
+    asked_by: str | None = None
+    """The company or position of that interview."""
+
+    @property
+    def competence(self) -> str:
+        """What the question tests: its field, else its first tag, else its type."""
+        return self.field or next(iter(self.tags), str(self.type))
+
+    @property
+    def was_asked_in_interview(self) -> bool:
+        """True if the user noted that a real interviewer asked the question."""
+        return self.asked_at is not None or self.asked_by is not None
 
     def matches(self, query: "QuestionQuery") -> bool:
         """Return True if the question meets all conditions of `query`."""
@@ -136,14 +153,28 @@ class QuestionQuery:
     seniority: Seniority | None = None
     tag: str | None = None
     search: str = ""
+    is_bookmarked: bool | None = None
+    collection: str | None = None
+
+    def matches_bookmark(self, bookmark: Bookmark | None) -> bool:
+        """Return True if the bookmark of a question, None without one, meets the conditions."""
+        is_bookmarked = bookmark is not None
+        collections = () if bookmark is None else bookmark.collections
+        return self.is_bookmarked in (None, is_bookmarked) and (
+            self.collection is None or self.collection in collections
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionPage:
-    """A page of questions. `next_after` is the id to continue after, or None on the last page."""
+    """A page of questions with their bookmarks.
+
+    `next_after` is the id to continue after, or None on the last page.
+    """
 
     questions: list[Question]
     next_after: str | None
+    bookmarks: Mapping[str, Bookmark] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

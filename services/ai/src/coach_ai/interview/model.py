@@ -46,6 +46,16 @@ class Position(StrEnum):
     MANAGER = "manager"
 
 
+class CompanyStyle(StrEnum):
+    """The kind of company whose style an interview has. It changes no score."""
+
+    STARTUP = "startup"
+    BIG_TECH = "big_tech"
+    CONSULTING = "consulting"
+    PUBLIC_SECTOR = "public_sector"
+    FINANCE = "finance"
+
+
 class Intent(StrEnum):
     """What the candidate wants with a message."""
 
@@ -57,24 +67,48 @@ class Intent(StrEnum):
 
 
 class GapKind(StrEnum):
-    """What an answer lacks and a follow-up probes."""
+    """What a follow-up probes: what the answer lacks, or the depth of a good answer."""
 
     RESULT_MISSING = "result_missing"
     OWN_PART_UNCLEAR = "own_part_unclear"
     NO_FIGURE = "no_figure"
     POINT_NOT_COVERED = "point_not_covered"
+    DEPTH = "depth"
+
+
+class DepthProbe(StrEnum):
+    """What a follow-up to a good answer asks."""
+
+    TRADE_OFF = "trade_off"
+    SCALE = "scale"
+    DIFFERENTLY = "differently"
+    ALTERNATIVE = "alternative"
+
+
+class WordingMethod(StrEnum):
+    """How a turn of the interviewer is worded. Rules decide what it asks with every method."""
+
+    RULES = "rules"
+    LANGUAGE_MODEL = "language_model"
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What an answer lacks. `quote` is the part of the answer that a follow-up refers to.
+    """What a follow-up probes. `quote` is the part of the answer that it refers to.
 
-    `point_id` names the expected point of a `point_not_covered` gap, else it is None.
+    `point_id` names the expected point of a `point_not_covered` gap, else it is None. `probe` is
+    what a `depth` follow-up asks, else it is None.
     """
 
     kind: GapKind
     quote: str
     point_id: str | None = None
+    probe: DepthProbe | None = None
+
+    @property
+    def subject(self) -> str:
+        """The name of the phrases that ask for it."""
+        return str(self.probe or self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +131,9 @@ class InterviewSetup:
     seniority: Seniority | None = None
     instructions: str = ""
     question_limit: int | None = None
+    style: CompanyStyle | None = None
+    time_limit_seconds: int | None = None
+    """Time for each question and each follow-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +146,8 @@ class PlannedQuestion:
     question: Question
     competence: str
     minutes: int
+    round: str | None = None
+    """The round of the company style, or None without a style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +173,8 @@ class Turn:
 
     Turn 0 is the opening, without a message. `question_number` counts from 1 and names the question
     that the message belongs to. `gap` is what the response probes, or None. `feedback` scores all
-    parts of the answer to that question so far. It is None if the message is no answer.
+    parts of the answer to that question so far. It is None if the message is no answer. `method` is
+    how the response was worded.
     """
 
     number: int
@@ -147,6 +187,9 @@ class Turn:
     idempotency_key: str | None = None
     gap: Gap | None = None
     feedback: Feedback | None = None
+    method: WordingMethod = WordingMethod.RULES
+    late_seconds: int = 0
+    """By how much an answer exceeds the time limit, or 0."""
 
 
 @dataclass(frozen=True, slots=True)

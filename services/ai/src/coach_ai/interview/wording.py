@@ -8,17 +8,31 @@ from importlib.resources import files
 import yaml
 
 from coach_ai.interview.flow import Decision, Step
-from coach_ai.interview.model import Gap, GapKind, Manner, Persona, PlannedQuestion, Position
+from coach_ai.interview.model import (
+    DepthProbe,
+    Gap,
+    GapKind,
+    Manner,
+    Persona,
+    PlannedQuestion,
+    Position,
+    WordingMethod,
+)
+
+SUBJECTS = (*(kind for kind in GapKind if kind is not GapKind.DEPTH), *DepthProbe)
+"""What follow-ups ask for. Each has phrases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
     """The phrases of all personas."""
 
-    notice: str
+    notices: Mapping[str, str]
     positions: Mapping[str, str]
     manners: Mapping[str, Mapping[str, str]]
     follow_ups: Mapping[str, tuple[str, ...]]
+    topics: Mapping[str, tuple[str, ...]]
+    """Beginnings of words, one of which a language model's follow-up has."""
     hints: Mapping[str, str]
 
 
@@ -27,28 +41,31 @@ def load_phrases() -> Phrases:
     """Return the phrases that ship.
 
     Raises:
-        KeyError: If a manner, a position or a kind of gap has no phrase.
+        KeyError: If a manner, a position or a subject of follow-ups has no phrase.
     """
     text = (files("coach_ai.interview") / "personas.yaml").read_text("utf-8")
     found = yaml.safe_load(text)
     return Phrases(
-        notice=found["notice"],
+        notices={one: found["notices"][one] for one in WordingMethod},
         positions={one: found["positions"][one] for one in Position},
         manners={one: found["manners"][one] for one in Manner},
-        follow_ups={one: tuple(found["follow_ups"][one]) for one in GapKind},
+        follow_ups={one: tuple(found["follow_ups"][one]) for one in SUBJECTS},
+        topics={one: tuple(found["topics"][one]) for one in SUBJECTS},
         hints=found["hints"],
     )
 
 
-def write_opening(persona: Persona, first: PlannedQuestion) -> str:
-    """Return the greeting, the notice that this interviewer works by rule, and a question."""
+def write_opening(
+    persona: Persona, first: PlannedQuestion, method: WordingMethod = WordingMethod.RULES
+) -> str:
+    """Return the greeting, the notice of how this interviewer works, and a question."""
     phrases = load_phrases()
     manner = phrases.manners[persona.manner]
     return " ".join(
         (
             manner["opening"],
             phrases.positions[persona.position],
-            phrases.notice,
+            phrases.notices[method],
             manner["first"],
             first.question.text,
         )
@@ -62,7 +79,8 @@ def write_response(persona: Persona, decision: Decision) -> str:
     question = decision.question
     match decision.step:
         case Step.FOLLOW_UP if decision.gap is not None:
-            return f"{manner['follow_up']} {_write_follow_up(decision.gap, decision.follow_ups)}"
+            lead = manner["depth" if decision.gap.kind is GapKind.DEPTH else "follow_up"]
+            return f"{lead} {_write_follow_up(decision.gap, decision.follow_ups)}"
         case Step.NEXT if question is not None:
             lead = manner["skip" if decision.is_skipped else "next"]
             return f"{lead} {question.question.text}"
@@ -78,7 +96,7 @@ def write_response(persona: Persona, decision: Decision) -> str:
 
 def write_probe(gap: Gap, earlier: int) -> str:
     """Return the question of a follow-up without its quote. `earlier` counts former ones."""
-    wordings = load_phrases().follow_ups[gap.kind]
+    wordings = load_phrases().follow_ups[gap.subject]
     return wordings[earlier % len(wordings)]
 
 

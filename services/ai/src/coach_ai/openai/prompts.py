@@ -13,6 +13,8 @@ SCORE_POINTS = ("score", "score_points")
 """For a question with expected points."""
 CHAT = ("chat", "reminder")
 SUMMARISE = ("summarise",)
+REWRITE = ("rewrite",)
+INTERVIEW = ("interview",)
 
 MIN_QUOTED_WORDS = 8
 """This many consecutive words of a prompt count as a quotation."""
@@ -62,6 +64,15 @@ class PromptLeakGuard:
         if ready := "".join(self._release(held, [unfinished])):
             yield ready
         yield "".join(held)
+
+    def is_quoted_in(self, text: str) -> bool:
+        """Return True if a complete text quotes the prompt."""
+        try:
+            for _ in self._release([], _split_keeping_space(text)):
+                pass
+        except PromptLeak:
+            return True
+        return False
 
     def _release(self, held: list[str], words: list[str]) -> Iterator[str]:
         """Add words to `held`, and yield those that cannot be part of a quotation."""

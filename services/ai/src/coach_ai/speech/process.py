@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from coach_ai.domain import AudioAnalysis, CannotTranscribe, JobInterrupted, Progress
 from coach_ai.ports import ProgressCallback, ignore_progress
+from coach_ai.process_sandbox import inherit_environment
 from coach_ai.speech import whisper_model
 from coach_common import logs
 from coach_common.errors import Unavailable
@@ -46,9 +47,6 @@ _FORCED_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "DO_NOT_TRACK": "1",
 }
-_INHERITED = frozenset(
-    ("PATH", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHASHSEED")
-)
 _INHERITED_PREFIXES = ("LC_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "GLIBC_", "CT2_")
 """The child decodes files from strangers, so it gets no other variable: no key, token or URL."""
 
@@ -66,11 +64,7 @@ _MAX_LINE_BYTES = 64 * 1024**2
 
 def build_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the child: nothing secret, and telemetry disabled."""
-    inherited = {
-        name: value
-        for name, value in environment.items()
-        if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
-    }
+    inherited = inherit_environment(environment, prefixes=_INHERITED_PREFIXES)
     return _DEFAULT_ENVIRONMENT | inherited | _FORCED_ENVIRONMENT
 
 

@@ -24,6 +24,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 from faster_whisper import WhisperModel
 
 from coach_ai.domain import AudioAnalysis, AudioGap, CannotTranscribe, GapReason, Word
+from coach_ai.process_sandbox import exit_with_parent, leave_network, limit_resources
 from coach_ai.speech import batch_transcription
 from coach_ai.speech.audio import SAMPLE_RATE, Samples, find_silences
 from coach_ai.speech.audio_features import analyse
@@ -37,7 +38,6 @@ from coach_ai.speech.voice_activity import has_speech
 NO_SPEECH = "We found no speech in this recording."
 NOT_INTELLIGIBLE = "We could not understand what is said in this recording."
 
-_PR_SET_PDEATHSIG = 1
 _RETRY_TEMPERATURES = [0.0, 0.4, 0.8]
 """A hallucinated phrase is decoded again with rising temperatures."""
 _MIN_MEAN_PROBABILITY = 0.6
@@ -46,7 +46,6 @@ noise it has 0.52, and four of five words are wrong. A recording played backward
 _WIDE_BEAM_MAX_SECONDS = 45.0
 _PROGRESS_MIN_SECONDS = 60.0
 _NICENESS = 5
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _MAX_OPEN_FILES = 256
 _MAX_FILE_BYTES = 64 * 1024**2
 """A chunk of half an hour has 7 MB."""
@@ -59,18 +58,13 @@ _MACHINE_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFI
 
 def main(model_dir: str, threads: str, memory_bytes: str) -> None:
     """Serve requests until stdin is closed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    is_isolated = _leave_network()
+    exit_with_parent()
+    is_isolated = leave_network()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
     os.nice(_NICENESS)
-    for limit, value in (
-        (resource.RLIMIT_AS, int(memory_bytes)),
-        (resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
-        (resource.RLIMIT_FSIZE, _MAX_FILE_BYTES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
+    limit_resources(
+        memory_bytes=int(memory_bytes), open_files=_MAX_OPEN_FILES, file_bytes=_MAX_FILE_BYTES
+    )
 
     @cache
     def model() -> WhisperModel:
@@ -84,16 +78,6 @@ def main(model_dir: str, threads: str, memory_bytes: str) -> None:
         _write_message(_handle(model, live_decoder, request))
         if "start" not in request:
             _release_memory()
-
-
-def _leave_network() -> bool:
-    """Move to a network namespace without interfaces, if the system allows it."""
-    if sys.platform != "linux":
-        return False
-    unshare = getattr(ctypes.CDLL(None), "unshare", None)
-    return unshare is not None and (
-        unshare(_CLONE_NEWNET) == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
-    )
 
 
 def _limit_processor_time() -> None:

@@ -6,8 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import and_, delete, or_, select
 
+from coach_ai.store import practice
 from coach_ai.tables import (
     ANSWERS,
+    BOOKMARKS,
     BUDGETS,
     CONSENTS,
     CONVERSATIONS,
@@ -18,8 +20,11 @@ from coach_ai.tables import (
     OUTBOX,
     OWN_QUESTIONS,
     PROFILES,
+    QUESTION_CARDS,
+    QUESTION_REVIEWS,
     QUESTIONS,
     RECORDINGS,
+    REWRITES,
     SCORING_USAGE,
     TOMBSTONES,
 )
@@ -30,7 +35,7 @@ from coach_common.db.transaction import Transaction
 async def erase_session(
     tx: Transaction, session_id: UUID, user_id: UUID, keys: Sequence[str]
 ) -> None:
-    """Delete a session's answer and jobs, and its recordings, found by session or by key."""
+    """Delete a session's answer, scores and jobs, and its recordings, by session or by key."""
     of_session = and_(
         RECORDINGS.c.user_id == user_id,
         or_(RECORDINGS.c.session_id == session_id, RECORDINGS.c.key.in_(keys)),
@@ -42,7 +47,10 @@ async def erase_session(
     await tx.execute(delete(JOBS).where(JOBS.c.subject_id.in_([session_id, *uploads])))
     await tx.execute(delete(RECORDINGS).where(of_session))
     await tx.execute(delete(ANSWERS).where(ANSWERS.c.session_id == session_id))
+    # After the answer, whose lock the writer of a rewrite holds.
+    await tx.execute(delete(REWRITES).where(REWRITES.c.session_id == session_id))
     await tx.execute(delete(QUESTIONS).where(QUESTIONS.c.session_id == session_id))
+    await practice.erase_answer(tx, session_id, user_id)
 
 
 async def erase_recording(tx: Transaction, upload_id: UUID) -> None:
@@ -59,6 +67,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         QUESTIONS,
         OWN_QUESTIONS,
         ANSWERS,
+        REWRITES,
         SCORING_USAGE,
         BUDGETS,
         MESSAGES,
@@ -66,6 +75,9 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         INTERVIEW_TURNS,
         INTERVIEWS,
         CONSENTS,
+        QUESTION_CARDS,
+        QUESTION_REVIEWS,
+        BOOKMARKS,
         PROFILES,
         OUTBOX,
     ):

@@ -60,6 +60,19 @@ async def get_profile(tx: Transaction, user_id: UUID, *, is_locked: bool = False
     )
 
 
+async def lock_or_add_profile(tx: Transaction, user_id: UUID, *, at: datetime) -> StoredProfile:
+    """Lock the user's profile until the transaction ends, and insert an empty one without it."""
+    await tx.execute(
+        tx.dialect.insert_ignore(PROFILES).values(
+            user_id=user_id,
+            content=_PROFILE.dump_json(Profile()).decode(),
+            created_at=at,
+            updated_at=at,
+        )
+    )
+    return await get_profile(tx, user_id, is_locked=True)
+
+
 async def find_profile(tx: Transaction, user_id: UUID) -> Profile | None:
     """Return the user's profile, or None."""
     content: str | None = await tx.scalar(

@@ -115,6 +115,16 @@ async def find_own_question(tx: Transaction, question_id: UUID, user_id: UUID) -
     return None if content is None else _QUESTION.validate_json(content)
 
 
+async def lock_own_question(tx: Transaction, question_id: UUID, user_id: UUID) -> bool:
+    """Lock a question of a user, so that it is not deleted meanwhile. Return False if it was."""
+    row = await tx.fetch_one(
+        select(OWN_QUESTIONS.c.id)
+        .where(OWN_QUESTIONS.c.id == question_id, OWN_QUESTIONS.c.user_id == user_id)
+        .with_for_update()
+    )
+    return row is not None
+
+
 async def list_own_questions(tx: Transaction, user_id: UUID) -> list[Question]:
     """Return all questions of a user, newest first."""
     rows = await tx.fetch_all(

@@ -16,7 +16,7 @@ from coach_ai.domain import (
 )
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, jobs, questions, recordings, token_budgets
+from coach_ai.store import answers, jobs, practice, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.accommodations import apply_accommodations
 from coach_ai.use_cases.events import lock_session_recording
@@ -91,6 +91,14 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
             tx, session.session_id, feedback, scored=scored, at=deps.clock()
         ):
             return
+        await practice.record_answer(
+            tx,
+            session.user_id,
+            None if asked is None else asked.reference,
+            feedback,
+            answer_id=session.session_id,
+            at=deps.clock(),
+        )
         if usage.tokens:
             await token_budgets.add_usage(
                 tx,

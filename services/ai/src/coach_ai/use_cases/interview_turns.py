@@ -2,26 +2,31 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from prometheus_client import Counter
 
-from coach_ai.chat.sanitizer import sanitize
 from coach_ai.deps import Deps
 from coach_ai.domain import Recording
+from coach_ai.interview.answer_clock import read_clock
 from coach_ai.interview.assessment import assess
 from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, InterviewStatus, Turn
-from coach_ai.interview.wording import write_response
-from coach_ai.store import deletion, interviews, recordings
+from coach_ai.interview.rule_interviewer import TurnToWord
+from coach_ai.store import deletion, interviews, practice, recordings
 from coach_ai.use_cases import interview_history
 from coach_ai.use_cases.interview_scoring import make_answer, score_answer
+from coach_ai.use_cases.interview_wording import word_turn
 from coach_common.errors import Conflict, InvalidInput, NotFound, TransactionConflict
 from coach_common.identity import Identity
 from coach_common.ids import recording_id
 
 TURNS = Counter("coach_ai_interview_turns", "Turns of interviews by intent.", ["intent"])
+LATE_ANSWERS = Counter(
+    "coach_ai_interview_late_answers", "Answers in interviews that exceed the time limit."
+)
 FOLLOW_UPS = Counter("coach_ai_interview_follow_ups", "Follow-ups by the gap they probe.", ["gap"])
 
 
@@ -90,8 +95,9 @@ async def send_message(
 ) -> tuple[Interview, Turn]:
     """Store the message with the interviewer's response. Return both, and the new state.
 
-    The answer is scored first. If that fails, nothing is stored, and the client may send the
-    message again. A message with a known Idempotency-Key or recording returns its stored turn.
+    The answer is scored first, then the response is worded. If scoring fails, nothing is stored,
+    and the client may send the message again. A message with a known Idempotency-Key or recording
+    returns its stored turn.
 
     Raises:
         InterviewNotFound: If the interview does not exist or belongs to another user.
@@ -104,6 +110,8 @@ async def send_message(
         TooManyRequests: If the caller's daily token budget is spent.
         Unavailable: If the provider cannot score now.
     """
+    # Before waiting for another turn, which costs the candidate no time.
+    arrived_at = deps.clock()
     async with deps.interview_turns.enter(caller.user_id):
         async with deps.db.read_only() as tx:
             interview = await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
@@ -113,9 +121,13 @@ async def send_message(
         if interview.status is not InterviewStatus.IN_PROGRESS:
             raise InterviewOver
         recording = await _find_recording(deps, interview, message)
-        turn, next_state = await _respond(deps, interview, turns, message, recording)
+        turn, next_state = await _respond(
+            deps, interview, turns, message, recording, arrived_at=arrived_at
+        )
         await _store(deps, next_state, [*turns, turn], expected_turns=interview.turn_count)
     TURNS.labels(turn.intent).inc()
+    if turn.late_seconds:
+        LATE_ANSWERS.inc()
     if turn.gap is not None:
         FOLLOW_UPS.labels(turn.gap.kind).inc()
     return next_state, turn
@@ -178,29 +190,39 @@ async def _respond(
     turns: Sequence[Turn],
     message: InterviewMessage,
     recording: Recording | None,
+    *,
+    arrived_at: datetime,
 ) -> tuple[Turn, Interview]:
     transcript = None if recording is None else recording.transcript
     text = message.text if transcript is None else transcript.text
     intent = find_intent(text)
-    number, feedback, answer = interview.question_number, None, ""
+    number, feedback, answer, late_seconds = interview.question_number, None, "", 0
     if intent is Intent.ANSWER:
+        clock = read_clock(interview, turns)
+        answered_at = clock.find_answer_time(message.audio_s3_key, arrived_at=arrived_at)
+        late_seconds = clock.get_late_seconds(answered_at)
         answer = join_answer(turns, number, text)
         feedback = await score_answer(
             deps, interview.user_id, make_answer(interview, interview.current, answer, recording)
         )
     decision = decide(interview, turns, intent, answer, feedback)
+    points = () if feedback is None else feedback.points
+    to_word = TurnToWord(interview, tuple(turns), intent, text, decision, points)
+    worded = await word_turn(deps, interview.user_id, to_word)
     now = deps.clock()
     turn = Turn(
         number=interview.turn_count,
         question_number=number,
         intent=intent,
         message=text,
-        response=sanitize(write_response(interview.setup.persona, decision)),
+        response=worded.text,
         created_at=now,
         audio_s3_key=message.audio_s3_key,
         idempotency_key=message.idempotency_key,
-        gap=decision.gap,
+        gap=worded.gap,
         feedback=feedback,
+        method=worded.method,
+        late_seconds=late_seconds,
     )
     is_over = decision.step is Step.CLOSE
     return turn, replace(
@@ -221,6 +243,7 @@ async def _store(
         if not await interviews.update_progress(tx, interview, turn_count=expected_turns):
             raise TransactionConflict("Another message was answered first. Please try again.")
         await interviews.add_turn(tx, interview, turns[-1])
+        await practice.record_interview_answer(tx, interview, turns[-1])
         if interview.status is InterviewStatus.COMPLETED:
             now = deps.clock()
             assessment = assess(interview, turns, at=now)

@@ -15,7 +15,7 @@ from coach_ai.interview.model import Intent, Interview, InterviewSetup, Intervie
 from coach_ai.interview.plan import choose_plan
 from coach_ai.interview.wording import write_opening
 from coach_ai.questions.question_bank import load_question_bank
-from coach_ai.store import deletion, interviews
+from coach_ai.store import deletion, interviews, practice
 from coach_ai.use_cases import interview_history
 from coach_ai.use_cases.interview_scoring import build_answer, score_answer
 from coach_common.db.transaction import Transaction
@@ -79,7 +79,7 @@ async def start_interview(
         question_number=1,
         intent=Intent.ANSWER,
         message="",
-        response=sanitize(write_opening(setup.persona, plan.questions[0])),
+        response=sanitize(write_opening(setup.persona, plan.questions[0], deps.interviewer.method)),
         created_at=now,
     )
     async with deps.db.transaction() as tx:
@@ -160,8 +160,14 @@ async def assess_interview(deps: Deps, caller: Identity, interview_id: UUID) -> 
         now = deps.clock()
         assessment = assess(interview, turns, at=now, rescored=rescored)
         async with deps.db.transaction() as tx:
-            await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
+            if not await interviews.lock_interview(tx, interview):
+                raise interviews.InterviewNotFound
             await interviews.save_assessment(tx, interview, assessment, at=now)
+            for number, feedback in rescored.items():
+                question = interview.plan.questions[number - 1].question
+                await practice.record_answer(
+                    tx, caller.user_id, question, feedback, answer_id=interview_id, at=now
+                )
             await interview_history.emit_assessment(tx, interview, turns, assessment)
     INTERVIEWS.labels("assessed").inc()
     return replace(details, assessment=assessment)

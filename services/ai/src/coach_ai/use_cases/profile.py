@@ -1,9 +1,12 @@
 """The user's profile: create, read, replace and delete."""
 
+from dataclasses import replace
+
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
 from coach_ai.domain import Profile, StoredProfile
+from coach_ai.profile.document_parser import ParsedDocument, parse_media_type
 from coach_ai.store import deletion, profiles
 from coach_common.errors import Unauthenticated
 from coach_common.identity import Identity
@@ -60,3 +63,25 @@ async def delete_profile(deps: Deps, caller: Identity) -> None:
     async with deps.db.transaction() as tx:
         await profiles.erase_profile(tx, caller.user_id)
     PROFILE_CHANGES.labels("deleted").inc()
+
+
+async def store_resume(
+    deps: Deps, caller: Identity, content_type: str, content: bytes
+) -> tuple[StoredProfile, ParsedDocument]:
+    """Store the text of a document as the caller's résumé, in a new profile if there is none.
+
+    Raises:
+        DocumentRejected: If the document cannot be read.
+        Unauthenticated: If the account was deleted; an access token may outlive it.
+        Unavailable: If the document cannot be read now.
+    """
+    document = await deps.documents.parse(parse_media_type(content_type), content)
+    now = deps.clock()
+    async with deps.db.transaction() as tx:
+        if await deletion.is_deleted(tx, caller.user_id):
+            raise Unauthenticated("This account no longer exists.", code="account_deleted")
+        stored = await profiles.lock_or_add_profile(tx, caller.user_id, at=now)
+        profile = replace(stored.profile, resume=document.text)
+        await profiles.update_profile(tx, caller.user_id, profile, at=now)
+    PROFILE_CHANGES.labels("resume_stored").inc()
+    return StoredProfile(profile, stored.created_at, now), document

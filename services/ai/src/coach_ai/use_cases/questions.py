@@ -10,7 +10,7 @@ from prometheus_client import Counter
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, Question, QuestionNotFound, QuestionPage, QuestionQuery
 from coach_ai.questions.question_bank import load_question_bank
-from coach_ai.store import deletion, questions
+from coach_ai.store import bookmarks, deletion, practice, questions
 from coach_common import logs
 from coach_common.errors import InvalidInput, Unauthenticated
 from coach_common.identity import Identity
@@ -39,10 +39,15 @@ async def list_questions(
     bank = await _load_bank()
     async with deps.db.read_only() as tx:
         own = await questions.list_own_questions(tx, caller.user_id)
+        marked = await bookmarks.list_all_bookmarks(tx, caller.user_id)
     candidates = [*own, *bank.values()] if after is None else _skip_to(after, own, bank)
-    found = [question for question in candidates if question.matches(query)]
+    found = [
+        question
+        for question in candidates
+        if question.matches(query) and query.matches_bookmark(marked.get(question.id))
+    ]
     page = found[:limit]
-    return QuestionPage(page, page[-1].id if len(found) > limit else None)
+    return QuestionPage(page, page[-1].id if len(found) > limit else None, marked)
 
 
 async def get_question(deps: Deps, caller: Identity, question_id: str) -> Question:
@@ -99,6 +104,8 @@ async def delete_question(deps: Deps, caller: Identity, question_id: str) -> Non
     own_id = _parse_own_id(question_id)
     async with deps.db.transaction() as tx:
         await questions.delete_own_question(tx, own_id, caller.user_id)
+        await practice.erase_question(tx, str(own_id), caller.user_id)
+        await bookmarks.delete_bookmark(tx, str(own_id), caller.user_id)
     OWN_QUESTION_CHANGES.labels("deleted").inc()
 
 
@@ -137,6 +144,14 @@ def _skip_to(after: str, own: list[Question], bank: Mapping[str, Question]) -> l
             raise InvalidInput("cursor: invalid") from None
         return [bank[one] for one in ids[ids.index(after) + 1 :]]
     return [one for one in own if one.id < last_id] + list(bank.values())
+
+
+def normalize_question_id(question_id: str) -> str:
+    """Return the spelling of a question's id that is stored."""
+    try:
+        return str(UUID(question_id))
+    except ValueError:
+        return question_id
 
 
 def _parse_own_id(question_id: str) -> UUID:

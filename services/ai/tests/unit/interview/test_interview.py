@@ -15,13 +15,18 @@ from coach_ai.domain import (
     QuestionType,
     Seniority,
 )
+from coach_ai.interview.answer_clock import AnswerClock, read_clock
 from coach_ai.interview.assessment import assess
+from coach_ai.interview.company_style import load_company_styles
 from coach_ai.interview.flow import Step, decide, join_answer
-from coach_ai.interview.gaps import find_gap
+from coach_ai.interview.gaps import GOOD_SCORE, find_gap
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import (
     MAX_FOLLOW_UPS,
     MAX_TURNS,
+    CompanyStyle,
+    DepthProbe,
+    Gap,
     GapKind,
     Intent,
     Interview,
@@ -34,8 +39,9 @@ from coach_ai.interview.model import (
     Turn,
 )
 from coach_ai.interview.plan import choose_plan
-from coach_ai.interview.wording import load_phrases, write_opening, write_response
+from coach_ai.interview.wording import SUBJECTS, load_phrases, write_opening, write_response
 from coach_ai.questions.question_bank import load_question_bank
+from coach_ai.scoring.rubric import load_rubric
 from coach_ai.text import tokenize
 from coach_common.ids import new_id
 
@@ -122,6 +128,71 @@ def test_plan_prefers_fields_of_the_role_and_new_questions() -> None:
     assert (first.field, second.id == first.id) == ("databases", False)
 
 
+@given(
+    style=st.sampled_from(CompanyStyle),
+    kind=st.sampled_from(InterviewType),
+    limit=st.none() | st.integers(1, 10),
+    seniority=st.sampled_from([None, *Seniority]),
+    seed=st.text(max_size=4),
+)
+@settings(max_examples=100, deadline=None)
+def test_each_company_style_gives_a_valid_plan(
+    style: CompanyStyle,
+    kind: InterviewType,
+    limit: int | None,
+    seniority: Seniority | None,
+    seed: str,
+) -> None:
+    setup = InterviewSetup(
+        "T", kind, NEUTRAL, seniority=seniority, question_limit=limit, style=style
+    )
+    bank = load_question_bank()
+    plan = choose_plan(bank.values(), setup, seed=seed)
+    description = load_company_styles()[style]
+    rounds = {one.name: one for one in description.rounds[kind]}
+
+    ids = [one.question.id for one in plan.questions]
+    expected = limit or sum(one.questions for one in rounds.values())
+    assert len(ids) == len(set(ids)) == expected
+    names = [one.round for one in plan.questions]
+    assert list(dict.fromkeys(names)) == [name for name in rounds if name in names]
+    if limit is None:
+        for planned in plan.questions:
+            question = planned.question
+            assert planned.competence in rounds[planned.round or ""].competences
+            assert planned.competence in (question.field, *question.tags)
+    assert description.title and description.values
+    assert plan == choose_plan(bank.values(), setup, seed=seed)
+
+
+def test_company_styles_ask_for_different_competences() -> None:
+    bank = load_question_bank().values()
+    plans = {
+        style: choose_plan(
+            bank, replace(_setup(InterviewType.BEHAVIORAL), style=style, question_limit=None),
+            seed="1",
+        ).competences
+        for style in CompanyStyle
+    }  # fmt: skip
+
+    assert len(set(plans.values())) == len(CompanyStyle)
+    assert "ethics" in plans[CompanyStyle.PUBLIC_SECTOR]
+
+
+def test_depth_of_a_company_style_limits_the_follow_ups_for_depth() -> None:
+    counts = {}
+    for style in (None, *CompanyStyle):
+        interview = _start(InterviewType.BEHAVIORAL)
+        interview = replace(interview, setup=replace(interview.setup, style=style))
+        messages = [("I changed the cache. It took 2 days.", _feedback(90))] * 3
+        _, turns, _ = _play(interview, messages)
+        counts[style] = sum(turn.question_number == 1 and turn.gap is not None for turn in turns)
+
+    assert counts[None] == 1
+    for style, description in load_company_styles().items():
+        assert counts[style] == description.depth
+
+
 @pytest.mark.parametrize(
     ("text", "intent"),
     [
@@ -175,6 +246,52 @@ def test_expected_points_are_probed_once_each() -> None:
     assert [first.point_id, second.point_id] == ["p1", "p2"]
     assert find_gap("It is a tree.", scored, QuestionType.KNOWLEDGE, [first, second]) is None
     assert find_gap("It is a tree.", UNSCORED, QuestionType.KNOWLEDGE) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "probe"),
+    [
+        (QuestionType.STORY, "I changed the cache. It took 2 days.", DepthProbe.DIFFERENTLY),
+        (
+            QuestionType.STORY,
+            "I changed the cache. In hindsight I would start earlier, in 2 days.",
+            DepthProbe.ALTERNATIVE,
+        ),
+        (QuestionType.KNOWLEDGE, "A tree keeps the keys sorted.", DepthProbe.TRADE_OFF),
+        (QuestionType.KNOWLEDGE, "It costs writes instead of reads.", DepthProbe.SCALE),
+        (QuestionType.CASE, "I put a queue in front.", DepthProbe.SCALE),
+        (QuestionType.MOTIVE, "I like the product.", DepthProbe.ALTERNATIVE),
+        (QuestionType.ABOUT_YOU, "I am patient.", None),
+    ],
+)
+def test_good_answer_without_a_gap_is_probed_for_depth(
+    kind: QuestionType, answer: str, probe: DepthProbe | None
+) -> None:
+    found = find_gap(answer, _feedback(GOOD_SCORE), kind)
+
+    assert (found and found.probe) == probe
+    assert found is None or (found.kind is GapKind.DEPTH and found.quote in answer)
+    assert find_gap(answer, _feedback(GOOD_SCORE - 1), kind) is None
+    assert find_gap(answer, _feedback(GOOD_SCORE), kind, [found] if found else []) is None
+
+
+def test_depth_is_probed_only_without_any_gap_and_quotes_the_subject() -> None:
+    answer = "It is a tree. It keeps the keys in their order, and a lookup takes a few steps."
+    covered = replace(_point(PointStatus.COVERED), quote="It is a tree.")
+    missing = _feedback(95, points=(covered, _point(PointStatus.MISSING, "p2")))
+    complete = _feedback(95, points=(covered,))
+    gap = find_gap(answer, missing, QuestionType.KNOWLEDGE)
+    depth = find_gap(answer, complete, QuestionType.KNOWLEDGE)
+
+    assert gap is not None and gap.kind is GapKind.POINT_NOT_COVERED
+    assert find_gap(answer, missing, QuestionType.KNOWLEDGE, [gap]) is None
+    assert depth is not None and depth.quote == "It is a tree."
+    deeper = find_gap(answer, complete, QuestionType.KNOWLEDGE, [depth], max_depth=2)
+    assert deeper is not None and deeper.probe is DepthProbe.ALTERNATIVE
+
+
+def test_good_score_is_level_4_of_the_rubric() -> None:
+    assert load_rubric().points[4] == GOOD_SCORE
 
 
 _MESSAGES = st.lists(
@@ -255,7 +372,7 @@ def test_every_persona_has_all_phrases() -> None:
 
     assert len(names) == 1
     assert set(phrases.hints) == set(QuestionType)
-    assert all(len(phrases.follow_ups[kind]) == MAX_FOLLOW_UPS for kind in GapKind)
+    assert all(len(phrases.follow_ups[kind]) == MAX_FOLLOW_UPS for kind in SUBJECTS)
 
 
 def test_assessment_joins_scores_and_leaves_the_rest_null() -> None:
@@ -279,3 +396,39 @@ def test_assessment_joins_scores_and_leaves_the_rest_null() -> None:
     ]
     empty = assess(interview, turns[:1], at=NOW)
     assert empty.overall_score is None and empty.study_plan == ()
+
+
+@pytest.mark.parametrize(
+    ("presigned", "is_used"), [(-1, False), (0, True), (40, True), (100, True), (101, False)]
+)
+def test_answer_counts_from_the_start_of_its_upload_if_that_is_plausible(
+    presigned: int, is_used: bool
+) -> None:
+    clock = AnswerClock(NOW, NOW + timedelta(seconds=30))
+    started_at, arrived_at = NOW + timedelta(seconds=presigned), NOW + timedelta(seconds=100)
+    key = f"uploads/u/{int(started_at.timestamp() * 1000)}_0a1b2c3d.m4a"
+    found = clock.find_answer_time(key, arrived_at=arrived_at)
+
+    assert found == (started_at if is_used else arrived_at)
+    for other in (None, "uploads/u/voice.m4a", "uploads/u/99999999999999_0a.m4a"):
+        assert clock.find_answer_time(other, arrived_at=arrived_at) == arrived_at
+
+
+def test_follow_up_starts_the_clock_again_and_requests_do_not() -> None:
+    interview = _start(InterviewType.BEHAVIORAL)
+    setup = replace(interview.setup, time_limit_seconds=60)
+    interview = replace(interview, setup=setup)
+    times = [NOW + timedelta(seconds=10 * number) for number in range(4)]
+    gap = Gap(GapKind.NO_FIGURE, "x")
+    turns = [
+        Turn(0, 1, Intent.ANSWER, "", "", times[0]),
+        Turn(1, 1, Intent.MOMENT, "wait", "", times[1]),
+        Turn(2, 1, Intent.ANSWER, "a", "", times[2], gap=gap),
+        Turn(3, 1, Intent.REPEAT, "repeat", "", times[3]),
+    ]
+
+    assert [read_clock(interview, turns[: count + 1]).asked_at for count in range(4)] == [
+        times[0], times[0], times[2], times[2],
+    ]  # fmt: skip
+    second = replace(interview, question_number=2)
+    assert read_clock(second, turns).asked_at == times[3]

@@ -1,0 +1,1 @@
+"""Chooses what to practise next, by spaced repetition and weak points. Plain Python."""

@@ -1,0 +1,1 @@
+"""Documents of a profile, and what they show."""
