@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ from coach_ai.use_cases.jobs import FairScheduler
 from coach_ai.voice.espeak_voice import EspeakVoice, find_espeak
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.http.app import create_app
 from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
@@ -87,6 +90,13 @@ def build(
         scorer or _scorer(settings, local_scorer),
         chat or _chat(settings, embedder),
         rewriter or _rewriter(settings, local_scorer),
+        DeletionLog(
+            database,
+            tables.DELETIONS,
+            InterviewDeleted,
+            clock=clock,
+            delay=timedelta(seconds=settings.repair_seconds),
+        ),
         DownloadDirectory(
             settings.temp_dir
             or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
@@ -141,7 +151,11 @@ def build(
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
-        workers=_workers(settings, deps) | {"abandoned_recordings": recordings.store_abandoned},
+        workers=_workers(settings, deps)
+        | {
+            "abandoned_recordings": recordings.store_abandoned,
+            "republish_deletions": deps.deletions.run,
+        },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
         drain=deps.drain.close,
