@@ -21,6 +21,7 @@ from coach_ai.interview.model import (
     Manner,
     Persona,
     Position,
+    ProfileExcerpt,
     Turn,
     WordingMethod,
 )
@@ -422,6 +423,9 @@ class InterviewDetailsResponse(InterviewSummary):
     company_context: str | None
     seniority: Seniority | None
     custom_instructions: str | None
+    target_role: str | None = Field(description="of the profile when the interview started")
+    job_title: str | None = Field(description="of the job description in the profile")
+    job_description: str | None = Field(description="beginning of the job description")
     manner: Manner
     position: Position
     turns: list[InterviewTurn]
@@ -433,6 +437,7 @@ class InterviewDetailsResponse(InterviewSummary):
         """Convert an interview with its turns."""
         interview, assessment = details.interview, details.assessment
         setup = interview.setup
+        profile = setup.profile or ProfileExcerpt()
         is_over = interview.status is InterviewStatus.COMPLETED
         return cls(
             **InterviewSummary.from_domain(interview, assessment).model_dump(),
@@ -440,6 +445,9 @@ class InterviewDetailsResponse(InterviewSummary):
             company_context=setup.company or None,
             seniority=setup.seniority,
             custom_instructions=setup.instructions or None,
+            target_role=profile.target_role or None,
+            job_title=profile.job_title or None,
+            job_description=profile.job_description or None,
             manner=setup.persona.manner,
             position=setup.persona.position,
             turns=[InterviewTurn.from_domain(turn) for turn in details.turns],
