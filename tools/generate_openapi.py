@@ -12,6 +12,7 @@ from typing import Any
 import coach_ai.interview_routes
 import coach_ai.practice_routes
 import coach_ai.profile_routes
+import coach_ai.rewrite_routes
 import coach_ai.routes
 import coach_auth.consent_routes
 import coach_auth.receipt_routes
@@ -39,6 +40,7 @@ _ROUTERS = {
         coach_ai.routes.questions_router,
         coach_ai.interview_routes.router,
         coach_ai.profile_routes.router,
+        coach_ai.rewrite_routes.router,
     ),
 }
 
