@@ -26,7 +26,7 @@ from sqlalchemy import insert
 from coach_common.db.database import Database
 from coach_common.db.migrate import upgrade
 from coach_common.ids import new_id
-from coach_sessions import progress_store, store
+from coach_sessions import progress_store, stats_store, store
 from coach_sessions.attempts import build_question_key
 from coach_sessions.tables import RECORDINGS, SESSION_STATS, SESSIONS
 from services import RESULTS, create_key, create_rows, issue_token, run_server
@@ -108,7 +108,7 @@ async def fill(database_url: str, user_id: UUID, size: Size) -> UUID:
         for session_id, _, _ in made:
             session = await store.get_session(tx, session_id, user_id=user_id)
             await progress_store.update_progress(tx, session)
-        stats = await store.compute_stats(tx, user_id)
+        stats = await stats_store.compute_stats(tx, user_id)
         await tx.execute(
             insert(SESSION_STATS),
             {

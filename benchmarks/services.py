@@ -43,7 +43,7 @@ from coach_common.ids import new_id
 from coach_common.testing.fakes import FakeTransport
 from coach_common.testing.servers import free_port
 from coach_common.tokens import ALGORITHM, TOKEN_TYPE, AccessTokenVerifier
-from coach_sessions import store
+from coach_sessions import stats_store, store
 from coach_sessions.app import build
 from coach_sessions.config import SessionsSettings
 from coach_sessions.domain import AnswerText, Feedback, Session
@@ -201,7 +201,7 @@ async def fill(
         async with database.transaction() as tx:
             await tx.execute(insert(SESSIONS), [row for _, row, _ in made])
             await tx.execute(insert(RECORDINGS), [row for _, _, row in made])
-            stats = await store.compute_stats(tx, user_id)
+            stats = await stats_store.compute_stats(tx, user_id)
             row = {"user_id": user_id} | {
                 name: getattr(stats, name) for name in ("total", "scored", "score_sum")
             }

@@ -16,6 +16,7 @@ from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, InterviewStatus, Turn
 from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.store import deletion, interviews, practice, recordings
+from coach_ai.use_cases import interview_history
 from coach_ai.use_cases.interview_scoring import make_answer, score_answer
 from coach_ai.use_cases.interview_wording import word_turn
 from coach_common.errors import Conflict, InvalidInput, NotFound, TransactionConflict
@@ -119,7 +120,7 @@ async def send_message(
             return interview, stored
         if interview.status is not InterviewStatus.IN_PROGRESS:
             raise InterviewOver
-        recording = await _find_recording(deps, caller, interview_id, message)
+        recording = await _find_recording(deps, interview, message)
         turn, next_state = await _respond(
             deps, interview, turns, message, recording, arrived_at=arrived_at
         )
@@ -147,25 +148,33 @@ def _find_repeated(turns: Sequence[Turn], message: InterviewMessage) -> Turn | N
 
 
 async def _find_recording(
-    deps: Deps, caller: Identity, interview_id: UUID, message: InterviewMessage
+    deps: Deps, interview: Interview, message: InterviewMessage
 ) -> Recording | None:
-    """Return the finished recording of a message, or None if it has none."""
+    """Return the finished recording of a message, or None if it has none.
+
+    The recording belongs to the interview from its first message, even if it is not transcribed.
+    """
     key = message.audio_s3_key
     if key is None:
         return None
-    if not key.startswith(f"uploads/{caller.user_id}/"):
+    if not key.startswith(f"uploads/{interview.user_id}/"):
         raise UnknownRecording
     async with deps.db.read_only() as tx:
         if await deletion.is_deleted(tx, recording_id(key)):
             raise UnknownRecording
-        recording = await recordings.find_recording_by_key(tx, key, user_id=caller.user_id)
+        recording = await recordings.find_recording_by_key(tx, key, user_id=interview.user_id)
         other = await interviews.find_interview_of_recording(tx, key)
     if other is not None:
         raise RecordingUsedElsewhere
     if recording is None:
         raise TranscriptPending
-    if recording.session_id not in (None, interview_id):
+    if recording.session_id not in (None, interview.id):
         raise RecordingUsedElsewhere
+    if recording.session_id is None:
+        async with deps.db.transaction() as tx:
+            if not await interviews.lock_interview(tx, interview):
+                raise interviews.InterviewNotFound
+            await interview_history.link_recording(tx, interview, key)
     if recording.transcript is not None:
         return recording
     if not recording.has_failed:
@@ -239,3 +248,4 @@ async def _store(
             now = deps.clock()
             assessment = assess(interview, turns, at=now)
             await interviews.save_assessment(tx, interview, assessment, at=now)
+            await interview_history.emit_assessment(tx, interview, turns, assessment)
