@@ -44,7 +44,7 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 run: setup  ## run all services on PORT (8000) with data in DATA_DIR (.data); Ctrl-C stops them
 	@exec $(BIN)/coach run
 
-demo: setup  ## upload recorded answers and print their feedback; URL=http://… of a server, or a temporary one
+demo: setup  ## upload recorded answers, run an interview, and print the feedback; URL=http://… of a server, or a temporary one
 	@exec $(BIN)/coach demo $(if $(URL),--url $(URL))
 
 servers:  ## install MariaDB, RabbitMQ and Redis from Debian packages if they are missing

@@ -16,16 +16,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from coach_ai import (
-    interview_routes,
-    practice_routes,
-    profile_routes,
-    rewrite_routes,
-    routes,
-    tables,
-    voice_routes,
-    workers,
-)
+from coach_ai import routes, tables, workers
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
@@ -49,6 +40,7 @@ from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.openai.voice import OpenAIVoice
 from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
+from coach_ai.public_routers import PUBLIC_ROUTERS
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
@@ -115,6 +107,7 @@ def build(
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
         voice=voice or _voice(settings),
+        get_encoder=embedder,
         consent=ConsentPolicy(
             has_outside_provider=settings.calls_outside_provider,
             is_opt_in=settings.outside_provider_consent == "opt_in",
@@ -146,14 +139,8 @@ def build(
     live_service.set_live_service(app, recordings)
     # Before the routes are included, so that all of them have it.
     app.router.dependencies.append(Depends(apply_consent_of_caller))
-    app.include_router(routes.router)
-    # Before `/questions/{question_id}`, which matches its paths too.
-    app.include_router(practice_routes.router)
-    app.include_router(routes.questions_router)
-    app.include_router(interview_routes.router)
-    app.include_router(rewrite_routes.router)
-    app.include_router(profile_routes.router)
-    app.include_router(voice_routes.router)
+    for router in PUBLIC_ROUTERS:
+        app.include_router(router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(

@@ -109,6 +109,7 @@ ROUTES = (
     Route("GET", "/ai-interview/sessions", "ai"),
     Route("GET", "/ai-interview/sessions/{id}", "ai"),
     Route("DELETE", "/ai-interview/sessions/{id}", "ai"),
+    Route("GET", "/ai-interview/sessions/{id}/turns/{id}/audio", "ai"),
     Route("POST", "/ai-interview/sessions/{id}/message", "ai", limit="chat"),
     Route("POST", "/ai-interview/sessions/{id}/complete", "ai"),
     Route("POST", "/ai-interview/sessions/{id}/assess", "ai", limit="chat"),
@@ -116,6 +117,8 @@ ROUTES = (
     Route("POST", "/ai-interview/profile", "ai"),
     Route("PUT", "/ai-interview/profile", "ai"),
     Route("DELETE", "/ai-interview/profile", "ai"),
+    Route("POST", "/ai-interview/profile/index", "ai", limit="chat"),
+    Route("GET", "/ai-interview/profile/match", "ai", limit="chat"),
     Route(
         "POST", "/ai-interview/profile/resume", "ai", limit="chat", max_body_bytes=MAX_FILE_BYTES
     ),

@@ -236,6 +236,13 @@ def test_gaps_of_a_story_are_probed_in_order() -> None:
     assert find_gap(f"{text} It took 4 minutes.", figureless, QuestionType.STORY) is None
 
 
+def test_story_with_an_ending_is_not_asked_for_its_end() -> None:
+    missing = _feedback(star={"situation": "x", "result": None})
+    text = "I moved the tests. In the end the page went live nine days late."
+
+    assert find_gap(text, missing, QuestionType.STORY) is None
+
+
 def test_expected_points_are_probed_once_each() -> None:
     scored = _feedback(points=(_point(PointStatus.MISSING), _point(PointStatus.PARTLY, "p2")))
     first = find_gap("It is a tree.", scored, QuestionType.KNOWLEDGE)
