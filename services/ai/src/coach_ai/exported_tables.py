@@ -14,6 +14,7 @@ from coach_ai.tables import (
     INTERVIEWS,
     MESSAGES,
     OWN_QUESTIONS,
+    PROFILE_INDEXES,
     PROFILES,
     QUESTION_CARDS,
     QUESTION_REVIEWS,
@@ -41,4 +42,5 @@ EXPORTED_TABLES = (
     ExportedTable(QUESTION_REVIEWS),
     ExportedTable(BOOKMARKS),
     ExportedTable(PROFILES),
+    ExportedTable(PROFILE_INDEXES, hidden=("vectors",)),
 )
