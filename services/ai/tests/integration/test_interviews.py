@@ -271,6 +271,17 @@ async def test_failed_scoring_stores_no_turn(
     assert repeated.status_code == 200
 
 
+async def test_acknowledgement_is_no_answer(client: httpx.AsyncClient, coach: Any) -> None:
+    session_id = (await _start(client))["session_id"]
+    reply = (await _send(client, session_id, message="Mhm. Okay.")).json()
+    answered = (await _send(client, session_id, message=ANSWER)).json()
+
+    assert (reply["analysis"]["intent"], reply["question_count"]) == ("acknowledgement", 1)
+    assert reply["response"] == "I am listening."
+    assert answered["analysis"]["intent"] == "answer"
+    assert [one.text for one in coach.scored_answers] == [ANSWER]
+
+
 async def test_spent_budget_is_429_and_stores_no_turn(
     client: httpx.AsyncClient, coach: Any, deps: Deps
 ) -> None:

@@ -24,6 +24,7 @@ class Step(StrEnum):
     NEXT = "next"
     FOLLOW_UP = "follow_up"
     WAIT = "wait"
+    LISTEN = "listen"
     REPEAT = "repeat"
     HINT = "hint"
     CLOSE = "close"
@@ -68,6 +69,8 @@ def decide(
     match intent:
         case Intent.MOMENT:
             return Decision(Step.WAIT, number, current)
+        case Intent.ACKNOWLEDGEMENT:
+            return Decision(Step.LISTEN, number, current)
         case Intent.REPEAT:
             return Decision(Step.REPEAT, number, current, repeated=_find_open_probe(turns, number))
         case Intent.HINT:

@@ -40,6 +40,11 @@ _PATTERNS = (
         r"(?: out)?(?: a bit)?|give me (?:a )?hints?)",
     ),
 )
+_MAX_ACKNOWLEDGEMENT_WORDS = 5
+_ACKNOWLEDGEMENT = re.compile(
+    r"(?:(?:h+m+|m+|mhm+|mm+-?h+m+|uh-?huh|uh|huh|um+|aha|ah|oh|yes|yeah|yep|ok|okay|right|sure"
+    r"|alright|all right|i see|got it|i understand|good|fine|thanks|thank you)(?: |$))+"
+)
 _REQUESTS = tuple(
     (intent, re.compile(f"{_POLITE}(?:{pattern}){_END}")) for intent, pattern in _PATTERNS
 )
@@ -51,6 +56,8 @@ def find_intent(message: str) -> Intent:
     if not 0 < len(words) <= _MAX_REQUEST_WORDS:
         return Intent.ANSWER
     plain = " ".join(words)
+    if len(words) <= _MAX_ACKNOWLEDGEMENT_WORDS and _ACKNOWLEDGEMENT.fullmatch(plain):
+        return Intent.ACKNOWLEDGEMENT
     for intent, pattern in _REQUESTS:
         if pattern.fullmatch(plain):
             return intent

@@ -64,6 +64,8 @@ class Intent(StrEnum):
     REPEAT = "repeat"
     SKIP = "skip"
     HINT = "hint"
+    ACKNOWLEDGEMENT = "acknowledgement"
+    """"Hm", "yes" or "okay" alone: the candidate listens."""
 
 
 class GapKind(StrEnum):

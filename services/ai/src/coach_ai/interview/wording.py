@@ -97,6 +97,8 @@ def write_response(persona: Persona, decision: Decision) -> str:
             return f"{manner['hint']} {phrases.hints[question.question.type]}"
         case Step.WAIT:
             return manner["moment"]
+        case Step.LISTEN:
+            return manner["listen"]
         case _:
             return manner["closing"]
 
