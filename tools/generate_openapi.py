@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import coach_ai.dispute_routes
 import coach_ai.interview_routes
 import coach_ai.practice_routes
 import coach_ai.profile_routes
@@ -41,6 +42,7 @@ _ROUTERS = {
         coach_ai.interview_routes.router,
         coach_ai.profile_routes.router,
         coach_ai.rewrite_routes.router,
+        coach_ai.dispute_routes.router,
     ),
 }
 

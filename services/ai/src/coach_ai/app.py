@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from fastapi import Depends
 
 from coach_ai import (
+    dispute_routes,
     interview_routes,
     practice_routes,
     profile_routes,
@@ -142,6 +143,7 @@ def build(
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
     app.include_router(rewrite_routes.router)
+    app.include_router(dispute_routes.router)
     app.include_router(profile_routes.router)
     app.include_router(voice_routes.router)
     app.include_router(routes.internal_router)
@@ -189,6 +191,7 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
     by_name: dict[str, Worker] = {
         "warm_up": partial(workers.warm_up, deps),
         "backlog": partial(workers.observe_backlog, deps),
+        "disputes": partial(workers.score_disputed_answers, deps, scheduler),
     }
     for number in range(settings.transcriptions_at_once):
         by_name[f"transcription_{number}"] = partial(workers.transcribe_recordings, deps, scheduler)
