@@ -44,7 +44,7 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 run: setup  ## run all services on PORT (8000) with data in DATA_DIR (.data); Ctrl-C stops them
 	@exec $(BIN)/coach run
 
-demo: setup  ## upload recorded answers and print their feedback; URL=http://… of a server, or a temporary one
+demo: setup  ## upload recorded answers, run an interview, and print the feedback; URL=http://… of a server, or a temporary one
 	@exec $(BIN)/coach demo $(if $(URL),--url $(URL))
 
 servers:  ## install MariaDB, RabbitMQ and Redis from Debian packages if they are missing
@@ -140,7 +140,7 @@ soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=e
 bench-services: setup programs  ## measure the routes of sessions against SQLAlchemy ORM and plain FastAPI
 	@$(BIN)/python benchmarks/services.py
 
-bench-product: setup  ## measure list, attempts and progress for tables and users of different sizes
+bench-product: setup  ## measure list, attempts, progress and next question for tables and users of different sizes
 	@$(BIN)/python benchmarks/product.py
 
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency

@@ -23,6 +23,7 @@ from coach_common.events.catalog import SessionCreated
 from coach_common.events.feedback import FeedbackView
 from coach_common.http.cursor import encode_cursor
 from coach_common.ids import new_id
+from coach_common.session_kind import SessionKind
 from coach_common.tokens import AccessTokenVerifier
 from coach_sessions.presentation import format_date, format_duration
 from coach_sessions.schemas import (
@@ -164,6 +165,7 @@ def create_orm_app(database_url: str, tokens: AccessTokenVerifier) -> FastAPI:
             sessions=[
                 SessionSummary(
                     id=row.id,
+                    kind=SessionKind.PRACTICE,
                     title=row.title,
                     date=format_date(row.created_at),
                     duration=format_duration(row.duration_seconds),
@@ -247,6 +249,7 @@ def _to_session(row: SessionRow, recordings: list[RecordingRow]) -> Session:
     return Session(
         id=row.id,
         user_id=row.user_id,
+        kind=SessionKind.PRACTICE,
         title=row.title,
         question=row.question,
         question_id=row.question_id,

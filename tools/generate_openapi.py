@@ -9,18 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import coach_ai.dispute_routes
-import coach_ai.interview_routes
-import coach_ai.practice_routes
-import coach_ai.profile_routes
-import coach_ai.rewrite_routes
-import coach_ai.routes
-import coach_auth.consent_routes
-import coach_auth.receipt_routes
-import coach_auth.routes
-import coach_media.export_routes
-import coach_media.routes
-import coach_sessions.routes
+import coach_ai.public_routers
+import coach_auth.public_routers
+import coach_media.public_routers
+import coach_sessions.public_routers
 from coach_common.http.app import create_app
 from coach_gateway.openapi_merge import merge
 from generated_file import write_or_check
@@ -28,22 +20,10 @@ from generated_file import write_or_check
 _FILE = Path(str(files("coach_gateway") / "openapi.json"))
 
 _ROUTERS = {
-    "auth": (
-        coach_auth.routes.router,
-        coach_auth.receipt_routes.router,
-        coach_auth.consent_routes.router,
-    ),
-    "sessions": (coach_sessions.routes.router, coach_sessions.routes.progress_router),
-    "media": (coach_media.routes.router, coach_media.export_routes.router),
-    "ai": (
-        coach_ai.routes.router,
-        coach_ai.practice_routes.router,
-        coach_ai.routes.questions_router,
-        coach_ai.interview_routes.router,
-        coach_ai.profile_routes.router,
-        coach_ai.rewrite_routes.router,
-        coach_ai.dispute_routes.router,
-    ),
+    "auth": coach_auth.public_routers.PUBLIC_ROUTERS,
+    "sessions": coach_sessions.public_routers.PUBLIC_ROUTERS,
+    "media": coach_media.public_routers.PUBLIC_ROUTERS,
+    "ai": coach_ai.public_routers.PUBLIC_ROUTERS,
 }
 
 

@@ -209,6 +209,7 @@ async def system(
                     database_url=database_urls[2],
                     ai_provider="local",
                     local_embeddings=False,
+                    repair_seconds=0.5,
                     temp_dir=tmp_path / "downloads",
                     live_dir=tmp_path / "live",
                     **endpoint,
@@ -437,3 +438,49 @@ async def test_lost_deletions_are_repeated_until_no_service_has_the_data(
         "media user_deletion",
         "ai user_deletion",
     }
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/ai-interview/sessions"])
+async def test_lost_deletion_of_an_interview_is_repeated_until_its_recording_is_deleted(
+    system: System, path: str
+) -> None:
+    body = {"title": "Mock", "interview_type": "case"}
+    headers = {"authorization": system.sessions.headers["authorization"]}
+    before = _repairs()
+
+    async with client_for(system.services["ai"], headers=headers) as ai:
+        interview_id = (await ai.post("/ai-interview/sessions", json=body)).json()["session_id"]
+        message_path = f"/ai-interview/sessions/{interview_id}/message"
+        key = await system.upload()
+        upload_id = (await system.media.post("/upload/confirm", json={"key": key})).json()[
+            "upload_id"
+        ]
+        system.lost |= {f"{name}.interview.recording_linked" for name in ("sessions", "media")}
+
+        async def is_answered() -> bool:
+            return (await ai.post(message_path, json={"audio_s3_key": key})).status_code == 200
+
+        async def is_listed() -> bool:
+            listed = await system.sessions.get(f"/sessions/{interview_id}")
+            return listed.status_code == 200 and not system.lost
+
+        async def is_erased() -> bool:
+            left = [
+                await system.sessions.get(f"/sessions/{interview_id}"),
+                await system.media.get(f"/upload/{upload_id}"),
+                # Media confirms when the upload URL has expired.
+                receipt := await system.auth.get(deleted.headers["location"]),
+            ]
+            is_deleted = [one.status_code for one in left] == [404, 404, 200] and not system.lost
+            return is_deleted and receipt.json()["outstanding"] == ["media"]
+
+        for reached in (is_answered, is_listed):
+            await wait_until(reached, description=reached.__name__, timeout_seconds=60)
+        system.lost |= {f"{name}.interview.deleted" for name in ("sessions", "media", "auth")}
+        deleted = await (ai if path.startswith("/ai") else system.sessions).delete(
+            f"{path}/{interview_id}"
+        )
+        await wait_until(is_erased, description="the deletion", timeout_seconds=60)
+
+    repaired = {effect for effect, value in _repairs().items() if value > before.get(effect, 0)}
+    assert "media interview_deletion" in repaired

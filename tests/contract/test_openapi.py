@@ -8,10 +8,19 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+
+import coach_ai.public_routers
+import coach_auth.public_routers
+import coach_media.public_routers
+import coach_sessions.public_routers
+from coach_gateway.routing import ROUTES
 
 FREE_FORM_OBJECTS: frozenset[str] = frozenset()
 """JSON pointers of objects whose keys and values are not known in advance."""
 
+_PARAMETER = re.compile(r"{\w+}")
 _CAMEL_CASE = re.compile(r"[a-z]+([A-Z][a-z]*)*")
 
 
@@ -44,6 +53,31 @@ def _is_free_form(schema: dict[str, Any]) -> bool:
         return True
     is_object = schema.get("type") == "object"
     return is_object and not schema.keys() & {"properties", "additionalProperties", "$ref"}
+
+
+@pytest.mark.parametrize(
+    ("service", "routers"),
+    [
+        ("auth", coach_auth.public_routers.PUBLIC_ROUTERS),
+        ("sessions", coach_sessions.public_routers.PUBLIC_ROUTERS),
+        ("media", coach_media.public_routers.PUBLIC_ROUTERS),
+        ("ai", coach_ai.public_routers.PUBLIC_ROUTERS),
+    ],
+    ids=["auth", "sessions", "media", "ai"],
+)
+def test_gateway_routes_every_public_operation(
+    service: str, routers: tuple[APIRouter, ...]
+) -> None:
+    served = {
+        (method, _PARAMETER.sub("{id}", route.path))
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute) and not route.path.startswith("/internal/")
+        for method in route.methods
+    }
+    routed = {(route.method, route.path) for route in ROUTES if route.upstream == service}
+
+    assert served == routed
 
 
 def test_no_object_is_free_form_without_a_reason(document: dict[str, Any]) -> None:

@@ -107,8 +107,12 @@ class RunningStack:
     @property
     def ai_database_url(self) -> str:
         """The database of ai."""
-        env = self.ai.env
-        return env.get("DATABASE_URL") or f"sqlite:///{env['DATA_DIR']}/ai.db"
+        return self.database_url("ai")
+
+    def database_url(self, service: str) -> str:
+        """Return the URL of the database of a service."""
+        env = self.processes[service if service in self.processes else "embedded"].env
+        return env.get("DATABASE_URL") or f"sqlite:///{env['DATA_DIR']}/{service}.db"
 
     async def start(self) -> None:
         for process in self.processes.values():

@@ -1,11 +1,23 @@
-"""A three-question interview in text through the gateway, on both profiles."""
+"""Interviews in text and with a recording through the gateway, on both profiles."""
 
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
 import pytest
+from sqlalchemy import update
+from stacks import RunningStack
 
+from coach_common.db.database import Database
+from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
+from coach_media.tables import UPLOADS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+READING = Path(str(files("coach_embedded") / "recordings" / "reading.wav"))
 WITHOUT_RESULT = (
     "Last year our nightly build at the bank broke every week. I was asked to find out why. I read"
     " the logs, wrote a test for the cache and moved the build to another machine."
@@ -23,9 +35,13 @@ async def test_interview_follows_up_and_ends_with_an_assessment(client: ApiClien
         role_context="Backend engineer",
         difficulty_level="mid",
         question_limit=3,
+        company_style="startup",
+        time_limit_seconds=3600,
     )
     path = f"/v1/ai-interview/sessions/{started['session_id']}"
     await client.call("POST", f"{path}/message", expect=422, message="")
+    running = await client.call("GET", path)
+    assert 0 < running["remaining_seconds"] <= 3600 and running["plan"] is None
     probed = []
     for _ in range(12):
         turn = await client.call("POST", f"{path}/message", message=WITHOUT_RESULT)
@@ -48,9 +64,87 @@ async def test_interview_follows_up_and_ends_with_an_assessment(client: ApiClien
     for one in assessment["answers"]:
         assert one["evidence"]
         assert all(item["quote"] in one["answer"] for item in one["evidence"])
+    assert not any(turn["is_late"] for turn in read["turns"])
+    assert assessment["plan"]["company_style"]["name"] == "startup"
     assert len({one["question"] for one in assessment["plan"]["questions"]}) == 3
     (listed,) = (await client.call("GET", "/v1/ai-interview/sessions"))["sessions"]
     assert listed["overall_score"] == assessment["overall_score"]
     assert await client.call("POST", f"{path}/complete") == assessment
-    await client.call("DELETE", path, expect=204)
+    deleted = await client.send("DELETE", path)
+    assert deleted.status_code == 204, deleted.text
     await client.call("GET", path, expect=404)
+    await _wait_for_receipt(client, deleted.headers["location"])
+    assert (await client.call("GET", "/v1/sessions"))["sessions"] == []
+
+
+@pytest.mark.speech
+async def test_interview_is_in_the_history_and_deleted_with_its_recording(
+    client: ApiClient, stack: RunningStack
+) -> None:
+    body = {"title": "With a recording", "interview_type": "behavioral", "question_limit": 2}
+    started = await client.call("POST", "/v1/ai-interview/sessions", expect=201, **body)
+    interview_id = started["session_id"]
+    path, item_path = f"/v1/ai-interview/sessions/{interview_id}", f"/v1/sessions/{interview_id}"
+    key = await client.upload(READING, "audio/wav")
+    upload_id = (await client.confirm(key))["upload_id"]
+
+    async def answer() -> dict[str, Any] | None:
+        sent = await client.send("POST", f"{path}/message", json={"audio_s3_key": key})
+        assert sent.status_code == 200 or sent.json()["code"] == "transcript_pending", sent.text
+        return sent.json() if sent.status_code == 200 else None
+
+    await wait_until(answer, description="a turn", timeout_seconds=90, interval_seconds=0.5)
+    await client.call("POST", f"{path}/message", message=WITHOUT_RESULT)
+    assessment = await client.call("POST", f"{path}/complete")
+
+    async def item() -> dict[str, Any] | None:
+        page = await client.call("GET", "/v1/sessions")
+        ready = [one for one in page["sessions"] if one["status"] == "ready"]
+        return ready[0] if ready else None
+
+    listed = await wait_until(item, description="the interview in the history", timeout_seconds=60)
+    assert (listed["id"], listed["kind"]) == (interview_id, "interview")
+    assert (listed["title"], listed["score"]) == (body["title"], assessment["overall_score"])
+    read = await client.call("GET", item_path)
+    assert (read["kind"], read["clarity_score"]) == ("interview", assessment["clarity_score"])
+    refused = await client.send("POST", f"{item_path}/complete")
+    assert (refused.status_code, refused.json()["code"]) == (409, "is_interview")
+
+    url = (await client.call("GET", f"/v1/upload/{upload_id}/url"))["url"]
+    async with httpx.AsyncClient() as store:
+        assert (await store.get(url)).status_code == 200
+        await _expire_upload_url(stack, key)
+        deleted = await client.send("DELETE", item_path)
+        assert deleted.status_code == 204, deleted.text
+        receipt = await _wait_for_receipt(client, deleted.headers["location"])
+        assert (await store.get(url)).status_code == 404
+    assert {one["service"] for one in receipt["services"]} == {"sessions", "media", "ai"}
+    for deleted_path in (path, item_path, f"/v1/upload/{upload_id}"):
+        await client.call("GET", deleted_path, expect=404)
+    assert (await client.call("GET", "/v1/sessions"))["stats"]["total"] == 0
+
+
+async def _expire_upload_url(stack: RunningStack, key: str) -> None:
+    """Let the first deletion of the object be the last, as 16 minutes after its upload."""
+    database = Database(stack.database_url("media"), source="media")
+    async with database.transaction() as tx:
+        await tx.execute(
+            update(UPLOADS)
+            .where(UPLOADS.c.key == key)
+            .values(url_expires_at=datetime.now(UTC) - timedelta(hours=1))
+        )
+    await database.close()
+
+
+async def _wait_for_receipt(client: ApiClient, path: str) -> dict[str, Any]:
+    """Return the complete receipt."""
+
+    async def is_complete() -> dict[str, Any] | None:
+        receipt: dict[str, Any] = (await client.send("GET", path)).json()
+        return receipt if receipt.get("status") == "complete" else None
+
+    receipt = await wait_until(
+        is_complete, description="the receipt", timeout_seconds=60, interval_seconds=0.2
+    )
+    assert len(receipt["signature"].split(".")) == 3
+    return receipt

@@ -1,4 +1,4 @@
-"""`coach demo [--url URL]`: upload two recordings and print their feedback.
+"""`coach demo [--url URL]`: upload two recordings, run an interview, and print the feedback.
 
 It starts a temporary server, or uses the one at URL.
 
@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,6 +25,8 @@ import typer
 
 from coach_common.cli import function_command
 from coach_embedded.api_client import ApiClient, ApiClientError, ClientSocket
+from coach_embedded.demo_interview import run_interview
+from coach_embedded.demo_steps import DemoFailed, format_score, require, show, step
 
 QUESTION = "Tell me about a time you solved a hard problem."
 _START_SECONDS = 60.0
@@ -43,10 +44,6 @@ _WER_TRANSFORM = jiwer.Compose(
         jiwer.ReduceToListOfListOfWords(),
     ]
 )
-
-
-class DemoFailed(Exception):
-    """A result is not the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Upload two recordings and print their feedback.
+    """Upload two recordings, run a spoken interview, and print the feedback.
 
     The exit status is 0 only if every result is the expected one.
     """
@@ -106,62 +103,63 @@ async def _demo(url: str | None) -> None:
 
 async def _run_sessions(url: str) -> None:
     async with ApiClient(url) as client:
-        async with _step("Register"):
+        async with step("Register"):
             # A deployment keeps its accounts, so that each run needs its own.
             await client.register(f"demo-{uuid4().hex}@example.com", "a long demo password")
         async with client.socket() as socket:
             for recording in _recordings():
                 await _run_session(client, socket, recording)
-        async with _step("Delete the account"):
+        await run_interview(client)
+        async with step("Delete the account"):
             await client.delete_account("a long demo password")
 
 
 async def _run_session(client: ApiClient, socket: ClientSocket, recording: Recording) -> None:
     print(f"\n── {recording.name} ── “{QUESTION}”")
-    async with _step("Create a session"):
+    async with step("Create a session"):
         session_id = await client.open_session(recording.name, QUESTION)
-    async with _step(f"Upload {recording.file.stat().st_size // 1024} KiB to storage"):
+    async with step(f"Upload {recording.file.stat().st_size // 1024} KiB to storage"):
         key = await client.upload(recording.file, recording.content_type, session_id=session_id)
-    async with _step("Confirm"):
+    async with step("Confirm"):
         confirmed = await client.confirm(key, session_id=session_id)
-    async with _step("Transcribe"):
+    async with step("Transcribe"):
         pushed = await socket.wait_for(
             "transcript", seconds=_TRANSCRIPT_SECONDS, session_id=session_id
         )
     text = str(pushed.frame["text"])
-    _show("Transcript", text)
+    show("Transcript", text)
     rate = word_error_rate(recording.reference_text, text)
     print(f"  Word error rate: {rate:.1%} against the known text")
-    async with _step("Complete"):
+    async with step("Complete"):
         await client.complete(session_id)
-    async with _step("Score"):
+    async with step("Score"):
         pushed_feedback_frame = await socket.wait_for(
             "feedback", seconds=_FEEDBACK_SECONDS, session_id=session_id, status="ready"
         )
     feedback = await client.feedback(session_id)
     upload = await client.call("GET", f"/upload/{confirmed['upload_id']}")
     show_feedback(feedback)
-    _require(feedback["status"] == "ready", f"the feedback is {feedback['status']}")
-    _require(
+    require(feedback["status"] == "ready", f"the feedback is {feedback['status']}")
+    require(
         upload["transcript"] == feedback["transcript"] == text,
         "transcripts of the upload and the feedback differ",
     )
     pushed_feedback = {name: pushed_feedback_frame.frame.get(name) for name in feedback}
-    _require(pushed_feedback == feedback, "the pushed feedback differs from the API response")
-    _require(rate <= recording.max_error_rate, f"the word error rate is {rate:.1%}")
+    require(pushed_feedback == feedback, "the pushed feedback differs from the API response")
+    require(rate <= recording.max_error_rate, f"the word error rate is {rate:.1%}")
     for claim in feedback["evidence"]:
-        _require(claim["quote"] in text, f"quote not found in transcript: {claim['quote']!r}")
+        require(claim["quote"] in text, f"quote not found in transcript: {claim['quote']!r}")
     _require_expected_outcome(recording, feedback)
 
 
 def _require_expected_outcome(recording: Recording, feedback: dict[str, Any]) -> None:
     """Require a score with evidence for the answer, and no score for the off-topic reading."""
     if recording.name == "A spoken answer":
-        _require(feedback["overall_score"] is not None, "the answer was not scored")
-        _require(bool(feedback["evidence"]), "the score has no evidence")
+        require(feedback["overall_score"] is not None, "the answer was not scored")
+        require(bool(feedback["evidence"]), "the score has no evidence")
     else:
-        _require(feedback["overall_score"] is None, "an off-topic reading was scored")
-        _require(bool(feedback["detailed_feedback"]), "the missing score has no reason")
+        require(feedback["overall_score"] is None, "an off-topic reading was scored")
+        require(bool(feedback["detailed_feedback"]), "the missing score has no reason")
 
 
 def show_feedback(feedback: dict[str, Any]) -> None:
@@ -169,7 +167,7 @@ def show_feedback(feedback: dict[str, Any]) -> None:
     scores = ("overall", "communication", "technical", "clarity")
     print(
         "  Scores: "
-        + ", ".join(f"{name} {_score(feedback[f'{name}_score'])}" for name in scores)
+        + ", ".join(f"{name} {format_score(feedback[f'{name}_score'])}" for name in scores)
         + f"   ({feedback['provider']}, {feedback['model']}, rubric {feedback['rubric_version']})"
     )
     for name, metric in feedback["delivery"].items():
@@ -182,12 +180,12 @@ def show_feedback(feedback: dict[str, Any]) -> None:
         ("Improvements", feedback["improvements"]),
     ):
         for remark in remarks:
-            _show(title, remark)
+            show(title, remark)
     for claim in feedback["evidence"]:
         start, end = claim.get("start_seconds"), claim.get("end_seconds")
         time_range = "" if start is None or end is None else f" ({start:.1f}–{end:.1f} s)"
-        _show(f"Evidence, {claim['dimension']}", f"“{claim['quote']}”{time_range}")
-    _show("Summary", feedback["detailed_feedback"])
+        show(f"Evidence, {claim['dimension']}", f"“{claim['quote']}”{time_range}")
+    show("Summary", feedback["detailed_feedback"])
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:
@@ -242,14 +240,14 @@ async def _server(directory: Path) -> AsyncIterator[str]:
             stderr=log_file,
         )
         try:
-            async with _step("Start a server"):
+            async with step("Start a server"):
                 url = await _read_url(process, log)
             yield url
-            async with _step("Stop the server"):
+            async with step("Stop the server"):
                 process.send_signal(signal.SIGINT)
                 async with asyncio.timeout(_STOP_SECONDS):
                     status = await process.wait()
-            _require(status == 0, f"the server stopped with status {status}")
+            require(status == 0, f"the server stopped with status {status}")
         except TimeoutError:
             raise DemoFailed("the server did not stop") from None
         finally:
@@ -269,35 +267,3 @@ async def _read_url(process: asyncio.subprocess.Process, log: Path) -> str:
     if not words:
         raise DemoFailed(f"the server did not start:\n{log.read_text()[-2000:]}")
     return words[0]
-
-
-@asynccontextmanager
-async def _step(name: str) -> AsyncIterator[None]:
-    """Print a step with its duration, and its progress every 2 s."""
-    started_at = time.perf_counter()
-
-    async def print_progress() -> None:
-        while True:
-            await asyncio.sleep(2)
-            print(f"  {name} … {time.perf_counter() - started_at:.0f} s", flush=True)
-
-    progress_task = asyncio.create_task(print_progress())
-    try:
-        yield
-    finally:
-        progress_task.cancel()
-        await asyncio.gather(progress_task, return_exceptions=True)
-    print(f"  {name:<32} {time.perf_counter() - started_at:6.2f} s", flush=True)
-
-
-def _show(title: str, text: str) -> None:
-    print(textwrap.fill(f"{title}: {text}", 96, initial_indent="  ", subsequent_indent="    "))
-
-
-def _score(value: int | None) -> str:
-    return "not scored" if value is None else str(value)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise DemoFailed(message)

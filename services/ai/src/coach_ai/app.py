@@ -9,23 +9,14 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import Depends
 
-from coach_ai import (
-    dispute_routes,
-    interview_routes,
-    practice_routes,
-    profile_routes,
-    rewrite_routes,
-    routes,
-    tables,
-    voice_routes,
-    workers,
-)
+from coach_ai import routes, tables, workers
 from coach_ai.config import AiSettings, has_local_providers
 from coach_ai.consent import ConsentPolicy
 from coach_ai.consent_dependency import apply_consent_of_caller
@@ -49,6 +40,7 @@ from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.openai.voice import OpenAIVoice
 from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
+from coach_ai.public_routers import PUBLIC_ROUTERS
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
 from coach_ai.speech.live_transcriber import LocalLiveTranscriber
@@ -58,6 +50,8 @@ from coach_ai.use_cases.jobs import FairScheduler
 from coach_ai.voice.espeak_voice import EspeakVoice, find_espeak
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.http.app import create_app
 from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
@@ -96,6 +90,13 @@ def build(
         scorer or _scorer(settings, local_scorer),
         chat or _chat(settings, embedder),
         rewriter or _rewriter(settings, local_scorer),
+        DeletionLog(
+            database,
+            tables.DELETIONS,
+            InterviewDeleted,
+            clock=clock,
+            delay=timedelta(seconds=settings.repair_seconds),
+        ),
         DownloadDirectory(
             settings.temp_dir
             or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
@@ -137,15 +138,8 @@ def build(
     live_service.set_live_service(app, recordings)
     # Before the routes are included, so that all of them have it.
     app.router.dependencies.append(Depends(apply_consent_of_caller))
-    app.include_router(routes.router)
-    # Before `/questions/{question_id}`, which matches its paths too.
-    app.include_router(practice_routes.router)
-    app.include_router(routes.questions_router)
-    app.include_router(interview_routes.router)
-    app.include_router(rewrite_routes.router)
-    app.include_router(dispute_routes.router)
-    app.include_router(profile_routes.router)
-    app.include_router(voice_routes.router)
+    for router in PUBLIC_ROUTERS:
+        app.include_router(router)
     app.include_router(routes.internal_router)
     app.include_router(live_service.router)
     return Service(
@@ -157,7 +151,11 @@ def build(
         database=database,
         package="coach_ai",
         subscriptions=subscribe("ai", deps, SUBSCRIPTIONS),
-        workers=_workers(settings, deps) | {"abandoned_recordings": recordings.store_abandoned},
+        workers=_workers(settings, deps)
+        | {
+            "abandoned_recordings": recordings.store_abandoned,
+            "republish_deletions": deps.deletions.run,
+        },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),
         drain=deps.drain.close,

@@ -8,7 +8,13 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from coach_common.config import DatabaseSettings, RabbitMQSettings, StorageSettings, TokenSettings
+from coach_common.config import (
+    DatabaseSettings,
+    RabbitMQSettings,
+    RepairSettings,
+    StorageSettings,
+    TokenSettings,
+)
 from coach_common.setting_types import HttpUrl
 
 _REMOTE_WORKERS = 4
@@ -20,7 +26,7 @@ def has_local_providers() -> bool:
     return find_spec("faster_whisper") is not None
 
 
-class AiSettings(DatabaseSettings, TokenSettings, StorageSettings):
+class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSettings):
     """Settings of ai, read from the environment."""
 
     ai_provider: Literal["openai", "local"] | None = None

@@ -3,7 +3,7 @@
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, Recording, Seniority
 from coach_ai.exported_tables import EXPORTED_TABLES
-from coach_ai.use_cases import consent, events, repair
+from coach_ai.use_cases import consent, events, interview_history, repair
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     SessionCompleted,
@@ -15,6 +15,7 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.events.consents import ConsentChanged, Purpose
+from coach_common.events.deletions import DeletionCompleted
 from coach_common.events.exports import AiExportPartCollected, ExportRequested
 from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
@@ -80,7 +81,15 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
         message,
         is_repeated=event.is_repeated,
         receipt_id=event.receipt_id,
+        kind=event.kind,
     )
+
+
+async def on_deletion_completed(
+    deps: Deps, event: DeletionCompleted, message: MessageContext
+) -> None:
+    """Stop repeating the deletion of the interview. Other deletions are unknown here."""
+    await interview_history.complete_deletion(deps, event.receipt_id, message)
 
 
 async def on_consent_changed(deps: Deps, event: ConsentChanged, message: MessageContext) -> None:
@@ -143,5 +152,6 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     SessionStalled: on_session_stalled,
     SessionDeleted: on_session_deleted,
     UserDeleted: on_user_deleted,
+    DeletionCompleted: on_deletion_completed,
     ConsentChanged: on_consent_changed,
 }

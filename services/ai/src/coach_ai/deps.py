@@ -14,7 +14,9 @@ from coach_ai.profile.document_parser import DocumentParser
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
+from coach_common.db.deletion_log import DeletionLog
 from coach_common.drain import Drain
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.storage import ObjectStore
 
 
@@ -29,6 +31,7 @@ class Deps:
     scorer: Scorer
     chat: Chat
     rewriter: Rewriter
+    deletions: DeletionLog[InterviewDeleted]
     downloads: DownloadDirectory
     """Recordings that are being transcribed."""
     provider: str

@@ -23,6 +23,7 @@ from coach_ai.voice_routes import build_audio_path
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import CurrentUser, inject_deps
+from coach_common.http.receipts import RECEIPT_LOCATION, receipt_path
 from coach_common.ids import parse_id
 
 router = APIRouter(
@@ -73,7 +74,7 @@ async def get_interview(
 ) -> InterviewDetailsResponse:
     """Return an interview with all turns and, once it is completed, its plan and assessment."""
     details = await interviews.get_interview(deps, caller, _parse_interview_id(session_id))
-    return InterviewDetailsResponse.from_details(details)
+    return InterviewDetailsResponse.from_details(details, now=deps.clock())
 
 
 @router.post("/{session_id}/message", responses={409: {}})
@@ -120,11 +121,16 @@ async def assess_interview(
     return InterviewAssessment.from_details(details)
 
 
-@router.delete("/{session_id}", status_code=204)
-async def delete_interview(session_id: str, caller: CurrentUser, deps: AiDeps) -> Response:
-    """Delete an interview with its turns and its assessment."""
-    await interviews.delete_interview(deps, caller, _parse_interview_id(session_id))
-    return Response(status_code=204)
+@router.delete("/{session_id}", status_code=204, responses={204: RECEIPT_LOCATION})
+async def delete_interview(
+    session_id: str, caller: CurrentUser, deps: AiDeps, response: Response
+) -> None:
+    """Delete an interview with its turns, its recordings and its assessment.
+
+    `Location` names the receipt, which shows when each service has deleted its data.
+    """
+    receipt_id = await interviews.delete_interview(deps, caller, _parse_interview_id(session_id))
+    response.headers["location"] = receipt_path(receipt_id)
 
 
 def _parse_interview_id(text: str) -> UUID:

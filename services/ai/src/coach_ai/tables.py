@@ -14,6 +14,7 @@ from sqlalchemy import (
     false,
 )
 
+from coach_common.db.deletion_log import deletions_table
 from coach_common.db.tables import (
     Id,
     LongText,
@@ -312,3 +313,5 @@ BOOKMARKS = Table(
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)
+# Deletions of interviews that not every service has confirmed.
+DELETIONS = deletions_table(METADATA)

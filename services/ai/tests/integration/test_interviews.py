@@ -1,7 +1,8 @@
 """Interviews over HTTP: turns, recordings, repeated messages, failures, owners and deletion."""
 
+from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -11,13 +12,21 @@ from coach_ai.deps import Deps
 from coach_ai.domain import CannotScore, Recording, Transcript
 from coach_ai.interview.model import Intent, Turn
 from coach_ai.store import interviews, recordings
-from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
+from coach_ai.tables import DELETIONS, INTERVIEW_TURNS, INTERVIEWS, RECORDINGS
 from coach_common.errors import TransactionConflict, Unavailable
-from coach_common.events.catalog import UserDeleted
+from coach_common.events.catalog import SessionDeleted, UploadConfirmed, UserDeleted
+from coach_common.events.deletions import AiConfirmedDeletion, DeletionCompleted
+from coach_common.events.interviews import (
+    InterviewAssessed,
+    InterviewDeleted,
+    InterviewRecordingLinked,
+    InterviewStarted,
+)
 from coach_common.ids import new_id
 from coach_common.service import Service
-from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import client_for, deliver_event
+from coach_common.session_kind import SessionKind
+from coach_common.testing.fakes import FakeClock, TokenIssuer
+from coach_common.testing.harness import client_for, deliver_event, emitted_events
 
 PATH = "/ai-interview/sessions"
 ANSWER = "I moved the build to a cache. It took two days."
@@ -91,6 +100,86 @@ async def test_accommodations_apply_to_answers_and_to_a_new_assessment(
     await client.post(f"{path}/assess")
 
     assert [one.accommodations for one in coach.scored_answers] == [("pauses",)] * 2
+
+
+async def test_company_style_is_shown_with_its_rounds_at_the_end(client: httpx.AsyncClient) -> None:
+    started = await _start(client, company_style="finance", question_limit=None)
+    path = f"{PATH}/{started['session_id']}"
+    running = (await client.get(path)).json()
+    plan = (await client.post(f"{path}/complete")).json()["plan"]
+    unknown = await client.post(
+        PATH, json={"title": "T", "interview_type": "case", "company_style": "circus"}
+    )
+
+    assert (running["company_style"], running["plan"]) == ("finance", None)
+    assert plan["company_style"] == {
+        "name": "finance",
+        "title": "Bank or financial company",
+        "values": ["accuracy", "responsibility", "risk"],
+        "depth": 2,
+    }
+    rounds = ["Responsibility", "Responsibility", "Risk and decisions", "Risk and decisions"]
+    assert [one["round"] for one in plan["questions"]] == [*rounds, "Deadlines"]
+    assert unknown.status_code == 422
+
+
+async def test_server_keeps_the_clock_of_each_question(
+    client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    started_at = clock()
+    started = await _start(client, time_limit_seconds=60)
+    path = f"{PATH}/{started['session_id']}"
+    fresh = (await client.get(path)).json()
+    clock.advance(45.5)
+    await _send(client, started["session_id"], message="Give me a moment")
+    read = (await client.get(path)).json()
+    clock.advance(30)
+    over = (await client.get(path)).json()
+    await _send(client, started["session_id"], message=ANSWER)
+    following = (await client.get(path)).json()
+    clock.advance(60)
+    await _send(client, started["session_id"], message=ANSWER)
+    ended = (await client.get(path)).json()
+
+    due_at = started_at + timedelta(seconds=60)
+    for shown, remaining in ((fresh, 60), (read, 14), (over, 0)):
+        assert datetime.fromisoformat(shown["asked_at"]) == started_at
+        assert datetime.fromisoformat(shown["answer_due_at"]) == due_at
+        assert shown["remaining_seconds"] == remaining
+    assert following["remaining_seconds"] == 60
+    assert datetime.fromisoformat(following["asked_at"]) == started_at + timedelta(seconds=75.5)
+    assert (ended["asked_at"], ended["answer_due_at"], ended["remaining_seconds"]) == (None,) * 3
+    assert [(one["is_late"], one["late_seconds"]) for one in ended["turns"]] == [
+        (False, 0), (False, 0), (True, 16), (False, 0),
+    ]  # fmt: skip
+    # A late answer counts.
+    assert [one["overall_score"] for one in ended["assessment"]["answers"]] == [70, 70]
+    assert ended["time_limit_seconds"] == 60
+
+
+async def test_upload_that_started_in_time_is_not_late(
+    client: httpx.AsyncClient, clock: FakeClock, deps: Deps, user_id: UUID
+) -> None:
+    session_id = (await _start(client, time_limit_seconds=30))["session_id"]
+    clock.advance(29)
+    key = f"uploads/{user_id}/{int(clock().timestamp() * 1000)}_0a1b2c3d.m4a"
+    clock.advance(600)
+    recording = Recording(new_id(), user_id, key, None, "e", 1)
+    async with deps.db.transaction() as tx:
+        await recordings.add_recording(tx, recording)
+        transcript = Transcript(ANSWER, "en", 6.0, "scripted", "s1")
+        await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
+    await _send(client, session_id, audio_s3_key=key)
+
+    (_, turn) = (await client.get(f"{PATH}/{session_id}")).json()["turns"]
+    assert (turn["is_late"], turn["late_seconds"]) == (False, 0)
+
+
+@pytest.mark.parametrize("seconds", [29, 3601, 0, "x"])
+async def test_time_limit_out_of_range_is_422(client: httpx.AsyncClient, seconds: object) -> None:
+    body = {"title": "T", "interview_type": "case", "time_limit_seconds": seconds}
+
+    assert (await client.post(PATH, json=body)).status_code == 422
 
 
 async def test_same_message_sent_twice_makes_one_turn(
@@ -243,6 +332,139 @@ async def test_interview_of_another_user_is_404(
         (404, "interview_not_found")
     }
     assert listed == []
+
+
+async def test_history_learns_of_start_recordings_and_assessments(
+    client: httpx.AsyncClient, deps: Deps, user_id: UUID, service: Service
+) -> None:
+    started = await _start(client, title="Mock", question_limit=1)
+    interview_id = started["session_id"]
+    recording = await _transcribed_recording(deps, user_id)
+    await _send(client, interview_id, audio_s3_key=recording.key)
+    await _send(client, interview_id, message="skip")
+    await client.post(f"{PATH}/{interview_id}/complete")
+    await client.post(f"{PATH}/{interview_id}/assess")
+
+    (start,) = await emitted_events(service.database, InterviewStarted)
+    (link,) = await emitted_events(service.database, InterviewRecordingLinked)
+    first, again = await emitted_events(service.database, InterviewAssessed)
+    assert {str(one.interview_id) for one in (start, link, first, again)} == {interview_id}
+    assert (start.title, start.interview_type, start.user_id) == ("Mock", "behavioral", user_id)
+    assert link.key == recording.key and first.keys == [recording.key]
+    assert (first.overall_score, first.technical_score, first.question_count) == (70, None, 1)
+    assert (first.provider, first.model, first.rubric_version) == ("scripted", "s1", "1")
+    assert again.assessed_at >= first.assessed_at
+    assert first.created_at == start.created_at == link.created_at
+
+
+async def test_pause_counts_at_most_ten_minutes(
+    client: httpx.AsyncClient, service: Service, clock: FakeClock
+) -> None:
+    interview_id = (await _start(client, question_limit=1))["session_id"]
+    for seconds, message in ((90, "hint"), (86_400, "skip")):
+        clock.advance(seconds)
+        await _send(client, interview_id, message=message)
+
+    (assessed,) = await emitted_events(service.database, InterviewAssessed)
+    assert assessed.duration_seconds == 90 + 600
+
+
+async def test_deletion_names_all_recordings_of_the_interview_and_ends_in_a_receipt(
+    client: httpx.AsyncClient, deps: Deps, user_id: UUID, service: Service
+) -> None:
+    interview_id = (await _start(client))["session_id"]
+    answered = await _transcribed_recording(deps, user_id)
+    await _send(client, interview_id, audio_s3_key=answered.key)
+    pending = Recording(new_id(), user_id, f"uploads/{user_id}/2.m4a", None, "e", 1)
+    await _add_recordings(deps, pending)
+    await _send(client, interview_id, audio_s3_key=pending.key)
+    named = Recording(new_id(), user_id, f"uploads/{user_id}/3.m4a", UUID(interview_id), "e", 1)
+    free = Recording(new_id(), user_id, f"uploads/{user_id}/4.m4a", None, "e", 1)
+    await _add_recordings(deps, named, free)
+
+    deleted = await client.delete(f"{PATH}/{interview_id}")
+    again = await client.delete(f"{PATH}/{interview_id}")
+    late = UploadConfirmed(
+        upload_id=pending.upload_id, user_id=user_id, key=pending.key, content_type="audio/m4a",
+        size=1, etag="e",
+    )  # fmt: skip
+    await deliver_event(service, late)
+    other = (await _start(client))["session_id"]
+    reused = await _send(client, other, audio_s3_key=answered.key)
+
+    (event,) = await emitted_events(service.database, InterviewDeleted)
+    assert (deleted.status_code, again.status_code) == (204, 404)
+    assert deleted.headers["location"] == f"/privacy/receipts/{event.receipt_id}"
+    assert event.keys == sorted(one.key for one in (answered, pending, named))
+    assert (reused.status_code, reused.json()["code"]) == (404, "recording_not_found")
+    async with deps.db.read_only() as tx:
+        rows = await tx.fetch_all(select(RECORDINGS.c.key))
+        waiting = await tx.fetch_all(select(DELETIONS.c.id))
+    assert [row["key"] for row in rows] == [free.key]
+    assert [row["id"] for row in waiting] == [event.receipt_id]
+    await deliver_event(service, DeletionCompleted(receipt_id=event.receipt_id))
+    async with deps.db.read_only() as tx:
+        assert await tx.fetch_all(select(DELETIONS.c.id)) == []
+
+
+async def test_deletion_in_the_history_is_passed_on_with_its_receipt(
+    client: httpx.AsyncClient, deps: Deps, user_id: UUID, service: Service
+) -> None:
+    interview_id = (await _start(client))["session_id"]
+    answered = await _transcribed_recording(deps, user_id)
+    await _send(client, interview_id, audio_s3_key=answered.key)
+    elsewhere = Recording(new_id(), user_id, f"uploads/{user_id}/5.m4a", new_id(), "e", 1)
+    await _add_recordings(deps, elsewhere)
+    deletion = SessionDeleted(
+        session_id=UUID(interview_id),
+        user_id=user_id,
+        keys=[f"uploads/{user_id}/6.m4a", elsewhere.key],
+        receipt_id=uuid4(),
+        kind=SessionKind.INTERVIEW.value,
+    )
+    for is_repeated in (False, True):
+        await deliver_event(service, deletion.model_copy(update={"is_repeated": is_repeated}))
+
+    (event,) = await emitted_events(service.database, InterviewDeleted)
+    assert event.receipt_id == deletion.receipt_id
+    assert event.keys == sorted([answered.key, deletion.keys[0]])
+    confirmed = await emitted_events(service.database, AiConfirmedDeletion)
+    assert [one.receipt_id for one in confirmed] == [deletion.receipt_id] * 2
+    assert (await client.get(f"{PATH}/{interview_id}")).status_code == 404
+    assert await _count(deps) == (0, 0)
+
+
+async def test_answer_that_is_scored_during_the_deletion_is_not_stored(
+    client: httpx.AsyncClient, deps: Deps, coach: Any, service: Service
+) -> None:
+    interview_id = (await _start(client, question_limit=1))["session_id"]
+    score = coach.score
+
+    async def delete_then_score(*args: Any) -> Any:
+        await client.delete(f"{PATH}/{interview_id}")
+        return await score(*args)
+
+    coach.score = delete_then_score
+    sent = await _send(client, interview_id, message=ANSWER)
+
+    assert (sent.status_code, sent.json()["code"]) == (404, "interview_not_found")
+    assert await _count(deps) == (0, 0)
+    assert await emitted_events(service.database, InterviewAssessed) == []
+
+
+async def _add_recordings(deps: Deps, *added: Recording) -> None:
+    async with deps.db.transaction() as tx:
+        for recording in added:
+            await recordings.add_recording(tx, recording)
+
+
+async def _transcribed_recording(deps: Deps, user_id: UUID) -> Recording:
+    recording = Recording(new_id(), user_id, f"uploads/{user_id}/1.m4a", None, "e", 1)
+    await _add_recordings(deps, recording)
+    transcript = Transcript(ANSWER, "en", 6.0, "scripted", "s1")
+    async with deps.db.transaction() as tx:
+        await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
+    return recording
 
 
 async def test_deletion_of_interview_or_account_erases_all_rows(

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from functools import partial
 
-from coach_auth import consent_routes, receipt_routes, routes, tables, workers
+from coach_auth import tables, workers
 from coach_auth.config import AuthSettings
 from coach_auth.consumers import SUBSCRIPTIONS
 from coach_auth.deps import Deps, KeyRotationPolicy, SigningKeyCache, TokenPolicy
@@ -12,6 +12,7 @@ from coach_auth.login_throttle import LoginThrottle
 from coach_auth.mail_throttle import MailThrottle
 from coach_auth.mailer import Mailer, create_mailer
 from coach_auth.passwords import PasswordHasher
+from coach_auth.public_routers import PUBLIC_ROUTERS
 from coach_auth.sliding_window import SlidingWindowCounter
 from coach_auth.use_cases import signing_keys
 from coach_common.clock import Clock, utc_now
@@ -83,9 +84,8 @@ def build(
         checks={"database": database.check, "broker": transport.check},
         state=AppState(deps, tokens, settings.service_token),
     )
-    app.include_router(routes.router)
-    app.include_router(receipt_routes.router)
-    app.include_router(consent_routes.router)
+    for router in PUBLIC_ROUTERS:
+        app.include_router(router)
     return Service(
         name="auth",
         app=app,

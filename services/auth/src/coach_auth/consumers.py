@@ -1,4 +1,4 @@
-"""The events that auth consumes: deletions of sessions, and confirmations of deletions."""
+"""The events that auth consumes: deletions, and confirmations of deletions."""
 
 from coach_auth.deps import Deps
 from coach_auth.exported_tables import EXPORTED_TABLES
@@ -12,6 +12,7 @@ from coach_common.events.deletions import (
     SessionsConfirmedDeletion,
 )
 from coach_common.events.exports import AuthExportPartCollected, ExportRequested
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
 
@@ -22,10 +23,25 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
         await receipts.start_session_receipt(
             deps,
             event.receipt_id,
+            publisher=event.source,
             deleted_at=event.deleted_at,
             is_repeated=event.is_repeated,
             message=message,
         )
+
+
+async def on_interview_deleted(
+    deps: Deps, event: InterviewDeleted, message: MessageContext
+) -> None:
+    """Store the receipt of the deletion, unless sessions has asked for it."""
+    await receipts.start_session_receipt(
+        deps,
+        event.receipt_id,
+        publisher=event.source,
+        deleted_at=event.deleted_at,
+        is_repeated=event.is_repeated,
+        message=message,
+    )
 
 
 async def on_export_requested(deps: Deps, event: ExportRequested, message: MessageContext) -> None:
@@ -43,6 +59,7 @@ async def on_deletion_confirmed(
 SUBSCRIPTIONS: Handlers[Deps] = {
     ExportRequested: on_export_requested,
     SessionDeleted: on_session_deleted,
+    InterviewDeleted: on_interview_deleted,
     SessionsConfirmedDeletion: on_deletion_confirmed,
     MediaConfirmedDeletion: on_deletion_confirmed,
     AiConfirmedDeletion: on_deletion_confirmed,

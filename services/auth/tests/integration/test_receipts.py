@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import jwt
+import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select
 
@@ -18,6 +19,7 @@ from coach_common.events.deletions import (
     MediaConfirmedDeletion,
     SessionsConfirmedDeletion,
 )
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
@@ -96,9 +98,42 @@ async def test_session_receipt_counts_confirmations_in_any_order(
     assert [one.receipt_id for one in completed] == [receipt_id] * 2
 
 
+@pytest.mark.parametrize("has_session_event", [True, False])
+async def test_interview_receipt_is_complete_with_the_deletion_of_ai(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, has_session_event: bool
+) -> None:
+    receipt_id, interview_id, user_id = uuid4(), new_id(), new_id()
+    of_sessions = SessionDeleted(
+        session_id=interview_id, user_id=user_id, receipt_id=receipt_id, kind="interview"
+    )
+    of_ai = InterviewDeleted(
+        interview_id=interview_id,
+        user_id=user_id,
+        receipt_id=receipt_id,
+        deleted_at=clock(),
+    )
+    confirmations = [SessionsConfirmedDeletion(receipt_id=receipt_id)]
+    for event in ([of_sessions] if has_session_event else confirmations) + [of_ai]:
+        assert (await deliver_event(service, event)).outcome.value == "done"
+    path = f"/privacy/receipts/{receipt_id}"
+    pending = (await client.get(path)).json()
+    await deliver_event(service, MediaConfirmedDeletion(receipt_id=receipt_id))
+    complete = (await client.get(path)).json()
+    await deliver_event(service, of_ai.model_copy(update={"is_repeated": True}))
+
+    assert pending["outstanding"] == ["media"]
+    content = await _verify(client, complete["signature"])
+    assert (content["kind"], set(content["services"])) == ("session", {"sessions", "media", "ai"})
+    assert str(interview_id) not in str(complete) + str(content)
+    # Once when the receipt was complete, and again because ai repeated the deletion.
+    completed = await emitted_events(service.database, DeletionCompleted)
+    assert [one.receipt_id for one in completed] == [receipt_id] * 2
+
+
 def test_every_service_that_deletes_must_confirm() -> None:
     account = (UserDeleted.source, *UserDeleted.consumers)
     session = {SessionDeleted.source, *SessionDeleted.consumers} - {"auth"}
+    interview = {InterviewDeleted.source, *InterviewDeleted.consumers} - {"auth"}
 
     assert SERVICES_BY_KIND[ReceiptKind.ACCOUNT] == account
-    assert set(SERVICES_BY_KIND[ReceiptKind.SESSION]) == session
+    assert set(SERVICES_BY_KIND[ReceiptKind.SESSION]) == session == interview

@@ -23,6 +23,7 @@ from coach_common.events.catalog import (
     UserDeleted,
 )
 from coach_common.events.exports import ExportCompleted
+from coach_common.events.interviews import InterviewDeleted
 from coach_common.messaging.message import MessageContext
 from coach_common.messaging.subscriptions import Handlers
 from coach_gateway.sockets.frames import ExportFrame, FeedbackFrame, ProgressFrame, TranscriptFrame
@@ -329,6 +330,13 @@ async def on_session_deleted(hub: PushHub, event: SessionDeleted, delivery: Mess
     hub.discard_pushes(event.user_id, session_id=event.session_id)
 
 
+async def on_interview_deleted(
+    hub: PushHub, event: InterviewDeleted, delivery: MessageContext
+) -> None:
+    """Delete the buffered pushes of the interview."""
+    hub.discard_pushes(event.user_id, session_id=event.interview_id)
+
+
 def _progress_rank(status: str) -> int:
     """Return 0 while transcribing, 1 while scoring, 2 when final."""
     return {"transcribing": 0, "scoring": 1}.get(status, 2)
@@ -356,5 +364,6 @@ SUBSCRIPTIONS: Handlers[PushHub] = {
     SessionJudged: on_session_judged,
     ExportCompleted: on_export_completed,
     SessionDeleted: on_session_deleted,
+    InterviewDeleted: on_interview_deleted,
     UserDeleted: on_user_deleted,
 }

@@ -110,6 +110,7 @@ ROUTES = (
     Route("GET", "/ai-interview/sessions", "ai"),
     Route("GET", "/ai-interview/sessions/{id}", "ai"),
     Route("DELETE", "/ai-interview/sessions/{id}", "ai"),
+    Route("GET", "/ai-interview/sessions/{id}/turns/{id}/audio", "ai"),
     Route("POST", "/ai-interview/sessions/{id}/message", "ai", limit="chat"),
     Route("POST", "/ai-interview/sessions/{id}/complete", "ai"),
     Route("POST", "/ai-interview/sessions/{id}/assess", "ai", limit="chat"),

@@ -11,11 +11,12 @@ from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.storage import ObjectStore
 from coach_common.tokens import AccessTokenVerifier
-from coach_media import export_routes, routes, tables, workers
+from coach_media import routes, tables, workers
 from coach_media.adapters.sessions_http import HttpSessionOwnership
 from coach_media.config import MediaSettings
 from coach_media.consumers import SUBSCRIPTIONS
 from coach_media.deps import Deps, SessionOwnership, UploadLimits
+from coach_media.public_routers import PUBLIC_ROUTERS
 
 
 def build(
@@ -49,8 +50,8 @@ def build(
     checks = {"database": database.check, "broker": transport.check, "store": object_store.check}
     state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app("media", checks=checks, state=state)
-    app.include_router(routes.router)
-    app.include_router(export_routes.router)
+    for router in PUBLIC_ROUTERS:
+        app.include_router(router)
     app.include_router(routes.internal_router)
     return Service(
         name="media",

@@ -17,8 +17,14 @@ from coach_common.events.exports import (
     ExportRequested,
     SessionsExportPartCollected,
 )
+from coach_common.events.interviews import (
+    InterviewAssessed,
+    InterviewDeleted,
+    InterviewRecordingLinked,
+)
 from coach_common.messaging.subscriptions import Handlers
-from coach_media import deletions, exports, repair, retention, use_cases
+from coach_common.session_kind import SessionKind
+from coach_media import deletions, exports, interviews, repair, retention, use_cases
 from coach_media.deps import Deps
 
 
@@ -34,7 +40,9 @@ async def on_user_deleted(deps: Deps, event: UserDeleted, message: MessageContex
 
 
 async def on_session_deleted(deps: Deps, event: SessionDeleted, message: MessageContext) -> None:
-    """Delete the recordings of the session."""
+    """Delete the recordings of the session. Those of an interview wait for its own event."""
+    if event.kind == SessionKind.INTERVIEW:
+        return
     await deletions.delete_session_data(
         deps,
         event.session_id,
@@ -44,6 +52,27 @@ async def on_session_deleted(deps: Deps, event: SessionDeleted, message: Message
         is_repeated=event.is_repeated,
         receipt_id=event.receipt_id,
     )
+
+
+async def on_interview_recording_linked(
+    deps: Deps, event: InterviewRecordingLinked, message: MessageContext
+) -> None:
+    """Link the recording to the interview."""
+    await interviews.link_recording(deps, event, message)
+
+
+async def on_interview_assessed(
+    deps: Deps, event: InterviewAssessed, message: MessageContext
+) -> None:
+    """Store that the interview has feedback."""
+    await interviews.record_assessment(deps, event, message)
+
+
+async def on_interview_deleted(
+    deps: Deps, event: InterviewDeleted, message: MessageContext
+) -> None:
+    """Delete the recordings of the interview."""
+    await interviews.delete_interview(deps, event, message)
 
 
 async def on_transcription_completed(
@@ -110,6 +139,9 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     SessionJudged: on_session_judged,
     UserDeleted: on_user_deleted,
     SessionDeleted: on_session_deleted,
+    InterviewRecordingLinked: on_interview_recording_linked,
+    InterviewAssessed: on_interview_assessed,
+    InterviewDeleted: on_interview_deleted,
     SessionStalled: on_session_stalled,
     TranscriptionCompleted: on_transcription_completed,
     TranscriptionProgressed: on_transcription_progressed,

@@ -31,8 +31,8 @@ async def delete_session_data(
         await store.lock_uploader(tx, user_id)
         is_new = await store.add_tombstone(tx, session_id, at=now)
         uploads = await store.list_uploads_by_session(tx, session_id, keys=keys, user_id=user_id)
-        await _delete_uploads(tx, uploads, user_id, at=now)
-        await _confirm_when_deleted(
+        await delete_uploads(tx, uploads, user_id, at=now)
+        await confirm_when_deleted(
             tx, receipt_id, user_id=user_id, keys={*keys, *(upload.key for upload in uploads)}
         )
     if is_new and is_repeated:
@@ -53,11 +53,11 @@ async def delete_user_data(
         await store.lock_uploader(tx, user_id)
         is_new = await store.add_tombstone(tx, user_id, at=now)
         uploads = await store.list_uploads_by_user(tx, user_id)
-        await _delete_uploads(tx, uploads, user_id, at=now)
+        await delete_uploads(tx, uploads, user_id, at=now)
         await store.delete_outbox_by_user(tx, user_id)
         await store.delete_uploader(tx, user_id)
         await retention_store.delete_retention(tx, user_id)
-        await _confirm_when_deleted(tx, receipt_id, user_id=user_id, keys=None)
+        await confirm_when_deleted(tx, receipt_id, user_id=user_id, keys=None)
     if is_new and is_repeated:
         REPAIRS.labels("media", "user_deletion").inc()
 
@@ -87,7 +87,7 @@ async def delete_objects(deps: Deps) -> int:
     return len(due)
 
 
-async def _delete_uploads(
+async def delete_uploads(
     tx: Transaction, uploads: Sequence[Upload], user_id: UUID, *, at: datetime
 ) -> None:
     """Delete the rows, schedule the objects, and delete the exports, which have a copy of both."""
@@ -96,7 +96,7 @@ async def _delete_uploads(
     await export_store.delete_exports_of_user(tx, user_id)
 
 
-async def _confirm_when_deleted(
+async def confirm_when_deleted(
     tx: Transaction, receipt_id: UUID | None, *, user_id: UUID, keys: Collection[str] | None
 ) -> None:
     """Confirm the deletion now, or after the final attempt for the last of its objects.

@@ -1,5 +1,6 @@
 """Use cases of the retention of audio: the user's choice, and the sweep that applies it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -45,12 +46,22 @@ async def choose_retention(deps: Deps, caller: Identity, retention: AudioRetenti
 
 
 async def record_feedback(
-    deps: Deps, session_id: UUID, user_id: UUID, message: MessageContext
+    deps: Deps,
+    session_id: UUID,
+    user_id: UUID,
+    message: MessageContext,
+    *,
+    keys: Sequence[str] = (),
 ) -> None:
-    """Store that the feedback of a session is ready. Applied once per message."""
+    """Store that the feedback of a session is ready. Applied once per message.
+
+    `keys` are recordings of the session whose link may not have arrived.
+    """
     now = deps.clock()
     async with deps.db.transaction(deduplicate=message) as tx:
-        times = await retention_store.list_audio_times(tx, user_id, session_id=session_id)
+        times = await retention_store.list_audio_times(
+            tx, user_id, session_id=session_id, keys=keys
+        )
         retention = await find_effective_retention(deps, tx, user_id)
         fed_back = [replace(one, feedback_at=one.feedback_at or now) for one in times]
         await _reschedule(tx, fed_back, retention)

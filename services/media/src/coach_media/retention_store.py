@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import and_, bindparam, delete, or_, select, update
 
 from coach_common.db.transaction import Transaction
 from coach_media.audio_retention import AudioRetention
@@ -46,13 +46,17 @@ async def delete_retention(tx: Transaction, user_id: UUID) -> None:
 
 
 async def list_audio_times(
-    tx: Transaction, user_id: UUID, *, session_id: UUID | None = None
+    tx: Transaction, user_id: UUID, *, session_id: UUID | None = None, keys: Sequence[str] = ()
 ) -> list[AudioTimes]:
-    """Return the times of the user's uploads that have audio, or of those of one session."""
+    """Return the times of the user's uploads that have audio, or of those of one session.
+
+    Uploads with one of the `keys` and no session count as uploads of the session.
+    """
     columns = (UPLOADS.c.id, UPLOADS.c.confirmed_at, UPLOADS.c.feedback_at)
     query = select(*columns).where(UPLOADS.c.user_id == user_id, *_HAS_AUDIO)
     if session_id is not None:
-        query = query.where(UPLOADS.c.session_id == session_id)
+        is_unlinked = and_(UPLOADS.c.session_id.is_(None), UPLOADS.c.key.in_(keys))
+        query = query.where(or_(UPLOADS.c.session_id == session_id, is_unlinked))
     return [AudioTimes(**row) for row in await tx.fetch_all(query)]
 
 

@@ -319,6 +319,20 @@ async def list_uploads_by_session(
     )
 
 
+async def list_uploads_of_interview(
+    tx: Transaction, interview_id: UUID, *, keys: Sequence[str], user_id: UUID
+) -> list[Upload]:
+    """Return the user's uploads that are linked to the interview, or have a key and no link."""
+    is_unlinked = and_(UPLOADS.c.session_id.is_(None), UPLOADS.c.key.in_(keys))
+    return await _list(
+        tx,
+        and_(
+            UPLOADS.c.user_id == user_id,
+            or_(UPLOADS.c.session_id == interview_id, is_unlinked),
+        ),
+    )
+
+
 async def list_uploads_by_user(tx: Transaction, user_id: UUID) -> list[Upload]:
     """Return all uploads of the user."""
     return await _list(tx, UPLOADS.c.user_id == user_id)

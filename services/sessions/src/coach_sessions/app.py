@@ -12,12 +12,13 @@ from coach_common.http.dependencies import AppState
 from coach_common.messaging.subscriptions import Transport, subscribe
 from coach_common.service import Service
 from coach_common.tokens import AccessTokenVerifier
-from coach_sessions import routes, tables, workers
+from coach_sessions import tables, workers
 from coach_sessions.adapters.media_http import HttpUploadedRecordings
 from coach_sessions.adapters.questions_http import HttpQuestions
 from coach_sessions.config import SessionsSettings
 from coach_sessions.consumers import SUBSCRIPTIONS
 from coach_sessions.deps import Deps, Questions, UploadedRecordings
+from coach_sessions.public_routers import PUBLIC_ROUTERS
 
 
 def build(
@@ -43,8 +44,8 @@ def build(
         checks={"database": database.check, "broker": transport.check},
         state=AppState(deps, tokens or AccessTokenVerifier.from_settings(settings)),
     )
-    app.include_router(routes.router)
-    app.include_router(routes.progress_router)
+    for router in PUBLIC_ROUTERS:
+        app.include_router(router)
     return Service(
         name="sessions",
         app=app,

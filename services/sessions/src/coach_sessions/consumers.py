@@ -14,9 +14,15 @@ from coach_common.events.catalog import (
 )
 from coach_common.events.deletions import DeletionCompleted
 from coach_common.events.exports import ExportRequested, SessionsExportPartCollected
+from coach_common.events.interviews import (
+    InterviewAssessed,
+    InterviewDeleted,
+    InterviewRecordingLinked,
+    InterviewStarted,
+)
 from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
-from coach_sessions import use_cases
+from coach_sessions import interviews, use_cases
 from coach_sessions.deps import Deps
 from coach_sessions.disputes import record_dispute
 from coach_sessions.domain import AnswerText, Failure, Feedback, RecordingRef
@@ -146,6 +152,34 @@ async def on_feedback_disputed(
     await record_dispute(deps, event.session_id, event.user_id, event.dispute, message)
 
 
+async def on_interview_started(
+    deps: Deps, event: InterviewStarted, message: MessageContext
+) -> None:
+    """Add the interview to the history."""
+    await interviews.record_start(deps, event, message)
+
+
+async def on_interview_recording_linked(
+    deps: Deps, event: InterviewRecordingLinked, message: MessageContext
+) -> None:
+    """Link the recording to the interview."""
+    await interviews.record_recording(deps, event, message)
+
+
+async def on_interview_assessed(
+    deps: Deps, event: InterviewAssessed, message: MessageContext
+) -> None:
+    """Save the completion and the scores of the interview."""
+    await interviews.record_assessment(deps, event, message)
+
+
+async def on_interview_deleted(
+    deps: Deps, event: InterviewDeleted, message: MessageContext
+) -> None:
+    """Delete the interview with its recordings."""
+    await interviews.delete_interview(deps, event, message)
+
+
 def _recording_ref(event: RecordingEvent) -> RecordingRef:
     return RecordingRef(event.key, event.user_id, event.session_id)
 
@@ -162,4 +196,8 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     FeedbackGenerated: on_feedback_generated,
     FeedbackFailed: on_feedback_failed,
     FeedbackDisputed: on_feedback_disputed,
+    InterviewStarted: on_interview_started,
+    InterviewRecordingLinked: on_interview_recording_linked,
+    InterviewAssessed: on_interview_assessed,
+    InterviewDeleted: on_interview_deleted,
 }

@@ -21,6 +21,7 @@ from coach_common.events.feedback import (
     PointCoverage,
     StarStory,
 )
+from coach_sessions.kind import IsInterview, SessionKind
 
 MAX_RECORDINGS_PER_SESSION = 20
 MAX_RECORDING_DELAY = timedelta(hours=25)
@@ -220,7 +221,7 @@ class PublishedFingerprints:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A practice session with all its facts."""
+    """A practice session with all its facts, or an interview as ai has reported it."""
 
     id: UUID
     user_id: UUID
@@ -247,10 +248,18 @@ class Session:
     self_rated_at: datetime | None = None
     revealed_at: datetime | None = None
     """When the user first read the score."""
+    kind: SessionKind = SessionKind.PRACTICE
+
+    def require_practice(self) -> None:
+        """Raise IsInterview if this is an interview."""
+        if self.kind is SessionKind.INTERVIEW:
+            raise IsInterview(self.id)
 
     @property
     def recording(self) -> Recording | None:
-        """The recording that is scored: the first that was linked."""
+        """The recording that is scored: the first that was linked. Interviews have none."""
+        if self.kind is SessionKind.INTERVIEW:
+            return None
         return min(
             self.recordings, key=lambda one: (str(one.linked_by_event_id), one.key), default=None
         )
@@ -293,9 +302,10 @@ class Session:
     @property
     def final_feedback(self) -> Feedback | None:
         """The feedback, or None until everything that belongs to it is stored."""
-        if self.completed_at is None or self.feedback is None or not self.feedback.is_complete:
+        if self.completed_at is None or self.feedback is None:
             return None
-        return self.feedback
+        is_complete = self.feedback.is_complete or self.kind is SessionKind.INTERVIEW
+        return self.feedback if is_complete else None
 
     @property
     def status(self) -> Status:
@@ -315,7 +325,8 @@ class Session:
     def can_link(self, key: str) -> bool:
         """Return whether the recording is linked to this session or may still be."""
         keys = {recording.key for recording in self.recordings}
-        return key in keys or len(keys) < MAX_RECORDINGS_PER_SESSION
+        is_interview = self.kind is SessionKind.INTERVIEW
+        return key in keys or is_interview or len(keys) < MAX_RECORDINGS_PER_SESSION
 
     def with_facts_joined(self) -> "Session":
         """Return the session with the facts combined that arrived separately. Idempotent.
@@ -323,6 +334,8 @@ class Session:
         Stores the scored text and missing delivery metrics with the feedback, and drops the
         requested key once its recording is linked.
         """
+        if self.kind is SessionKind.INTERVIEW:
+            return self
         requested_key = self.requested_key
         if requested_key in {recording.key for recording in self.recordings}:
             requested_key = None
@@ -442,6 +455,7 @@ class SessionSummary:
     overall_score: int | None
     status: str
     revealed_at: datetime | None
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from coach_common.errors import InvalidInput
 from coach_sessions.domain import Session
+from coach_sessions.kind import SessionKind
 
 WINDOW_ENTRIES = 10
 """A trend compares this many scored sessions with as many before them."""
@@ -228,12 +229,16 @@ class Progress:
 
 
 def build_entry(session: Session, question_key: UUID) -> ProgressEntry | None:
-    """Return the entry of a session, or None until it is completed."""
+    """Return the entry of a session, or None until it is completed.
+
+    An interview counts as practice. Its scores are means of several answers and no answer.
+    """
     if session.completed_at is None:
         return None
     feedback = session.final_feedback
     answer = None
-    if feedback is not None and feedback.overall_score is not None:
+    is_practice = session.kind is SessionKind.PRACTICE
+    if is_practice and feedback is not None and feedback.overall_score is not None:
         answer = ScoredAnswer(
             question=str(question_key),
             scores=_known(feedback.scores),

@@ -52,9 +52,11 @@ async def list_attempts(
 
     Raises:
         SessionNotFound: If the session does not exist or belongs to another user.
+        IsInterview: If the session is an interview.
     """
     async with deps.db.read_only() as tx:
         session = await store.get_session(tx, session_id, user_id=caller.user_id)
+        session.require_practice()
         attempts = await progress_store.list_attempts(
             tx, session, limit=limit + 1, position=position
         )
@@ -74,6 +76,7 @@ async def rate_session(deps: Deps, caller: Identity, session_id: UUID, rating: i
     Raises:
         SessionNotFound: If the session does not exist or belongs to another user.
         FeedbackRevealed: If the score was already shown.
+        IsInterview: If the session is an interview.
     """
     async with deps.db.transaction() as tx:
         session = await use_cases.update_session_once(

@@ -12,14 +12,18 @@ from coach_common.events.catalog import (
     SessionTranscribed,
 )
 from coach_sessions.domain import Session
+from coach_sessions.kind import SessionKind
 from coach_sessions.presentation import build_feedback_view
 
 
 async def emit_changes(tx: Transaction, session: Session) -> Session:
     """Emit what was not published yet. Returns the session with the fingerprints of the events.
 
-    The caller holds the lock of the session row and saves the returned session.
+    The caller holds the lock of the session row and saves the returned session. Sessions emits
+    nothing about an interview, which ai owns.
     """
+    if session.kind is SessionKind.INTERVIEW:
+        return session
     session = await _emit_transcript(tx, session)
     session = await _emit_completion(tx, session)
     session = await _emit_interim_feedback(tx, session)

@@ -14,6 +14,7 @@ from coach_sessions import progress_use_cases, use_cases
 from coach_sessions.attempt_schemas import ATTEMPTS_CURSOR_NAME, AttemptPage
 from coach_sessions.deps import Deps
 from coach_sessions.domain import Status
+from coach_sessions.kind import SessionKind
 from coach_sessions.presentation import build_feedback_view
 from coach_sessions.progress import parse_time_zone
 from coach_sessions.progress_schemas import Progress, SelfRating, SelfRatingRequest
@@ -66,23 +67,24 @@ async def list_sessions(
     deps: SessionsDeps,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=100)] = None,
+    kind: Annotated[SessionKind | None, Query(description="null lists all kinds")] = None,
 ) -> SessionPage:
-    """List sessions, newest first, with statistics over all sessions."""
+    """List sessions and interviews, newest first, with statistics over all of them."""
     position = (
         None if cursor is None else decode_cursor(cursor, caller.user_id, list_name=CURSOR_NAME)
     )
-    page = await use_cases.list_sessions(deps, caller, limit=limit, position=position)
+    page = await use_cases.list_sessions(deps, caller, limit=limit, position=position, kind=kind)
     return SessionPage.from_domain(page, caller.user_id)
 
 
 @router.get("/{session_id}")
 async def get_session(session_id: str, caller: CurrentUser, deps: SessionsDeps) -> Session:
-    """Return one session."""
+    """Return one session. Of an interview, `GET /ai-interview/sessions/{id}` has the turns."""
     session = await use_cases.get_session(deps, caller, parse_id(session_id, resource="Session"))
     return Session.from_domain(session)
 
 
-@router.post("/{session_id}/complete")
+@router.post("/{session_id}/complete", responses={409: {}})
 async def complete_session(
     session_id: str,
     caller: CurrentUser,
@@ -121,21 +123,22 @@ async def complete_session(
     return Session.from_domain(session)
 
 
-@router.get("/{session_id}/feedback")
+@router.get("/{session_id}/feedback", responses={409: {}})
 async def get_feedback(
     session_id: str, caller: CurrentUser, deps: SessionsDeps, response: Response
 ) -> FeedbackView:
-    """Return the feedback in its current state.
+    """Return the feedback in its current state. An interview has none (409 `is_interview`).
 
     While `status` is not `ready` or `failed`, `Retry-After` gives the polling interval.
     """
     session = await use_cases.get_session(deps, caller, parse_id(session_id, resource="Session"))
+    session.require_practice()
     if not session.status.is_final:
         response.headers["retry-after"] = str(_RETRY_AFTER_SECONDS[session.status])
     return build_feedback_view(session)
 
 
-@router.get("/{session_id}/attempts")
+@router.get("/{session_id}/attempts", responses={409: {}})
 async def list_attempts(
     session_id: str,
     caller: CurrentUser,
@@ -177,7 +180,7 @@ async def rate_session(
 async def delete_session(
     session_id: str, caller: CurrentUser, deps: SessionsDeps, response: Response
 ) -> None:
-    """Delete a session with its recordings, transcripts and feedback.
+    """Delete a session or interview with its recordings, transcripts and feedback.
 
     `Location` names the receipt, which shows when each service has deleted its data.
     """

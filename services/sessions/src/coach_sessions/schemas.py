@@ -10,6 +10,7 @@ from coach_common.events.feedback import FeedbackStatus, Seniority
 from coach_common.http.cursor import encode_cursor
 from coach_common.validation import MeasuredNumber
 from coach_sessions import domain
+from coach_sessions.kind import SessionKind
 from coach_sessions.presentation import format_date, format_duration
 
 MAX_DURATION_SECONDS = 24 * 3600
@@ -77,7 +78,7 @@ class CompleteSessionRequest(BaseModel):
 
 
 class Session(BaseModel):
-    """A practice session."""
+    """A practice session or an interview."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -85,6 +86,7 @@ class Session(BaseModel):
                 {
                     "id": _SESSION_ID,
                     "user_id": _USER_ID,
+                    "kind": "practice",
                     "title": "Mock interview",
                     "question": _QUESTION,
                     "question_id": "behavioral-conflict-colleague",
@@ -108,6 +110,7 @@ class Session(BaseModel):
 
     id: UUID
     user_id: UUID
+    kind: SessionKind
     title: str
     question: str | None
     question_id: str | None
@@ -132,6 +135,7 @@ class Session(BaseModel):
         return cls(
             id=session.id,
             user_id=session.user_id,
+            kind=session.kind,
             title=session.title,
             question=session.question,
             question_id=session.question_id,
@@ -152,9 +156,10 @@ class Session(BaseModel):
 
 
 class SessionSummary(BaseModel):
-    """A session in the list."""
+    """A session or an interview in the list."""
 
     id: UUID
+    kind: SessionKind
     title: str
     date: str = Field(
         description="display string in English; programs use `created_at`",
@@ -189,6 +194,7 @@ class SessionPage(BaseModel):
                     "sessions": [
                         {
                             "id": _SESSION_ID,
+                            "kind": "practice",
                             "title": "Mock interview",
                             "date": "November 24, 2026",
                             "duration": "1m 35s",
@@ -215,6 +221,7 @@ class SessionPage(BaseModel):
             sessions=[
                 SessionSummary(
                     id=one.id,
+                    kind=SessionKind(one.kind),
                     title=one.title,
                     date=format_date(one.created_at),
                     duration=format_duration(one.duration_seconds),

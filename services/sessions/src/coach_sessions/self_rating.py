@@ -21,7 +21,9 @@ def rate_session(session: Session, rating: int, *, at: datetime) -> Session:
 
     Raises:
         FeedbackRevealed: If the user has already read the score.
+        IsInterview: If the session is an interview.
     """
+    session.require_practice()
     if session.revealed_at is not None:
         raise FeedbackRevealed
     return replace(session, self_rating=rating, self_rated_at=at)

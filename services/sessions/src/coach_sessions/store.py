@@ -3,31 +3,27 @@
 import json
 from dataclasses import asdict, fields
 from datetime import datetime
-from functools import cache
 from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
     ColumnElement,
-    Insert,
     RowMapping,
     and_,
     bindparam,
-    case,
     delete,
-    func,
     insert,
     or_,
     select,
     update,
 )
 
-from coach_common.db.dialect import Dialect
 from coach_common.db.leases import is_due
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
 from coach_common.db.transaction import Transaction
 from coach_common.events.feedback import DeliveryMetrics
 from coach_common.repair import MAX_DELAY
+from coach_sessions import stats_store
 from coach_sessions.attempts import build_question_key
 from coach_sessions.domain import (
     Failure,
@@ -38,8 +34,8 @@ from coach_sessions.domain import (
     Session,
     SessionNotFound,
     SessionSummary,
-    Stats,
 )
+from coach_sessions.kind import SessionKind
 from coach_sessions.tables import (
     OUTBOX,
     PRACTICE_DAYS,
@@ -64,28 +60,46 @@ _GET_SESSION = select(SESSIONS).where(_IS_OWNED)
 _LOCK_SESSION = _GET_SESSION.with_for_update()
 _UPDATE_SESSION = update(SESSIONS).where(SESSIONS.c.id == bindparam("updated_id"))
 _LIST_RECORDINGS = select(RECORDINGS).where(RECORDINGS.c.session_id == bindparam("session_id"))
-_GET_STATS = select(*(SESSION_STATS.c[item.name] for item in fields(Stats))).where(
-    SESSION_STATS.c.user_id == bindparam("user_id")
-)
 _LIST_FIRST = (
     select(*(SESSIONS.c[item.name] for item in fields(SessionSummary)))
     .where(SESSIONS.c.user_id == bindparam("user_id"))
     .order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id.desc())
     .limit(bindparam("limit"))
 )
+_LIST_FIRST_OF_KIND = _LIST_FIRST.where(SESSIONS.c.kind == bindparam("kind"))
 # MariaDB does not use the index for a row constructor, so the comparison is expanded. The hint is
 # needed because its optimizer prefers to read all newer rows first.
-_LIST_NEXT = _LIST_FIRST.where(
+_IS_AFTER = and_(
     SESSIONS.c.created_at <= bindparam("last_at"),
     or_(SESSIONS.c.created_at < bindparam("last_at"), SESSIONS.c.id < bindparam("last_id")),
-).with_hint(SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql")
+)
+_LIST_NEXT = _LIST_FIRST.where(_IS_AFTER).with_hint(
+    SESSIONS, "FORCE INDEX (ix_sessions_user_id_created_at_id)", "mysql"
+)
+_LIST_NEXT_OF_KIND = _LIST_FIRST_OF_KIND.where(_IS_AFTER).with_hint(
+    SESSIONS, "FORCE INDEX (ix_sessions_user_id_kind)", "mysql"
+)
 _INSERT_SESSION = insert(SESSIONS)
 
 
 async def add_session(tx: Transaction, session: Session) -> None:
     """Insert a new session without a score and count it."""
-    row = {
+    await tx.execute(_INSERT_SESSION, _new_row(session))
+    await stats_store.count_session(tx, session.user_id)
+
+
+async def add_missing_session(tx: Transaction, session: Session) -> None:
+    """Insert a session without a score and count it, unless its id is stored already."""
+    row = _new_row(session)
+    added = await tx.execute(tx.dialect.insert_ignore(SESSIONS).values(**row))
+    if added.rowcount == 1:
+        await stats_store.count_session(tx, session.user_id)
+
+
+def _new_row(session: Session) -> dict[str, object]:
+    return {
         "id": session.id,
+        "kind": session.kind.value,
         "user_id": session.user_id,
         "title": session.title,
         "question": session.question,
@@ -96,8 +110,6 @@ async def add_session(tx: Transaction, session: Session) -> None:
         "created_at": session.created_at,
         **_mutable_columns(session),
     }
-    await tx.execute(_INSERT_SESSION, row)
-    await tx.execute(_count_session(tx.dialect), {"counted_user_id": session.user_id})
 
 
 async def get_session(tx: Transaction, session_id: UUID, *, user_id: UUID) -> Session:
@@ -130,7 +142,7 @@ async def update_session(
         _UPDATE_SESSION, {"updated_id": session.id, **columns, "repair_after": repair_after}
     )
     if columns["overall_score"] != session.counted_score:
-        await _refresh_stats(tx, session.user_id)
+        await stats_store.refresh_stats(tx, session.user_id)
 
 
 async def list_due_repairs(
@@ -160,69 +172,25 @@ async def claim_repair(
 
 
 async def list_sessions(
-    tx: Transaction, user_id: UUID, *, limit: int, position: tuple[datetime, UUID] | None
+    tx: Transaction,
+    user_id: UUID,
+    *,
+    limit: int,
+    position: tuple[datetime, UUID] | None,
+    kind: SessionKind | None = None,
 ) -> list[SessionSummary]:
-    """Return one page of the user's sessions, newest first."""
+    """Return one page of the user's sessions of a kind, or of all kinds, newest first."""
+    first, following = _LIST_FIRST, _LIST_NEXT
     parameters: dict[str, object] = {"user_id": user_id, "limit": limit}
+    if kind is not None:
+        first, following = _LIST_FIRST_OF_KIND, _LIST_NEXT_OF_KIND
+        parameters["kind"] = kind.value
     if position is None:
-        rows = await tx.fetch_all(_LIST_FIRST, parameters)
+        rows = await tx.fetch_all(first, parameters)
     else:
         last_at, last_id = position
-        rows = await tx.fetch_all(_LIST_NEXT, parameters | {"last_at": last_at, "last_id": last_id})
+        rows = await tx.fetch_all(following, parameters | {"last_at": last_at, "last_id": last_id})
     return [SessionSummary(**row) for row in rows]
-
-
-async def get_stats(tx: Transaction, user_id: UUID) -> Stats:
-    """Return the user's statistics."""
-    row = await tx.fetch_one(_GET_STATS, {"user_id": user_id})
-    return Stats() if row is None else Stats(**row)
-
-
-async def compute_stats(tx: Transaction, user_id: UUID) -> Stats:
-    """Return the user's statistics from all sessions, which the stored row must equal."""
-    columns = SESSIONS.c
-    is_scored = columns.overall_score.is_not(None)
-    order = func.row_number().over(
-        partition_by=is_scored, order_by=(columns.created_at, columns.id)
-    )
-    scores = (
-        select(
-            columns.overall_score.label("score"),
-            order.label("position"),
-            func.count(columns.overall_score).over().label("scored"),
-        )
-        .where(columns.user_id == user_id)
-        .subquery()
-    )
-    score, position, scored = scores.c.score, scores.c.position, scores.c.scored
-    half = case((2 * position > scored + 1, score), (2 * position <= scored, -score))
-    row = await tx.fetch_one(
-        select(
-            func.count().label("total"),
-            func.count(score).label("scored"),
-            func.coalesce(func.sum(score), 0).label("score_sum"),
-            func.coalesce(func.sum(half), 0).label("half_difference"),
-        ).select_from(scores)
-    )
-    # MariaDB returns sums as decimals.
-    return Stats() if row is None else Stats(**{name: int(row[name]) for name in row})
-
-
-@cache
-def _count_session(dialect: Dialect) -> Insert:
-    first = {"user_id": bindparam("counted_user_id"), **asdict(Stats(total=1))}
-    return dialect.upsert(SESSION_STATS, first, update={"total": SESSION_STATS.c.total + 1})
-
-
-async def _refresh_stats(tx: Transaction, user_id: UUID) -> None:
-    """Compute the user's statistics again after a session of the transaction has changed."""
-    key = {"user_id": user_id}
-    # The lock lets transactions of one user follow each other, so each sees the changes before it.
-    await tx.execute(tx.dialect.upsert(SESSION_STATS, key | asdict(Stats()), update=key))
-    stats = await compute_stats(tx, user_id)
-    await tx.execute(
-        update(SESSION_STATS).where(SESSION_STATS.c.user_id == user_id).values(**asdict(stats))
-    )
 
 
 async def lock_recording(tx: Transaction, key: str, user_id: UUID) -> None:
@@ -363,7 +331,7 @@ async def delete_recordings(tx: Transaction, session_id: UUID) -> list[str]:
 async def delete_session(tx: Transaction, session: Session) -> None:
     """Delete a locked session and update the statistics."""
     await tx.execute(delete(SESSIONS).where(SESSIONS.c.id == session.id))
-    await _refresh_stats(tx, session.user_id)
+    await stats_store.refresh_stats(tx, session.user_id)
 
 
 async def delete_user_data(tx: Transaction, user_id: UUID) -> None:
@@ -415,6 +383,7 @@ def _session(row: RowMapping, recordings: tuple[Recording, ...]) -> Session:
     return Session(
         id=row["id"],
         user_id=row["user_id"],
+        kind=SessionKind(row["kind"]),
         title=row["title"],
         question=row["question"],
         created_at=row["created_at"],

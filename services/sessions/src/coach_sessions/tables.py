@@ -12,6 +12,7 @@ from coach_common.db.tables import (
     outbox_table,
     tombstones_table,
 )
+from coach_sessions.kind import SessionKind
 
 METADATA = new_metadata()
 
@@ -20,6 +21,8 @@ SESSIONS = Table(
     METADATA,
     Column("id", Id, primary_key=True),
     Column("user_id", Id, nullable=False),
+    # `practice` or `interview`. Ai owns an interview, whose id is the same there.
+    Column("kind", String(16), nullable=False, server_default=SessionKind.PRACTICE.value),
     Column("title", String(200), nullable=False),
     Column("question", LongText, nullable=True),
     Column("question_id", String(64), nullable=True),
@@ -50,6 +53,7 @@ SESSIONS = Table(
     # When the repair sweep checks the session; null if it waits for nothing.
     Column("repair_after", UtcDateTime, nullable=True),
     Index("ix_sessions_user_id_created_at_id", "user_id", "created_at", "id"),
+    Index("ix_sessions_user_id_kind", "user_id", "kind", "created_at", "id"),
     Index("ix_sessions_attempts", "user_id", "question_key", "created_at", "id", "overall_score"),
     # Contains all columns that the statistics are computed from.
     Index("ix_sessions_scores", "user_id", "created_at", "id", "overall_score"),

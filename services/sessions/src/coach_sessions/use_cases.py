@@ -15,7 +15,7 @@ from coach_common.events.feedback import DeliveryMetrics
 from coach_common.identity import Identity
 from coach_common.ids import new_id, recording_id
 from coach_common.repair import REPAIRS
-from coach_sessions import progress_store, store
+from coach_sessions import progress_store, stats_store, store
 from coach_sessions.client_transcripts import parse_client_transcript
 from coach_sessions.deps import Deps
 from coach_sessions.domain import (
@@ -30,6 +30,7 @@ from coach_sessions.domain import (
     TooManyRecordings,
     is_own_upload_key,
 )
+from coach_sessions.kind import SessionKind
 from coach_sessions.publishing import emit_changes
 from coach_sessions.reveals import record_reveals
 
@@ -104,12 +105,19 @@ async def get_session(deps: Deps, caller: Identity, session_id: UUID) -> Session
 
 
 async def list_sessions(
-    deps: Deps, caller: Identity, *, limit: int, position: tuple[datetime, UUID] | None
+    deps: Deps,
+    caller: Identity,
+    *,
+    limit: int,
+    position: tuple[datetime, UUID] | None,
+    kind: SessionKind | None = None,
 ) -> SessionPage:
-    """Return a page of the caller's sessions with statistics over all sessions."""
+    """Return a page of the caller's sessions, of one kind or all, with statistics over all."""
     async with deps.db.read_only() as tx:
-        rows = await store.list_sessions(tx, caller.user_id, limit=limit + 1, position=position)
-        stats = await store.get_stats(tx, caller.user_id)
+        rows = await store.list_sessions(
+            tx, caller.user_id, limit=limit + 1, position=position, kind=kind
+        )
+        stats = await stats_store.get_stats(tx, caller.user_id)
     page = rows[:limit]
     await record_reveals(deps, page)
     has_more = len(rows) > limit
@@ -138,6 +146,7 @@ async def complete_session(
         RecordingNotFound: If `audio_s3_key` is not a key of the caller.
         RecordingLinkedElsewhere: If the recording belongs to another session.
         TooManyRecordings: If the session has the maximum number of recordings.
+        IsInterview: If the session is an interview.
     """
     if audio_s3_key is not None and not is_own_upload_key(caller.user_id, audio_s3_key):
         raise RecordingNotFound
@@ -150,6 +159,7 @@ async def complete_session(
     can_restart = False
 
     def complete(session: Session) -> Session:
+        session.require_practice()
         if can_restart:
             session = session.with_failure_reopened()
         return replace(
@@ -184,7 +194,7 @@ async def complete_session(
 
 
 async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> UUID:
-    """Delete the caller's session. Media and ai delete its recordings and transcripts.
+    """Delete the caller's session or interview. Media and ai delete recordings and transcripts.
 
     Returns the id of the receipt, which auth keeps.
 
@@ -211,6 +221,7 @@ async def delete_session(deps: Deps, caller: Identity, session_id: UUID) -> UUID
                 keys=keys,
                 receipt_id=receipt_id,
                 deleted_at=now,
+                kind=session.kind.value,
             ),
             receipt_id=receipt_id,
             user_id=caller.user_id,

@@ -48,6 +48,7 @@ async def test_session_response_has_all_contract_fields(client: httpx.AsyncClien
     assert set(session) == {
         "id",
         "user_id",
+        "kind",
         "title",
         "question",
         "question_id",

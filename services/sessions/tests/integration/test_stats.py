@@ -20,7 +20,7 @@ from coach_common.messaging.dispatch import Outcome
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import deliver_event
-from coach_sessions import store
+from coach_sessions import stats_store
 from coach_sessions.domain import Stats
 from coach_sessions.tables import (
     PRACTICE_DAYS,
@@ -96,8 +96,8 @@ async def _assert_equal(service: Service, user_id: UUID) -> None:
     assert service.database is not None
     scores = await _read_scores(service.database, user_id)
     async with service.database.read_only() as tx:
-        stats = await store.get_stats(tx, user_id)
-        assert stats == await store.compute_stats(tx, user_id)
+        stats = await stats_store.get_stats(tx, user_id)
+        assert stats == await stats_store.compute_stats(tx, user_id)
     shown = {"total": stats.total, "average": stats.average, "improvement": stats.improvement}
     assert shown == _expected(scores)
 
@@ -160,7 +160,7 @@ async def test_stored_stats_and_progress_equal_sessions_after_any_steps(
 
     assert service.database is not None
     async with service.database.read_only() as tx:
-        assert await store.get_stats(tx, user_id) == Stats()
+        assert await stats_store.get_stats(tx, user_id) == Stats()
         for table in (SESSION_STATS, PROGRESS_ENTRIES, PROGRESS_TOTALS, PRACTICE_DAYS):
             assert await tx.fetch_one(select(table).where(table.c.user_id == user_id)) is None
 
@@ -187,8 +187,8 @@ async def test_migration_computes_stats_of_existing_sessions(database_url: str) 
 
     async with database.read_only() as tx:
         for user_id, user_scores in scores.items():
-            stats = await store.get_stats(tx, user_id)
+            stats = await stats_store.get_stats(tx, user_id)
             shown = (stats.total, stats.average, stats.improvement)
             assert shown == tuple(_expected(user_scores).values())
-            assert stats == await store.compute_stats(tx, user_id)
+            assert stats == await stats_store.compute_stats(tx, user_id)
     await database.close()

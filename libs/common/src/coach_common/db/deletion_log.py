@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, Index, MetaData, Table, delete, insert, select, update
+from sqlalchemy import Column, Index, MetaData, Table, delete, select, update
 
 from coach_common import logs
 from coach_common.clock import Clock
@@ -67,10 +67,13 @@ class DeletionLog(Generic[E]):
         self._delay = delay
 
     async def emit(self, tx: Transaction, event: E, *, receipt_id: UUID, user_id: UUID) -> None:
-        """Emit the deletion of a user or session, and record it for repetition."""
+        """Emit the deletion of a user or session, and record it for repetition.
+
+        Does nothing if the deletion with this receipt is recorded already.
+        """
         now = self._clock()
-        await tx.execute(
-            insert(self._table).values(
+        recorded = await tx.execute(
+            tx.dialect.insert_ignore(self._table).values(
                 id=receipt_id,
                 user_id=user_id,
                 event=event.model_dump_json(),
@@ -78,7 +81,8 @@ class DeletionLog(Generic[E]):
                 republish_after=now + self._delay,
             )
         )
-        await tx.emit(event)
+        if recorded.rowcount == 1:
+            await tx.emit(event)
 
     async def complete(self, tx: Transaction, receipt_id: UUID) -> None:
         """Stop repeating a deletion, because every service has confirmed it."""

@@ -39,6 +39,13 @@ from coach_common.events.feedback import (
     StarStory,
     TranscribedWord,
 )
+from coach_common.events.interviews import (
+    InterviewAssessed,
+    InterviewDeleted,
+    InterviewRecordingLinked,
+    InterviewStarted,
+)
+from coach_common.session_kind import SessionKind
 
 
 class UserRegistered(Event):
@@ -372,7 +379,8 @@ class SessionDeleted(Event):
     """A session was deleted. Media and ai delete its recordings (`keys`) and transcripts.
 
     They confirm it to auth, which keeps the receipt. Sent again at growing intervals
-    (`is_repeated`) until both have confirmed it.
+    (`is_repeated`) until both have confirmed it. Media waits for the `interview.deleted` of an
+    interview.
     """
 
     type = "session.deleted"
@@ -389,6 +397,7 @@ class SessionDeleted(Event):
     deleted_at: datetime | None = Field(
         default=None, description="when the user deleted it; null in events of older releases"
     )
+    kind: str = SessionKind.PRACTICE.value
 
 
 CATALOG: dict[str, type[Event]] = {
@@ -413,6 +422,10 @@ CATALOG: dict[str, type[Event]] = {
         SessionMeasured,
         SessionJudged,
         SessionDeleted,
+        InterviewStarted,
+        InterviewRecordingLinked,
+        InterviewAssessed,
+        InterviewDeleted,
         SessionsConfirmedDeletion,
         MediaConfirmedDeletion,
         AiConfirmedDeletion,

@@ -15,7 +15,7 @@ class DeletionConfirmed(Event):
 
 
 class SessionsConfirmedDeletion(DeletionConfirmed):
-    """Sessions has deleted all rows of a deleted user, statistics and progress included."""
+    """Sessions has deleted all rows of a deleted user or interview, progress included."""
 
     type = "deletion.confirmed_by_sessions"
     source = "sessions"
@@ -39,10 +39,10 @@ class AiConfirmedDeletion(DeletionConfirmed):
 
 
 class DeletionCompleted(Event):
-    """Every service has confirmed the deletion of a session. Sessions stops repeating it."""
+    """Every service has confirmed the deletion of a session. Its publishers stop repeating it."""
 
     type = "deletion.completed"
     source = "auth"
-    consumers: ClassVar[tuple[str, ...]] = ("sessions",)
+    consumers: ClassVar[tuple[str, ...]] = ("sessions", "ai")
 
     receipt_id: UUID

@@ -17,6 +17,10 @@ _NUMBER_WORDS = (
 _FIGURE = re.compile(rf"\d|\b(?:{_NUMBER_WORDS})\b", re.IGNORECASE)
 _GROUP = re.compile(r"\b(?:we|our|us|the team)\b", re.IGNORECASE)
 _SELF = re.compile(r"\b(?:I|I'm|I've|my|me|myself)\b")
+_ENDING = re.compile(
+    r"\b(?:in the end|as a result|eventually|finally|it turned out|so that)\b", re.IGNORECASE
+)
+"""A sentence that says how it ended. The scorer may not count it as a result."""
 _MIN_GROUP_SENTENCES = 2
 GOOD_SCORE = 80
 """Lowest overall score of a good answer: the points of level 4 in the rubric."""
@@ -113,7 +117,7 @@ def _list_gaps(answer: str, scored: ScoredAnswer, question_type: QuestionType) -
         return
     if question_type is QuestionType.STORY:
         result = scored.star.get("result")
-        if scored.star and result is None:
+        if scored.star and result is None and not any(map(_ENDING.search, sentences)):
             yield Gap(GapKind.RESULT_MISSING, _shorten(sentences[-1]))
         group = [one for one in sentences if _GROUP.search(one) and not _SELF.search(one)]
         own = [one for one in sentences if _SELF.search(one)]

@@ -5,11 +5,10 @@ from datetime import datetime
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
 
 from coach_ai.interview.assessment import Assessment
 from coach_ai.interview.model import Interview, InterviewPlan, InterviewSetup, InterviewStatus, Turn
-from coach_ai.store import practice
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
 from coach_common.db.transaction import Transaction
 from coach_common.errors import NotFound, TransactionConflict
@@ -52,6 +51,12 @@ async def get_interview(tx: Transaction, interview_id: UUID, *, user_id: UUID) -
     if row is None:
         raise InterviewNotFound
     return _interview_from_row(row)
+
+
+async def lock_interview(tx: Transaction, interview: Interview) -> bool:
+    """Lock the row of an interview until the commit. Return False if it was deleted."""
+    query = select(INTERVIEWS.c.id).where(_is_owned(interview.id, interview.user_id))
+    return await tx.fetch_one(query.with_for_update()) is not None
 
 
 async def list_interviews(
@@ -145,15 +150,6 @@ async def find_interview_of_recording(tx: Transaction, key: str) -> UUID | None:
         select(INTERVIEW_TURNS.c.interview_id).where(INTERVIEW_TURNS.c.audio_s3_key == key)
     )
     return interview_id
-
-
-async def erase_interview(tx: Transaction, interview_id: UUID, user_id: UUID) -> None:
-    """Delete the user's interview with its turns. Raises InterviewNotFound if there is none."""
-    erased = await tx.execute(delete(INTERVIEWS).where(_is_owned(interview_id, user_id)))
-    if erased.rowcount == 0:
-        raise InterviewNotFound
-    await tx.execute(delete(INTERVIEW_TURNS).where(INTERVIEW_TURNS.c.interview_id == interview_id))
-    await practice.erase_answer(tx, interview_id, user_id)
 
 
 def _is_owned(interview_id: UUID, user_id: UUID) -> ColumnElement[bool]:

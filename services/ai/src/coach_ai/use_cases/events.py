@@ -6,12 +6,14 @@ from uuid import UUID
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
 from coach_ai.store import answers, deletion, jobs, questions, recordings
+from coach_ai.use_cases.interview_history import erase_interview
 from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_restart
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.events.deletions import AiConfirmedDeletion
 from coach_common.ids import recording_id
 from coach_common.repair import REPAIRS
+from coach_common.session_kind import SessionKind
 
 
 async def register_recording(deps: Deps, recording: Recording, message: MessageContext) -> None:
@@ -141,16 +143,23 @@ async def erase_session(
     *,
     is_repeated: bool,
     receipt_id: UUID | None,
+    kind: str = SessionKind.PRACTICE.value,
 ) -> None:
     """Delete a session's data and its recordings, add tombstones for all of them, and confirm it.
 
-    With `is_repeated`, a deletion that was not known counts as a repair.
+    With `is_repeated`, a deletion that was not known counts as a repair. Of an interview, media
+    learns the recordings from here.
     """
     async with deps.db.transaction(deduplicate=message) as tx:
-        is_new = await deletion.add_tombstone(tx, session_id, at=deps.clock())
-        for key in keys:
-            await deletion.add_tombstone(tx, recording_id(key), at=deps.clock())
-        await deletion.erase_session(tx, session_id, user_id, keys)
+        if kind == SessionKind.INTERVIEW and receipt_id is not None:
+            is_new = await erase_interview(
+                deps, tx, session_id, user_id, keys=keys, receipt_id=receipt_id
+            )
+        else:
+            is_new = await deletion.add_tombstone(tx, session_id, at=deps.clock())
+            for key in keys:
+                await deletion.add_tombstone(tx, recording_id(key), at=deps.clock())
+            await deletion.erase_session(tx, session_id, user_id, keys)
         await _confirm_deletion(tx, receipt_id)
     if is_new and is_repeated:
         REPAIRS.labels("ai", "session_deletion").inc()

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
 from coach_ai.domain import Recording
+from coach_ai.interview.answer_clock import read_clock
 from coach_ai.interview.assessment import assess
 from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, InterviewStatus, Turn
 from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.store import deletion, interviews, practice, recordings
+from coach_ai.use_cases import interview_history
 from coach_ai.use_cases.interview_scoring import make_answer, score_answer
 from coach_ai.use_cases.interview_wording import word_turn
 from coach_common.errors import Conflict, InvalidInput, NotFound, TransactionConflict
@@ -21,6 +24,9 @@ from coach_common.identity import Identity
 from coach_common.ids import recording_id
 
 TURNS = Counter("coach_ai_interview_turns", "Turns of interviews by intent.", ["intent"])
+LATE_ANSWERS = Counter(
+    "coach_ai_interview_late_answers", "Answers in interviews that exceed the time limit."
+)
 FOLLOW_UPS = Counter("coach_ai_interview_follow_ups", "Follow-ups by the gap they probe.", ["gap"])
 
 
@@ -104,6 +110,8 @@ async def send_message(
         TooManyRequests: If the caller's daily token budget is spent.
         Unavailable: If the provider cannot score now.
     """
+    # Before waiting for another turn, which costs the candidate no time.
+    arrived_at = deps.clock()
     async with deps.interview_turns.enter(caller.user_id):
         async with deps.db.read_only() as tx:
             interview = await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
@@ -112,10 +120,14 @@ async def send_message(
             return interview, stored
         if interview.status is not InterviewStatus.IN_PROGRESS:
             raise InterviewOver
-        recording = await _find_recording(deps, caller, interview_id, message)
-        turn, next_state = await _respond(deps, interview, turns, message, recording)
+        recording = await _find_recording(deps, interview, message)
+        turn, next_state = await _respond(
+            deps, interview, turns, message, recording, arrived_at=arrived_at
+        )
         await _store(deps, next_state, [*turns, turn], expected_turns=interview.turn_count)
     TURNS.labels(turn.intent).inc()
+    if turn.late_seconds:
+        LATE_ANSWERS.inc()
     if turn.gap is not None:
         FOLLOW_UPS.labels(turn.gap.kind).inc()
     return next_state, turn
@@ -136,25 +148,33 @@ def _find_repeated(turns: Sequence[Turn], message: InterviewMessage) -> Turn | N
 
 
 async def _find_recording(
-    deps: Deps, caller: Identity, interview_id: UUID, message: InterviewMessage
+    deps: Deps, interview: Interview, message: InterviewMessage
 ) -> Recording | None:
-    """Return the finished recording of a message, or None if it has none."""
+    """Return the finished recording of a message, or None if it has none.
+
+    The recording belongs to the interview from its first message, even if it is not transcribed.
+    """
     key = message.audio_s3_key
     if key is None:
         return None
-    if not key.startswith(f"uploads/{caller.user_id}/"):
+    if not key.startswith(f"uploads/{interview.user_id}/"):
         raise UnknownRecording
     async with deps.db.read_only() as tx:
         if await deletion.is_deleted(tx, recording_id(key)):
             raise UnknownRecording
-        recording = await recordings.find_recording_by_key(tx, key, user_id=caller.user_id)
+        recording = await recordings.find_recording_by_key(tx, key, user_id=interview.user_id)
         other = await interviews.find_interview_of_recording(tx, key)
     if other is not None:
         raise RecordingUsedElsewhere
     if recording is None:
         raise TranscriptPending
-    if recording.session_id not in (None, interview_id):
+    if recording.session_id not in (None, interview.id):
         raise RecordingUsedElsewhere
+    if recording.session_id is None:
+        async with deps.db.transaction() as tx:
+            if not await interviews.lock_interview(tx, interview):
+                raise interviews.InterviewNotFound
+            await interview_history.link_recording(tx, interview, key)
     if recording.transcript is not None:
         return recording
     if not recording.has_failed:
@@ -170,12 +190,17 @@ async def _respond(
     turns: Sequence[Turn],
     message: InterviewMessage,
     recording: Recording | None,
+    *,
+    arrived_at: datetime,
 ) -> tuple[Turn, Interview]:
     transcript = None if recording is None else recording.transcript
     text = message.text if transcript is None else transcript.text
     intent = find_intent(text)
-    number, feedback, answer = interview.question_number, None, ""
+    number, feedback, answer, late_seconds = interview.question_number, None, "", 0
     if intent is Intent.ANSWER:
+        clock = read_clock(interview, turns)
+        answered_at = clock.find_answer_time(message.audio_s3_key, arrived_at=arrived_at)
+        late_seconds = clock.get_late_seconds(answered_at)
         answer = join_answer(turns, number, text)
         feedback = await score_answer(
             deps, interview.user_id, make_answer(interview, interview.current, answer, recording)
@@ -197,6 +222,7 @@ async def _respond(
         gap=worded.gap,
         feedback=feedback,
         method=worded.method,
+        late_seconds=late_seconds,
     )
     is_over = decision.step is Step.CLOSE
     return turn, replace(
@@ -222,3 +248,4 @@ async def _store(
             now = deps.clock()
             assessment = assess(interview, turns, at=now)
             await interviews.save_assessment(tx, interview, assessment, at=now)
+            await interview_history.emit_assessment(tx, interview, turns, assessment)

@@ -16,6 +16,7 @@ from coach_ai.interview.plan import choose_plan
 from coach_ai.interview.wording import write_opening
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.store import deletion, interviews, practice
+from coach_ai.use_cases import interview_history
 from coach_ai.use_cases.interview_scoring import build_answer, score_answer
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Conflict, TransactionConflict, Unauthenticated
@@ -86,6 +87,7 @@ async def start_interview(
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await interviews.add_interview(tx, interview)
         await interviews.add_turn(tx, interview, opening)
+        await interview_history.emit_start(tx, interview)
     INTERVIEWS.labels("started").inc()
     return interview, opening
 
@@ -131,6 +133,7 @@ async def complete_interview(deps: Deps, caller: Identity, interview_id: UUID) -
             raise TransactionConflict("The interview has changed. Please try again.")
         assessment = assess(interview, details.turns, at=now)
         await interviews.save_assessment(tx, interview, assessment, at=now)
+        await interview_history.emit_assessment(tx, interview, details.turns, assessment)
     INTERVIEWS.labels("completed").inc()
     return InterviewDetails(interview, details.turns, assessment)
 
@@ -157,26 +160,28 @@ async def assess_interview(deps: Deps, caller: Identity, interview_id: UUID) -> 
         now = deps.clock()
         assessment = assess(interview, turns, at=now, rescored=rescored)
         async with deps.db.transaction() as tx:
-            await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
+            if not await interviews.lock_interview(tx, interview):
+                raise interviews.InterviewNotFound
             await interviews.save_assessment(tx, interview, assessment, at=now)
             for number, feedback in rescored.items():
                 question = interview.plan.questions[number - 1].question
                 await practice.record_answer(
                     tx, caller.user_id, question, feedback, answer_id=interview_id, at=now
                 )
+            await interview_history.emit_assessment(tx, interview, turns, assessment)
     INTERVIEWS.labels("assessed").inc()
     return replace(details, assessment=assessment)
 
 
-async def delete_interview(deps: Deps, caller: Identity, interview_id: UUID) -> None:
-    """Delete the caller's interview with its turns.
+async def delete_interview(deps: Deps, caller: Identity, interview_id: UUID) -> UUID:
+    """Delete the caller's interview with its turns and recordings. Return the receipt's id.
 
     Raises:
         InterviewNotFound: If it does not exist or belongs to another user.
     """
-    async with deps.db.transaction() as tx:
-        await interviews.erase_interview(tx, interview_id, caller.user_id)
+    receipt_id = await interview_history.delete_interview(deps, interview_id, caller.user_id)
     INTERVIEWS.labels("deleted").inc()
+    return receipt_id
 
 
 async def _load(tx: Transaction, caller: Identity, interview_id: UUID) -> InterviewDetails:

@@ -3,7 +3,10 @@
 import asyncio
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import IO
 
 from coach_ai.token_usage import TokenUsage
 from coach_ai.voice.speech import InvalidSpeech, Speech, VoiceName
@@ -63,30 +66,37 @@ class EspeakVoice:
         """Do nothing: each process ends with its sentence."""
 
     async def _run(self, *options: str, text: str = "") -> bytes:
-        async with self._slots:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    self._program,
-                    *options,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env={"LANG": "C.UTF-8"},
-                )
-            except OSError as error:
-                log.warning("voice.not_started", error=type(error).__name__)
-                raise Unavailable(_FAILED) from error
-            try:
-                async with asyncio.timeout(_TIMEOUT_SECONDS):
-                    output, _ = await process.communicate(text.encode())
-            except TimeoutError as error:
-                log.warning("voice.timed_out")
-                raise Unavailable(_FAILED) from error
-            finally:
-                if process.returncode is None:
-                    with suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
+        # A file instead of a pipe: uvloop raises RuntimeError if the program exits before it reads.
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(text.encode())
+            stdin.seek(0)
+            async with self._slots:
+                return await self._run_program(options, stdin)
+
+    async def _run_program(self, options: Sequence[str], stdin: IO[bytes]) -> bytes:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._program,
+                *options,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={"LANG": "C.UTF-8"},
+            )
+        except OSError as error:
+            log.warning("voice.not_started", error=type(error).__name__)
+            raise Unavailable(_FAILED) from error
+        try:
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                output, _ = await process.communicate()
+        except TimeoutError as error:
+            log.warning("voice.timed_out")
+            raise Unavailable(_FAILED) from error
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
         if process.returncode != 0:
             log.warning("voice.failed", status=process.returncode)
             raise Unavailable(_FAILED)

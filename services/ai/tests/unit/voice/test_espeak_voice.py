@@ -3,9 +3,11 @@
 import asyncio
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from coach_ai.token_usage import TokenUsage
 from coach_ai.voice import espeak_voice
@@ -67,6 +69,17 @@ async def test_failing_program_is_unavailable(tmp_path: Path, script: str) -> No
 
     with pytest.raises(Unavailable):
         await voice.speak(QUESTION, VoiceName.MEDIUM, 1.0, TokenUsage())
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_program_may_exit_before_it_reads(
+    tmp_path: Path, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    program = _write_program(tmp_path, "echo eSpeak NG text-to-speech: 9.9")
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        models = {runner.run(EspeakVoice(program).get_model()) for _ in range(20)}
+
+    assert models == {"espeak-ng 9.9"}
 
 
 async def test_removed_program_is_unavailable(tmp_path: Path) -> None:

@@ -42,11 +42,14 @@ async def start_session_receipt(
     deps: Deps,
     receipt_id: UUID,
     *,
+    publisher: str,
     deleted_at: datetime | None,
     is_repeated: bool,
     message: MessageContext,
 ) -> None:
-    """Store the receipt of a session that sessions has deleted. Applied once per message.
+    """Store the receipt of a session or interview that was deleted. Applied once per message.
+
+    `publisher` is the service that has deleted it: sessions, or ai for an interview.
 
     If `is_repeated` and the receipt is complete, `deletion.completed` was lost and is emitted
     again.
@@ -57,8 +60,8 @@ async def start_session_receipt(
         await receipt_store.add_receipt(
             tx, Receipt(receipt_id, ReceiptKind.SESSION, requested_at, services)
         )
-        # Sessions deletes its rows in the transaction that emits the event.
-        await receipt_store.add_confirmation(tx, receipt_id, "sessions", at=requested_at)
+        # The publisher deletes its rows in the transaction that emits the event.
+        await receipt_store.add_confirmation(tx, receipt_id, publisher, at=requested_at)
         if await _complete_if_confirmed(deps, tx, receipt_id) and is_repeated:
             await tx.emit(DeletionCompleted(receipt_id=receipt_id))
 
