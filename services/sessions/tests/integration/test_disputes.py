@@ -41,7 +41,7 @@ def _disputed(session_id: UUID, user_id: UUID, dispute: dict[str, Any]) -> Feedb
     )
 
 
-async def test_dispute_is_shown_and_pushed_whatever_the_order_of_its_events(
+async def test_dispute_is_shown_and_pushed_in_any_order_of_its_events(
     service: Service, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
     for order in permutations((SCORING, DONE)):
