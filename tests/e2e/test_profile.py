@@ -15,6 +15,7 @@ FILES = (
         make_docx(RESUME),
     ),
 )
+JOB = "Requirements\nExperience with Kubernetes.\nFluent Japanese."
 PATH = "/v1/ai-interview/profile"
 
 
@@ -33,3 +34,27 @@ async def test_profile_is_stored_and_deleted(client: ApiClient) -> None:
         )
         assert (response.status_code, response.json()["profile"]["resume"]) == (200, RESUME)
     await client.call("DELETE", PATH, expect=204)
+
+
+async def test_profile_is_used_by_an_interview_and_matched_with_the_job(client: ApiClient) -> None:
+    await client.call(
+        "POST", PATH, expect=201, resume=RESUME, job_title="Platform engineer", job_description=JOB
+    )
+    counts = await client.call("POST", f"{PATH}/index")
+
+    match = await client.call("GET", f"{PATH}/match")
+    started = await client.call(
+        "POST",
+        "/v1/ai-interview/sessions",
+        expect=201,
+        title="Mock",
+        interview_type="behavioral",
+        question_limit=1,
+    )
+
+    interview = await client.call("GET", f"/v1/ai-interview/sessions/{started['session_id']}")
+    assert counts == {"resume_passages": 1, "job_description_passages": 1}
+    assert [one["status"] for one in match["requirements"]] == ["shown", "not_shown"]
+    assert match["requirements"][0]["evidence"]["quote"] == RESUME
+    assert f"You wrote: “{RESUME}”" in started["response"]
+    assert interview["job_title"] == "Platform engineer"

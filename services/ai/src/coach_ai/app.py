@@ -107,6 +107,7 @@ def build(
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
         voice=voice or _voice(settings),
+        get_encoder=embedder,
         consent=ConsentPolicy(
             has_outside_provider=settings.calls_outside_provider,
             is_opt_in=settings.outside_provider_consent == "opt_in",

@@ -1,7 +1,7 @@
 """The dependencies that use cases of ai may use."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from coach_ai.chat.turn_queue import TurnQueue
@@ -11,6 +11,7 @@ from coach_ai.downloads import DownloadDirectory
 from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.profile.document_parser import DocumentParser
+from coach_ai.profile.similarity import TextEncoder
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -46,6 +47,8 @@ class Deps:
     consent: ConsentPolicy = field(default_factory=ConsentPolicy)
     drain: Drain = field(default_factory=Drain)
     """The jobs under way."""
+    get_encoder: Callable[[], TextEncoder | None] = lambda: None
+    """Returns the sentence embeddings, or None if they are not installed or disabled."""
     documents: DocumentParser = field(default_factory=DocumentParser)
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)

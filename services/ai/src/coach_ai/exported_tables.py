@@ -15,6 +15,7 @@ from coach_ai.tables import (
     INTERVIEWS,
     MESSAGES,
     OWN_QUESTIONS,
+    PROFILE_INDEXES,
     PROFILES,
     QUESTION_CARDS,
     QUESTION_REVIEWS,
@@ -43,4 +44,5 @@ EXPORTED_TABLES = (
     ExportedTable(QUESTION_REVIEWS),
     ExportedTable(BOOKMARKS),
     ExportedTable(PROFILES),
+    ExportedTable(PROFILE_INDEXES, hidden=("vectors",)),
 )

@@ -22,6 +22,7 @@ from coach_ai.interview.model import (
     Manner,
     Persona,
     Position,
+    ProfileExcerpt,
     Turn,
     WordingMethod,
 )
@@ -404,6 +405,9 @@ class InterviewDetailsResponse(InterviewSummary):
     company_context: str | None
     seniority: Seniority | None
     custom_instructions: str | None
+    target_role: str | None = Field(description="of the profile when the interview started")
+    job_title: str | None = Field(description="of the job description in the profile")
+    job_description: str | None = Field(description="beginning of the job description")
     company_style: CompanyStyle | None
     manner: Manner
     position: Position
@@ -424,6 +428,7 @@ class InterviewDetailsResponse(InterviewSummary):
         """Convert an interview with its turns. The clock of its open question is read at `now`."""
         interview, assessment = details.interview, details.assessment
         setup = interview.setup
+        profile = setup.profile or ProfileExcerpt()
         is_over = interview.status is InterviewStatus.COMPLETED
         clock = None if is_over else read_clock(interview, details.turns)
         return cls(
@@ -432,6 +437,9 @@ class InterviewDetailsResponse(InterviewSummary):
             company_context=setup.company or None,
             seniority=setup.seniority,
             custom_instructions=setup.instructions or None,
+            target_role=profile.target_role or None,
+            job_title=profile.job_title or None,
+            job_description=profile.job_description or None,
             company_style=setup.style,
             manner=setup.persona.manner,
             position=setup.persona.position,

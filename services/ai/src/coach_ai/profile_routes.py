@@ -6,8 +6,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from coach_ai.deps import Deps
 from coach_ai.profile.document_parser import MAX_DOCUMENT_BYTES, MEDIA_TYPES
-from coach_ai.profile_schemas import ProfileRequest, ProfileResponse, ResumeResponse
-from coach_ai.use_cases import profile
+from coach_ai.profile_schemas import (
+    JobMatchResponse,
+    ProfileIndexResponse,
+    ProfileRequest,
+    ProfileResponse,
+    ResumeResponse,
+)
+from coach_ai.use_cases import profile, profile_matching
 from coach_common.errors import PayloadTooLarge
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import CurrentUser, inject_deps
@@ -89,3 +95,22 @@ async def upload_resume(
     content_type = request.headers.get("content-type", "")
     stored, document = await profile.store_resume(deps, caller, content_type, content)
     return ResumeResponse.from_domain(stored, document)
+
+
+@router.post("/index", responses={503: {}})
+async def index_profile(caller: CurrentUser, deps: AiDeps) -> ProfileIndexResponse:
+    """Compute and store the embeddings of the résumé and the job description.
+
+    A repeated call changes nothing while the texts are the same.
+    """
+    return ProfileIndexResponse.from_domain(await profile_matching.index_profile(deps, caller))
+
+
+@router.get("/match", responses={409: {}, 503: {}})
+async def match_job(caller: CurrentUser, deps: AiDeps) -> JobMatchResponse:
+    """Return which requirements of the job description the résumé and answers show, and where.
+
+    A requirement without a similar sentence is `not_shown`. 409 `job_description_missing` without
+    a job description.
+    """
+    return JobMatchResponse.from_domain(await profile_matching.match_job(deps, caller))

@@ -2,7 +2,8 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.config import JsonDict
@@ -14,6 +15,10 @@ from coach_ai.domain import (
     StoredProfile,
 )
 from coach_ai.profile.document_parser import ParsedDocument
+from coach_ai.profile.index import ProfileIndex
+from coach_ai.profile.matching import RequirementMatch
+from coach_ai.profile.passages import Source
+from coach_ai.use_cases.profile_matching import JobMatch
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 _ShortName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -99,4 +104,72 @@ class ResumeResponse(BaseModel):
             pages=document.pages,
             characters=len(document.text),
             is_truncated=document.is_truncated,
+        )
+
+
+class ProfileIndexResponse(BaseModel):
+    """How many sentences of the profile can be compared."""
+
+    resume_passages: int
+    job_description_passages: int
+
+    @classmethod
+    def from_domain(cls, index: ProfileIndex) -> "ProfileIndexResponse":
+        """Convert an index."""
+        sources = [one.source for one in index.passages]
+        return cls(
+            resume_passages=sources.count(Source.RESUME),
+            job_description_passages=sources.count(Source.JOB_DESCRIPTION),
+        )
+
+
+class RequirementEvidence(BaseModel):
+    """A sentence that shows a requirement, verbatim."""
+
+    quote: str
+    source: Literal["resume", "answer"]
+    session_id: UUID | None = Field(description="session or interview of an answer, else null")
+    similarity: float = Field(ge=-1, le=1, description="cosine of the sentence embeddings")
+
+
+class MatchedRequirement(BaseModel):
+    """A requirement of the job description, and what shows it."""
+
+    requirement: str
+    status: Literal["shown", "not_shown"]
+    evidence: RequirementEvidence | None = Field(description="null if nothing is similar enough")
+
+    @classmethod
+    def from_domain(cls, match: RequirementMatch) -> "MatchedRequirement":
+        """Convert a match."""
+        found = match.evidence
+        if found is None:
+            return cls(requirement=match.requirement, status="not_shown", evidence=None)
+        return cls(
+            requirement=match.requirement,
+            status="shown",
+            evidence=RequirementEvidence(
+                quote=found.passage.text,
+                source="resume" if found.passage.source is Source.RESUME else "answer",
+                session_id=found.passage.session_id,
+                similarity=round(found.similarity, 3),
+            ),
+        )
+
+
+class JobMatchResponse(BaseModel):
+    """The requirements of the job description in their order."""
+
+    requirements: list[MatchedRequirement]
+    shown_count: int
+    answer_count: int = Field(description="answers that were compared, the newest ones")
+
+    @classmethod
+    def from_domain(cls, match: JobMatch) -> "JobMatchResponse":
+        """Convert a match."""
+        requirements = [MatchedRequirement.from_domain(one) for one in match.requirements]
+        return cls(
+            requirements=requirements,
+            shown_count=sum(one.status == "shown" for one in requirements),
+            answer_count=match.answer_count,
         )

@@ -310,6 +310,19 @@ BOOKMARKS = Table(
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
+# Passages of the résumé and the job description, with their vectors. Computed from the profile.
+PROFILE_INDEXES = Table(
+    "profile_indexes",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    # Of the texts that it was computed from.
+    Column("digest", String(64), nullable=False),
+    # Passages as JSON, and a vector of each in base64.
+    Column("passages", LongText, nullable=False),
+    Column("vectors", LongText, nullable=False),
+    Column("indexed_at", UtcDateTime, nullable=False),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)

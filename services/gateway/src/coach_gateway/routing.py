@@ -118,6 +118,8 @@ ROUTES = (
     Route("POST", "/ai-interview/profile", "ai"),
     Route("PUT", "/ai-interview/profile", "ai"),
     Route("DELETE", "/ai-interview/profile", "ai"),
+    Route("POST", "/ai-interview/profile/index", "ai", limit="chat"),
+    Route("GET", "/ai-interview/profile/match", "ai", limit="chat"),
     Route(
         "POST", "/ai-interview/profile/resume", "ai", limit="chat", max_body_bytes=MAX_FILE_BYTES
     ),

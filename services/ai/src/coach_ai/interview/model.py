@@ -120,6 +120,19 @@ class Persona:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileExcerpt:
+    """What an interview took from the user's profile. The texts are data and never instructions.
+
+    `quote` is a sentence of the résumé that the greeting quotes, or empty.
+    """
+
+    target_role: str = ""
+    job_title: str = ""
+    job_description: str = ""
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class InterviewSetup:
     """What the user chose. The texts are data and never instructions."""
 
@@ -134,6 +147,7 @@ class InterviewSetup:
     style: CompanyStyle | None = None
     time_limit_seconds: int | None = None
     """Time for each question and each follow-up."""
+    profile: ProfileExcerpt | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,18 @@ _MINUTES = {
 
 
 def choose_plan(
-    bank: Iterable[Question], setup: InterviewSetup, *, seed: str, avoid: Collection[str] = ()
+    bank: Iterable[Question],
+    setup: InterviewSetup,
+    *,
+    seed: str,
+    avoid: Collection[str] = (),
+    context: str = "",
 ) -> InterviewPlan:
     """Return a plan of different questions that suit the setup.
 
     Questions whose field or tags occur in the setup's texts come first, then those not in `avoid`.
+    Of equal questions, those whose field or tags occur in `context` come first. It is the text of
+    the user's profile.
     A competence is covered once before another question covers it again. A company style gives the
     rounds and their competences. The same seed and bank give the same plan.
 
@@ -51,11 +58,13 @@ def choose_plan(
     # Not a secret: it only varies the questions.
     random.Random(seed).shuffle(candidates)  # noqa: S311 # nosec B311
     words = frozenset(tokenize(f"{setup.role} {setup.company} {setup.instructions}"))
+    context_words = frozenset(tokenize(context))
     candidates.sort(
         key=lambda one: (
             not _suits(one, setup.seniority),
             one.id in avoid,
             -_count_matches(one, words),
+            -_count_matches(one, context_words),
         )
     )
     if setup.style is None:

@@ -56,9 +56,15 @@ def load_phrases() -> Phrases:
 
 
 def write_opening(
-    persona: Persona, first: PlannedQuestion, method: WordingMethod = WordingMethod.RULES
+    persona: Persona,
+    first: PlannedQuestion,
+    method: WordingMethod = WordingMethod.RULES,
+    quote: str = "",
 ) -> str:
-    """Return the greeting, the notice of how this interviewer works, and a question."""
+    """Return the greeting, the notice of how this interviewer works, and a question.
+
+    `quote` is a sentence of the candidate's résumé. It is quoted as it is.
+    """
     phrases = load_phrases()
     manner = phrases.manners[persona.manner]
     return " ".join(
@@ -66,6 +72,7 @@ def write_opening(
             manner["opening"],
             phrases.positions[persona.position],
             phrases.notices[method],
+            *([f"You wrote: “{quote}”"] if quote else []),
             manner["first"],
             first.question.text,
         )

@@ -20,6 +20,7 @@ from coach_ai.tables import (
     MESSAGES,
     OUTBOX,
     OWN_QUESTIONS,
+    PROFILE_INDEXES,
     PROFILES,
     QUESTION_CARDS,
     QUESTION_REVIEWS,
@@ -82,6 +83,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         QUESTION_REVIEWS,
         BOOKMARKS,
         PROFILES,
+        PROFILE_INDEXES,
         OUTBOX,
     ):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))

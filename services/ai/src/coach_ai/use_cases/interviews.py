@@ -18,6 +18,7 @@ from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.store import deletion, interviews, practice
 from coach_ai.use_cases import interview_history
 from coach_ai.use_cases.interview_scoring import build_answer, score_answer
+from coach_ai.use_cases.profile_matching import add_profile, load_context
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Conflict, TransactionConflict, Unauthenticated
 from coach_common.identity import Identity
@@ -62,7 +63,8 @@ async def start_interview(
 ) -> tuple[Interview, Turn]:
     """Start an interview with a plan from the question bank. Return it with its opening.
 
-    Questions of the caller's last interviews come last.
+    Questions of the caller's last interviews come last. The caller's profile chooses questions too,
+    and the greeting quotes the résumé.
 
     Raises:
         Unauthenticated: If the account was deleted; an access token may outlive it.
@@ -72,14 +74,19 @@ async def start_interview(
     async with deps.db.read_only() as tx:
         recent = await interviews.list_interviews(tx, caller.user_id, limit=_RECENT_INTERVIEWS)
     avoid = {one.question.id for interview, _ in recent for one in interview.plan.questions}
-    plan = choose_plan(bank.values(), setup, seed=str(interview_id), avoid=avoid)
+    context = await load_context(deps, caller.user_id)
+    words = "" if context is None else context.words
+    plan = choose_plan(bank.values(), setup, seed=str(interview_id), avoid=avoid, context=words)
+    setup = await add_profile(deps, setup, plan, context)
+    quote = "" if setup.profile is None else setup.profile.quote
+    greeting = write_opening(setup.persona, plan.questions[0], deps.interviewer.method, quote)
     interview = Interview(interview_id, caller.user_id, setup, plan, now, now)
     opening = Turn(
         number=0,
         question_number=1,
         intent=Intent.ANSWER,
         message="",
-        response=sanitize(write_opening(setup.persona, plan.questions[0], deps.interviewer.method)),
+        response=sanitize(greeting),
         created_at=now,
     )
     async with deps.db.transaction() as tx:

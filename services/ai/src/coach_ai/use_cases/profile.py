@@ -1,13 +1,16 @@
 """The user's profile: create, read, replace and delete."""
 
 from dataclasses import replace
+from uuid import UUID
 
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
 from coach_ai.domain import Profile, StoredProfile
 from coach_ai.profile.document_parser import ParsedDocument, parse_media_type
-from coach_ai.store import deletion, profiles
+from coach_ai.profile.index import digest_texts
+from coach_ai.store import deletion, profile_indexes, profiles
+from coach_common.db.transaction import Transaction
 from coach_common.errors import Unauthenticated
 from coach_common.identity import Identity
 
@@ -50,6 +53,7 @@ async def replace_profile(deps: Deps, caller: Identity, profile: Profile) -> Sto
     async with deps.db.transaction() as tx:
         stored = await profiles.get_profile(tx, caller.user_id, is_locked=True)
         await profiles.update_profile(tx, caller.user_id, profile, at=now)
+        await _erase_outdated_index(tx, caller.user_id, profile)
     PROFILE_CHANGES.labels("replaced").inc()
     return StoredProfile(profile, stored.created_at, now)
 
@@ -62,6 +66,7 @@ async def delete_profile(deps: Deps, caller: Identity) -> None:
     """
     async with deps.db.transaction() as tx:
         await profiles.erase_profile(tx, caller.user_id)
+        await profile_indexes.erase_index(tx, caller.user_id)
     PROFILE_CHANGES.labels("deleted").inc()
 
 
@@ -83,5 +88,11 @@ async def store_resume(
         stored = await profiles.lock_or_add_profile(tx, caller.user_id, at=now)
         profile = replace(stored.profile, resume=document.text)
         await profiles.update_profile(tx, caller.user_id, profile, at=now)
+        await _erase_outdated_index(tx, caller.user_id, profile)
     PROFILE_CHANGES.labels("resume_stored").inc()
     return StoredProfile(profile, stored.created_at, now), document
+
+
+async def _erase_outdated_index(tx: Transaction, user_id: UUID, profile: Profile) -> None:
+    """Delete an index that contains passages of former texts."""
+    await profile_indexes.erase_index(tx, user_id, except_digest=digest_texts(profile))
