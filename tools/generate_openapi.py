@@ -13,6 +13,7 @@ import coach_ai.interview_routes
 import coach_ai.practice_routes
 import coach_ai.profile_routes
 import coach_ai.routes
+import coach_ai.story_routes
 import coach_auth.consent_routes
 import coach_auth.receipt_routes
 import coach_auth.routes
@@ -39,6 +40,7 @@ _ROUTERS = {
         coach_ai.routes.questions_router,
         coach_ai.interview_routes.router,
         coach_ai.profile_routes.router,
+        coach_ai.story_routes.router,
     ),
 }
 

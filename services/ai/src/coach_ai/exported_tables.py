@@ -21,6 +21,7 @@ from coach_ai.tables import (
     QUESTIONS,
     RECORDINGS,
     SCORING_USAGE,
+    STORIES,
 )
 from coach_common.db.export import ExportedTable
 
@@ -41,4 +42,5 @@ EXPORTED_TABLES = (
     ExportedTable(BOOKMARKS),
     ExportedTable(PROFILES),
     ExportedTable(PROFILE_INDEXES, hidden=("vectors",)),
+    ExportedTable(STORIES, hidden=("vectors", "vector_count")),
 )
