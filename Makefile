@@ -140,7 +140,7 @@ soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=e
 bench-services: setup programs  ## measure the routes of sessions against SQLAlchemy ORM and plain FastAPI
 	@$(BIN)/python benchmarks/services.py
 
-bench-product: setup  ## measure list, attempts and progress for tables and users of different sizes
+bench-product: setup  ## measure list, attempts, progress and next question for tables and users of different sizes
 	@$(BIN)/python benchmarks/product.py
 
 bench-auth: setup  ## measure logins against plain bcrypt, refreshes and revocation latency

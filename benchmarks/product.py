@@ -1,4 +1,4 @@
-"""The list, attempts and progress for tables and users of different sizes: `make bench-product`.
+"""List, attempts, progress and next question for different sizes: `make bench-product`.
 
 Each size has its own database and server process. Requests to all of them are interleaved, so a
 ratio compares times of the same run. SQLite, one process per server, one connection.
@@ -11,7 +11,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from next_question import fill_answers
 from sqlalchemy import insert
 
 from coach_common.db.database import Database
@@ -68,8 +69,12 @@ class Size:
         return f"{self.rows:,} sessions, {self.own:,} of the user"
 
 
-SIZES = (Size(100, 50), Size(1_000_000, 50), Size(1_000_000, 10_000))
-ROUTES = ("/sessions", "/sessions/{id}/attempts", "/progress")
+ROWS = int(os.environ.get("ROWS", "1000000"))
+OWN_ROWS = int(os.environ.get("OWN_ROWS", "10000"))
+SIZES = (Size(100, 50), Size(ROWS, 50), Size(ROWS, OWN_ROWS))
+SESSION_ROUTES = ("/sessions", "/sessions/{id}/attempts", "/progress")
+AI_ROUTES = ("/questions/next",)
+ROUTES = SESSION_ROUTES + AI_ROUTES
 Times = dict[tuple[str, str], list[list[float]]]
 """Milliseconds of each round, by route and size."""
 
@@ -123,8 +128,19 @@ async def fill(database_url: str, user_id: UUID, size: Size) -> UUID:
     return made[size.own // 2][0]
 
 
-def measure(folder: Path) -> Times:
-    """Return the times of each route for each size."""
+async def fill_ai(database_url: str, user_id: UUID, size: Size) -> UUID:
+    """Create the tables of ai with all rows of a size. Returns an id that no route needs."""
+    await fill_answers(database_url, user_id, size.rows, size.own)
+    return user_id
+
+
+def measure(
+    folder: Path,
+    server_name: str,
+    routes: tuple[str, ...],
+    fill_tables: Callable[[str, UUID, Size], Coroutine[Any, Any, UUID]],
+) -> Times:
+    """Return the times of each route of a service for each size."""
     key_file = folder / "key.pem"
     create_key(key_file)
     times: Times = {}
@@ -132,13 +148,13 @@ def measure(folder: Path) -> Times:
         clients: dict[str, tuple[httpx.Client, UUID]] = {}
         for number, size in enumerate(SIZES):
             user_id = new_id()
-            database_url = f"sqlite:///{folder}/product{number}.db"
-            session_id = asyncio.run(fill(database_url, user_id, size))
-            server = stack.enter_context(run_server("coach", database_url, key_file, folder))
+            database_url = f"sqlite:///{folder}/{server_name}{number}.db"
+            session_id = asyncio.run(fill_tables(database_url, user_id, size))
+            server = stack.enter_context(run_server(server_name, database_url, key_file, folder))
             headers = {"authorization": f"Bearer {issue_token(key_file, user_id)}"}
             client = httpx.Client(base_url=server.url, headers=headers, trust_env=False)
             clients[size.name] = stack.enter_context(client), session_id
-        for route in ROUTES:
+        for route in routes:
             for number in range(-WARM_UP_REQUESTS, ROUNDS * REQUESTS_PER_ROUND):
                 for name, (client, session_id) in clients.items():
                     milliseconds = request(client, route.replace("{id}", str(session_id)))
@@ -169,14 +185,15 @@ def percentile(values: list[float], share: float) -> float:
 def render(times: Times, load_average: float) -> str:
     """Return the report."""
     lines = [
-        "# List, attempts and progress for tables and users of different sizes",
+        "# List, attempts, progress and next question for tables and users of different sizes",
         "",
         "For developers and reviewers. Written by `make bench-product` on"
         f" {os.cpu_count()} cores that other programs share (load average {load_average:.0f})."
         f" SQLite, one connection, {ROUNDS} rounds of {REQUESTS_PER_ROUND} interleaved requests"
         " per size. A ratio is the median over the rounds of the ratio to the first size"
         f" (goal for p99: at most {MAX_RATIO}). All sessions of the user ask one question and are"
-        f" spread over {PRACTICE_DAYS} days.",
+        f" spread over {PRACTICE_DAYS} days. For the next question the user answers the"
+        " questions of the bank in turn.",
         "",
         "| route | sessions | p50 ms | p99 ms | p50 ratio | p99 ratio |",
         "|---|---|---|---|---|---|",
@@ -205,7 +222,9 @@ def ratio(rounds: list[list[float]], base: list[list[float]], share: float) -> f
 def main() -> None:
     """Measure and write the report. Exits with 1 if a p99 misses the goal."""
     with tempfile.TemporaryDirectory(prefix="coach-bench-") as directory:
-        times = measure(Path(directory))
+        folder = Path(directory)
+        times = measure(folder, "coach", SESSION_ROUTES, fill)
+        times |= measure(folder, "ai", AI_ROUTES, fill_ai)
     report = render(times, os.getloadavg()[0])
     print(report)
     RESULTS.mkdir(exist_ok=True)

@@ -31,6 +31,7 @@ import uvicorn
 import uvloop
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from next_question import build_ai
 from services_orm import create_orm_app
 from sqlalchemy import insert
 
@@ -91,7 +92,7 @@ Results = dict[tuple[str, int, str], list[Sample]]
 
 
 async def serve(name: str, port: int, database_url: str, key_file: Path) -> None:
-    """Run one of the compared servers until SIGTERM."""
+    """Run a server until SIGTERM: sessions (`coach`), its comparison (`orm`), or `ai`."""
     logs.configure(level="INFO", json=True)
     tokens = create_verifier(key_file)
     if name == "orm":
@@ -100,7 +101,15 @@ async def serve(name: str, port: int, database_url: str, key_file: Path) -> None
             uvicorn.Config(app, port=port, loop="uvloop", http="httptools", access_log=False)
         ).serve()
         return
-    built = build(SessionsSettings(database_url=database_url), FakeTransport(), tokens=tokens)
+    if name == "ai":
+        await _run(build_ai(database_url, tokens), port)
+        return
+    await _run(
+        build(SessionsSettings(database_url=database_url), FakeTransport(), tokens=tokens), port
+    )
+
+
+async def _run(built: service.Service[Any], port: int) -> None:
     async with service.running(built, service.listen("127.0.0.1", port)):
         await service.wait_for_shutdown()
 

@@ -12,6 +12,7 @@ from typing import Any
 import coach_ai.interview_routes
 import coach_ai.practice_routes
 import coach_ai.profile_routes
+import coach_ai.rewrite_routes
 import coach_ai.routes
 import coach_ai.story_routes
 import coach_auth.consent_routes
@@ -41,6 +42,7 @@ _ROUTERS = {
         coach_ai.interview_routes.router,
         coach_ai.profile_routes.router,
         coach_ai.story_routes.router,
+        coach_ai.rewrite_routes.router,
     ),
 }
 

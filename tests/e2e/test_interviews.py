@@ -23,9 +23,13 @@ async def test_interview_follows_up_and_ends_with_an_assessment(client: ApiClien
         role_context="Backend engineer",
         difficulty_level="mid",
         question_limit=3,
+        company_style="startup",
+        time_limit_seconds=3600,
     )
     path = f"/v1/ai-interview/sessions/{started['session_id']}"
     await client.call("POST", f"{path}/message", expect=422, message="")
+    running = await client.call("GET", path)
+    assert 0 < running["remaining_seconds"] <= 3600 and running["plan"] is None
     probed = []
     for _ in range(12):
         turn = await client.call("POST", f"{path}/message", message=WITHOUT_RESULT)
@@ -48,6 +52,8 @@ async def test_interview_follows_up_and_ends_with_an_assessment(client: ApiClien
     for one in assessment["answers"]:
         assert one["evidence"]
         assert all(item["quote"] in one["answer"] for item in one["evidence"])
+    assert not any(turn["is_late"] for turn in read["turns"])
+    assert assessment["plan"]["company_style"]["name"] == "startup"
     assert len({one["question"] for one in assessment["plan"]["questions"]}) == 3
     (listed,) = (await client.call("GET", "/v1/ai-interview/sessions"))["sessions"]
     assert listed["overall_score"] == assessment["overall_score"]

@@ -1,5 +1,7 @@
 """The question bank, own questions and progress through the gateway, on both profiles."""
 
+import re
+from collections import Counter
 from importlib.resources import files
 from typing import Any
 
@@ -113,6 +115,29 @@ async def _practise(client: ApiClient, transcript: str) -> str:
 
     await wait_until(is_ready, description="feedback", timeout_seconds=60)
     return session_id
+
+
+async def test_rewrite_has_only_own_words_and_blanks(client: ApiClient) -> None:
+    answer = (files("coach_embedded") / "recordings" / "answer.txt").read_text()
+    session_id = await _practise(client, answer)
+    path = f"/v1/sessions/{session_id}/rewrite"
+
+    rewrite = await client.call("POST", path)
+
+    outside = re.sub(r"\[[^\]]*\]", " ", rewrite["rewrite"])
+    assert Counter(re.findall(r"\w+", outside.lower())) <= Counter(
+        re.findall(r"\w+", answer.lower())
+    )
+    own = [one for one in rewrite["sentences"] if not one["is_blank"]]
+    assert own and all(one["from"] in answer for one in own)
+    assert rewrite["provider"] == "local"
+    assert await client.call("POST", path) == rewrite
+    await client.call("DELETE", f"/v1/sessions/{session_id}", expect=204)
+
+    async def is_deleted() -> bool:
+        return (await client.send("POST", path)).status_code == 404
+
+    await wait_until(is_deleted, description="deletion", timeout_seconds=60)
 
 
 async def test_progress_compares_attempts_and_self_ratings(client: ApiClient) -> None:

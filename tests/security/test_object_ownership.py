@@ -36,6 +36,7 @@ def _assert_equal_bodies(responses: list[httpx.Response]) -> None:
         ("POST", "/sessions/{}/complete"),
         ("GET", "/sessions/{}/feedback"),
         ("GET", "/sessions/{}/attempts"),
+        ("POST", "/sessions/{}/rewrite"),
         ("PUT", "/sessions/{}/self-rating"),
         ("DELETE", "/sessions/{}"),
     ],

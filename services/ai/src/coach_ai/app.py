@@ -19,6 +19,7 @@ from coach_ai import (
     interview_routes,
     practice_routes,
     profile_routes,
+    rewrite_routes,
     routes,
     story_routes,
     tables,
@@ -31,6 +32,7 @@ from coach_ai.consent_dependency import apply_consent_of_caller
 from coach_ai.consenting_providers import (
     ConsentingChat,
     ConsentingInterviewer,
+    ConsentingRewriter,
     ConsentingScorer,
     ConsentingTranscriber,
     ConsentingVoice,
@@ -42,10 +44,11 @@ from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.openai.chat import OpenAIChat
 from coach_ai.openai.interviewer import OpenAIInterviewer
 from coach_ai.openai.recording_splitter import DecodingSplitter, UnchangedSplitter
+from coach_ai.openai.rewriter import OpenAIRewriter
 from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.openai.voice import OpenAIVoice
-from coach_ai.ports import Chat, Interviewer, Scorer, Transcriber, Voice
+from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.profile.similarity import StoryMatcher
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
@@ -65,6 +68,7 @@ from coach_common.tokens import AccessTokenVerifier
 
 if TYPE_CHECKING:
     from coach_ai.embeddings import Embeddings
+    from coach_ai.scoring.local.scorer import LocalScorer
 
 
 def build(
@@ -77,19 +81,22 @@ def build(
     transcriber: Transcriber | None = None,
     scorer: Scorer | None = None,
     chat: Chat | None = None,
+    rewriter: Rewriter | None = None,
     live_transcriber: LocalLiveTranscriber | None = None,
     voice: Voice | None = None,
 ) -> Service[Deps]:
     """Assemble the service without starting it. Tests replace parts by keyword."""
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     embedder = cache(partial(_embedder, settings))
+    local_scorer = cache(partial(_local_scorer, embedder))
     deps = Deps(
         database,
         clock,
         objects or ObjectStore(settings),
         transcriber or _consenting_transcriber(settings),
-        scorer or _scorer(settings, embedder),
+        scorer or _scorer(settings, local_scorer),
         chat or _chat(settings, embedder),
+        rewriter or _rewriter(settings, local_scorer),
         DownloadDirectory(
             settings.temp_dir
             or Path(tempfile.gettempdir()) / f"genai-coach-downloads-{os.geteuid()}"
@@ -138,6 +145,7 @@ def build(
     app.include_router(practice_routes.router)
     app.include_router(routes.questions_router)
     app.include_router(interview_routes.router)
+    app.include_router(rewrite_routes.router)
     app.include_router(profile_routes.router)
     app.include_router(story_routes.router)
     app.include_router(voice_routes.router)
@@ -161,6 +169,7 @@ def build(
             deps.transcriber.close,
             deps.scorer.close,
             deps.chat.close,
+            deps.rewriter.close,
             deps.interviewer.close,
             *([] if deps.voice is None else [deps.voice.close]),
             deps.objects.close,
@@ -249,12 +258,13 @@ def _story_matcher(get_embedder: "Callable[[], Embeddings | None]") -> StoryMatc
     return RelevanceStoryMatcher(embedder)
 
 
-def _scorer(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]") -> Scorer:
-    def create_local() -> Scorer:
-        from coach_ai.scoring.local.scorer import LocalScorer
+def _local_scorer(get_embedder: "Callable[[], Embeddings | None]") -> "LocalScorer":
+    from coach_ai.scoring.local.scorer import LocalScorer
 
-        return LocalScorer(get_embedder())
+    return LocalScorer(get_embedder())
 
+
+def _scorer(settings: AiSettings, create_local: "Callable[[], LocalScorer]") -> Scorer:
     if not settings.uses_openai:
         return create_local()
     outside = OpenAIScorer(
@@ -265,6 +275,25 @@ def _scorer(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]
         timeout_seconds=settings.openai_timeout_seconds,
     )
     return ConsentingScorer(outside, create_local if has_local_providers() else None)
+
+
+def _rewriter(settings: AiSettings, get_scorer: "Callable[[], LocalScorer]") -> Rewriter:
+    """Return the configured rewriter. The local one loads the scorer when it is first used."""
+
+    def create_local() -> Rewriter:
+        from coach_ai.rewriting.local import LocalRewriter
+
+        return LocalRewriter(get_scorer)
+
+    if not settings.uses_openai:
+        return create_local()
+    outside = OpenAIRewriter(
+        settings.openai_api_key or "",
+        settings.openai_base_url,
+        settings.openai_chat_model,
+        timeout_seconds=settings.openai_timeout_seconds,
+    )
+    return ConsentingRewriter(outside, create_local if has_local_providers() else None)
 
 
 def _chat(settings: AiSettings, get_embedder: "Callable[[], Embeddings | None]") -> Chat:

@@ -8,12 +8,14 @@ from prometheus_client import Counter
 
 from coach_ai.consent import ConsentRequired, is_outside_provider_allowed
 from coach_ai.domain import Answer, ChatContext, Feedback, Message, Transcript
+from coach_ai.domain.rewrites import Rewrite
 from coach_ai.interview.model import WordingMethod
 from coach_ai.interview.rule_interviewer import RuleInterviewer, TurnToWord
 from coach_ai.ports import (
     Chat,
     Interviewer,
     ProgressCallback,
+    Rewriter,
     Scorer,
     Transcriber,
     Voice,
@@ -100,6 +102,18 @@ class ConsentingScorer(_Choice[Scorer]):
     async def score(self, answer: Answer, usage: TokenUsage) -> Feedback:
         """Score with the provider that the user has agreed to."""
         return await self.choose().score(answer, usage)
+
+
+class ConsentingRewriter(_Choice[Rewriter]):
+    """A Rewriter that respects the consent of the user."""
+
+    def max_tokens_needed(self, answer: Answer, feedback: Feedback) -> int:
+        """Return the most tokens that the provider of this user needs."""
+        return self.choose().max_tokens_needed(answer, feedback)
+
+    async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
+        """Rewrite with the provider that the user has agreed to."""
+        return await self.choose().rewrite(answer, feedback, usage)
 
 
 class ConsentingChat(_Choice[Chat]):

@@ -9,7 +9,7 @@ from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
 from coach_ai.interview.rule_interviewer import RuleInterviewer
-from coach_ai.ports import Chat, Interviewer, Scorer, Transcriber, Voice
+from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.profile.document_parser import DocumentParser
 from coach_ai.profile.similarity import StoryMatcher, TextEncoder
 from coach_ai.token_usage import Price
@@ -29,6 +29,7 @@ class Deps:
     transcriber: Transcriber
     scorer: Scorer
     chat: Chat
+    rewriter: Rewriter
     downloads: DownloadDirectory
     """Recordings that are being transcribed."""
     provider: str
@@ -50,6 +51,7 @@ class Deps:
     documents: DocumentParser = field(default_factory=DocumentParser)
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)
+    rewrites: TurnQueue = field(default_factory=TurnQueue)
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

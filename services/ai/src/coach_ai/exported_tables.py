@@ -20,6 +20,7 @@ from coach_ai.tables import (
     QUESTION_REVIEWS,
     QUESTIONS,
     RECORDINGS,
+    REWRITES,
     SCORING_USAGE,
     STORIES,
 )
@@ -29,6 +30,7 @@ EXPORTED_TABLES = (
     ExportedTable(RECORDINGS),
     ExportedTable(ANSWERS),
     ExportedTable(QUESTIONS, hidden=("reference",)),
+    ExportedTable(REWRITES, hidden=("source_digest",)),
     ExportedTable(OWN_QUESTIONS),
     ExportedTable(CONVERSATIONS),
     ExportedTable(MESSAGES),

@@ -73,7 +73,7 @@ async def get_interview(
 ) -> InterviewDetailsResponse:
     """Return an interview with all turns and, once it is completed, its plan and assessment."""
     details = await interviews.get_interview(deps, caller, _parse_interview_id(session_id))
-    return InterviewDetailsResponse.from_details(details)
+    return InterviewDetailsResponse.from_details(details, now=deps.clock())
 
 
 @router.post("/{session_id}/message", responses={409: {}})

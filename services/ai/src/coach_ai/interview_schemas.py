@@ -8,13 +8,14 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from coach_ai.domain import Feedback, Seniority
+from coach_ai.interview.answer_clock import read_clock
 from coach_ai.interview.assessment import AssessedAnswer, Assessment
 from coach_ai.interview.model import (
+    CompanyStyle,
     Gap,
     GapKind,
     Intent,
     Interview,
-    InterviewPlan,
     InterviewSetup,
     InterviewStatus,
     InterviewType,
@@ -25,6 +26,7 @@ from coach_ai.interview.model import (
     Turn,
     WordingMethod,
 )
+from coach_ai.interview_plan_schemas import InterviewPlanView
 from coach_ai.use_cases.interview_turns import InterviewMessage
 from coach_ai.use_cases.interviews import InterviewDetails, InterviewPage
 from coach_common.events.feedback import EvidenceItem, MainImprovement, PointCoverage, Score
@@ -33,6 +35,8 @@ from coach_common.validation import MeasuredNumber
 
 INTERVIEW_LIST_NAME = "interviews"
 MAX_MESSAGE_CHARACTERS = 20_000
+MIN_TIME_LIMIT_SECONDS = 30
+MAX_TIME_LIMIT_SECONDS = 3600
 _MAX_DURATION_SECONDS = 24 * 3600
 
 _DIFFICULTIES = {
@@ -91,7 +95,15 @@ class StartInterviewRequest(BaseModel):
     )
     persona: InterviewPersona = Field(default_factory=InterviewPersona)
     question_limit: Annotated[int, Field(ge=1, le=10)] | None = Field(
-        default=None, description="planned questions; by default 5, or 2 for case interviews"
+        default=None,
+        description="planned questions; by default 5, or 2 for case interviews, or those of"
+        " `company_style`",
+    )
+    time_limit_seconds: (
+        Annotated[int, Field(ge=MIN_TIME_LIMIT_SECONDS, le=MAX_TIME_LIMIT_SECONDS)] | None
+    ) = Field(default=None, description="time for each question and each follow-up; null: no limit")
+    company_style: CompanyStyle | None = Field(
+        default=None, description="chooses rounds, competences and depth; never scores"
     )
 
     def to_domain(self) -> InterviewSetup:
@@ -108,6 +120,8 @@ class StartInterviewRequest(BaseModel):
             seniority=_SENIORITY_OF_DIFFICULTY.get(self.difficulty_level or ""),
             instructions=self.custom_instructions or "",
             question_limit=self.question_limit,
+            style=self.company_style,
+            time_limit_seconds=self.time_limit_seconds,
         )
 
 
@@ -213,6 +227,8 @@ class InterviewTurn(BaseModel):
     audio_s3_key: str | None
     response: str
     analysis: InterviewAnalysis | None = Field(description="null for the opening")
+    is_late: bool = Field(description="the answer exceeds the time limit; it counts all the same")
+    late_seconds: int = Field(description="by how much, or 0")
     created_at: datetime
 
     @classmethod
@@ -226,43 +242,9 @@ class InterviewTurn(BaseModel):
             audio_s3_key=turn.audio_s3_key,
             response=turn.response,
             analysis=None if is_opening else InterviewAnalysis.from_domain(turn),
+            is_late=turn.late_seconds > 0,
+            late_seconds=turn.late_seconds,
             created_at=turn.created_at,
-        )
-
-
-class InterviewPlanItem(BaseModel):
-    """A planned question."""
-
-    number: int
-    question_id: str
-    question: str
-    competence: str
-    minutes: int
-
-
-class InterviewPlanView(BaseModel):
-    """What the interview was planned to cover."""
-
-    competences: list[str]
-    minutes: int
-    questions: list[InterviewPlanItem]
-
-    @classmethod
-    def from_domain(cls, plan: InterviewPlan) -> "InterviewPlanView":
-        """Convert a plan."""
-        return cls(
-            competences=list(plan.competences),
-            minutes=plan.minutes,
-            questions=[
-                InterviewPlanItem(
-                    number=number,
-                    question_id=one.question.id,
-                    question=one.question.text,
-                    competence=one.competence,
-                    minutes=one.minutes,
-                )
-                for number, one in enumerate(plan.questions, 1)
-            ],
         )
 
 
@@ -366,7 +348,7 @@ class InterviewAssessment(BaseModel):
                 )
                 for one in assessment.study_plan
             ],
-            plan=InterviewPlanView.from_domain(interview.plan),
+            plan=InterviewPlanView.from_interview(interview),
             assessed_at=assessment.assessed_at,
         )
 
@@ -426,19 +408,29 @@ class InterviewDetailsResponse(InterviewSummary):
     target_role: str | None = Field(description="of the profile when the interview started")
     job_title: str | None = Field(description="of the job description in the profile")
     job_description: str | None = Field(description="beginning of the job description")
+    company_style: CompanyStyle | None
     manner: Manner
     position: Position
+    time_limit_seconds: int | None
+    asked_at: datetime | None = Field(
+        description="when the open question or follow-up was asked; null once completed"
+    )
+    answer_due_at: datetime | None = Field(description="null without a time limit")
+    remaining_seconds: int | None = Field(description="until `answer_due_at`, at least 0")
     turns: list[InterviewTurn]
     plan: InterviewPlanView | None
     assessment: InterviewAssessment | None
 
     @classmethod
-    def from_details(cls, details: InterviewDetails) -> "InterviewDetailsResponse":
-        """Convert an interview with its turns."""
+    def from_details(
+        cls, details: InterviewDetails, *, now: datetime
+    ) -> "InterviewDetailsResponse":
+        """Convert an interview with its turns. The clock of its open question is read at `now`."""
         interview, assessment = details.interview, details.assessment
         setup = interview.setup
         profile = setup.profile or ProfileExcerpt()
         is_over = interview.status is InterviewStatus.COMPLETED
+        clock = None if is_over else read_clock(interview, details.turns)
         return cls(
             **InterviewSummary.from_domain(interview, assessment).model_dump(),
             role_context=setup.role or None,
@@ -448,10 +440,15 @@ class InterviewDetailsResponse(InterviewSummary):
             target_role=profile.target_role or None,
             job_title=profile.job_title or None,
             job_description=profile.job_description or None,
+            company_style=setup.style,
             manner=setup.persona.manner,
             position=setup.persona.position,
+            time_limit_seconds=setup.time_limit_seconds,
+            asked_at=None if clock is None else clock.asked_at,
+            answer_due_at=None if clock is None else clock.due_at,
+            remaining_seconds=None if clock is None else clock.get_remaining_seconds(now),
             turns=[InterviewTurn.from_domain(turn) for turn in details.turns],
-            plan=InterviewPlanView.from_domain(interview.plan) if is_over else None,
+            plan=InterviewPlanView.from_interview(interview) if is_over else None,
             assessment=None
             if assessment is None
             else InterviewAssessment.from_domain(interview, assessment),

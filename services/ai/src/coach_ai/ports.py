@@ -13,6 +13,7 @@ from coach_ai.domain import (
     Progress,
     Transcript,
 )
+from coach_ai.domain.rewrites import Rewrite
 from coach_ai.interview.model import WordingMethod
 from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.token_usage import TokenBudget, TokenUsage
@@ -106,6 +107,26 @@ class Chat(Protocol):
         self, summary: str, messages: Sequence[Message], usage: TokenUsage, *, budget: int
     ) -> str:
         """Return a summary of `summary` and `messages` of at most `budget` tokens.
+
+        Raises:
+            Unavailable: If it may succeed later.
+        """
+
+    async def check(self) -> None:
+        """Raise Unavailable if the provider cannot work now."""
+
+    async def close(self) -> None:
+        """Close connections."""
+
+
+class Rewriter(Protocol):
+    """Writes stronger versions of scored answers. Adds the tokens it uses to `usage`."""
+
+    def max_tokens_needed(self, answer: Answer, feedback: Feedback) -> int:
+        """Return the most tokens one rewrite can use, or 0 if tokens are not metered."""
+
+    async def rewrite(self, answer: Answer, feedback: Feedback, usage: TokenUsage) -> Rewrite:
+        """Return the rewrite. What is outside of its blanks is from the answer.
 
         Raises:
             Unavailable: If it may succeed later.

@@ -52,7 +52,7 @@ async def _read_document(request: Request) -> bytes:
 DocumentBody = Annotated[bytes, Depends(_read_document)]
 
 
-@router.get("")
+@router.get("", responses={404: {}})
 async def get_profile(caller: CurrentUser, deps: AiDeps) -> ProfileResponse:
     """Return the caller's profile."""
     return ProfileResponse.from_domain(await profile.get_profile(deps, caller))
@@ -76,7 +76,7 @@ async def replace_profile(
     return ProfileResponse.from_domain(stored)
 
 
-@router.delete("", status_code=204)
+@router.delete("", status_code=204, responses={404: {}})
 async def delete_profile(caller: CurrentUser, deps: AiDeps) -> Response:
     """Delete the caller's profile."""
     await profile.delete_profile(deps, caller)

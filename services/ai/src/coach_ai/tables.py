@@ -214,6 +214,20 @@ INTERVIEW_TURNS = Table(
     Index("ix_interview_turns_user_id", "user_id"),
 )
 
+# The latest rewrite of each scored answer.
+REWRITES = Table(
+    "rewrites",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # Digest of the feedback and the text that it was made from.
+    Column("source_digest", String(64), nullable=False),
+    # A Rewrite as JSON.
+    Column("content", LongText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_rewrites_user_id", "user_id"),
+)
+
 # Whether a user has agreed to an outside provider. No row: the user has not decided.
 CONSENTS = Table(
     "consents",

@@ -1,5 +1,6 @@
 """Interviews over HTTP: turns, recordings, repeated messages, failures, owners and deletion."""
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from coach_common.errors import TransactionConflict, Unavailable
 from coach_common.events.catalog import UserDeleted
 from coach_common.ids import new_id
 from coach_common.service import Service
-from coach_common.testing.fakes import TokenIssuer
+from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event
 
 PATH = "/ai-interview/sessions"
@@ -91,6 +92,86 @@ async def test_accommodations_apply_to_answers_and_to_a_new_assessment(
     await client.post(f"{path}/assess")
 
     assert [one.accommodations for one in coach.scored_answers] == [("pauses",)] * 2
+
+
+async def test_company_style_is_shown_with_its_rounds_at_the_end(client: httpx.AsyncClient) -> None:
+    started = await _start(client, company_style="finance", question_limit=None)
+    path = f"{PATH}/{started['session_id']}"
+    running = (await client.get(path)).json()
+    plan = (await client.post(f"{path}/complete")).json()["plan"]
+    unknown = await client.post(
+        PATH, json={"title": "T", "interview_type": "case", "company_style": "circus"}
+    )
+
+    assert (running["company_style"], running["plan"]) == ("finance", None)
+    assert plan["company_style"] == {
+        "name": "finance",
+        "title": "Bank or financial company",
+        "values": ["accuracy", "responsibility", "risk"],
+        "depth": 2,
+    }
+    rounds = ["Responsibility", "Responsibility", "Risk and decisions", "Risk and decisions"]
+    assert [one["round"] for one in plan["questions"]] == [*rounds, "Deadlines"]
+    assert unknown.status_code == 422
+
+
+async def test_server_keeps_the_clock_of_each_question(
+    client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    started_at = clock()
+    started = await _start(client, time_limit_seconds=60)
+    path = f"{PATH}/{started['session_id']}"
+    fresh = (await client.get(path)).json()
+    clock.advance(45.5)
+    await _send(client, started["session_id"], message="Give me a moment")
+    read = (await client.get(path)).json()
+    clock.advance(30)
+    over = (await client.get(path)).json()
+    await _send(client, started["session_id"], message=ANSWER)
+    following = (await client.get(path)).json()
+    clock.advance(60)
+    await _send(client, started["session_id"], message=ANSWER)
+    ended = (await client.get(path)).json()
+
+    due_at = started_at + timedelta(seconds=60)
+    for shown, remaining in ((fresh, 60), (read, 14), (over, 0)):
+        assert datetime.fromisoformat(shown["asked_at"]) == started_at
+        assert datetime.fromisoformat(shown["answer_due_at"]) == due_at
+        assert shown["remaining_seconds"] == remaining
+    assert following["remaining_seconds"] == 60
+    assert datetime.fromisoformat(following["asked_at"]) == started_at + timedelta(seconds=75.5)
+    assert (ended["asked_at"], ended["answer_due_at"], ended["remaining_seconds"]) == (None,) * 3
+    assert [(one["is_late"], one["late_seconds"]) for one in ended["turns"]] == [
+        (False, 0), (False, 0), (True, 16), (False, 0),
+    ]  # fmt: skip
+    # A late answer counts.
+    assert [one["overall_score"] for one in ended["assessment"]["answers"]] == [70, 70]
+    assert ended["time_limit_seconds"] == 60
+
+
+async def test_upload_that_started_in_time_is_not_late(
+    client: httpx.AsyncClient, clock: FakeClock, deps: Deps, user_id: UUID
+) -> None:
+    session_id = (await _start(client, time_limit_seconds=30))["session_id"]
+    clock.advance(29)
+    key = f"uploads/{user_id}/{int(clock().timestamp() * 1000)}_0a1b2c3d.m4a"
+    clock.advance(600)
+    recording = Recording(new_id(), user_id, key, None, "e", 1)
+    async with deps.db.transaction() as tx:
+        await recordings.add_recording(tx, recording)
+        transcript = Transcript(ANSWER, "en", 6.0, "scripted", "s1")
+        await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
+    await _send(client, session_id, audio_s3_key=key)
+
+    (_, turn) = (await client.get(f"{PATH}/{session_id}")).json()["turns"]
+    assert (turn["is_late"], turn["late_seconds"]) == (False, 0)
+
+
+@pytest.mark.parametrize("seconds", [29, 3601, 0, "x"])
+async def test_time_limit_out_of_range_is_422(client: httpx.AsyncClient, seconds: object) -> None:
+    body = {"title": "T", "interview_type": "case", "time_limit_seconds": seconds}
+
+    assert (await client.post(PATH, json=body)).status_code == 422
 
 
 async def test_same_message_sent_twice_makes_one_turn(

@@ -147,7 +147,7 @@ async def test_interview_without_profile_quotes_nothing(client: httpx.AsyncClien
     assert (shown["target_role"], shown["job_title"], shown["job_description"]) == (None,) * 3
 
 
-async def test_server_without_embeddings_says_so(
+async def test_server_without_embeddings_returns_503(
     client: httpx.AsyncClient, deps: Deps, embeddings: Embeddings
 ) -> None:
     object.__setattr__(deps, "get_encoder", lambda: None)

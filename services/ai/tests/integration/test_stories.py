@@ -19,13 +19,13 @@ from coach_common.testing.harness import client_for, deliver_event
 PATH = "/ai-interview/stories"
 RUST: dict[str, Any] = {
     "title": "Learning Rust",
-    "text": "My team decided to write the gateway in Rust, which I did not know. I read a book in the"
-    " evenings and did exercises. After four weeks I merged my first change.",
+    "text": "My team decided to write the gateway in Rust, which I did not know. I read a book in"
+    " the evenings and did exercises. After four weeks I merged my first change.",
 }
 CUSTOMER: dict[str, Any] = {
     "title": "The angry hotel",
-    "text": "A customer shouted at me on the phone because of double bookings. I apologised, found the"
-    " cause with him and called him every day until it was solved.",
+    "text": "A customer shouted at me on the phone because of double bookings. I apologised, found"
+    " the cause with him and called him every day until it was solved.",
 }
 LEARNED = "behavioral-learned-quickly"
 

@@ -4,6 +4,7 @@ The local scorer has its own test.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -13,6 +14,8 @@ from coach_ai.chat.sanitizer import StreamingSanitizer, sanitize
 from coach_ai.delivery.fillers import find_fillers
 from coach_ai.delivery.words import count_syllables, normalise_word
 from coach_ai.domain import Answer, ChatContext, Message, Word, extractive_summary, make_title
+from coach_ai.rewriting.own_sentences import list_own_sentences
+from coach_ai.rewriting.verification import ProposedSentence, Unsupported, verify
 from coach_ai.scoring.answer_validation import rejection_reason, strip_injections
 from coach_ai.scoring.quotes import find_quote, quote_times
 from coach_ai.scoring.set_aside import set_aside_non_answer
@@ -64,6 +67,12 @@ def _stream(text: str) -> str:
     return sanitizer.feed(text) + sanitizer.flush()
 
 
+def _verify(text: str) -> None:
+    proposed = ProposedSentence("I designed a [why?] service.", text[: len(text) // 2])
+    with suppress(Unsupported):
+        verify(proposed, text)
+
+
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "split_sentences": split_sentences,
     "tokenize": tokenize,
@@ -79,6 +88,8 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "extractive_summary": lambda text: extractive_summary(
         text, [Message("user", text)], budget=1000
     ),
+    "list_own_sentences": lambda text: list_own_sentences(text, QUESTION),
+    "verify_sentence": _verify,
     "count_syllables": count_syllables,
     "normalise_word": normalise_word,
     "find_fillers": lambda text: find_fillers(tokenize(text)),

@@ -79,6 +79,7 @@ ROUTES = (
     Route("GET", "/sessions/{id}/feedback", "sessions"),
     Route("GET", "/sessions/{id}/attempts", "sessions"),
     Route("PUT", "/sessions/{id}/self-rating", "sessions"),
+    Route("POST", "/sessions/{id}/rewrite", "ai", limit="chat"),
     Route("GET", "/progress", "sessions"),
     Route("POST", "/upload/s3-presign", "media"),
     Route("POST", "/upload/confirm", "media"),

@@ -156,6 +156,11 @@ class QuestionQuery:
     is_bookmarked: bool | None = None
     collection: str | None = None
 
+    @property
+    def has_bookmark_condition(self) -> bool:
+        """True if a question has to be, or not to be, bookmarked."""
+        return self.is_bookmarked is not None or self.collection is not None
+
     def matches_bookmark(self, bookmark: Bookmark | None) -> bool:
         """Return True if the bookmark of a question, None without one, meets the conditions."""
         is_bookmarked = bookmark is not None

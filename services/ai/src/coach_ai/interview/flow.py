@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from coach_ai.domain import Feedback
+from coach_ai.interview.company_style import get_depth
 from coach_ai.interview.gaps import find_gap
 from coach_ai.interview.model import (
     MAX_FOLLOW_UPS,
@@ -74,7 +75,8 @@ def decide(
         case _:
             pass
     if feedback is not None and len(probed) < MAX_FOLLOW_UPS:
-        gap = find_gap(answer, feedback, current.question.type, probed)
+        depth = get_depth(interview.setup.style)
+        gap = find_gap(answer, feedback, current.question.type, probed, max_depth=depth)
         if gap is not None:
             return Decision(Step.FOLLOW_UP, number, current, gap, follow_ups=len(probed))
     if interview.is_last_question:

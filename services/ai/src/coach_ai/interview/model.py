@@ -46,6 +46,16 @@ class Position(StrEnum):
     MANAGER = "manager"
 
 
+class CompanyStyle(StrEnum):
+    """The kind of company whose style an interview has. It changes no score."""
+
+    STARTUP = "startup"
+    BIG_TECH = "big_tech"
+    CONSULTING = "consulting"
+    PUBLIC_SECTOR = "public_sector"
+    FINANCE = "finance"
+
+
 class Intent(StrEnum):
     """What the candidate wants with a message."""
 
@@ -134,6 +144,9 @@ class InterviewSetup:
     seniority: Seniority | None = None
     instructions: str = ""
     question_limit: int | None = None
+    style: CompanyStyle | None = None
+    time_limit_seconds: int | None = None
+    """Time for each question and each follow-up."""
     profile: ProfileExcerpt | None = None
 
 
@@ -147,6 +160,8 @@ class PlannedQuestion:
     question: Question
     competence: str
     minutes: int
+    round: str | None = None
+    """The round of the company style, or None without a style."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +202,8 @@ class Turn:
     gap: Gap | None = None
     feedback: Feedback | None = None
     method: WordingMethod = WordingMethod.RULES
+    late_seconds: int = 0
+    """By how much an answer exceeds the time limit, or 0."""
 
 
 @dataclass(frozen=True, slots=True)

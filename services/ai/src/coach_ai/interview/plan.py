@@ -1,9 +1,11 @@
 """Chooses the questions of an interview from the bank."""
 
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from coach_ai.domain import Question, QuestionType, Seniority
+from coach_ai.interview.company_style import Round, load_company_styles
 from coach_ai.interview.model import InterviewPlan, InterviewSetup, InterviewType, PlannedQuestion
 from coach_ai.text import tokenize
 
@@ -43,8 +45,8 @@ def choose_plan(
     Questions whose field or tags occur in the setup's texts come first, then those not in `avoid`.
     Of equal questions, those whose field or tags occur in `context` come first. It is the text of
     the user's profile.
-    A competence is covered once before another question covers it again. The same seed and bank
-    give the same plan.
+    A competence is covered once before another question covers it again. A company style gives the
+    rounds and their competences. The same seed and bank give the same plan.
 
     Raises:
         ValueError: If the bank has no question of the type.
@@ -65,7 +67,15 @@ def choose_plan(
             -_count_matches(one, context_words),
         )
     )
-    limit = setup.question_limit or _DEFAULT_QUESTIONS[setup.type]
+    if setup.style is None:
+        limit = setup.question_limit or _DEFAULT_QUESTIONS[setup.type]
+        return InterviewPlan(tuple(_choose_questions(candidates, limit)))
+    rounds = load_company_styles()[setup.style].rounds[setup.type]
+    return InterviewPlan(tuple(_choose_rounds(candidates, rounds, setup.question_limit)))
+
+
+def _choose_questions(candidates: Sequence[Question], limit: int) -> list[PlannedQuestion]:
+    """Return the first candidates, each competence once before one is covered again."""
     chosen: list[PlannedQuestion] = []
     remaining = candidates
     while remaining and len(chosen) < limit:
@@ -79,7 +89,45 @@ def choose_plan(
                 covered.add(competence)
                 chosen.append(PlannedQuestion(question, competence, estimate_minutes(question)))
         remaining = later
-    return InterviewPlan(tuple(chosen))
+    return chosen
+
+
+def _choose_rounds(
+    candidates: Sequence[Question], rounds: Sequence[Round], limit: int | None
+) -> Iterator[PlannedQuestion]:
+    """Yield the questions of each round. What a round's competences do not fill, others fill."""
+    used: set[str] = set()
+    for round_, count in zip(rounds, _share_questions(rounds, limit), strict=True):
+        found = _rank_by_competence(candidates, round_.competences)
+        found += [(one, name_competence(one)) for one in candidates]
+        for question, competence in found:
+            if count and question.id not in used:
+                used.add(question.id)
+                count -= 1
+                yield PlannedQuestion(question, competence, estimate_minutes(question), round_.name)
+
+
+def _rank_by_competence(
+    candidates: Sequence[Question], competences: Sequence[str]
+) -> list[tuple[Question, str]]:
+    """Return the first question of each competence, then the second of each, and so on."""
+    columns = [
+        [(one, competence) for one in candidates if competence in (one.field, *one.tags)]
+        for competence in competences
+    ]
+    return [found for row in zip_longest(*columns) for found in row if found is not None]
+
+
+def _share_questions(rounds: Sequence[Round], limit: int | None) -> list[int]:
+    """Return the number of questions of each round. A limit is shared in turn."""
+    wanted = [one.questions for one in rounds]
+    if limit is None:
+        return wanted
+    order = [at for turn in range(max(wanted)) for at, count in enumerate(wanted) if count > turn]
+    counts = [0] * len(rounds)
+    for number in range(limit):
+        counts[order[number % len(order)]] += 1
+    return counts
 
 
 def estimate_minutes(question: Question) -> int:

@@ -13,6 +13,7 @@ SCORE_POINTS = ("score", "score_points")
 """For a question with expected points."""
 CHAT = ("chat", "reminder")
 SUMMARISE = ("summarise",)
+REWRITE = ("rewrite",)
 INTERVIEW = ("interview",)
 
 MIN_QUOTED_WORDS = 8

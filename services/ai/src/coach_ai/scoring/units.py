@@ -137,6 +137,15 @@ def split_units(text: str, *, max_units: int | None = None) -> list[Unit]:
     return units
 
 
+def kept_words(text: str) -> list[tuple[int, int]]:
+    """Return begin and end of each word that is neither a filler nor an immediate repetition."""
+    return [
+        (token.begin, token.end)
+        for sentence in _join_short(_sentences(_tokens(text)))
+        for token in _drop_disfluencies(sentence)
+    ]
+
+
 def _tokens(text: str) -> list[_Token]:
     found = list(_TOKEN.finditer(text))
     gaps = [text[one.end() : two.start()] for one, two in pairwise(found)]

@@ -25,6 +25,7 @@ from coach_ai.tables import (
     QUESTION_REVIEWS,
     QUESTIONS,
     RECORDINGS,
+    REWRITES,
     SCORING_USAGE,
     STORIES,
     TOMBSTONES,
@@ -48,6 +49,8 @@ async def erase_session(
     await tx.execute(delete(JOBS).where(JOBS.c.subject_id.in_([session_id, *uploads])))
     await tx.execute(delete(RECORDINGS).where(of_session))
     await tx.execute(delete(ANSWERS).where(ANSWERS.c.session_id == session_id))
+    # After the answer, whose lock the writer of a rewrite holds.
+    await tx.execute(delete(REWRITES).where(REWRITES.c.session_id == session_id))
     await tx.execute(delete(QUESTIONS).where(QUESTIONS.c.session_id == session_id))
     await practice.erase_answer(tx, session_id, user_id)
 
@@ -66,6 +69,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         QUESTIONS,
         OWN_QUESTIONS,
         ANSWERS,
+        REWRITES,
         SCORING_USAGE,
         BUDGETS,
         MESSAGES,

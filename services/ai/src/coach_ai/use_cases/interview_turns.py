@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
 from coach_ai.domain import Recording
+from coach_ai.interview.answer_clock import read_clock
 from coach_ai.interview.assessment import assess
 from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.intents import find_intent
@@ -21,6 +23,9 @@ from coach_common.identity import Identity
 from coach_common.ids import recording_id
 
 TURNS = Counter("coach_ai_interview_turns", "Turns of interviews by intent.", ["intent"])
+LATE_ANSWERS = Counter(
+    "coach_ai_interview_late_answers", "Answers in interviews that exceed the time limit."
+)
 FOLLOW_UPS = Counter("coach_ai_interview_follow_ups", "Follow-ups by the gap they probe.", ["gap"])
 
 
@@ -104,6 +109,8 @@ async def send_message(
         TooManyRequests: If the caller's daily token budget is spent.
         Unavailable: If the provider cannot score now.
     """
+    # Before waiting for another turn, which costs the candidate no time.
+    arrived_at = deps.clock()
     async with deps.interview_turns.enter(caller.user_id):
         async with deps.db.read_only() as tx:
             interview = await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
@@ -113,9 +120,13 @@ async def send_message(
         if interview.status is not InterviewStatus.IN_PROGRESS:
             raise InterviewOver
         recording = await _find_recording(deps, caller, interview_id, message)
-        turn, next_state = await _respond(deps, interview, turns, message, recording)
+        turn, next_state = await _respond(
+            deps, interview, turns, message, recording, arrived_at=arrived_at
+        )
         await _store(deps, next_state, [*turns, turn], expected_turns=interview.turn_count)
     TURNS.labels(turn.intent).inc()
+    if turn.late_seconds:
+        LATE_ANSWERS.inc()
     if turn.gap is not None:
         FOLLOW_UPS.labels(turn.gap.kind).inc()
     return next_state, turn
@@ -170,12 +181,17 @@ async def _respond(
     turns: Sequence[Turn],
     message: InterviewMessage,
     recording: Recording | None,
+    *,
+    arrived_at: datetime,
 ) -> tuple[Turn, Interview]:
     transcript = None if recording is None else recording.transcript
     text = message.text if transcript is None else transcript.text
     intent = find_intent(text)
-    number, feedback, answer = interview.question_number, None, ""
+    number, feedback, answer, late_seconds = interview.question_number, None, "", 0
     if intent is Intent.ANSWER:
+        clock = read_clock(interview, turns)
+        answered_at = clock.find_answer_time(message.audio_s3_key, arrived_at=arrived_at)
+        late_seconds = clock.get_late_seconds(answered_at)
         answer = join_answer(turns, number, text)
         feedback = await score_answer(
             deps, interview.user_id, make_answer(interview, interview.current, answer, recording)
@@ -197,6 +213,7 @@ async def _respond(
         gap=worded.gap,
         feedback=feedback,
         method=worded.method,
+        late_seconds=late_seconds,
     )
     is_over = decision.step is Step.CLOSE
     return turn, replace(

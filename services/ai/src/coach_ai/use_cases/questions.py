@@ -39,14 +39,13 @@ async def list_questions(
     bank = await _load_bank()
     async with deps.db.read_only() as tx:
         own = await questions.list_own_questions(tx, caller.user_id)
-        marked = await bookmarks.list_all_bookmarks(tx, caller.user_id)
-    candidates = [*own, *bank.values()] if after is None else _skip_to(after, own, bank)
-    found = [
-        question
-        for question in candidates
-        if question.matches(query) and query.matches_bookmark(marked.get(question.id))
-    ]
-    page = found[:limit]
+        candidates = [*own, *bank.values()] if after is None else _skip_to(after, own, bank)
+        found = [question for question in candidates if question.matches(query)]
+        if query.has_bookmark_condition:
+            all_marked = await bookmarks.list_all_bookmarks(tx, caller.user_id)
+            found = [one for one in found if query.matches_bookmark(all_marked.get(one.id))]
+        page = found[:limit]
+        marked = await bookmarks.list_bookmarks(tx, caller.user_id, [one.id for one in page])
     return QuestionPage(page, page[-1].id if len(found) > limit else None, marked)
 
 

@@ -139,9 +139,11 @@ async def test_local_provider_serves_users_without_consent(
     clock: FakeClock,
 ) -> None:
     await _decide(service, user_id, clock, is_given=False)
-    await deliver_event(service, Case(user_id).completed(key=False, transcript=ANSWER))
+    case = Case(user_id)
+    await deliver_event(service, case.completed(key=False, transcript=ANSWER))
     await run_jobs(service.deps)
     chat = (await client.post("/ai/chat", json=MESSAGE)).json()
+    rewrite = (await client.post(f"/sessions/{case.session_id}/rewrite")).json()
     body = {"title": "Mock", "interview_type": "behavioral"}
     started = (await client.post("/ai-interview/sessions", json=body)).json()
     path = f"/ai-interview/sessions/{started['session_id']}/message"
@@ -150,7 +152,8 @@ async def test_local_provider_serves_users_without_consent(
     assert load_phrases().notices["rules"] in started["response"]
     assert turn["analysis"]["method"] == "rules"
     (feedback,) = await emitted_events(service.database, FeedbackGenerated)
-    assert (feedback.provider, chat["provider"]) == ("local", "local")
+    assert [one["provider"] for one in (chat, rewrite)] == ["local", "local"]
+    assert feedback.provider == "local"
     assert server.requests == []
 
     server.answers = [streamed_completion("Use STAR.")]

@@ -15,14 +15,18 @@ from coach_ai.domain import (
     QuestionType,
     Seniority,
 )
+from coach_ai.interview.answer_clock import AnswerClock, read_clock
 from coach_ai.interview.assessment import assess
+from coach_ai.interview.company_style import load_company_styles
 from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.gaps import GOOD_SCORE, find_gap
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import (
     MAX_FOLLOW_UPS,
     MAX_TURNS,
+    CompanyStyle,
     DepthProbe,
+    Gap,
     GapKind,
     Intent,
     Interview,
@@ -122,6 +126,71 @@ def test_plan_prefers_fields_of_the_role_and_new_questions() -> None:
     second = choose_plan(bank, setup, seed="1", avoid={first.id}).questions[0].question
 
     assert (first.field, second.id == first.id) == ("databases", False)
+
+
+@given(
+    style=st.sampled_from(CompanyStyle),
+    kind=st.sampled_from(InterviewType),
+    limit=st.none() | st.integers(1, 10),
+    seniority=st.sampled_from([None, *Seniority]),
+    seed=st.text(max_size=4),
+)
+@settings(max_examples=100, deadline=None)
+def test_each_company_style_gives_a_valid_plan(
+    style: CompanyStyle,
+    kind: InterviewType,
+    limit: int | None,
+    seniority: Seniority | None,
+    seed: str,
+) -> None:
+    setup = InterviewSetup(
+        "T", kind, NEUTRAL, seniority=seniority, question_limit=limit, style=style
+    )
+    bank = load_question_bank()
+    plan = choose_plan(bank.values(), setup, seed=seed)
+    description = load_company_styles()[style]
+    rounds = {one.name: one for one in description.rounds[kind]}
+
+    ids = [one.question.id for one in plan.questions]
+    expected = limit or sum(one.questions for one in rounds.values())
+    assert len(ids) == len(set(ids)) == expected
+    names = [one.round for one in plan.questions]
+    assert list(dict.fromkeys(names)) == [name for name in rounds if name in names]
+    if limit is None:
+        for planned in plan.questions:
+            question = planned.question
+            assert planned.competence in rounds[planned.round or ""].competences
+            assert planned.competence in (question.field, *question.tags)
+    assert description.title and description.values
+    assert plan == choose_plan(bank.values(), setup, seed=seed)
+
+
+def test_company_styles_ask_for_different_competences() -> None:
+    bank = load_question_bank().values()
+    plans = {
+        style: choose_plan(
+            bank, replace(_setup(InterviewType.BEHAVIORAL), style=style, question_limit=None),
+            seed="1",
+        ).competences
+        for style in CompanyStyle
+    }  # fmt: skip
+
+    assert len(set(plans.values())) == len(CompanyStyle)
+    assert "ethics" in plans[CompanyStyle.PUBLIC_SECTOR]
+
+
+def test_depth_of_a_company_style_limits_the_follow_ups_for_depth() -> None:
+    counts = {}
+    for style in (None, *CompanyStyle):
+        interview = _start(InterviewType.BEHAVIORAL)
+        interview = replace(interview, setup=replace(interview.setup, style=style))
+        messages = [("I changed the cache. It took 2 days.", _feedback(90))] * 3
+        _, turns, _ = _play(interview, messages)
+        counts[style] = sum(turn.question_number == 1 and turn.gap is not None for turn in turns)
+
+    assert counts[None] == 1
+    for style, description in load_company_styles().items():
+        assert counts[style] == description.depth
 
 
 @pytest.mark.parametrize(
@@ -327,3 +396,39 @@ def test_assessment_joins_scores_and_leaves_the_rest_null() -> None:
     ]
     empty = assess(interview, turns[:1], at=NOW)
     assert empty.overall_score is None and empty.study_plan == ()
+
+
+@pytest.mark.parametrize(
+    ("presigned", "is_used"), [(-1, False), (0, True), (40, True), (100, True), (101, False)]
+)
+def test_answer_counts_from_the_start_of_its_upload_if_that_is_plausible(
+    presigned: int, is_used: bool
+) -> None:
+    clock = AnswerClock(NOW, NOW + timedelta(seconds=30))
+    started_at, arrived_at = NOW + timedelta(seconds=presigned), NOW + timedelta(seconds=100)
+    key = f"uploads/u/{int(started_at.timestamp() * 1000)}_0a1b2c3d.m4a"
+    found = clock.find_answer_time(key, arrived_at=arrived_at)
+
+    assert found == (started_at if is_used else arrived_at)
+    for other in (None, "uploads/u/voice.m4a", "uploads/u/99999999999999_0a.m4a"):
+        assert clock.find_answer_time(other, arrived_at=arrived_at) == arrived_at
+
+
+def test_follow_up_starts_the_clock_again_and_requests_do_not() -> None:
+    interview = _start(InterviewType.BEHAVIORAL)
+    setup = replace(interview.setup, time_limit_seconds=60)
+    interview = replace(interview, setup=setup)
+    times = [NOW + timedelta(seconds=10 * number) for number in range(4)]
+    gap = Gap(GapKind.NO_FIGURE, "x")
+    turns = [
+        Turn(0, 1, Intent.ANSWER, "", "", times[0]),
+        Turn(1, 1, Intent.MOMENT, "wait", "", times[1]),
+        Turn(2, 1, Intent.ANSWER, "a", "", times[2], gap=gap),
+        Turn(3, 1, Intent.REPEAT, "repeat", "", times[3]),
+    ]
+
+    assert [read_clock(interview, turns[: count + 1]).asked_at for count in range(4)] == [
+        times[0], times[0], times[2], times[2],
+    ]  # fmt: skip
+    second = replace(interview, question_number=2)
+    assert read_clock(second, turns).asked_at == times[3]
