@@ -148,3 +148,21 @@ async def _wait_for_receipt(client: ApiClient, path: str) -> dict[str, Any]:
     )
     assert len(receipt["signature"].split(".")) == 3
     return receipt
+
+
+async def test_interview_over_the_socket_is_the_interview_over_http(client: ApiClient) -> None:
+    async with client.socket() as socket:
+        await socket.send(
+            "interview_start", title="Mock", interview_type="behavioral", question_limit=1
+        )
+        opening = (await socket.wait_for("interview_turn", seconds=60)).frame
+        pieces = [one.frame["text"] for one in socket.frames("interview_delta")]
+        await socket.send("interview_message", message=WITHOUT_RESULT)
+        await socket.send("interview_message", message="skip", idempotency_key="skip")
+        last = await socket.wait_for("interview_turn", seconds=60, status="completed")
+    read = await client.call("GET", f"/v1/ai-interview/sessions/{opening['session_id']}")
+
+    assert "".join(pieces) == opening["response"] == read["turns"][0]["response"]
+    assert [turn["message"] for turn in read["turns"]] == [None, WITHOUT_RESULT, "skip"]
+    assert last.frame["response"] == read["turns"][-1]["response"]
+    assert (read["status"], last.frame["question_count"]) == ("completed", 1)

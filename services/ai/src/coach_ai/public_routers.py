@@ -1,6 +1,7 @@
 """The routers of the public API of ai."""
 
 from coach_ai import (
+    dispute_routes,
     interview_routes,
     practice_routes,
     profile_routes,
@@ -19,5 +20,6 @@ PUBLIC_ROUTERS = (
     profile_routes.router,
     story_routes.router,
     rewrite_routes.router,
+    dispute_routes.router,
     voice_routes.router,
 )

@@ -15,7 +15,8 @@ from coach_common.testing.harness import wait_until
 from coach_common.testing.servers import free_port
 from coach_gateway.live_audio import LiveAudioClient, LiveAudioRelay
 from coach_gateway.live_audio.buffers import AudioOverrun, PendingAudio
-from coach_gateway.sockets.frames import AudioStartFrame, ServerFrame
+from coach_gateway.sockets.frame_base import ServerFrame
+from coach_gateway.sockets.frames import AudioStartFrame
 from coach_gateway.upstreams import Upstream
 
 SERVICE_TOKEN = "a token between services"

@@ -279,9 +279,82 @@ async def test_frames_become_service_calls_with_the_users_token(
     assert all(one["headers"]["authorization"].startswith("Bearer ") for one in (opened, confirmed))
 
 
+_TURN = {
+    "session_id": UNKNOWN,
+    "message": "The interview has started.",
+    "response": "Good day. I work by rules! You said: “It fell.” Why? Tell me 1.5 things",
+    "status": "in_progress",
+    "question_count": 1,
+    "ai_audio_url": "/x",
+}
+
+
+async def test_interview_runs_over_the_socket(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID
+) -> None:
+    fields = {"title": "Mock", "interview_type": "case", "persona": {"manner": "friendly"}}
+    gap = {"kind": "no_figure", "quote": "It fell."}
+    analysis = {"intent": "answer", "question_number": 1, "gap": gap, "method": "rules"}
+    async with _open(gateway, issuer, user_id) as socket:
+        await _next(socket)
+        gateway.upstreams.error_response = (201, _TURN)
+        await _send(socket, type="interview_start", **fields)
+        pieces = []
+        while (frame := await _next(socket))["type"] == "interview_delta":
+            pieces.append(frame)
+        gateway.upstreams.error_response = (
+            200,
+            _TURN | {"response": "Thank you.", "status": "completed", "analysis": analysis},
+        )
+        await _send(socket, type="interview_message", message="m" * 20_000, idempotency_key="k1")
+        delta, turn = await _next(socket), await _next(socket)
+        pending = {"detail": "Still being transcribed.", "code": "transcript_pending"}
+        gateway.upstreams.error_response = (409, pending)
+        await _send(socket, type="interview_message", session_id=UNKNOWN, audio_s3_key="k")
+        error = await _next(socket)
+
+    started, answered, spoken = gateway.upstreams.requests
+    opening = _TURN | {"type": "interview_turn", "analysis": None}
+    assert frame == {key: value for key, value in opening.items() if key != "message"}
+    assert "".join(piece["text"] for piece in pieces) == _TURN["response"]
+    assert len(pieces) == 5 and {piece["session_id"] for piece in pieces} == {UNKNOWN}
+    assert delta == {"type": "interview_delta", "session_id": UNKNOWN, "text": "Thank you."}
+    assert (turn["status"], turn["analysis"]) == ("completed", analysis)
+    assert error == {
+        "type": "error", "message": pending["detail"], "code": "transcript_pending",
+    }  # fmt: skip
+    assert (started["upstream"], started["path"]) == ("ai", "/ai-interview/sessions")
+    assert json.loads(started["body"]) == fields
+    assert answered["path"] == f"/ai-interview/sessions/{UNKNOWN}/message"
+    assert json.loads(answered["body"]) == {"message": "m" * 20_000}
+    assert answered["headers"]["idempotency-key"] == "k1"
+    assert json.loads(spoken["body"]) == {"audio_s3_key": "k"}
+    assert "idempotency-key" not in spoken["headers"]
+
+
+@pytest.mark.parametrize("setting_overrides", [{"chats_per_minute": 1}])
+async def test_interview_messages_count_as_chats(
+    gateway: Any, issuer: TokenIssuer, user_id: UUID
+) -> None:
+    gateway.upstreams.error_response = (200, _TURN | {"response": "Yes."})
+    async with _open(gateway, issuer, user_id) as socket:
+        await _next(socket)
+        for _ in range(2):
+            await _send(socket, type="interview_message", session_id=UNKNOWN, message="m")
+        frames = [await _next(socket) for _ in range(3)]
+
+    assert [one["type"] for one in frames] == ["interview_delta", "interview_turn", "error"]
+    assert frames[2]["code"] == "rate_limited"
+    assert len(gateway.upstreams.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
+        ('{"type": "interview_message", "message": "m"}', "no_session"),
+        ('{"type": "interview_message", "session_id": "../x"}', "session_not_found"),
+        ('{"type": "interview_message", "idempotency_key": "a\\r\\nb: c"}', "invalid"),
+        ('{"type": "interview_start", "title": "T"}', "invalid"),
         ('{"type": "audio_uri", "key": "k"}', "no_session"),
         ('{"type": "complete"}', "no_session"),
         ('{"type": "audio_uri", "uri": "file:///x.m4a"}', "key_needed"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.resources import files
 from typing import Any, get_args
 
 import pytest
@@ -23,6 +24,13 @@ from coach_gateway.sockets.frames import (
     TextFrame,
     parse,
     validate,
+)
+from coach_gateway.sockets.interview_frames import (
+    InterviewAnalysis,
+    InterviewGap,
+    InterviewPersona,
+    InterviewStartFrame,
+    InterviewTurnFrame,
 )
 
 
@@ -146,3 +154,17 @@ def test_references_in_document_resolve() -> None:
         node: Any = document
         for part in reference.split("/"):
             node = node[part]
+
+
+def test_frames_of_interviews_have_the_fields_of_the_routes() -> None:
+    """The gateway passes on what the client sent, and ai validates it."""
+    document = json.loads((files("coach_gateway") / "openapi.json").read_text())
+    schemas = document["components"]["schemas"]
+    for frame, schema in (
+        (InterviewStartFrame, "StartInterviewRequest"),
+        (InterviewPersona, "InterviewPersona"),
+        (InterviewTurnFrame, "InterviewMessageResponse"),
+        (InterviewAnalysis, "InterviewAnalysis"),
+        (InterviewGap, "InterviewGap"),
+    ):
+        assert set(frame.model_fields) - {"type"} == set(schemas[schema]["properties"])

@@ -23,6 +23,7 @@ from coach_gateway.live_audio.client import (
     LiveServiceStopped,
     LiveUnavailable,
 )
+from coach_gateway.sockets.frame_base import ServerFrame
 from coach_gateway.sockets.frames import (
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
@@ -31,7 +32,6 @@ from coach_gateway.sockets.frames import (
     AudioStartFrame,
     ErrorFrame,
     PartialFrame,
-    ServerFrame,
     StoredUpload,
     invalid_sample_rate,
 )

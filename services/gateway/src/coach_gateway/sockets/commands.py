@@ -2,42 +2,58 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from coach_common import logs, tracing
 from coach_common.errors import CoachError, InvalidInput, TooManyRequests
 from coach_common.ids import parse_id
 from coach_gateway.sockets.context import SocketContext
+from coach_gateway.sockets.frame_base import FrameRejected, ServerFrame, SessionFrame
 from coach_gateway.sockets.frames import (
     AudioStartFrame,
     AudioUriFrame,
     CommandFrame,
     CompleteFrame,
     ErrorFrame,
-    FrameRejected,
-    ServerFrame,
-    SessionFrame,
     SessionStartedFrame,
     SessionStartFrame,
+)
+from coach_gateway.sockets.interview_frames import (
+    InterviewDeltaFrame,
+    InterviewMessageFrame,
+    InterviewStartFrame,
+    InterviewTurnFrame,
 )
 
 log = logs.get_logger(__name__)
 
 _MAX_PENDING = 64
 _MAX_TITLE_CHARACTERS = 80
+_SENTENCE = re.compile(r".+?(?:[.!?][.!?”\"]*\s+|\Z)", re.DOTALL)
+_INTERVIEWS_PATH = "/ai-interview/sessions"
 
 
 class CommandQueue:
     """Runs the commands of one socket one at a time. A task exists only while any are queued."""
 
-    __slots__ = ("_context", "_pending", "_send", "_session_id", "_worker", "token")
+    __slots__ = (
+        "_context",
+        "_interview_id",
+        "_pending",
+        "_send",
+        "_session_id",
+        "_worker",
+        "token",
+    )
 
     def __init__(self, context: SocketContext, send: Callable[[ServerFrame], None]) -> None:
         self.token = ""
         self._context = context
         self._send = send
         self._session_id: str | None = None
+        self._interview_id: str | None = None
         self._pending: list[CommandFrame] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -77,6 +93,10 @@ class CommandQueue:
             await self._session_start(frame)
         elif isinstance(frame, AudioUriFrame):
             await self._audio_uri(frame)
+        elif isinstance(frame, InterviewStartFrame):
+            await self._interview_start(frame)
+        elif isinstance(frame, InterviewMessageFrame):
+            await self._interview_message(frame)
         else:
             await self._complete(frame)
 
@@ -115,6 +135,36 @@ class CommandQueue:
         )
         await self.call_service("sessions", "POST", f"/sessions/{session_id}/complete", **fields)
 
+    async def _interview_start(self, frame: InterviewStartFrame) -> None:
+        fields = frame.model_dump(exclude={"type"}, exclude_none=True)
+        opening = await self._request("ai", "POST", _INTERVIEWS_PATH, fields)
+        self._interview_id = str(opening["session_id"])
+        self._send_turn(opening)
+
+    async def _interview_message(self, frame: InterviewMessageFrame) -> None:
+        if frame.session_id is not None:
+            interview_id = _parse_session_id(frame.session_id)
+        elif self._interview_id is not None:
+            interview_id = self._interview_id
+        else:
+            raise FrameRejected("Start an interview first.", "no_session")
+        identity = await self._context.authenticator.authenticate(self.token)
+        self._context.limits.hit("chat", identity.user_key)
+        fields = frame.model_dump(include={"message", "audio_s3_key"}, exclude_none=True)
+        path = f"{_INTERVIEWS_PATH}/{interview_id}/message"
+        turn = await self._request(
+            "ai", "POST", path, fields, idempotency_key=frame.idempotency_key
+        )
+        self._interview_id = interview_id
+        self._send_turn(turn)
+
+    def _send_turn(self, turn: dict[str, Any]) -> None:
+        """Send a turn in pieces, then as a whole. It is stored before its first piece is sent."""
+        found = InterviewTurnFrame.model_validate(turn | {"type": "interview_turn"})
+        for piece in _SENTENCE.findall(found.response):
+            self._send(InterviewDeltaFrame(session_id=found.session_id, text=piece))
+        self._send(found)
+
     def _find_session_id(self, frame: SessionFrame) -> str:
         if frame.session_id is not None:
             return _parse_session_id(frame.session_id)
@@ -131,6 +181,17 @@ class CommandQueue:
         self, upstream: str, method: str, path: str, **body: Any
     ) -> dict[str, Any]:
         """Call a service with the user's token. Checks revocation and rate limits as for HTTP."""
+        return await self._request(upstream, method, path, body)
+
+    async def _request(
+        self,
+        upstream: str,
+        method: str,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
         identity = await self._context.authenticator.authenticate(self.token)
         self._context.limits.hit("user", identity.user_key)
         request_body = json.dumps(body).encode() if method == "POST" else b""
@@ -143,6 +204,8 @@ class CommandQueue:
                 "content-type": "application/json",
                 "traceparent": span.traceparent,
             }
+            if idempotency_key:
+                headers["idempotency-key"] = idempotency_key
             status, response_body = await self._context.upstream_client.request(
                 upstream, method, path, headers=headers, body=request_body
             )

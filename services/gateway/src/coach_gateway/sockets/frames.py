@@ -10,11 +10,30 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.config import JsonValue
 
 from coach_common.errors import CoachError, InvalidInput, NotFound, Unauthenticated
 from coach_common.events.feedback import FEEDBACK_EXAMPLE, FeedbackView
 from coach_common.validation import MeasuredNumber, describe_first_error
+from coach_gateway.sockets.frame_base import (
+    EVENT_ID_EXAMPLE,
+    KEY_EXAMPLE,
+    SESSION_ID_EXAMPLE,
+    USER_ID_EXAMPLE,
+    ClientFrame,
+    EventId,
+    FrameRejected,
+    ServerFrame,
+    SessionFrame,
+    SessionId,
+    Timestamp,
+    make_example,
+)
+from coach_gateway.sockets.interview_frames import (
+    InterviewDeltaFrame,
+    InterviewMessageFrame,
+    InterviewStartFrame,
+    InterviewTurnFrame,
+)
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 """A larger frame closes the socket with 1009."""
@@ -25,50 +44,17 @@ MAX_TEXT_BYTES = 1024 * 1024
 MAX_CONTROL_TEXT_BYTES = 16 * 1024
 """A larger text frame gets an `error` unless its type is in LONG_FRAMES."""
 
-LONG_FRAMES = frozenset({"auth", "complete"})
+LONG_FRAMES = frozenset({"auth", "complete", "interview_start", "interview_message"})
 """Frames that may have up to 1 MiB."""
 
 MIN_SAMPLE_RATE = 8_000
 MAX_SAMPLE_RATE = 48_000
 
 AudioFormat = Literal["pcm16", "webm", "ogg"]
-SessionId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-EventId = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-
 _ACCESS_TOKEN = "<access token>"  # noqa: S105 # an example
-_USER_ID = "01a20c8d-0000-7000-8000-000000000001"
-_SESSION_ID = "01a20c8d-0000-7000-8000-000000000002"
-_EVENT_ID = "01a20c8d-0000-7000-9000-000000000007"
-_KEY = f"uploads/{_USER_ID}/1795521600000_0a1b2c3d.m4a"
-
-
-def _example(**fields: JsonValue) -> ConfigDict:
-    """Return a model configuration with one documented example."""
-    return ConfigDict(json_schema_extra={"examples": [fields]})
-
-
-class FrameRejected(CoachError):
-    """Sent to the client as an `error` frame."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message, code=code)
 
 
 # --- from the client
-
-
-class ClientFrame(BaseModel):
-    """A text frame from a client. Unknown fields are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-
-class SessionFrame(ClientFrame):
-    """A frame about a session; without `session_id`, about the last session of the socket."""
-
-    session_id: SessionId | None = None
 
 
 def _string_or_none(value: object) -> object:
@@ -78,7 +64,7 @@ def _string_or_none(value: object) -> object:
 class AuthFrame(ClientFrame):
     """Authenticate the socket, or extend it with a new token of the same user."""
 
-    model_config = _example(type="auth", token=_ACCESS_TOKEN, last_event_id=_EVENT_ID)
+    model_config = make_example(type="auth", token=_ACCESS_TOKEN, last_event_id=EVENT_ID_EXAMPLE)
 
     type: Literal["auth"]
     token: str
@@ -90,7 +76,7 @@ class AuthFrame(ClientFrame):
 class SessionStartFrame(SessionFrame):
     """Create a session, or select an existing one with `session_id`."""
 
-    model_config = _example(type="session_start", question="Tell me about a conflict.")
+    model_config = make_example(type="session_start", question="Tell me about a conflict.")
 
     type: Literal["session_start"]
     question: str | None = Field(default=None, description="required without `session_id`")
@@ -102,7 +88,7 @@ class SessionStartFrame(SessionFrame):
 class AudioUriFrame(SessionFrame):
     """Confirm an upload for the session."""
 
-    model_config = _example(type="audio_uri", key=_KEY)
+    model_config = make_example(type="audio_uri", key=KEY_EXAMPLE)
 
     type: Literal["audio_uri"]
     key: str = Field(min_length=1, description="object key of the upload")
@@ -111,7 +97,7 @@ class AudioUriFrame(SessionFrame):
 class AudioStartFrame(SessionFrame):
     """Start live audio. Binary frames with the audio follow, then `audio_end`."""
 
-    model_config = _example(type="audio_start", format="pcm16", sample_rate=16000)
+    model_config = make_example(type="audio_start", format="pcm16", sample_rate=16000)
 
     type: Literal["audio_start"]
     format: AudioFormat
@@ -126,7 +112,7 @@ class AudioStartFrame(SessionFrame):
 class AudioEndFrame(ClientFrame):
     """End live audio."""
 
-    model_config = _example(type="audio_end")
+    model_config = make_example(type="audio_end")
 
     type: Literal["audio_end"]
 
@@ -134,7 +120,7 @@ class AudioEndFrame(ClientFrame):
 class CompleteFrame(SessionFrame):
     """Mark the session as completed and request feedback."""
 
-    model_config = _example(type="complete", duration_seconds=95)
+    model_config = make_example(type="complete", duration_seconds=95)
 
     type: Literal["complete"]
     duration_seconds: MeasuredNumber | None = Field(
@@ -147,7 +133,7 @@ class CompleteFrame(SessionFrame):
 class PingFrame(ClientFrame):
     """Request a `pong`."""
 
-    model_config = _example(type="ping")
+    model_config = make_example(type="ping")
 
     type: Literal["ping"]
 
@@ -159,10 +145,14 @@ ClientTextFrame = Annotated[
     | AudioStartFrame
     | AudioEndFrame
     | CompleteFrame
+    | InterviewStartFrame
+    | InterviewMessageFrame
     | PingFrame,
     Field(discriminator="type"),
 ]
-CommandFrame = SessionStartFrame | AudioUriFrame | CompleteFrame
+CommandFrame = (
+    SessionStartFrame | AudioUriFrame | CompleteFrame | InterviewStartFrame | InterviewMessageFrame
+)
 """The frames that become service calls."""
 
 
@@ -184,22 +174,12 @@ class TextFrame:
 # --- from the server
 
 
-class ServerFrame(BaseModel):
-    """A text frame to a client."""
-
-    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
-
-    def encode(self) -> bytes:
-        """Return the frame as JSON."""
-        return self.model_dump_json().encode()
-
-
 class AuthSuccessFrame(ServerFrame):
     """The socket is authenticated until `expires_at`."""
 
-    model_config = _example(
+    model_config = make_example(
         type="auth_success",
-        user_id=_USER_ID,
+        user_id=USER_ID_EXAMPLE,
         expires_at="2026-11-24T12:30:00.000000Z",
         resumed=True,
     )
@@ -213,7 +193,7 @@ class AuthSuccessFrame(ServerFrame):
 class SessionStartedFrame(ServerFrame):
     """The session of the socket was created or selected."""
 
-    model_config = _example(type="session_started", session_id=_SESSION_ID)
+    model_config = make_example(type="session_started", session_id=SESSION_ID_EXAMPLE)
 
     type: Literal["session_started"] = "session_started"
     session_id: SessionId
@@ -222,7 +202,9 @@ class SessionStartedFrame(ServerFrame):
 class AudioStartedFrame(ServerFrame):
     """Live audio can be sent, from byte `received` on."""
 
-    model_config = _example(type="audio_started", session_id=_SESSION_ID, key=_KEY, received=0)
+    model_config = make_example(
+        type="audio_started", session_id=SESSION_ID_EXAMPLE, key=KEY_EXAMPLE, received=0
+    )
 
     type: Literal["audio_started"] = "audio_started"
     session_id: SessionId
@@ -233,7 +215,7 @@ class AudioStartedFrame(ServerFrame):
 class PartialFrame(ServerFrame):
     """The transcript of live audio so far."""
 
-    model_config = _example(type="partial", text="Last year I fixed")
+    model_config = make_example(type="partial", text="Last year I fixed")
 
     type: Literal["partial"] = "partial"
     text: str
@@ -242,7 +224,7 @@ class PartialFrame(ServerFrame):
 class PongFrame(ServerFrame):
     """The response to `ping`."""
 
-    model_config = _example(type="pong")
+    model_config = make_example(type="pong")
 
     type: Literal["pong"] = "pong"
 
@@ -283,9 +265,9 @@ class ErrorFrame(ServerFrame):
 class TranscriptFrame(ServerFrame):
     """A recording was transcribed."""
 
-    model_config = _example(
-        type="transcript", event_id=_EVENT_ID, session_id=_SESSION_ID, key=_KEY,
-        text="Last year I fixed a broken build.", final=True,
+    model_config = make_example(
+        type="transcript", event_id=EVENT_ID_EXAMPLE, session_id=SESSION_ID_EXAMPLE,
+        key=KEY_EXAMPLE, text="Last year I fixed a broken build.", final=True,
     )  # fmt: skip
 
     type: Literal["transcript"] = "transcript"
@@ -299,8 +281,8 @@ class TranscriptFrame(ServerFrame):
 class ProgressFrame(ServerFrame):
     """Progress of a long transcription."""
 
-    model_config = _example(
-        type="progress", event_id=_EVENT_ID, session_id=_SESSION_ID, key=_KEY,
+    model_config = make_example(
+        type="progress", event_id=EVENT_ID_EXAMPLE, session_id=SESSION_ID_EXAMPLE, key=KEY_EXAMPLE,
         done_seconds=119.4, duration_seconds=600.6,
     )  # fmt: skip
 
@@ -315,8 +297,8 @@ class ProgressFrame(ServerFrame):
 class ExportFrame(ServerFrame):
     """A copy of all data of the user is ready, at `GET /auth/me/export/{export_id}`."""
 
-    model_config = _example(
-        type="export", event_id=_EVENT_ID, export_id=_SESSION_ID, status="ready",
+    model_config = make_example(
+        type="export", event_id=EVENT_ID_EXAMPLE, export_id=SESSION_ID_EXAMPLE, status="ready",
         expires_at="2026-12-03T12:00:02Z",
     )  # fmt: skip
 
@@ -330,7 +312,7 @@ class ExportFrame(ServerFrame):
 class FeedbackFrame(FeedbackView):
     """The feedback of a session has changed."""
 
-    model_config = _example(type="feedback", event_id=_EVENT_ID, **FEEDBACK_EXAMPLE)
+    model_config = make_example(type="feedback", event_id=EVENT_ID_EXAMPLE, **FEEDBACK_EXAMPLE)
 
     type: Literal["feedback"] = "feedback"
     event_id: EventId
@@ -349,6 +331,8 @@ ServerTextFrame = Annotated[
     AuthSuccessFrame
     | SessionStartedFrame
     | AudioStartedFrame
+    | InterviewDeltaFrame
+    | InterviewTurnFrame
     | PartialFrame
     | PongFrame
     | ErrorFrame

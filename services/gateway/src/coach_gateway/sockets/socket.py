@@ -17,6 +17,7 @@ from coach_gateway.sockets.connection import (
     SocketConnection,
 )
 from coach_gateway.sockets.context import SocketContext
+from coach_gateway.sockets.frame_base import ServerFrame
 from coach_gateway.sockets.frames import (
     AudioEndFrame,
     AudioStartFrame,
@@ -27,7 +28,6 @@ from coach_gateway.sockets.frames import (
     ErrorFrame,
     PingFrame,
     PongFrame,
-    ServerFrame,
     TextFrame,
     parse,
     validate,
