@@ -5,9 +5,11 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import IO
 
 from prometheus_client import Counter
 
@@ -30,6 +32,7 @@ _TIMEOUT_SECONDS = 45.0
 _MAX_PROCESSES = 2
 _MAX_WAIT_SECONDS = 10.0
 _MAX_RESPONSE_BYTES = 1024**2
+_LIMITS_EXCEEDED = "cannot be read within the limits of memory and time."
 
 
 class DocumentFormat(StrEnum):
@@ -123,6 +126,27 @@ class DocumentParser:
         return parsed
 
     async def _run(self, document_format: DocumentFormat, content: bytes) -> ParsedDocument:
+        # A file instead of a pipe: uvloop raises RuntimeError if the child exits before it reads.
+        with tempfile.TemporaryFile() as document:
+            document.write(content)
+            document.seek(0)
+            output, status = await self._run_child(document_format, document)
+        if status in (-signal.SIGKILL, -signal.SIGTERM):
+            raise Unavailable("Reading the document was interrupted. Please try again.")
+        if status == -signal.SIGXCPU:
+            raise DocumentRejected("takes too long to read.")
+        if status != 0:
+            log.warning("document.process_exited", status=status)
+            raise DocumentRejected(_LIMITS_EXCEEDED)
+        response = json.loads(output)
+        if "error" in response:
+            raise DocumentRejected(response["error"])
+        return ParsedDocument(response["text"], response["pages"], response["is_truncated"])
+
+    async def _run_child(
+        self, document_format: DocumentFormat, document: IO[bytes]
+    ) -> tuple[bytes, int]:
+        """Return what a child process writes about a document, and its exit status."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -130,15 +154,15 @@ class DocumentParser:
             document_format.value,
             str(self._memory_bytes),
             str(self._processor_seconds),
-            stdin=asyncio.subprocess.PIPE,
+            stdin=document,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=inherit_environment(os.environ),
         )
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                output = await _exchange(child, content)
-                status = await child.wait()
+                output = await _read_output(child)
+                return output, await child.wait()
         except TimeoutError:
             raise Unavailable("Reading the document took too long. Please try again.") from None
         finally:
@@ -146,30 +170,15 @@ class DocumentParser:
                 with suppress(ProcessLookupError):
                     child.kill()
                 await child.wait()
-        if status in (-signal.SIGKILL, -signal.SIGTERM):
-            raise Unavailable("Reading the document was interrupted. Please try again.")
-        if status == -signal.SIGXCPU:
-            raise DocumentRejected("takes too long to read.")
-        if status != 0:
-            log.warning("document.process_exited", status=status)
-            raise DocumentRejected("cannot be read within the limits of memory and time.")
-        response = json.loads(output)
-        if "error" in response:
-            raise DocumentRejected(response["error"])
-        return ParsedDocument(response["text"], response["pages"], response["is_truncated"])
 
 
-async def _exchange(child: asyncio.subprocess.Process, content: bytes) -> bytes:
-    """Send the document and return what the process writes, up to a limit."""
-    if child.stdin is None or child.stdout is None:
+async def _read_output(child: asyncio.subprocess.Process) -> bytes:
+    """Return what the process writes, up to a limit."""
+    if child.stdout is None:
         raise Unavailable("The document cannot be read now.")
-    with suppress(ConnectionError):
-        child.stdin.write(content)
-        await child.stdin.drain()
-    child.stdin.close()
     output = b""
     while chunk := await child.stdout.read(_MAX_RESPONSE_BYTES):
         output += chunk
         if len(output) > _MAX_RESPONSE_BYTES:
-            raise DocumentRejected("cannot be read within the limits of memory and time.")
+            raise DocumentRejected(_LIMITS_EXCEEDED)
     return output

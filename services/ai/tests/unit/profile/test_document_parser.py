@@ -1,14 +1,17 @@
 """Documents of users: their text, and every kind of file that is rejected."""
 
+import asyncio
 import io
 import zlib
 from collections.abc import Callable
 
 import pytest
+import uvloop
 from pypdf import PdfReader, PdfWriter
 
 from coach_ai.process_sandbox import inherit_environment
 from coach_ai.profile.document_parser import (
+    MAX_DOCUMENT_BYTES,
     DocumentFormat,
     DocumentParser,
     DocumentRejected,
@@ -169,3 +172,12 @@ def test_other_media_types_are_rejected(media_type: str) -> None:
     with pytest.raises(DocumentRejected, match="must be a PDF or DOCX file"):
         parse_media_type(media_type)
     assert parse_media_type("Application/PDF; name=a") is DocumentFormat.PDF
+
+
+def test_process_may_exit_before_it_reads_the_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coach_ai.profile.document_parser.sys.executable", "/bin/false")
+    parse = DocumentParser().parse
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for _ in range(10):
+            with pytest.raises(DocumentRejected):
+                runner.run(parse(DocumentFormat.PDF, b"x" * MAX_DOCUMENT_BYTES))
