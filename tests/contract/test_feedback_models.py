@@ -23,7 +23,7 @@ ADDED_SCORING_FIELDS = {
     "points", "dimensions", "score_spread", "prompt_version", "question_type", "seniority",
 }  # fmt: skip
 ADDED_EVENT_FIELDS = {"transcript", "key", "audio"} | ADDED_SCORING_FIELDS
-ADDED_VIEW_FIELDS = {"audio"} | ADDED_SCORING_FIELDS
+ADDED_VIEW_FIELDS = {"audio", "dispute"} | ADDED_SCORING_FIELDS
 """Fields that are newer than the samples. All other fields must be exactly as recorded."""
 VIEWS = sorted(path.stem for path in SAMPLES.glob("view_*.json"))
 

@@ -140,6 +140,28 @@ async def test_rewrite_has_only_own_words_and_blanks(client: ApiClient) -> None:
     await wait_until(is_deleted, description="deletion", timeout_seconds=60)
 
 
+async def test_disputed_score_is_shown_beside_the_second_one(client: ApiClient) -> None:
+    answer = (files("coach_embedded") / "recordings" / "answer.txt").read_text()
+    session_id = await _practise(client, answer)
+    first = await client.feedback(session_id)
+    path = f"/v1/sessions/{session_id}/dispute"
+
+    opened = await client.call("POST", path, expect=202, reason="I named a figure.")
+
+    async def done() -> dict[str, Any] | None:
+        found = await client.feedback(session_id)
+        return found if (found["dispute"] or {}).get("status") == "done" else None
+
+    second = await wait_until(done, description="second scoring", timeout_seconds=60)
+    assert opened["status"] == "scoring"
+    assert second | {"dispute": None} == first
+    assert second["dispute"]["second_scores"]["overall_score"] == first["overall_score"]
+    assert (second["dispute"]["difference"], second["dispute"]["outcome"]) == (0, "confirmed")
+    refused = await client.call("POST", path, expect=409)
+    assert refused["code"] == "already_disputed"
+    assert (await client.call("GET", "/v1/quality"))["disputes"]["total"] >= 1
+
+
 async def test_progress_compares_attempts_and_self_ratings(client: ApiClient) -> None:
     answer = (files("coach_embedded") / "recordings" / "answer.txt").read_text()
     weak = await _practise(client, " ".join(answer.split()[:45]))

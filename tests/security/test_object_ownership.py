@@ -37,6 +37,7 @@ def _assert_equal_bodies(responses: list[httpx.Response]) -> None:
         ("GET", "/sessions/{}/feedback"),
         ("GET", "/sessions/{}/attempts"),
         ("POST", "/sessions/{}/rewrite"),
+        ("POST", "/sessions/{}/dispute"),
         ("PUT", "/sessions/{}/self-rating"),
         ("DELETE", "/sessions/{}"),
     ],

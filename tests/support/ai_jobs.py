@@ -9,6 +9,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import Job, JobKind
 from coach_ai.tables import JOBS
 from coach_ai.use_cases import jobs
+from coach_ai.use_cases.disputes import fail_disputed_answer, score_disputed_answer
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import emit_start, fail_transcription, transcribe_recording
 from coach_common.db.database import database_now
@@ -23,6 +24,7 @@ from coach_common.ids import new_id
 WORK = {
     JobKind.TRANSCRIPTION: (transcribe_recording, fail_transcription),
     JobKind.FEEDBACK: (score_session, fail_feedback),
+    JobKind.DISPUTE: (score_disputed_answer, fail_disputed_answer),
 }
 CLAIM_WRITERS = {JobKind.TRANSCRIPTION: emit_start}
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -105,6 +105,7 @@ class ScriptedCoach:
     pieces: list[str | Exception | asyncio.Event] = field(default_factory=list)
     """The scripted reply: text, events to wait for, failures. Empty: an echo of the message."""
     finished: int = 0
+    second_score: int | None = 76
     feedbacks: list[Feedback] = field(default_factory=list)
     """Results of the next scorings. Empty: 70 points."""
 
@@ -119,6 +120,10 @@ class ScriptedCoach:
         if self.feedbacks:
             return self.feedbacks.pop(0)
         return Feedback(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
+
+    async def score_again(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        first = await self.score(answer, usage)
+        return replace(first, overall_score=self.second_score)
 
     async def reply(self, context: ChatContext, usage: TokenUsage) -> AsyncGenerator[str, None]:
         self.contexts.append(context)

@@ -190,6 +190,7 @@ def _workers(settings: AiSettings, deps: Deps) -> dict[str, Worker]:
     by_name: dict[str, Worker] = {
         "warm_up": partial(workers.warm_up, deps),
         "backlog": partial(workers.observe_backlog, deps),
+        "disputes": partial(workers.score_disputed_answers, deps, scheduler),
     }
     for number in range(settings.transcriptions_at_once):
         by_name[f"transcription_{number}"] = partial(workers.transcribe_recordings, deps, scheduler)

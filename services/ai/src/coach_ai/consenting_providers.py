@@ -103,6 +103,10 @@ class ConsentingScorer(_Choice[Scorer]):
         """Score with the provider that the user has agreed to."""
         return await self.choose().score(answer, usage)
 
+    async def score_again(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        """Score again with the provider that the user has agreed to."""
+        return await self.choose().score_again(answer, usage)
+
 
 class ConsentingRewriter(_Choice[Rewriter]):
     """A Rewriter that respects the consent of the user."""

@@ -81,6 +81,16 @@ class Scorer(Protocol):
             Unavailable: If it may succeed later.
         """
 
+    async def score_again(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        """Score without sight of an earlier result, and without repeating its requests.
+
+        A deterministic scorer returns the same result.
+
+        Raises:
+            CannotScore: If the provider refuses for good.
+            Unavailable: If it may succeed later.
+        """
+
     async def check(self) -> None:
         """Raise Unavailable if the provider cannot work now."""
 

@@ -98,7 +98,7 @@ class SuggestedQuestion(Question):
             reason_code=suggestion.code,
             reason=explained.reason,
             due_at=suggestion.due_at,
-            last_score=None if card is None else card.schedule.last_score,
+            last_score=None if card is None else card.last_score,
         )
 
 

@@ -1,6 +1,7 @@
 """The routers of the public API of ai."""
 
 from coach_ai import (
+    dispute_routes,
     interview_routes,
     practice_routes,
     profile_routes,
@@ -17,5 +18,6 @@ PUBLIC_ROUTERS = (
     interview_routes.router,
     profile_routes.router,
     rewrite_routes.router,
+    dispute_routes.router,
     voice_routes.router,
 )

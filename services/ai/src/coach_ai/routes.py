@@ -26,7 +26,7 @@ from coach_ai.schemas import (
     ConversationPage,
     QualityReport,
 )
-from coach_ai.use_cases import bookmarks, chat, questions
+from coach_ai.use_cases import bookmarks, chat, disputes, questions
 from coach_common import logs
 from coach_common.errors import CoachError
 from coach_common.http import problems
@@ -65,9 +65,14 @@ _STREAM_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/quality")
-async def get_quality_report() -> QualityReport:
-    """Return how well this version scores, transcribes and measures."""
-    return QualityReport.model_validate(quality.load_report())
+async def get_quality_report(deps: AiDeps) -> QualityReport:
+    """Return how well this version scores, transcribes and measures.
+
+    `disputes` counts the disputed scores of this deployment.
+    """
+    counts = await disputes.count_disputes(deps)
+    disputed = None if counts is None else {"total": counts[0], "changed": counts[1]}
+    return QualityReport.model_validate(quality.load_report() | {"disputes": disputed})
 
 
 @router.post("/ai/chat", response_model=ChatResponse, responses=_STREAM_RESPONSES | {404: {}})

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_ai import domain
+from coach_ai.dispute_schemas import DisputeCounts
 from coach_common.http.cursor import encode_cursor
 
 CONVERSATION_LIST_NAME = "conversations"
@@ -271,3 +272,4 @@ class QualityReport(BaseModel):
     metric_errors: dict[str, dict[str, MetricError]]
     filled_pauses_detected: Ratio
     filled_pauses_false: Ratio
+    disputes: DisputeCounts | None = Field(default=None, description="null if not readable now")

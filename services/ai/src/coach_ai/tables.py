@@ -215,6 +215,25 @@ INTERVIEW_TURNS = Table(
     Index("ix_interview_turns_user_id", "user_id"),
 )
 
+# The second scoring of an answer whose score the user disputes.
+DISPUTES = Table(
+    "disputes",
+    METADATA,
+    Column("session_id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    # The user's words. The second scoring does not see them.
+    Column("reason", LongText, nullable=True),
+    Column("status", String(16), nullable=False),
+    # A Feedback as JSON.
+    Column("second", LongText, nullable=True),
+    Column("outcome", String(16), nullable=True),
+    Column("failure_reason", LongText, nullable=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime, nullable=True),
+    Index("ix_disputes_user_id", "user_id"),
+    Index("ix_disputes_outcome", "outcome"),
+)
+
 # The latest rewrite of each scored answer.
 REWRITES = Table(
     "rewrites",

@@ -6,6 +6,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain import JobKind
 from coach_ai.scoring.language import load_language_model
 from coach_ai.use_cases import jobs
+from coach_ai.use_cases.disputes import fail_disputed_answer, score_disputed_answer
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import emit_start, fail_transcription, transcribe_recording
 from coach_common import logs
@@ -55,6 +56,11 @@ async def transcribe_recordings(deps: Deps, scheduler: jobs.FairScheduler) -> No
 async def score_sessions(deps: Deps, scheduler: jobs.FairScheduler) -> None:
     """Score sessions, one at a time. Runs until cancelled."""
     await _run_jobs(deps, scheduler, JobKind.FEEDBACK, score_session, fail_feedback)
+
+
+async def score_disputed_answers(deps: Deps, scheduler: jobs.FairScheduler) -> None:
+    """Score disputed answers again, one at a time. Runs until cancelled."""
+    await _run_jobs(deps, scheduler, JobKind.DISPUTE, score_disputed_answer, fail_disputed_answer)
 
 
 async def _run_jobs(

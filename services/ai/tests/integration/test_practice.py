@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from coach_ai.deps import Deps
@@ -64,14 +65,21 @@ async def _next(client: httpx.AsyncClient, **params: Any) -> dict[str, Any]:
     return suggestion
 
 
+def _count_suggestions(reason: str) -> float:
+    labels = {"reason": reason}
+    return REGISTRY.get_sample_value("coach_ai_next_questions_total", labels) or 0.0
+
+
 async def _rows(deps: Deps, table: Any) -> list[dict[str, Any]]:
     async with deps.db.read_only() as tx:
         return [dict(row) for row in await tx.fetch_all(select(table))]
 
 
 async def test_new_user_gets_a_new_question_of_the_bank(client: httpx.AsyncClient) -> None:
+    counted = _count_suggestions("new")
     suggested = await _next(client, field="databases", seniority="junior")
 
+    assert _count_suggestions("new") == counted + 1
     question = (await client.get(f"/questions/{suggested['id']}")).json()
     assert suggested == question | {
         "reason_code": "new",
@@ -86,8 +94,10 @@ async def test_weak_question_is_suggested_again_but_never_twice_in_a_row(
     service: Service, client: httpx.AsyncClient, coach: Any, user_id: UUID, clock: FakeClock
 ) -> None:
     low = {"dimensions": (DimensionLevel("structure", 2.0, 1.0),)}
-    await answer(service, coach, user_id, "db-index", 35, **low)
-    await answer(service, coach, user_id, "db-index", 45, **low)
+    await answer(service, coach, user_id, "db-index", 90)
+    for score in (35, 30, 45):
+        clock.advance(1)
+        await answer(service, coach, user_id, "db-index", score, **low)
     clock.advance(HOUR_SECONDS)
 
     other = await _next(client)
@@ -102,8 +112,23 @@ async def test_weak_question_is_suggested_again_but_never_twice_in_a_row(
         "db-index", "weak", 45,
     )  # fmt: skip
     assert again["id"] == "db-index"
-    assert again["reason"] == "Weak: structure below level 3 in 2 of the last 2 answers."
+    assert again["reason"] == "Weak: structure below level 3 in 3 of the last 3 answers."
     assert after["id"] not in ("db-index", other["id"])
+
+
+async def test_question_of_an_unfinished_session_is_not_suggested(
+    service: Service, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    first = (await _next(client))["id"]
+    started = SessionCreated(session_id=new_id(), user_id=user_id, title="T", question_id=first)
+    await deliver_event(service, started)
+
+    second = (await _next(client))["id"]
+    repeated = (await _next(client, repeat=True))["id"]
+    in_parallel = await asyncio.gather(*(_next(client) for _ in range(4)))
+
+    assert (first == second, repeated) == (False, first)
+    assert [one["id"] for one in in_parallel] == [second] * 4
 
 
 async def test_known_question_is_due_again_after_its_interval(
@@ -149,7 +174,7 @@ async def test_score_that_replaces_another_counts_once(
         await practice.record_answer(
             tx, other_user, question, make_feedback(90), answer_id=new_id(), at=clock()
         )
-        expected = (await practice.list_cards(tx, other_user))["db-index"].schedule
+        expected = (await practice.list_cards(tx, other_user))["db-index"]
 
     assert (review["score"], card["last_score"]) == (90, 90)
     assert (card["due_at"], card["stability_days"]) == (expected.due_at, expected.stability_days)

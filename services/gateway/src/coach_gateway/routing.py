@@ -80,6 +80,7 @@ ROUTES = (
     Route("GET", "/sessions/{id}/attempts", "sessions"),
     Route("PUT", "/sessions/{id}/self-rating", "sessions"),
     Route("POST", "/sessions/{id}/rewrite", "ai", limit="chat"),
+    Route("POST", "/sessions/{id}/dispute", "ai"),
     Route("GET", "/progress", "sessions"),
     Route("POST", "/upload/s3-presign", "media"),
     Route("POST", "/upload/confirm", "media"),

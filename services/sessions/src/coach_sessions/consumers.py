@@ -3,6 +3,7 @@
 from coach_common.db.transaction import MessageContext
 from coach_common.events.catalog import (
     DeliveryMeasured,
+    FeedbackDisputed,
     FeedbackFailed,
     FeedbackGenerated,
     TranscriptionCompleted,
@@ -23,6 +24,7 @@ from coach_common.exports import emit_parts
 from coach_common.messaging.subscriptions import Handlers
 from coach_sessions import interviews, use_cases
 from coach_sessions.deps import Deps
+from coach_sessions.disputes import record_dispute
 from coach_sessions.domain import AnswerText, Failure, Feedback, RecordingRef
 from coach_sessions.exported_tables import EXPORTED_TABLES
 
@@ -143,6 +145,13 @@ async def on_feedback_failed(deps: Deps, event: FeedbackFailed, message: Message
     await use_cases.record_feedback_failure(deps, event.session_id, event.user_id, failure, message)
 
 
+async def on_feedback_disputed(
+    deps: Deps, event: FeedbackDisputed, message: MessageContext
+) -> None:
+    """Save the dispute with the feedback. The session is pushed again."""
+    await record_dispute(deps, event.session_id, event.user_id, event.dispute, message)
+
+
 async def on_interview_started(
     deps: Deps, event: InterviewStarted, message: MessageContext
 ) -> None:
@@ -186,6 +195,7 @@ SUBSCRIPTIONS: Handlers[Deps] = {
     DeliveryMeasured: on_delivery_measured,
     FeedbackGenerated: on_feedback_generated,
     FeedbackFailed: on_feedback_failed,
+    FeedbackDisputed: on_feedback_disputed,
     InterviewStarted: on_interview_started,
     InterviewRecordingLinked: on_interview_recording_linked,
     InterviewAssessed: on_interview_assessed,

@@ -15,6 +15,7 @@ from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
     DimensionLevel,
+    DisputeView,
     EvidenceItem,
     MainImprovement,
     PointCoverage,
@@ -177,6 +178,7 @@ class Feedback:
     prompt_version: str | None = None
     question_type: str | None = None
     seniority: str | None = None
+    dispute: DisputeView | None = None
 
     @property
     def is_complete(self) -> bool:

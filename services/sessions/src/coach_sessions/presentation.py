@@ -50,6 +50,7 @@ def build_feedback_view(session: Session) -> FeedbackView:
         question_type=feedback.question_type,
         seniority=feedback.seniority,
         generated_at=feedback.generated_at,
+        dispute=feedback.dispute,
     )
 
 

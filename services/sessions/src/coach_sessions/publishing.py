@@ -94,7 +94,9 @@ async def _emit_final_feedback(tx: Transaction, session: Session) -> Session:
         return session
     view = build_feedback_view(session)
     published = session.published_fingerprints
-    fingerprint = _fingerprint(json.dumps(view.model_dump(mode="json"), sort_keys=True))
+    # Sessions without a dispute keep the fingerprint of releases that knew none.
+    content = view.model_dump(mode="json", exclude={"dispute"} if view.dispute is None else None)
+    fingerprint = _fingerprint(json.dumps(content, sort_keys=True))
     if published.final_feedback == fingerprint:
         return session
     await tx.emit(SessionJudged(session_id=session.id, user_id=session.user_id, feedback=view))

@@ -28,6 +28,7 @@ from coach_common.events.feedback import (
     AudioCoverage,
     DeliveryMetrics,
     DimensionLevel,
+    DisputeView,
     EvidenceItem,
     FeedbackView,
     MainImprovement,
@@ -333,6 +334,18 @@ class FeedbackFailed(Event):
     )
 
 
+class FeedbackDisputed(Event):
+    """A user disputes a score, or the second scoring has finished or failed."""
+
+    type = "feedback.disputed"
+    source = "ai"
+    consumers = ("sessions",)
+
+    session_id: UUID
+    user_id: UUID
+    dispute: DisputeView
+
+
 class SessionMeasured(Event):
     """Interim feedback with delivery metrics, before scoring has finished.
 
@@ -405,6 +418,7 @@ CATALOG: dict[str, type[Event]] = {
         SessionStalled,
         FeedbackGenerated,
         FeedbackFailed,
+        FeedbackDisputed,
         SessionMeasured,
         SessionJudged,
         SessionDeleted,

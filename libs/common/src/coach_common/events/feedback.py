@@ -287,6 +287,22 @@ class DimensionLevel(FeedbackModel):
 
 
 # FastAPI removes null values from examples, so this one has none.
+DISPUTE_EXAMPLE: JsonDict = {
+    "status": "done",
+    "created_at": "2026-11-24T12:10:00.250000Z",
+    "second_scores": {
+        "overall_score": 79,
+        "communication_score": 90,
+        "technical_score": 70,
+        "clarity_score": 94,
+        "provider": "openai",
+        "model": "gpt-5-mini",
+    },
+    "difference": -2,
+    "spread": 3,
+    "outcome": "confirmed",
+    "text": "The second scoring gives 79 points, the first one 81.",
+}
 FEEDBACK_EXAMPLE: JsonDict = {
     "session_id": "01a20c8d-0000-7000-8000-000000000002",
     "status": "ready",
@@ -340,7 +356,44 @@ FEEDBACK_EXAMPLE: JsonDict = {
     "question_type": "story",
     "seniority": "mid",
     "generated_at": "2026-11-24T12:03:10.250000Z",
+    "dispute": DISPUTE_EXAMPLE,
 }
+
+
+class SecondScores(FeedbackModel):
+    """The scores of the second scoring."""
+
+    overall_score: Score | None
+    communication_score: Score | None
+    technical_score: Score | None
+    clarity_score: Score | None
+    provider: str
+    model: str
+
+
+class DisputeView(FeedbackModel):
+    """A disputed score with its second scoring. The first score stays."""
+
+    model_config = ConfigDict(
+        json_schema_serialization_defaults_required=True,
+        json_schema_extra={"examples": [DISPUTE_EXAMPLE]},
+    )
+
+    status: str = Field(json_schema_extra=_known_values("scoring", "done", "failed"))
+    created_at: datetime
+    second_scores: SecondScores | None = None
+    difference: int | None = Field(
+        default=None, description="points of the second overall score minus those of the first"
+    )
+    spread: Number | None = Field(
+        default=None, description="points by which scorings of the same answer differ"
+    )
+    outcome: str | None = Field(
+        default=None,
+        description="`changed` if the difference is larger than `spread`, else `confirmed`; null"
+        " until the second scoring is done",
+    )
+    text: str = Field(description="the state or the result, in sentences")
 
 
 class FeedbackView(FeedbackModel):
@@ -398,3 +451,6 @@ class FeedbackView(FeedbackModel):
         default=None, description="the level that the answer was scored for"
     )
     generated_at: datetime | None = None
+    dispute: DisputeView | None = Field(
+        default=None, description="null if the user has not disputed the score"
+    )

@@ -1,4 +1,4 @@
-"""Jobs: transcribing a recording or scoring a session, claimed under a lease."""
+"""Jobs: transcribing a recording or scoring a session, once or again, claimed under a lease."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ class JobKind(StrEnum):
 
     TRANSCRIPTION = "transcription"
     FEEDBACK = "feedback"
+    DISPUTE = "dispute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Job:
     id: UUID
     kind: JobKind
     subject_id: UUID
-    """The upload id of a transcription, the session id of feedback."""
+    """The upload id of a transcription, the session id of feedback and disputes."""
     user_id: UUID
     created_at: datetime
     lease_token: UUID

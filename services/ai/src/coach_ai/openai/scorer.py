@@ -117,16 +117,21 @@ class OpenAIScorer:
         Answers that cannot be scored are rejected without a request. Sentences that instruct the
         evaluator are not sent. Removing them can lower a score and never raise it.
         """
+        return await self._score(answer, range(self._samples), usage)
+
+    async def score_again(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        """Score as `score` does, with requests of other samples: none repeats an earlier one."""
+        return await self._score(answer, range(self._samples, 2 * self._samples), usage)
+
+    async def _score(self, answer: Answer, samples: range, usage: TokenUsage) -> Feedback:
+        """Return the median scoring of these samples."""
         cleaned = replace(answer, text=strip_injections(answer.text))
         # Loading the language model takes up to a second.
         if (reason := await asyncio.to_thread(rejection_reason, cleaned)) is not None:
             return self._reject(answer, reason)
         # One after another: if the provider is unavailable, the remaining requests are not sent.
         median = _median_scoring(
-            [
-                await self._score_once(answer, cleaned, number, usage)
-                for number in range(self._samples)
-            ]
+            [await self._score_once(answer, cleaned, number, usage) for number in samples]
         )
         median = delivery.drop_remarks(median, answer.accommodations)
         if cleaned.text == answer.text:

@@ -38,7 +38,7 @@ class Suggestion:
     @property
     def due_at(self) -> datetime | None:
         """When it is due. None if it was never answered."""
-        return None if self.card is None else self.card.schedule.due_at
+        return None if self.card is None else self.card.due_at
 
 
 def rank(
@@ -83,7 +83,7 @@ def rank_weak_points(
     """
     ranked = [
         Suggestion(one.question, ReasonCode.WEAK, one.card)
-        if one.card is not None and one.card.schedule.is_weak
+        if one.card is not None and one.card.is_weak
         else one
         for one in rank(candidates, cards, at)
     ]
@@ -104,22 +104,25 @@ def suggest(
             suggestions.append(
                 Suggestion(question, ReasonCode.NEW, competence_mean=mean if is_weak else None)
             )
-        elif not card.schedule.is_due(at):
+        elif not card.is_due(at):
             suggestions.append(Suggestion(question, ReasonCode.LATER, card))
         else:
-            code = ReasonCode.WEAK if card.schedule.is_weak else ReasonCode.DUE
+            code = ReasonCode.WEAK if card.is_weak else ReasonCode.DUE
             suggestions.append(Suggestion(question, code, card))
     return suggestions
 
 
 def describe_reason(suggestion: Suggestion, reviews: Sequence[Review], at: datetime) -> str:
-    """Return in words why a question is suggested. `reviews` are those of it, oldest first."""
+    """Return in words why a question is suggested.
+
+    `reviews` are its last `COMPARED_ANSWERS`, oldest first.
+    """
     question, card = suggestion.question, suggestion.card
     if card is None:
         return _describe_new(question, suggestion.competence_mean)
     if suggestion.code is ReasonCode.WEAK:
         return _describe_weak(card, reviews)
-    distance = _describe_duration(abs(at - card.schedule.due_at))
+    distance = _describe_duration(abs(at - card.due_at))
     if suggestion.code is ReasonCode.DUE:
         return f"Due again for {distance}."
     return f"Not due yet: due in {distance}."
@@ -130,7 +133,7 @@ def _due_key(suggestion: Suggestion, at: datetime) -> tuple[bool, bool, float, d
     return (
         suggestion.code is not ReasonCode.WEAK,
         not question.was_asked_in_interview,
-        1.0 if card is None else card.schedule.retrievability(at),
+        1.0 if card is None else card.retrievability(at),
         suggestion.due_at or at,
         question.id,
     )
@@ -138,7 +141,7 @@ def _due_key(suggestion: Suggestion, at: datetime) -> tuple[bool, bool, float, d
 
 def _weakness_key(suggestion: Suggestion) -> tuple[int, float]:
     if suggestion.code is ReasonCode.WEAK and suggestion.card is not None:
-        return (0, suggestion.card.schedule.last_score)
+        return (0, suggestion.card.last_score)
     if suggestion.competence_mean is not None:
         return (1, suggestion.competence_mean)
     return (2, 0.0)
@@ -147,7 +150,7 @@ def _weakness_key(suggestion: Suggestion) -> tuple[int, float]:
 def _mean_scores(cards: Iterable[Card]) -> dict[str, float]:
     scores: dict[str, list[int]] = {}
     for card in cards:
-        scores.setdefault(card.competence, []).append(card.schedule.last_score)
+        scores.setdefault(card.competence, []).append(card.last_score)
     return {competence: fmean(values) for competence, values in scores.items()}
 
 
@@ -163,13 +166,12 @@ def _describe_new(question: Question, competence_mean: float | None) -> str:
 
 
 def _describe_weak(card: Card, reviews: Sequence[Review]) -> str:
-    recent = reviews[-COMPARED_ANSWERS:]
-    counts = Counter(gap for review in recent for gap in dict.fromkeys(review.gaps))
+    counts = Counter(gap for review in reviews for gap in dict.fromkeys(review.gaps))
     # The first of the most frequent gaps: story parts come before points and levels.
     gap, count = max(counts.items(), key=lambda one: one[1], default=("", 0))
-    if count > 1 and count * 2 > len(recent):
-        return f"Weak: {describe_gap(gap)} in {count} of the last {len(recent)} answers."
-    return f"Weak: your last answer has {card.schedule.last_score} points."
+    if count > 1 and count * 2 > len(reviews):
+        return f"Weak: {describe_gap(gap)} in {count} of the last {len(reviews)} answers."
+    return f"Weak: your last answer has {card.last_score} points."
 
 
 def _describe_duration(duration: timedelta) -> str:

@@ -7,7 +7,7 @@ from functools import cache
 from uuid import UUID
 
 from fsrs import Card as FsrsCard
-from fsrs import Rating, Scheduler, State
+from fsrs import Rating, Scheduler
 
 from coach_ai.domain import Feedback, Importance, PointStatus
 from coach_ai.scoring.rubric import load_rubric
@@ -46,6 +46,21 @@ class Schedule:
     reviewed_at: datetime
     last_score: int
 
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The part of a user's schedule of a question that suggestions need.
+
+    `competence` is what the question tests.
+    """
+
+    question_id: str
+    competence: str
+    stability_days: float
+    due_at: datetime
+    reviewed_at: datetime
+    last_score: int
+
     def is_due(self, at: datetime) -> bool:
         """Return True if the question should be asked again."""
         return self.due_at <= at
@@ -57,16 +72,13 @@ class Schedule:
 
     def retrievability(self, at: datetime) -> float:
         """Return the estimated probability, 0 to 1, that a good answer is still known."""
-        return _scheduler().get_card_retrievability(_to_fsrs(self), at)
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """The schedule of one question for one user. `competence` is what the question tests."""
-
-    question_id: str
-    competence: str
-    schedule: Schedule
+        card = FsrsCard(
+            card_id=0,
+            stability=self.stability_days,
+            due=self.due_at,
+            last_review=self.reviewed_at,
+        )
+        return _scheduler().get_card_retrievability(card, at)
 
 
 def rate(score: int) -> Rating:
@@ -147,16 +159,4 @@ def _scheduler() -> Scheduler:
     # Without fuzzing the same answers give the same plan.
     return Scheduler(
         learning_steps=(_RETRY_DELAY,), relearning_steps=(_RETRY_DELAY,), enable_fuzzing=False
-    )
-
-
-def _to_fsrs(schedule: Schedule) -> FsrsCard:
-    return FsrsCard(
-        card_id=0,
-        state=State(schedule.state),
-        step=schedule.step,
-        stability=schedule.stability_days,
-        difficulty=schedule.difficulty,
-        due=schedule.due_at,
-        last_review=schedule.reviewed_at,
     )

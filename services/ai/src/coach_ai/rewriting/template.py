@@ -25,7 +25,7 @@ _BLANKS_NOTE = "Fill in each blank in brackets with what really happened, or del
 _COMPLETE_NOTE = "Nothing that the template looks for is missing."
 _STORY_NOTE = "Your own sentences in the order situation, task, action, result."
 _POINTS_NOTE = "Your own sentences, those about the expected points first."
-_PLAIN_NOTE = "Your own sentences without fillers and repetitions."
+_PLAIN_NOTE = "Your own sentences in their order."
 
 
 class Part(IntEnum):

@@ -40,6 +40,13 @@ async def find_session(tx: Transaction, session_id: UUID) -> CompletedSession | 
     return None if row is None else _session_from_row(row)
 
 
+async def lock_session(tx: Transaction, session_id: UUID) -> None:
+    """Lock a completed session until the transaction ends, if it is stored."""
+    await tx.fetch_one(
+        select(ANSWERS.c.session_id).where(ANSWERS.c.session_id == session_id).with_for_update()
+    )
+
+
 async def list_unscored_sessions(
     tx: Transaction, key: str, *, user_id: UUID
 ) -> list[CompletedSession]:

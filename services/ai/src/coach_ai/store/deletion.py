@@ -13,6 +13,7 @@ from coach_ai.tables import (
     BUDGETS,
     CONSENTS,
     CONVERSATIONS,
+    DISPUTES,
     INTERVIEW_TURNS,
     INTERVIEWS,
     JOBS,
@@ -48,7 +49,8 @@ async def erase_session(
     await tx.execute(delete(JOBS).where(JOBS.c.subject_id.in_([session_id, *uploads])))
     await tx.execute(delete(RECORDINGS).where(of_session))
     await tx.execute(delete(ANSWERS).where(ANSWERS.c.session_id == session_id))
-    # After the answer, whose lock the writer of a rewrite holds.
+    # After the answer, whose lock the writers of rewrites and disputes hold.
+    await tx.execute(delete(DISPUTES).where(DISPUTES.c.session_id == session_id))
     await tx.execute(delete(REWRITES).where(REWRITES.c.session_id == session_id))
     await tx.execute(delete(QUESTIONS).where(QUESTIONS.c.session_id == session_id))
     await practice.erase_answer(tx, session_id, user_id)
@@ -68,6 +70,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         QUESTIONS,
         OWN_QUESTIONS,
         ANSWERS,
+        DISPUTES,
         REWRITES,
         SCORING_USAGE,
         BUDGETS,

@@ -12,7 +12,14 @@ from coach_ai.deps import Deps
 from coach_ai.domain import Question, QuestionQuery, QuestionType
 from coach_ai.domain.bookmarks import Bookmark
 from coach_ai.interview.plan import estimate_minutes
-from coach_ai.practice.ranking import Suggestion, describe_reason, rank, rank_weak_points, suggest
+from coach_ai.practice.ranking import (
+    COMPARED_ANSWERS,
+    Suggestion,
+    describe_reason,
+    rank,
+    rank_weak_points,
+    suggest,
+)
 from coach_ai.practice.schedule import Card
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.questions.question_sets import QuestionSet, load_question_sets
@@ -97,7 +104,7 @@ class _State:
         """Return the questions that were asked and answered last."""
         last = {self.last_asked} if self.last_asked is not None else set()
         if self.cards:
-            newest = max(self.cards.values(), key=lambda one: one.schedule.reviewed_at)
+            newest = max(self.cards.values(), key=lambda one: one.reviewed_at)
             last.add(newest.question_id)
         return last
 
@@ -211,7 +218,7 @@ async def _explain(
 ) -> list[ExplainedSuggestion]:
     answered = [one.question.id for one in suggestions if one.card is not None]
     async with deps.db.read_only() as tx:
-        reviews = await practice.list_reviews(tx, user_id, answered)
+        reviews = await practice.list_last_reviews(tx, user_id, answered, limit=COMPARED_ANSWERS)
         marked = await bookmarks.list_bookmarks(
             tx, user_id, [one.question.id for one in suggestions]
         )

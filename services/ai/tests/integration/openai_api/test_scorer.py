@@ -45,6 +45,20 @@ async def test_levels_become_scores_and_quotes_get_times(
     assert TEXT in asked["messages"][1]["content"]
 
 
+async def test_second_scoring_sends_another_request_without_the_first_result(
+    server: OpenAIServer, scorer: OpenAIScorer
+) -> None:
+    server.answers = [scoring_completion()]
+    first = await scorer.score(ANSWER, TokenUsage())
+
+    second = await scorer.score_again(ANSWER, TokenUsage())
+
+    one, other = server.requests
+    assert (first.overall_score, one["messages"]) == (second.overall_score, other["messages"])
+    assert one["temperature"] == 0 < other["temperature"]
+    assert first.detailed_feedback not in str(other)
+
+
 async def test_unclear_audio_is_rejected_without_a_request(
     server: OpenAIServer, scorer: OpenAIScorer
 ) -> None:

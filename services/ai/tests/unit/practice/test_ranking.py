@@ -29,7 +29,15 @@ def _card(
 ) -> Card:
     """Return the card after answers with these scores, the last one some time ago."""
     reviews = _reviews(*scores, ago=ago, gaps=gaps)
-    return Card(question.id, question.competence, compute_schedule(reviews))
+    schedule = compute_schedule(reviews)
+    return Card(
+        question.id,
+        question.competence,
+        schedule.stability_days,
+        schedule.due_at,
+        schedule.reviewed_at,
+        schedule.last_score,
+    )
 
 
 def _reviews(*scores: int, ago: timedelta = DAY, gaps: tuple[str, ...] = ()) -> list[Review]:
@@ -134,7 +142,7 @@ def test_reason_of_an_answered_question_names_the_time(
 ) -> None:
     question = _question("q")
     card = _card(question, 70)
-    at = card.schedule.due_at + distance
+    at = card.due_at + distance
 
     assert describe_reason(Suggestion(question, code, card), (), at) == reason
 

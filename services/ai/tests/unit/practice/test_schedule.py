@@ -13,6 +13,7 @@ from coach_ai.domain import (
     PointStatus,
 )
 from coach_ai.practice.schedule import (
+    Card,
     Review,
     compute_schedule,
     describe_gap,
@@ -29,6 +30,12 @@ MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 def _reviews(*answers: tuple[int, timedelta]) -> list[Review]:
     """Return reviews of scores, each given at a distance from AT."""
     return [Review(new_id(), AT + distance, score) for score, distance in answers]
+
+
+def _card(score: int) -> Card:
+    """Return the card after one answer at AT."""
+    schedule = compute_schedule(_reviews((score, 0 * DAY)))
+    return Card("q", "databases", schedule.stability_days, schedule.due_at, AT, score)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,7 @@ def test_weak_answer_brings_a_known_question_back_the_same_day() -> None:
     schedule = compute_schedule(_reviews((85, 0 * DAY), (85, 8 * DAY), (30, 60 * DAY)))
 
     assert schedule.due_at == AT + 60 * DAY + 10 * MINUTE
-    assert (schedule.last_score, schedule.is_weak) == (30, True)
+    assert schedule.last_score == 30
 
 
 def test_same_reviews_give_the_same_schedule() -> None:
@@ -79,8 +86,8 @@ def test_same_reviews_give_the_same_schedule() -> None:
 
 
 def test_retrievability_falls_with_time() -> None:
-    schedule = compute_schedule(_reviews((70, 0 * DAY)))
-    values = [schedule.retrievability(AT + days * DAY) for days in (0, 2, 30)]
+    card = _card(70)
+    values = [card.retrievability(AT + days * DAY) for days in (0, 2, 30)]
 
     assert values[0] == 1
     assert values[1] == pytest.approx(0.9, abs=0.02)
@@ -90,7 +97,7 @@ def test_retrievability_falls_with_time() -> None:
 def test_answer_below_level_3_is_weak() -> None:
     scores = (weak_below() - 1, weak_below())
 
-    assert [compute_schedule(_reviews((one, 0 * DAY))).is_weak for one in scores] == [True, False]
+    assert [_card(one).is_weak for one in scores] == [True, False]
 
 
 def test_gaps_are_missing_parts_required_points_and_low_dimensions() -> None:

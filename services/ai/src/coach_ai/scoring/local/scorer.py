@@ -77,6 +77,10 @@ class LocalScorer:
         except TimeoutError as error:
             raise Unavailable("Scoring took too long. It will be tried again.") from error
 
+    async def score_again(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        """Score as `score` does: the same words get the same score."""
+        return await self.score(answer, usage)
+
     def score_answer(self, answer: Answer) -> Feedback:
         """Return the feedback. All scores are None, with the reason, if the answer is rejected."""
         metrics = delivery.measure(answer, answer.accommodations)
