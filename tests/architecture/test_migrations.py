@@ -1,4 +1,4 @@
-"""The migrations of each service are one chain."""
+"""The migrations of each service follow one another: Alembic upgrades to one head."""
 
 import re
 from pathlib import Path
@@ -6,21 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = sorted(ROOT.glob("services/*/src/*/migrations"))
-_ASSIGNMENT = re.compile(r'^(revision|down_revision)\b[^=\n]*= (?:"([^"]+)"|None)$', re.MULTILINE)
+DIRECTORIES = sorted(ROOT.glob("services/*/src/*/migrations"))
+_REVISION = re.compile(r'^revision = "(\w+)"$', re.MULTILINE)
+_DOWN_REVISION = re.compile(r'^down_revision = (?:"(\w+)"|None)$', re.MULTILINE)
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)
-def test_migrations_have_one_first_and_one_last_revision(folder: Path) -> None:
-    """Two branches that add a migration each leave two last revisions, and no upgrade runs."""
-    found = [
-        {match[1]: match[2] for match in _ASSIGNMENT.finditer(file.read_text())}
-        for file in sorted(folder.glob("[0-9]*.py"))
-    ]
-    revisions = [one["revision"] for one in found]
-    parents = [one["down_revision"] for one in found]
+@pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda one: str(one.parts[-4]))
+def test_migrations_of_a_service_form_one_chain(directory: Path) -> None:
+    followed: dict[str, str | None] = {}
+    for file in directory.glob("*.py"):
+        text = file.read_text("utf-8")
+        revision, down = _REVISION.search(text), _DOWN_REVISION.search(text)
+        if revision is not None and down is not None:
+            followed[revision[1]] = down[1]
 
-    assert len(revisions) == len(set(revisions)) > 0
-    assert len(parents) == len(set(parents)), "two migrations follow the same one"
-    assert len(set(revisions) - set(parents)) == 1, "there are several last revisions"
-    assert set(parents) - set(revisions) == {None}
+    assert followed
+    assert list(followed.values()).count(None) == 1
+    assert len(set(followed.values())) == len(followed), "two migrations follow the same one"
