@@ -6,7 +6,7 @@ from alembic import op
 from coach_common.db.tables import Id, LongText, UtcDateTime
 
 revision = "2026_11_27_profile_indexes"
-down_revision = "2026_11_27_rewrites"
+down_revision = "2026_11_27_disputes"
 
 
 def upgrade() -> None:
