@@ -16,6 +16,10 @@ FILES = (
     ),
 )
 JOB = "Requirements\nExperience with Kubernetes.\nFluent Japanese."
+STORY = (
+    "My team decided to write the gateway in Rust, which I did not know. I read a book in the"
+    " evenings and did exercises. After four weeks I merged my first change."
+)
 PATH = "/v1/ai-interview/profile"
 
 
@@ -58,3 +62,18 @@ async def test_profile_is_used_by_an_interview_and_matched_with_the_job(client: 
     assert match["requirements"][0]["evidence"]["quote"] == RESUME
     assert f"You wrote: “{RESUME}”" in started["response"]
     assert interview["job_title"] == "Platform engineer"
+
+
+async def test_stories_find_the_questions_that_they_answer(client: ApiClient) -> None:
+    stories = "/v1/ai-interview/stories"
+    created = await client.call("POST", stories, expect=201, title="Learning Rust", text=STORY)
+
+    questions = await client.call("GET", f"{stories}/{created['id']}/questions")
+    suited = await client.call("GET", f"{stories}?question_id=behavioral-learned-quickly")
+
+    assert questions["questions"][0]["question_id"] == "behavioral-learned-quickly"
+    assert [one["id"] for one in suited["stories"]] == [created["id"]]
+    assert suited["stories"][0]["fit"]["quote"] in STORY
+    await client.call("PUT", f"{stories}/{created['id']}", title="Rust", text=STORY)
+    await client.call("DELETE", f"{stories}/{created['id']}", expect=204)
+    assert await client.call("GET", stories) == {"stories": []}

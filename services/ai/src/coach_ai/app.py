@@ -40,6 +40,7 @@ from coach_ai.openai.scorer import OpenAIScorer
 from coach_ai.openai.transcriber import OpenAITranscriber
 from coach_ai.openai.voice import OpenAIVoice
 from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
+from coach_ai.profile.similarity import StoryMatcher
 from coach_ai.public_routers import PUBLIC_ROUTERS
 from coach_ai.speech import live_service
 from coach_ai.speech.fallback_transcriber import FallbackTranscriber
@@ -108,6 +109,7 @@ def build(
         prices=settings.openai_prices,
         voice=voice or _voice(settings),
         get_encoder=embedder,
+        get_story_matcher=cache(partial(_story_matcher, embedder)),
         consent=ConsentPolicy(
             has_outside_provider=settings.calls_outside_provider,
             is_opt_in=settings.outside_provider_consent == "opt_in",
@@ -236,7 +238,7 @@ def _consenting_transcriber(settings: AiSettings) -> Transcriber:
 
 def _embedder(settings: AiSettings) -> "Embeddings | None":
     """Return the embeddings that the local scorer and the local chat share, if they are enabled."""
-    if not settings.local_embeddings:
+    if not settings.local_embeddings or not has_local_providers():
         return None
     from coach_ai import embeddings
 
@@ -244,6 +246,15 @@ def _embedder(settings: AiSettings) -> "Embeddings | None":
     if model_dir is None:
         return None
     return embeddings.Embeddings(model_dir, embeddings.default_cache_dir())
+
+
+def _story_matcher(get_embedder: "Callable[[], Embeddings | None]") -> StoryMatcher | None:
+    embedder = get_embedder()
+    if embedder is None:
+        return None
+    from coach_ai.profile.story_matching import RelevanceStoryMatcher
+
+    return RelevanceStoryMatcher(embedder)
 
 
 def _local_scorer(get_embedder: "Callable[[], Embeddings | None]") -> "LocalScorer":

@@ -11,7 +11,7 @@ from coach_ai.downloads import DownloadDirectory
 from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.profile.document_parser import DocumentParser
-from coach_ai.profile.similarity import TextEncoder
+from coach_ai.profile.similarity import StoryMatcher, TextEncoder
 from coach_ai.token_usage import Price
 from coach_common.clock import Clock
 from coach_common.db.database import Database
@@ -49,6 +49,8 @@ class Deps:
     """The jobs under way."""
     get_encoder: Callable[[], TextEncoder | None] = lambda: None
     """Returns the sentence embeddings, or None if they are not installed or disabled."""
+    get_story_matcher: Callable[[], StoryMatcher | None] = lambda: None
+    """Returns what compares stories with questions, or None without embeddings."""
     documents: DocumentParser = field(default_factory=DocumentParser)
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)

@@ -23,6 +23,7 @@ from coach_ai.tables import (
     RECORDINGS,
     REWRITES,
     SCORING_USAGE,
+    STORIES,
 )
 from coach_common.db.export import ExportedTable
 
@@ -45,4 +46,5 @@ EXPORTED_TABLES = (
     ExportedTable(BOOKMARKS),
     ExportedTable(PROFILES),
     ExportedTable(PROFILE_INDEXES, hidden=("vectors",)),
+    ExportedTable(STORIES, hidden=("vectors", "vector_count")),
 )

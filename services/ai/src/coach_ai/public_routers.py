@@ -7,6 +7,7 @@ from coach_ai import (
     profile_routes,
     rewrite_routes,
     routes,
+    story_routes,
     voice_routes,
 )
 
@@ -17,6 +18,7 @@ PUBLIC_ROUTERS = (
     routes.questions_router,
     interview_routes.router,
     profile_routes.router,
+    story_routes.router,
     rewrite_routes.router,
     dispute_routes.router,
     voice_routes.router,

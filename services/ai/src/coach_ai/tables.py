@@ -323,6 +323,21 @@ PROFILE_INDEXES = Table(
     Column("indexed_at", UtcDateTime, nullable=False),
 )
 
+STORIES = Table(
+    "stories",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("text", LongText, nullable=False),
+    # A vector of each sentence in base64. Null if it was stored without embeddings.
+    Column("vectors", LongText, nullable=True),
+    Column("vector_count", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_stories_user_id_id", "user_id", "id"),
+)
+
 OUTBOX = outbox_table(METADATA)
 INBOX = inbox_table(METADATA)
 TOMBSTONES = tombstones_table(METADATA)

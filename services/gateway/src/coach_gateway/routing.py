@@ -120,6 +120,11 @@ ROUTES = (
     Route("DELETE", "/ai-interview/profile", "ai"),
     Route("POST", "/ai-interview/profile/index", "ai", limit="chat"),
     Route("GET", "/ai-interview/profile/match", "ai", limit="chat"),
+    Route("GET", "/ai-interview/stories", "ai"),
+    Route("POST", "/ai-interview/stories", "ai"),
+    Route("PUT", "/ai-interview/stories/{id}", "ai"),
+    Route("DELETE", "/ai-interview/stories/{id}", "ai"),
+    Route("GET", "/ai-interview/stories/{id}/questions", "ai", limit="chat"),
     Route(
         "POST", "/ai-interview/profile/resume", "ai", limit="chat", max_body_bytes=MAX_FILE_BYTES
     ),

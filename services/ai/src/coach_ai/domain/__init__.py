@@ -77,6 +77,14 @@ from coach_ai.domain.recordings import (
     Transcript,
     Word,
 )
+from coach_ai.domain.stories import (
+    MAX_STORIES,
+    MAX_STORY_CHARACTERS,
+    Story,
+    StoryFit,
+    StoryNotFound,
+    TooManyStories,
+)
 
 __all__ = [
     "FREE_CLAIMS",
@@ -86,6 +94,8 @@ __all__ = [
     "MAX_BACKOFF",
     "MAX_OWN_QUESTIONS",
     "MAX_PROFILE_TEXT_CHARACTERS",
+    "MAX_STORIES",
+    "MAX_STORY_CHARACTERS",
     "MIN_WORD_PROBABILITY",
     "RETRY_WINDOW",
     "Accommodation",
@@ -136,7 +146,11 @@ __all__ = [
     "Silence",
     "StoredFeedback",
     "StoredProfile",
+    "Story",
+    "StoryFit",
+    "StoryNotFound",
     "TooManyQuestions",
+    "TooManyStories",
     "Transcript",
     "Word",
     "estimate_tokens",

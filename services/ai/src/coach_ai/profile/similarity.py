@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from coach_ai.domain import StoryFit
+
 Vectors = NDArray[np.float32]
 
 
@@ -18,6 +20,28 @@ class TextEncoder(Protocol):
 
     def cached(self, texts: tuple[str, ...]) -> Vectors:
         """Return a row per text, from a cache. For texts that ship with the program."""
+
+
+class StoryMatcher(Protocol):
+    """Compares stories with questions. Its module needs the local packages."""
+
+    def encode(self, text: str) -> Vectors | None:
+        """Return the vectors of a story's sentences, or None if it has no sentence."""
+
+    def match(
+        self,
+        stories: Sequence[tuple[str, Vectors]],
+        questions: Sequence[str],
+        *,
+        is_fixed: bool,
+    ) -> list[list[StoryFit]]:
+        """Return a row per story and a column per question.
+
+        Args:
+            stories: The text of each story, and its vectors.
+            questions: Texts of questions.
+            is_fixed: Whether the questions ship with the program. Their vectors are cached.
+        """
 
 
 def dump_vectors(vectors: Vectors) -> str:

@@ -28,6 +28,7 @@ from coach_ai.tables import (
     RECORDINGS,
     REWRITES,
     SCORING_USAGE,
+    STORIES,
     TOMBSTONES,
 )
 from coach_common.db.tombstones import has_tombstone, insert_tombstone
@@ -84,6 +85,7 @@ async def erase_user(tx: Transaction, user_id: UUID) -> None:
         BOOKMARKS,
         PROFILES,
         PROFILE_INDEXES,
+        STORIES,
         OUTBOX,
     ):
         await tx.execute_bulk(delete(table).where(table.c.user_id == user_id))
