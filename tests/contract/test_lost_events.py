@@ -71,6 +71,9 @@ class ScriptedAi:
     async def score(self, answer: Answer, usage: TokenUsage) -> Feedback:
         return Feedback(70, 71, None, 72, (), "Good.", "scripted", "s1", "1")
 
+    async def score_again(self, answer: Answer, usage: TokenUsage) -> Feedback:
+        return await self.score(answer, usage)
+
     async def warm_up(self) -> None:
         return None
 

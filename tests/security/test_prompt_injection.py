@@ -258,6 +258,6 @@ async def test_a75_parallel_chats_do_not_affect_others(alice: ApiUser, bob: ApiU
 
 
 async def test_a72_prompts_contain_no_secrets() -> None:
-    for name in ("chat.md", "score.md"):
+    for name in ("chat.md", "score.md", "interview.md"):
         text = Path(str(files("coach_ai") / "prompts" / name)).read_text()
         assert not re.search(r"sk-|password|api[_ ]key", text, re.IGNORECASE)
