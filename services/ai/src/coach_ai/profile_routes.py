@@ -67,7 +67,7 @@ async def create_profile(
     return ProfileResponse.from_domain(stored)
 
 
-@router.put("")
+@router.put("", responses={404: {}})
 async def replace_profile(
     body: ProfileRequest, caller: CurrentUser, deps: AiDeps
 ) -> ProfileResponse:
@@ -97,7 +97,7 @@ async def upload_resume(
     return ResumeResponse.from_domain(stored, document)
 
 
-@router.post("/index", responses={503: {}})
+@router.post("/index", responses={404: {}})
 async def index_profile(caller: CurrentUser, deps: AiDeps) -> ProfileIndexResponse:
     """Compute and store the embeddings of the résumé and the job description.
 
@@ -106,7 +106,7 @@ async def index_profile(caller: CurrentUser, deps: AiDeps) -> ProfileIndexRespon
     return ProfileIndexResponse.from_domain(await profile_matching.index_profile(deps, caller))
 
 
-@router.get("/match", responses={409: {}, 503: {}})
+@router.get("/match", responses={404: {}, 409: {}})
 async def match_job(caller: CurrentUser, deps: AiDeps) -> JobMatchResponse:
     """Return which requirements of the job description the résumé and answers show, and where.
 

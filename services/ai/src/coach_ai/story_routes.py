@@ -20,7 +20,7 @@ router = APIRouter(
 AiDeps = Annotated[Deps, inject_deps(Deps)]
 
 
-@router.get("", responses={503: {}})
+@router.get("", responses={404: {}})
 async def list_stories(
     caller: CurrentUser,
     deps: AiDeps,
@@ -57,7 +57,7 @@ async def delete_story(story_id: str, caller: CurrentUser, deps: AiDeps) -> Resp
     return Response(status_code=204)
 
 
-@router.get("/{story_id}/questions", responses={503: {}})
+@router.get("/{story_id}/questions")
 async def list_story_questions(
     story_id: str, caller: CurrentUser, deps: AiDeps
 ) -> StoryQuestionList:
