@@ -21,10 +21,11 @@ SETUP = {
     "role_context": "Support: problem solving, communication, customers and deadlines.",
 }
 ANSWERS: Mapping[str, Mapping[str | None, str]] = {
-    "a difficult problem": {None: "answer.m4a"},
+    "a difficult problem": {None: "answer.m4a", "depth": "interview/problem-depth.m4a"},
     "a difficult customer": {
         None: "interview/customer.m4a",
         "result_missing": "interview/customer-result.m4a",
+        "depth": "interview/customer-depth.m4a",
     },
     "missed a deadline": {
         None: "interview/deadline.m4a",
