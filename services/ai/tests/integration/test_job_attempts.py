@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select, update
@@ -27,6 +28,7 @@ from coach_common.db.database import Database
 from coach_common.db.transaction import Transaction
 from coach_common.errors import DatabaseUnavailable, Unavailable
 from coach_common.events.catalog import (
+    FeedbackDisputed,
     FeedbackFailed,
     FeedbackGenerated,
     SessionDeleted,
@@ -169,6 +171,7 @@ async def test_outage_of_the_database_at_the_end_keeps_the_result(
     transcriber: Any,
     coach: Any,
     outage: Outage,
+    client: httpx.AsyncClient,
     kind: JobKind,
 ) -> None:
     case = Case(user_id)
@@ -176,6 +179,10 @@ async def test_outage_of_the_database_at_the_end_keeps_the_result(
     await deliver_event(service, case.completed())
     if kind is JobKind.FEEDBACK:
         await jobs.run_job(deps, await claim(deps), *WORK[JobKind.TRANSCRIPTION])
+    if kind is JobKind.DISPUTE:
+        await run_jobs(deps)
+        response = await client.post(f"/sessions/{case.session_id}/dispute", json={})
+        assert response.status_code == 202
     job = await claim(deps, kind)
     handle, write_failure = WORK[kind]
 
@@ -190,8 +197,13 @@ async def test_outage_of_the_database_at_the_end_keeps_the_result(
     await running
     await run_jobs(deps)
 
-    assert len(transcriber.received) == len(coach.scored_answers) == 1
+    assert len(transcriber.received) == 1
+    assert len(coach.scored_answers) == (2 if kind is JobKind.DISPUTE else 1)
     assert len(await emitted_events(service.database, FeedbackGenerated)) == 1
+    disputed = await emitted_events(service.database, FeedbackDisputed)
+    assert [one.dispute.status for one in disputed] == (
+        ["scoring", "done"] if kind is JobKind.DISPUTE else []
+    )
     assert await emitted_events(service.database, TranscriptionFailed) == []
     assert await emitted_events(service.database, FeedbackFailed) == []
 

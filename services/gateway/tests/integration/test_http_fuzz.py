@@ -231,9 +231,9 @@ class FuzzTarget:
 
         async def run_all() -> None:
             seen = await asyncio.gather(*(self._run_one(one) for one in scenarios))
-            await wait_until(self._is_idle, description="free slots", timeout_seconds=5)
             # A request of an aborted client may arrive during a later example.
             self._strict.update(itertools.chain.from_iterable(seen))
+            await wait_until(self._is_idle, description="free slots", timeout_seconds=45)
             for case_id, body in self.upstream.requests:
                 assert self._strict.get(case_id) == body, (case_id, body)
 
