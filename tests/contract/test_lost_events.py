@@ -491,3 +491,43 @@ async def test_lost_deletion_of_an_interview_is_repeated_until_its_recording_is_
         return _repairs().get(effect, 0) > before.get(effect, 0)
 
     await wait_until(is_counted, description="the count of the repair", timeout_seconds=60)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        {"sessions.interview.assessed"},
+        {"sessions.interview.started", "sessions.interview.assessed"},
+    ],
+)
+async def test_lost_assessment_of_an_interview_reaches_the_history(
+    system: System, lost: set[str]
+) -> None:
+    body = {"title": "Mock", "interview_type": "case"}
+    headers = {"authorization": system.sessions.headers["authorization"]}
+    before = _repairs()
+    system.lost |= lost
+
+    async with client_for(system.services["ai"], headers=headers) as ai:
+        live = (await ai.post("/ai-interview/sessions", json=body)).json()["session_id"]
+        interview = (await ai.post("/ai-interview/sessions", json=body)).json()["session_id"]
+        await ai.post(f"/ai-interview/sessions/{interview}/message", json={"message": TEXT})
+        await ai.post(f"/ai-interview/sessions/{interview}/complete")
+
+    async def statuses() -> dict[str, str]:
+        listed = (await system.sessions.get("/sessions")).json()["sessions"]
+        return {one["id"]: one["status"] for one in listed}
+
+    async def is_repaired() -> bool:
+        return await statuses() == {live: "not_completed", interview: "ready"}
+
+    await wait_until(is_repaired, description="the assessment", timeout_seconds=60)
+
+    async def is_counted() -> bool:
+        effect = "sessions interview"
+        return _repairs().get(effect, 0) > before.get(effect, 0)
+
+    await wait_until(is_counted, description="the count of the repair", timeout_seconds=60)
+    assert not system.lost
+    session = (await system.sessions.get(f"/sessions/{interview}")).json()
+    assert session["overall_score"] == 70

@@ -128,7 +128,7 @@ class RepairSettings(Settings):
 
     repair_seconds: float = Field(default=60.0, gt=0)
     """How long a session or upload waits for an event before it is repaired, and how soon a
-    deletion is published again."""
+    deletion, a consent or an interview is published again."""
 
 
 class TokenSettings(Settings):

@@ -83,6 +83,7 @@ def build(
     database = Database.from_settings(settings, "ai", tables.OUTBOX, tables.INBOX, clock)
     embedder = cache(partial(_embedder, settings))
     local_scorer = cache(partial(_local_scorer, embedder))
+    repair_delay = timedelta(seconds=settings.repair_seconds)
     deps = Deps(
         database,
         clock,
@@ -96,7 +97,7 @@ def build(
             tables.DELETIONS,
             InterviewDeleted,
             clock=clock,
-            delay=timedelta(seconds=settings.repair_seconds),
+            delay=repair_delay,
         ),
         DownloadDirectory(
             settings.temp_dir
@@ -114,6 +115,7 @@ def build(
             has_outside_provider=settings.calls_outside_provider,
             is_opt_in=settings.outside_provider_consent == "opt_in",
         ),
+        repair_delay=repair_delay,
     )
     state = AppState(deps, tokens or AccessTokenVerifier.from_settings(settings))
     app = create_app(
@@ -158,6 +160,7 @@ def build(
         | {
             "abandoned_recordings": recordings.store_abandoned,
             "republish_deletions": deps.deletions.run,
+            "republish_interviews": partial(workers.republish_interviews, deps),
         },
         retention_tables=(tables.INBOX, tables.TOMBSTONES),
         on_start=(partial(asyncio.to_thread, deps.downloads.delete_abandoned),),

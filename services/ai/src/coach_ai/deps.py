@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.consent import ConsentPolicy
@@ -18,6 +19,7 @@ from coach_common.db.database import Database
 from coach_common.db.deletion_log import DeletionLog
 from coach_common.drain import Drain
 from coach_common.events.interviews import InterviewDeleted
+from coach_common.repair import DEFAULT_DELAY
 from coach_common.storage import ObjectStore
 
 
@@ -55,6 +57,8 @@ class Deps:
     chat_turns: TurnQueue = field(default_factory=TurnQueue)
     interview_turns: TurnQueue = field(default_factory=TurnQueue)
     rewrites: TurnQueue = field(default_factory=TurnQueue)
+    repair_delay: timedelta = DEFAULT_DELAY
+    """How soon the state of an interview is published again."""
     job_events: dict[JobKind, asyncio.Event] = field(
         default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
     )

@@ -197,7 +197,10 @@ INTERVIEWS = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("completed_at", UtcDateTime, nullable=True),
+    # When the sweep publishes the state again; null after the last time.
+    Column("republish_after", UtcDateTime, nullable=True),
     Index("ix_interviews_user_id_id", "user_id", "id"),
+    Index("ix_interviews_republish_after", "republish_after"),
 )
 
 INTERVIEW_TURNS = Table(

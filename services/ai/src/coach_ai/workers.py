@@ -1,15 +1,17 @@
-"""The worker loops: claim a job, run it, claim the next."""
+"""The worker loops: jobs, one after the other, and what is published again."""
 
 import asyncio
+from functools import partial
 
 from coach_ai.deps import Deps
 from coach_ai.domain import JobKind
 from coach_ai.scoring.language import load_language_model
-from coach_ai.use_cases import jobs
+from coach_ai.use_cases import interview_history, jobs
 from coach_ai.use_cases.disputes import fail_disputed_answer, score_disputed_answer
 from coach_ai.use_cases.feedback import fail_feedback, score_session
 from coach_ai.use_cases.transcription import emit_start, fail_transcription, transcribe_recording
 from coach_common import logs
+from coach_common.batches import run_batches
 from coach_common.errors import Unavailable
 
 log = logs.get_logger(__name__)
@@ -39,6 +41,12 @@ async def observe_backlog(deps: Deps) -> None:
         except Unavailable as error:
             log.warning("worker.dependency_unavailable", kind="backlog", reason=str(error))
         await asyncio.sleep(_BACKLOG_SECONDS)
+
+
+async def republish_interviews(deps: Deps) -> None:
+    """Publish the state of due interviews again, once per repair delay, until cancelled."""
+    republish = partial(interview_history.republish_due, deps)
+    await run_batches(republish, idle_seconds=deps.repair_delay.total_seconds())
 
 
 async def transcribe_recordings(deps: Deps, scheduler: jobs.FairScheduler) -> None:

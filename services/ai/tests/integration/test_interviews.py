@@ -6,13 +6,16 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotScore, Recording, Transcript
 from coach_ai.interview.model import Intent, Turn
 from coach_ai.store import interviews, recordings
 from coach_ai.tables import DELETIONS, INTERVIEW_TURNS, INTERVIEWS, RECORDINGS
+from coach_ai.use_cases import interview_history
+from coach_common.db.database import Database
+from coach_common.db.migrate import upgrade
 from coach_common.errors import TransactionConflict, Unavailable
 from coach_common.events.catalog import SessionDeleted, UploadConfirmed, UserDeleted
 from coach_common.events.deletions import AiConfirmedDeletion, DeletionCompleted
@@ -501,3 +504,83 @@ async def test_list_is_paged_newest_first(client: httpx.AsyncClient) -> None:
     found = [one["session_id"] for one in first["sessions"] + second["sessions"]]
     assert found == started[::-1]
     assert second["next_cursor"] is None
+
+
+async def _republish(deps: Deps) -> int:
+    return await interview_history.republish_due(deps)
+
+
+async def test_state_is_published_again_at_growing_intervals_for_thirty_days(
+    client: httpx.AsyncClient, deps: Deps, clock: FakeClock
+) -> None:
+    started = await _start(client)
+    due = []
+    for minutes in (0.9, 0.2, 1, 2.9, 3, 60 * 24 * 31, 60 * 24 * 2):
+        clock.advance(minutes * 60)
+        due.append((await _republish(deps), await _republish(deps)))
+
+    assert due == [(0, 0), (1, 0), (0, 0), (1, 0), (0, 0), (1, 0), (0, 0)]
+    events = await emitted_events(deps.db, InterviewStarted)
+    assert [one.is_repeated for one in events] == [False, True, True, True]
+    assert {str(one.interview_id) for one in events} == {started["session_id"]}
+    assert await emitted_events(deps.db, InterviewAssessed) == []
+
+
+async def test_repeated_assessment_equals_the_first(
+    client: httpx.AsyncClient, deps: Deps, clock: FakeClock
+) -> None:
+    started = await _start(client)
+    path = f"{PATH}/{started['session_id']}"
+    clock.advance(50)
+    await client.post(f"{path}/message", json={"message": ANSWER})
+    await client.post(f"{path}/complete")
+    clock.advance(59)
+    early = await _republish(deps)
+    clock.advance(2)
+    late = await _republish(deps)
+
+    assert (early, late) == (0, 1)
+    first, repeated = await emitted_events(deps.db, InterviewAssessed)
+    assert (first.is_repeated, first.overall_score) == (False, 70)
+    assert repeated == first.model_copy(update={"is_repeated": True})
+
+
+async def test_deleted_interview_is_not_published_again(
+    client: httpx.AsyncClient, deps: Deps, clock: FakeClock
+) -> None:
+    started = await _start(client)
+    await client.delete(f"{PATH}/{started['session_id']}")
+    clock.advance(61)
+
+    assert await _republish(deps) == 0
+
+
+async def test_due_interviews_are_found_with_an_index(deps: Deps) -> None:
+    if not deps.db.is_sqlite:
+        pytest.skip("the plan of an empty table says nothing in MariaDB")
+    query = "SELECT id FROM interviews WHERE republish_after <= '2026-11-24'"
+    async with deps.db.read_only() as tx:
+        plan = await tx.fetch_all(text(f"EXPLAIN QUERY PLAN {query}"))
+
+    assert any("ix_interviews_republish_after" in row["detail"] for row in plan)
+
+
+async def test_migration_schedules_stored_interviews(database_url: str) -> None:
+    database = Database(database_url, source="ai")
+    await upgrade(database, "coach_ai", revision="2026_11_27_stories")
+    async with database.engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO interviews (id, user_id, setup, plan, status, question_number,"
+                " turn_count, created_at, updated_at) VALUES (:id, :id, '{}', '{}', 'completed', 1,"
+                " 1, '2026-11-24 12:00:00', '2026-11-24 12:30:00')"
+            ),
+            {"id": bytes(16)},
+        )
+
+    await upgrade(database, "coach_ai")
+
+    async with database.engine.begin() as connection:
+        due = await connection.execute(text("SELECT republish_after FROM interviews"))
+        assert str(due.scalar_one()).startswith("2026-11-24 12:30:00")
+    await database.close()

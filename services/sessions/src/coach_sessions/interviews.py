@@ -1,6 +1,7 @@
 """Interviews in the history: ai runs and stores them, events bring what the history shows."""
 
 from dataclasses import replace
+from enum import Enum, auto
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -27,6 +28,15 @@ HISTORY_INTERVIEWS = Counter(
     ["step"],
 )
 
+
+class _Presence(Enum):
+    """Whether the history has an interview."""
+
+    ADDED = auto()
+    KNOWN = auto()
+    DELETED = auto()
+
+
 _NOT_MEASURABLE = DeliveryMetrics(
     status="not_measurable", reason="An interview has several answers."
 )
@@ -35,8 +45,8 @@ _NOT_MEASURABLE = DeliveryMetrics(
 async def record_start(deps: Deps, event: InterviewStarted, message: MessageContext) -> None:
     """Add the interview to the history. Does nothing if it or its user was deleted."""
     async with deps.db.transaction(deduplicate=message) as tx:
-        await _add_missing(tx, event)
-    HISTORY_INTERVIEWS.labels("started").inc()
+        is_new = await _add_missing(tx, event) is _Presence.ADDED
+    _count_change("started", event, is_new=is_new)
 
 
 async def record_recording(
@@ -52,7 +62,7 @@ async def record_recording(
         if await store.is_deleted(tx, recording_id(key)):
             return
         await store.lock_recording(tx, key, user_id)
-        if await _add_missing(tx, event):
+        if await _add_missing(tx, event) is not _Presence.DELETED:
             await store.link_recording(
                 tx,
                 key=key,
@@ -94,12 +104,13 @@ async def record_assessment(deps: Deps, event: InterviewAssessed, message: Messa
         )
 
     async with deps.db.transaction(deduplicate=message) as tx:
-        if not await _add_missing(tx, event):
+        if await _add_missing(tx, event) is _Presence.DELETED:
             return
-        await use_cases.update_session_once(
+        session = await use_cases.update_session_once(
             deps, tx, event.interview_id, user_id=event.user_id, change=assess
         )
-    HISTORY_INTERVIEWS.labels("assessed").inc()
+        is_new = session is not None and session.feedback is feedback
+    _count_change("assessed", event, is_new=is_new)
 
 
 async def delete_interview(deps: Deps, event: InterviewDeleted, message: MessageContext) -> None:
@@ -125,8 +136,17 @@ async def delete_interview(deps: Deps, event: InterviewDeleted, message: Message
         REPAIRS.labels("sessions", "interview_deletion").inc()
 
 
-async def _add_missing(tx: Transaction, event: InterviewStarted) -> bool:
-    """Insert the interview unless it is stored. Return False if it or its user was deleted.
+def _count_change(step: str, event: InterviewStarted, *, is_new: bool) -> None:
+    """Count a change of the history. What only a repeated event has brought is a repair."""
+    if not is_new:
+        return
+    HISTORY_INTERVIEWS.labels(step).inc()
+    if event.is_repeated:
+        REPAIRS.labels("sessions", "interview").inc()
+
+
+async def _add_missing(tx: Transaction, event: InterviewStarted) -> _Presence:
+    """Insert the interview unless it is stored, or it or its user was deleted.
 
     It is inserted before the tombstones are read: a deletion either finds the row, whose lock this
     transaction holds, or its tombstone is found here.
@@ -140,13 +160,13 @@ async def _add_missing(tx: Transaction, event: InterviewStarted) -> bool:
         updated_at=event.created_at,
         kind=SessionKind.INTERVIEW,
     )
-    await store.add_missing_session(tx, interview)
+    is_new = await store.add_missing_session(tx, interview)
     if not await store.is_deleted(tx, interview.id, interview.user_id):
-        return True
+        return _Presence.ADDED if is_new else _Presence.KNOWN
     stored = await store.lock_session(tx, interview.id, user_id=interview.user_id)
     if stored is not None:
         await store.delete_session(tx, stored)
-    return False
+    return _Presence.DELETED
 
 
 async def _delete_recording(

@@ -88,12 +88,13 @@ async def add_session(tx: Transaction, session: Session) -> None:
     await stats_store.count_session(tx, session.user_id)
 
 
-async def add_missing_session(tx: Transaction, session: Session) -> None:
-    """Insert a session without a score and count it, unless its id is stored already."""
+async def add_missing_session(tx: Transaction, session: Session) -> bool:
+    """Insert a session without a score and count it. Return False if its id is stored already."""
     row = _new_row(session)
     added = await tx.execute(tx.dialect.insert_ignore(SESSIONS).values(**row))
     if added.rowcount == 1:
         await stats_store.count_session(tx, session.user_id)
+    return added.rowcount == 1
 
 
 def _new_row(session: Session) -> dict[str, object]:

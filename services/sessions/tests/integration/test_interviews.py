@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from coach_common.events.base import Event
@@ -301,3 +302,41 @@ async def test_events_after_the_deletion_of_the_account_change_nothing(
     assert service.database is not None
     async with service.database.read_only() as tx:
         assert await tx.fetch_all(select(SESSIONS.c.id)) == []
+
+
+def _repairs() -> float:
+    labels = {"service": "sessions", "effect": "interview"}
+    return REGISTRY.get_sample_value("coach_repairs_total", labels) or 0
+
+
+@pytest.mark.parametrize("lost", ["started", "assessed", "started and assessed", "assessed again"])
+async def test_repeated_event_restores_what_was_lost_and_counts_it_once(
+    service: Service, client: httpx.AsyncClient, interview: InterviewEvents, lost: str
+) -> None:
+    before = _repairs()
+    if "started" not in lost:
+        await _deliver(service, interview.started())
+    if lost == "assessed again":
+        await _deliver(service, interview.assessed(60))
+    last = interview.started() if lost == "started" else interview.assessed(72, minute=40)
+    for _ in range(2):
+        await _deliver(service, last.model_copy(update={"is_repeated": True}))
+    shown = (await client.get(interview.path)).json()
+
+    expected = ("not_completed", None) if lost == "started" else ("ready", 72)
+    assert (shown["status"], shown["overall_score"]) == expected
+    assert _repairs() == before + 1
+
+
+async def test_repeated_event_changes_nothing_that_is_known(
+    service: Service, client: httpx.AsyncClient, interview: InterviewEvents
+) -> None:
+    live = InterviewEvents(interview.user_id)
+    await _deliver(service, live.started(), interview.started(), interview.assessed())
+    before, shown = _repairs(), (await client.get("/sessions")).json()
+    for event in (live.started(), interview.started(), interview.assessed()):
+        await _deliver(service, event.model_copy(update={"is_repeated": True}))
+
+    assert (await client.get("/sessions")).json() == shown
+    assert (await client.get(live.path)).json()["updated_at"] == "2026-11-24T12:00:00Z"
+    assert _repairs() == before

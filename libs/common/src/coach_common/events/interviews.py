@@ -1,6 +1,8 @@
 """Events about interviews. Ai runs and stores them, sessions shows them in the history.
 
-Each event has everything that the history shows, so a consumer may receive them in any order.
+Each event has everything that the history shows, so a consumer may receive them in any order. Ai
+sends the latest state again at growing intervals for 30 days (`is_repeated`), in case a consumer
+lost it.
 """
 
 from datetime import datetime
@@ -24,6 +26,7 @@ class InterviewStarted(Event):
     title: str
     interview_type: str
     created_at: datetime
+    is_repeated: bool = False
 
 
 class InterviewRecordingLinked(InterviewStarted):

@@ -10,8 +10,10 @@ from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
 from coach_ai.interview.assessment import Assessment
 from coach_ai.interview.model import Interview, InterviewPlan, InterviewSetup, InterviewStatus, Turn
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
+from coach_common.db.leases import is_due
 from coach_common.db.transaction import Transaction
 from coach_common.errors import NotFound, TransactionConflict
+from coach_common.repair import MAX_DELAY
 
 _SETUP = TypeAdapter(InterviewSetup)
 _PLAN = TypeAdapter(InterviewPlan)
@@ -112,6 +114,39 @@ async def find_assessment(
         select(INTERVIEWS.c.assessment).where(_is_owned(interview_id, user_id))
     )
     return None if row is None else _assessment_from_row(row)
+
+
+async def schedule_republication(tx: Transaction, interview_id: UUID, *, at: datetime) -> None:
+    """Store when the state of an interview is published again."""
+    await tx.execute(
+        update(INTERVIEWS).where(INTERVIEWS.c.id == interview_id).values(republish_after=at)
+    )
+
+
+async def list_due(
+    tx: Transaction, now: datetime, *, limit: int
+) -> list[tuple[Interview, datetime]]:
+    """Return the interviews to publish again, each with its due time, oldest first."""
+    due_at = INTERVIEWS.c.republish_after
+    rows = await tx.fetch_all(
+        select(INTERVIEWS)
+        .where(is_due(due_at, now=now, max_delay=MAX_DELAY))
+        .order_by(due_at)
+        .limit(limit)
+    )
+    return [(_interview_from_row(row), row["republish_after"]) for row in rows]
+
+
+async def claim_republication(
+    tx: Transaction, interview_id: UUID, *, due_at: datetime, republish_after: datetime | None
+) -> bool:
+    """Store the next due time. Return False if another replica or a new state was first."""
+    claimed = await tx.execute(
+        update(INTERVIEWS)
+        .where(INTERVIEWS.c.id == interview_id, INTERVIEWS.c.republish_after == due_at)
+        .values(republish_after=republish_after)
+    )
+    return claimed.rowcount == 1
 
 
 async def add_turn(tx: Transaction, interview: Interview, turn: Turn) -> None:

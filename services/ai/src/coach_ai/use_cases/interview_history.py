@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from coach_ai.deps import Deps
 from coach_ai.interview.assessment import Assessment
-from coach_ai.interview.model import Interview, Turn
+from coach_ai.interview.model import Interview, InterviewStatus, Turn
 from coach_ai.store import deletion, interview_deletion, interviews, recordings
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.events.interviews import (
@@ -18,40 +18,50 @@ from coach_common.events.interviews import (
     InterviewStarted,
 )
 from coach_common.ids import recording_id
+from coach_common.repair import REPUBLICATION_GROWTH, next_repair_at
 
+_BATCH_SIZE = 100
 _MAX_PAUSE = timedelta(minutes=10)
 """A longer time between two turns counts as this, because the user was absent."""
 
 
-async def emit_start(tx: Transaction, interview: Interview) -> None:
+async def emit_start(deps: Deps, tx: Transaction, interview: Interview) -> None:
     """Emit that an interview was started."""
-    await tx.emit(InterviewStarted(**_base_fields(interview)))
+    await _emit(deps, tx, _build_start(interview))
 
 
 async def emit_assessment(
-    tx: Transaction, interview: Interview, turns: Sequence[Turn], assessment: Assessment
+    deps: Deps, tx: Transaction, interview: Interview, turns: Sequence[Turn], assessment: Assessment
 ) -> None:
-    """Emit the completion and the scores of an interview. Does nothing if it is not completed."""
-    if interview.completed_at is None:
-        return
-    feedback = next((one.feedback for one in assessment.answers if one.feedback), None)
-    await tx.emit(
-        InterviewAssessed(
-            **_base_fields(interview),
-            completed_at=interview.completed_at,
-            assessed_at=assessment.assessed_at,
-            duration_seconds=_measure_duration(turns, interview.completed_at),
-            question_count=interview.question_number,
-            overall_score=assessment.overall_score,
-            communication_score=assessment.communication_score,
-            technical_score=assessment.technical_score,
-            clarity_score=assessment.clarity_score,
-            provider=None if feedback is None else feedback.provider,
-            model=None if feedback is None else feedback.model,
-            rubric_version=None if feedback is None else feedback.rubric_version,
-            keys=[turn.audio_s3_key for turn in turns if turn.audio_s3_key is not None],
+    """Emit the completion and the scores of a completed interview."""
+    await _emit(deps, tx, _build_assessment(interview, turns, assessment))
+
+
+async def republish_due(deps: Deps) -> int:
+    """Emit the state of the due interviews again; return how many were due.
+
+    Sessions and media may have lost it. Several replicas may run this at the same time: each row is
+    claimed by one of them.
+    """
+    now = deps.clock()
+    async with deps.db.read_only() as tx:
+        due = await interviews.list_due(tx, now, limit=_BATCH_SIZE)
+    for interview, due_at in due:
+        is_completed = interview.status is InterviewStatus.COMPLETED
+        next_at = next_repair_at(
+            now,
+            waiting_since=interview.updated_at if is_completed else interview.created_at,
+            delay=deps.repair_delay,
+            growth=REPUBLICATION_GROWTH,
         )
-    )
+        async with deps.db.transaction() as tx:
+            # The claim fails if the interview was assessed or deleted after it was read.
+            if await interviews.claim_republication(
+                tx, interview.id, due_at=due_at, republish_after=next_at
+            ):
+                event = await _build_state(tx, interview)
+                await tx.emit(event.model_copy(update={"is_repeated": True}))
+    return len(due)
 
 
 async def link_recording(tx: Transaction, interview: Interview, key: str) -> None:
@@ -116,6 +126,47 @@ async def complete_deletion(deps: Deps, receipt_id: UUID, message: MessageContex
     """Stop repeating the deletion of an interview. Applied once per message."""
     async with deps.db.transaction(deduplicate=message) as tx:
         await deps.deletions.complete(tx, receipt_id)
+
+
+async def _emit(deps: Deps, tx: Transaction, event: InterviewStarted) -> None:
+    await interviews.schedule_republication(
+        tx, event.interview_id, at=deps.clock() + deps.repair_delay
+    )
+    await tx.emit(event)
+
+
+async def _build_state(tx: Transaction, interview: Interview) -> InterviewStarted:
+    """Return the event of the last step of an interview."""
+    assessment = await interviews.find_assessment(tx, interview.id, user_id=interview.user_id)
+    if assessment is None:
+        return _build_start(interview)
+    return _build_assessment(interview, await interviews.list_turns(tx, interview.id), assessment)
+
+
+def _build_start(interview: Interview) -> InterviewStarted:
+    return InterviewStarted(**_base_fields(interview))
+
+
+def _build_assessment(
+    interview: Interview, turns: Sequence[Turn], assessment: Assessment
+) -> InterviewAssessed:
+    completed_at = interview.completed_at or assessment.assessed_at
+    feedback = next((one.feedback for one in assessment.answers if one.feedback), None)
+    return InterviewAssessed(
+        **_base_fields(interview),
+        completed_at=completed_at,
+        assessed_at=assessment.assessed_at,
+        duration_seconds=_measure_duration(turns, completed_at),
+        question_count=interview.question_number,
+        overall_score=assessment.overall_score,
+        communication_score=assessment.communication_score,
+        technical_score=assessment.technical_score,
+        clarity_score=assessment.clarity_score,
+        provider=None if feedback is None else feedback.provider,
+        model=None if feedback is None else feedback.model,
+        rubric_version=None if feedback is None else feedback.rubric_version,
+        keys=[turn.audio_s3_key for turn in turns if turn.audio_s3_key is not None],
+    )
 
 
 def _base_fields(interview: Interview) -> dict[str, Any]:

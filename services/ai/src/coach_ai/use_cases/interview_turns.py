@@ -248,4 +248,4 @@ async def _store(
             now = deps.clock()
             assessment = assess(interview, turns, at=now)
             await interviews.save_assessment(tx, interview, assessment, at=now)
-            await interview_history.emit_assessment(tx, interview, turns, assessment)
+            await interview_history.emit_assessment(deps, tx, interview, turns, assessment)

@@ -94,7 +94,7 @@ async def start_interview(
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await interviews.add_interview(tx, interview)
         await interviews.add_turn(tx, interview, opening)
-        await interview_history.emit_start(tx, interview)
+        await interview_history.emit_start(deps, tx, interview)
     INTERVIEWS.labels("started").inc()
     return interview, opening
 
@@ -140,7 +140,7 @@ async def complete_interview(deps: Deps, caller: Identity, interview_id: UUID) -
             raise TransactionConflict("The interview has changed. Please try again.")
         assessment = assess(interview, details.turns, at=now)
         await interviews.save_assessment(tx, interview, assessment, at=now)
-        await interview_history.emit_assessment(tx, interview, details.turns, assessment)
+        await interview_history.emit_assessment(deps, tx, interview, details.turns, assessment)
     INTERVIEWS.labels("completed").inc()
     return InterviewDetails(interview, details.turns, assessment)
 
@@ -175,7 +175,7 @@ async def assess_interview(deps: Deps, caller: Identity, interview_id: UUID) -> 
                 await practice.record_answer(
                     tx, caller.user_id, question, feedback, answer_id=interview_id, at=now
                 )
-            await interview_history.emit_assessment(tx, interview, turns, assessment)
+            await interview_history.emit_assessment(deps, tx, interview, turns, assessment)
     INTERVIEWS.labels("assessed").inc()
     return replace(details, assessment=assessment)
 
