@@ -4,6 +4,7 @@ import io
 import json
 import wave
 import zipfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,17 @@ from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
+
+ANSWER = (files("coach_embedded") / "recordings" / "answer.txt").read_text()
+
+
+def _write_silence(path: Path) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(bytes(600_000))
+    return path
 
 
 async def test_decision_about_outside_providers_reaches_ai(
@@ -40,15 +52,89 @@ async def test_decision_about_outside_providers_reaches_ai(
     await database.close()
 
 
+async def test_refused_storage_deletes_audio_once_its_feedback_exists(
+    client: ApiClient, tmp_path: Path
+) -> None:
+    recording = _write_silence(tmp_path / "silence.wav")
+
+    async def effective_retention() -> str:
+        return str((await client.call("GET", "/v1/upload/retention"))["effective"])
+
+    async def decide(*, is_given: bool, expected: str) -> None:
+        decision = {"purpose": "storage", "is_given": is_given, "version": "2026-11"}
+        await client.call("PUT", "/v1/auth/me/consents", consents=[decision])
+
+        async def is_applied() -> bool:
+            return await effective_retention() == expected
+
+        await wait_until(is_applied, description=f"retention {expected}", timeout_seconds=60)
+
+    async def practise() -> str:
+        """Return the id of the upload of a session that is ready and transcribed."""
+        session_id = await client.open_session("Consent", "Why us?")
+        confirmed = await client.confirm(
+            await client.upload(recording, "audio/wav"), session_id=session_id
+        )
+        await client.complete(session_id, transcript=ANSWER, duration_seconds=60)
+
+        async def is_ready() -> bool:
+            return bool((await client.feedback(session_id))["status"] == "ready")
+
+        # The recording has no speech, so the client's own transcript is scored.
+        await wait_until(is_ready, description="the feedback", timeout_seconds=120)
+        return str(confirmed["upload_id"])
+
+    async def is_audio_deleted() -> bool:
+        return bool((await client.call("GET", f"/v1/upload/{upload_id}"))["audio_deleted"])
+
+    await client.call("PUT", "/v1/upload/retention", audio="90_days")
+    await decide(is_given=False, expected="after_feedback")
+    upload_id = await practise()
+    await wait_until(is_audio_deleted, description="the deletion of the audio", timeout_seconds=60)
+    await decide(is_given=True, expected="90_days")
+    upload_id = await practise()
+
+    assert not await is_audio_deleted()
+    assert (await client.call("GET", f"/v1/upload/{upload_id}/url"))["url"]
+
+
+async def test_data_is_counted_with_that_of_others_only_with_consent_to_improvement(
+    client: ApiClient,
+) -> None:
+    session_id = await client.open_session("Dispute", "Tell me about a mistake.")
+    await client.complete(session_id, transcript=ANSWER, duration_seconds=60)
+
+    async def is_ready() -> bool:
+        return bool((await client.feedback(session_id))["overall_score"] is not None)
+
+    async def is_done() -> bool:
+        dispute = (await client.feedback(session_id))["dispute"] or {}
+        return bool(dispute.get("status") == "done")
+
+    async def disputes() -> int:
+        return int((await client.call("GET", "/v1/quality"))["disputes"]["total"])
+
+    await wait_until(is_ready, description="the feedback", timeout_seconds=120)
+    before = await disputes()
+    await client.call("POST", f"/v1/sessions/{session_id}/dispute", expect=202)
+    await wait_until(is_done, description="the second scoring", timeout_seconds=60)
+    without_consent = await disputes()
+    for is_given in (True, False):
+        decision = {"purpose": "improvement", "is_given": is_given, "version": "2026-11"}
+        await client.call("PUT", "/v1/auth/me/consents", consents=[decision])
+
+        async def is_applied(expected: int = before + is_given) -> bool:
+            return await disputes() == expected
+
+        await wait_until(is_applied, description="the count", timeout_seconds=60)
+
+    assert without_consent == before
+
+
 async def test_export_is_pushed_and_has_rows_and_recordings_of_all_services(
     client: ApiClient, tmp_path: Path
 ) -> None:
-    recording = tmp_path / "silence.wav"
-    with wave.open(str(recording), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(bytes(600_000))
+    recording = _write_silence(tmp_path / "silence.wav")
     session_id = await client.open_session("Export me", "Why us?")
     await client.confirm(await client.upload(recording, "audio/wav"), session_id=session_id)
     await client.send("POST", "/ai/chat", json={"message": "How long is a good answer?"})

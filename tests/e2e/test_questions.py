@@ -159,7 +159,6 @@ async def test_disputed_score_is_shown_beside_the_second_one(client: ApiClient) 
     assert (second["dispute"]["difference"], second["dispute"]["outcome"]) == (0, "confirmed")
     refused = await client.call("POST", path, expect=409)
     assert refused["code"] == "already_disputed"
-    assert (await client.call("GET", "/v1/quality"))["disputes"]["total"] >= 1
 
 
 async def test_progress_compares_attempts_and_self_ratings(client: ApiClient) -> None:

@@ -93,16 +93,11 @@ async def on_deletion_completed(
 
 
 async def on_consent_changed(deps: Deps, event: ConsentChanged, message: MessageContext) -> None:
-    """Store whether an outside provider may be called for the user."""
+    """Store whether an outside provider may be called, or the data may be counted with others'."""
     if event.purpose == Purpose.OUTSIDE_PROVIDER:
-        await consent.record_consent(
-            deps,
-            event.user_id,
-            is_given=event.is_given,
-            changed_at=event.changed_at,
-            is_repeated=event.is_repeated,
-            message=message,
-        )
+        await consent.record_consent(deps, event, message)
+    elif event.purpose == Purpose.IMPROVEMENT:
+        await consent.record_improvement_consent(deps, event, message)
 
 
 async def on_export_requested(deps: Deps, event: ExportRequested, message: MessageContext) -> None:

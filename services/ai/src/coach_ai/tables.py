@@ -14,6 +14,7 @@ from sqlalchemy import (
     false,
 )
 
+from coach_common.db.consents import consents_table
 from coach_common.db.deletion_log import deletions_table
 from coach_common.db.tables import (
     Id,
@@ -252,13 +253,10 @@ REWRITES = Table(
 )
 
 # Whether a user has agreed to an outside provider. No row: the user has not decided.
-CONSENTS = Table(
-    "consents",
-    METADATA,
-    Column("user_id", Id, primary_key=True),
-    Column("is_given", Boolean, nullable=False),
-    Column("changed_at", UtcDateTime, nullable=False),
-)
+CONSENTS = consents_table(METADATA, "consents")
+
+# Whether a user has agreed that the data is used for others as well.
+IMPROVEMENT_CONSENTS = consents_table(METADATA, "improvement_consents")
 
 PROFILES = Table(
     "profiles",

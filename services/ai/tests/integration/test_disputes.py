@@ -1,5 +1,6 @@
 """Disputes over HTTP: the second scoring, its event, crashes, failures, owners and deletion."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +10,10 @@ from sqlalchemy import func, select
 
 from coach_ai.deps import Deps
 from coach_ai.domain import CannotScore, JobKind
-from coach_ai.tables import DISPUTES
+from coach_ai.tables import DISPUTES, IMPROVEMENT_CONSENTS
 from coach_common.errors import Unavailable
 from coach_common.events.catalog import FeedbackDisputed, SessionDeleted, UserDeleted
+from coach_common.events.consents import ConsentChanged
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import TokenIssuer
@@ -35,6 +37,17 @@ async def _dispute(client: httpx.AsyncClient, session_id: object, **body: Any) -
     return response.status_code, found.get("code", found)
 
 
+async def _decide_improvement(service: Service, user_id: UUID, *, is_given: bool) -> None:
+    decision = ConsentChanged(
+        user_id=user_id,
+        purpose="improvement",
+        is_given=is_given,
+        version="2026-11",
+        changed_at=service.deps.clock() + timedelta(seconds=is_given),
+    )
+    await deliver_event(service, decision)
+
+
 async def _count(deps: Deps) -> int:
     async with deps.db.read_only() as tx:
         return await tx.scalar(select(func.count()).select_from(DISPUTES)) or 0
@@ -44,6 +57,7 @@ async def test_disputed_answer_is_scored_again_without_the_reason(
     service: Service, deps: Deps, client: httpx.AsyncClient, user_id: UUID, coach: Any
 ) -> None:
     session_id = await _practise(service, user_id)
+    await _decide_improvement(service, user_id, is_given=True)
 
     status, opened = await _dispute(client, session_id, reason=REASON)
     again = await _dispute(client, session_id)
@@ -68,6 +82,7 @@ async def test_disputed_answer_is_scored_again_without_the_reason(
 async def test_recording_is_scored_again_with_its_words(
     service: Service, deps: Deps, client: httpx.AsyncClient, user_id: UUID, coach: Any
 ) -> None:
+    await _decide_improvement(service, user_id, is_given=True)
     case = Case(user_id)
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
@@ -166,3 +181,22 @@ async def test_dispute_is_deleted_with_its_session_or_account(
     )
 
     assert (await _count(deps), await read_jobs(deps), await run_jobs(deps)) == (0, [], 0)
+
+
+async def test_dispute_is_counted_only_with_consent_to_improvement(
+    service: Service, deps: Deps, client: httpx.AsyncClient, user_id: UUID
+) -> None:
+    session_id = await _practise(service, user_id)
+    await _dispute(client, session_id)
+    await run_jobs(deps)
+    counts = [(await client.get("/quality")).json()["disputes"]["total"]]
+    for is_given in (False, True, False):
+        # The last one is an older decision that arrives late.
+        await _decide_improvement(service, user_id, is_given=is_given)
+        counts.append((await client.get("/quality")).json()["disputes"]["total"])
+
+    assert counts == [0, 0, 1, 1]
+    await deliver_event(service, UserDeleted(user_id=user_id))
+    await _decide_improvement(service, user_id, is_given=True)
+    async with deps.db.read_only() as tx:
+        assert await tx.fetch_all(select(IMPROVEMENT_CONSENTS)) == []

@@ -86,7 +86,7 @@ async def list_consents(caller: CurrentUser, deps: AuthDeps) -> ConsentsResponse
 async def update_consents(
     body: ConsentsRequest, caller: CurrentUser, deps: AuthDeps
 ) -> ConsentsResponse:
-    """Agree to purposes, or withdraw. Takes effect as soon as ai has received the event.
+    """Agree to purposes, or withdraw. Takes effect as soon as ai and media have the event.
 
     That takes a second or less. A call to a provider that runs already is not stopped.
     """

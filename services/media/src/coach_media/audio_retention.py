@@ -1,5 +1,6 @@
 """How long the audio of a user is kept. Plain Python: no I/O, no clock, no framework."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -24,6 +25,27 @@ _MAX_AGES = {
     AudioRetention.DAYS_30: timedelta(days=30),
     AudioRetention.DAYS_90: timedelta(days=90),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionRule:
+    """What decides how long the audio of a user is kept."""
+
+    chosen: AudioRetention | None
+    """The choice of the user, or None without one."""
+    default: AudioRetention
+    is_storage_refused: bool
+    """True if the user has refused the consent to storage. No decision is no refusal."""
+
+    @property
+    def wanted(self) -> AudioRetention:
+        """The choice of the user, or the default."""
+        return self.chosen or self.default
+
+    @property
+    def effective(self) -> AudioRetention:
+        """What applies. A refusal limits the choice, which counts again once it is withdrawn."""
+        return AudioRetention.AFTER_FEEDBACK if self.is_storage_refused else self.wanted
 
 
 def audio_deletion_time(

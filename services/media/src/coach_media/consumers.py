@@ -10,6 +10,7 @@ from coach_common.events.catalog import (
     TranscriptionProgressed,
     UserDeleted,
 )
+from coach_common.events.consents import ConsentChanged, Purpose
 from coach_common.events.exports import (
     AiExportPartCollected,
     AuthExportPartCollected,
@@ -75,6 +76,12 @@ async def on_interview_deleted(
     await interviews.delete_interview(deps, event, message)
 
 
+async def on_consent_changed(deps: Deps, event: ConsentChanged, message: MessageContext) -> None:
+    """Store whether the user's audio may be kept."""
+    if event.purpose == Purpose.STORAGE:
+        await retention.record_storage_consent(deps, event, message)
+
+
 async def on_transcription_completed(
     deps: Deps, event: TranscriptionCompleted, message: MessageContext
 ) -> None:
@@ -132,6 +139,7 @@ async def on_export_part(deps: Deps, event: ExportPartCollected, message: Messag
 
 
 SUBSCRIPTIONS: Handlers[Deps] = {
+    ConsentChanged: on_consent_changed,
     ExportRequested: on_export_requested,
     AuthExportPartCollected: on_export_part,
     SessionsExportPartCollected: on_export_part,

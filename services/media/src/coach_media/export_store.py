@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, RowMapping, case, delete, func, insert, se
 from coach_common.db.export import ExportedTable, ExportPart
 from coach_common.db.transaction import Transaction
 from coach_media.export_model import Export, PartCount
-from coach_media.tables import AUDIO_RETENTION, EXPORT_PARTS, EXPORTS, UPLOADS
+from coach_media.tables import AUDIO_RETENTION, EXPORT_PARTS, EXPORTS, STORAGE_CONSENTS, UPLOADS
 
 OWN_TABLES = (
     ExportedTable(
@@ -16,6 +16,7 @@ OWN_TABLES = (
         hidden=("next_check_at", "repair_after", "audio_delete_at", "max_bytes", "url_expires_at"),
     ),
     ExportedTable(AUDIO_RETENTION),
+    ExportedTable(STORAGE_CONSENTS),
 )
 """What media adds to an export."""
 

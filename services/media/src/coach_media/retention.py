@@ -1,4 +1,4 @@
-"""Use cases of the retention of audio: the user's choice, and the sweep that applies it."""
+"""Use cases of the retention of audio: choice, consent, and the sweep that applies them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,9 +9,11 @@ from prometheus_client import Counter
 
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.errors import Unauthenticated
+from coach_common.events.consents import ConsentChanged
 from coach_common.identity import Identity
+from coach_common.repair import REPAIRS
 from coach_media import deletion_store, retention_store, store
-from coach_media.audio_retention import AudioRetention, audio_deletion_time
+from coach_media.audio_retention import AudioRetention, RetentionRule, audio_deletion_time
 from coach_media.deps import Deps
 
 AUDIO_DELETED = Counter(
@@ -24,15 +26,18 @@ _MAX_TRANSCRIPTION_WAIT = timedelta(days=2)
 """Transcription is tried for 24 h. After this time the audio is deleted in any case."""
 
 
-async def get_retention(deps: Deps, caller: Identity) -> tuple[AudioRetention, bool]:
-    """Return what applies to the caller's audio, and whether it is the default."""
+async def get_retention(deps: Deps, caller: Identity) -> RetentionRule:
+    """Return what decides how long the caller's audio is kept."""
     async with deps.db.read_only() as tx:
-        chosen = await retention_store.find_retention(tx, caller.user_id)
-    return (deps.default_retention, True) if chosen is None else (chosen, False)
+        return await find_rule(deps, tx, caller.user_id)
 
 
-async def choose_retention(deps: Deps, caller: Identity, retention: AudioRetention) -> None:
+async def choose_retention(
+    deps: Deps, caller: Identity, retention: AudioRetention
+) -> RetentionRule:
     """Store the caller's choice. It applies to all recordings that still have their audio.
+
+    Without the consent to storage it applies once the consent is given.
 
     Raises:
         Unauthenticated: If the account was deleted; an access token may outlive it.
@@ -42,7 +47,29 @@ async def choose_retention(deps: Deps, caller: Identity, retention: AudioRetenti
         if await store.is_deleted(tx, caller.user_id):
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await retention_store.save_retention(tx, caller.user_id, retention)
-        await _reschedule(tx, await retention_store.list_audio_times(tx, caller.user_id), retention)
+        return await _reschedule_all(deps, tx, caller.user_id)
+
+
+async def record_storage_consent(
+    deps: Deps, event: ConsentChanged, message: MessageContext
+) -> None:
+    """Store a decision about storage, and apply it to all recordings that have their audio.
+
+    A later decision that is stored counts. A repeated one is applied again, because a recording may
+    have been confirmed at the same time.
+    """
+    user_id = event.user_id
+    async with deps.db.transaction(deduplicate=message) as tx:
+        await store.lock_uploader(tx, user_id)
+        if await store.is_deleted(tx, user_id):
+            await store.delete_uploader(tx, user_id)
+            return
+        is_new = await retention_store.save_storage_consent(
+            tx, user_id, is_given=event.is_given, changed_at=event.changed_at
+        )
+        await _reschedule_all(deps, tx, user_id)
+    if is_new and event.is_repeated:
+        REPAIRS.labels("media", "consent").inc()
 
 
 async def record_feedback(
@@ -62,14 +89,14 @@ async def record_feedback(
         times = await retention_store.list_audio_times(
             tx, user_id, session_id=session_id, keys=keys
         )
-        retention = await find_effective_retention(deps, tx, user_id)
+        rule = await find_rule(deps, tx, user_id)
         fed_back = [replace(one, feedback_at=one.feedback_at or now) for one in times]
-        await _reschedule(tx, fed_back, retention)
+        await _reschedule(tx, fed_back, rule)
 
 
-async def find_effective_retention(deps: Deps, tx: Transaction, user_id: UUID) -> AudioRetention:
-    """Return the choice of the user, or the default."""
-    return await retention_store.find_retention(tx, user_id) or deps.default_retention
+async def find_rule(deps: Deps, tx: Transaction, user_id: UUID) -> RetentionRule:
+    """Return what decides how long the audio of the user is kept."""
+    return await retention_store.get_rule(tx, user_id, default=deps.default_retention)
 
 
 async def delete_due_audio(deps: Deps) -> int:
@@ -98,8 +125,15 @@ async def delete_due_audio(deps: Deps) -> int:
     return len(due)
 
 
+async def _reschedule_all(deps: Deps, tx: Transaction, user_id: UUID) -> RetentionRule:
+    """Apply the rule to all recordings of the user, and return it."""
+    rule = await find_rule(deps, tx, user_id)
+    await _reschedule(tx, await retention_store.list_audio_times(tx, user_id), rule)
+    return rule
+
+
 async def _reschedule(
-    tx: Transaction, times: list[retention_store.AudioTimes], retention: AudioRetention
+    tx: Transaction, times: list[retention_store.AudioTimes], rule: RetentionRule
 ) -> None:
     await retention_store.save_audio_times(
         tx,
@@ -107,7 +141,7 @@ async def _reschedule(
             (
                 one,
                 audio_deletion_time(
-                    retention, confirmed_at=one.confirmed_at, feedback_at=one.feedback_at
+                    rule.effective, confirmed_at=one.confirmed_at, feedback_at=one.feedback_at
                 ),
             )
             for one in times

@@ -7,12 +7,23 @@ from uuid import UUID
 
 from sqlalchemy import and_, bindparam, delete, or_, select, update
 
+from coach_common.db import consents
 from coach_common.db.transaction import Transaction
-from coach_media.audio_retention import AudioRetention
+from coach_media.audio_retention import AudioRetention, RetentionRule
 from coach_media.domain import Upload, UploadStatus
 from coach_media.store import list_uploads_where
-from coach_media.tables import AUDIO_RETENTION, UPLOADS
+from coach_media.tables import AUDIO_RETENTION, STORAGE_CONSENTS, UPLOADS
 
+_GET_RULE = select(
+    select(AUDIO_RETENTION.c.retention)
+    .where(AUDIO_RETENTION.c.user_id == bindparam("user_id"))
+    .scalar_subquery()
+    .label("chosen"),
+    select(STORAGE_CONSENTS.c.is_given)
+    .where(STORAGE_CONSENTS.c.user_id == bindparam("user_id"))
+    .scalar_subquery()
+    .label("is_given"),
+)
 _HAS_AUDIO = (UPLOADS.c.confirmed_at.is_not(None), UPLOADS.c.audio_deleted_at.is_(None))
 
 
@@ -25,11 +36,24 @@ class AudioTimes:
     feedback_at: datetime | None
 
 
-async def find_retention(tx: Transaction, user_id: UUID) -> AudioRetention | None:
-    """Return the choice of the user, or None without one."""
-    query = select(AUDIO_RETENTION.c.retention).where(AUDIO_RETENTION.c.user_id == user_id)
-    retention = await tx.scalar(query)
-    return None if retention is None else AudioRetention(retention)
+async def get_rule(tx: Transaction, user_id: UUID, *, default: AudioRetention) -> RetentionRule:
+    """Return what decides how long the audio of the user is kept."""
+    row = await tx.fetch_one(_GET_RULE, {"user_id": user_id})
+    chosen = None if row is None else row["chosen"]
+    return RetentionRule(
+        chosen=None if chosen is None else AudioRetention(chosen),
+        default=default,
+        is_storage_refused=row is not None and row["is_given"] is not None and not row["is_given"],
+    )
+
+
+async def save_storage_consent(
+    tx: Transaction, user_id: UUID, *, is_given: bool, changed_at: datetime
+) -> bool:
+    """Store a decision unless a later one is stored. Return whether it was new."""
+    return await consents.save_consent(
+        tx, STORAGE_CONSENTS, user_id, is_given=is_given, changed_at=changed_at
+    )
 
 
 async def save_retention(tx: Transaction, user_id: UUID, retention: AudioRetention) -> None:
@@ -41,8 +65,9 @@ async def save_retention(tx: Transaction, user_id: UUID, retention: AudioRetenti
 
 
 async def delete_retention(tx: Transaction, user_id: UUID) -> None:
-    """Delete the choice of a user."""
-    await tx.execute(delete(AUDIO_RETENTION).where(AUDIO_RETENTION.c.user_id == user_id))
+    """Delete the choice and the consent of a user."""
+    for table in (AUDIO_RETENTION, STORAGE_CONSENTS):
+        await tx.execute(delete(table).where(table.c.user_id == user_id))
 
 
 async def list_audio_times(

@@ -104,8 +104,7 @@ async def confirm_upload(
 @router.get("/retention")
 async def get_retention(caller: CurrentUser, deps: MediaDeps) -> RetentionResponse:
     """Return how long the audio of the user's recordings is kept."""
-    audio, is_default = await retention.get_retention(deps, caller)
-    return RetentionResponse(audio=audio, is_default=is_default)
+    return RetentionResponse.from_domain(await retention.get_retention(deps, caller))
 
 
 @router.put("/retention")
@@ -114,10 +113,10 @@ async def choose_retention(
 ) -> RetentionResponse:
     """Choose how long the audio of all recordings is kept, earlier ones included.
 
-    Transcripts and feedback stay.
+    Transcripts and feedback stay. After a refusal of `storage`, audio is deleted
+    `after_feedback`, and the choice counts once the consent is given.
     """
-    await retention.choose_retention(deps, caller, body.audio)
-    return RetentionResponse(audio=body.audio, is_default=False)
+    return RetentionResponse.from_domain(await retention.choose_retention(deps, caller, body.audio))
 
 
 @router.get("/{upload_id}")

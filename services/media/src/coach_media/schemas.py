@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from coach_common.events.feedback import AudioCoverage, TranscribedWord
 from coach_common.recordings import MAX_RECORDING_SECONDS
-from coach_media.audio_retention import AudioRetention
+from coach_media.audio_retention import AudioRetention, RetentionRule
 from coach_media.domain import Upload, UploadStatus
 
 _UPLOAD_ID = "01936f5e-8c1a-7c3e-9b55-0d4c3f0a7e21"
@@ -251,10 +251,18 @@ class RetentionRequest(BaseModel):
 class RetentionResponse(BaseModel):
     """How long the audio of all recordings of the user is kept."""
 
-    model_config = _response({"audio": "30_days", "is_default": False})
+    model_config = _response({"audio": "30_days", "is_default": False, "effective": "30_days"})
 
     audio: AudioRetention
     is_default: bool = Field(description="True if the user has not chosen.")
+    effective: AudioRetention = Field(
+        description="What applies: `after_feedback` after a refusal of `storage`, else `audio`."
+    )
+
+    @classmethod
+    def from_domain(cls, rule: RetentionRule) -> "RetentionResponse":
+        """Convert a rule."""
+        return cls(audio=rule.wanted, is_default=rule.chosen is None, effective=rule.effective)
 
 
 class PlaybackUrlResponse(BaseModel):

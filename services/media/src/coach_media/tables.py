@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, UniqueConstraint
 
+from coach_common.db.consents import consents_table
 from coach_common.db.tables import (
     Id,
     LongText,
@@ -62,6 +63,9 @@ AUDIO_RETENTION = Table(
     Column("user_id", Id, primary_key=True),
     Column("retention", String(16), nullable=False),
 )
+
+# Whether users have agreed that their audio is kept after its feedback is ready.
+STORAGE_CONSENTS = consents_table(METADATA, "storage_consents")
 
 # Exports of all data of a user. Deleted after 7 days, and with the account or one of its sessions.
 EXPORTS = Table(

@@ -39,7 +39,7 @@ from coach_media.domain import (
     validate_object,
 )
 from coach_media.publishing import build_confirmation
-from coach_media.retention import find_effective_retention
+from coach_media.retention import find_rule
 
 log = logs.get_logger(__name__)
 
@@ -341,7 +341,7 @@ async def _mark_confirmed(deps: Deps, upload: Upload, session_id: UUID | None, s
             session_id=session_id,
             repair_after=deps.clock() + deps.repair_delay,
             audio_delete_at=audio_deletion_time(
-                await find_effective_retention(deps, tx, upload.user_id),
+                (await find_rule(deps, tx, upload.user_id)).effective,
                 confirmed_at=upload.confirmed_at or deps.clock(),
                 feedback_at=None,
             ),

@@ -9,10 +9,12 @@ from uuid import UUID
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select
 
 from coach_common.errors import NotFound
 from coach_common.events.catalog import SessionJudged, TranscriptionCompleted, UserDeleted
+from coach_common.events.consents import ConsentChanged
 from coach_common.events.feedback import FeedbackView
 from coach_common.http.dependencies import get_app_state
 from coach_common.ids import new_id
@@ -21,7 +23,7 @@ from coach_common.testing.fakes import FakeClock
 from coach_common.testing.harness import deliver_event
 from coach_media import deletions, retention
 from coach_media.audio_retention import AudioRetention
-from coach_media.tables import AUDIO_RETENTION
+from coach_media.tables import AUDIO_RETENTION, STORAGE_CONSENTS, UPLOADERS
 
 PATH = "/upload/retention"
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
@@ -74,9 +76,9 @@ async def test_audio_is_deleted_after_the_days_that_the_user_chose(
     young = await _confirm(client)
     clock.advance(timedelta(days=2).total_seconds())
 
-    assert default == {"audio": "keep", "is_default": True}
+    assert default == {"audio": "keep", "is_default": True, "effective": "keep"}
     assert chosen.json() == (await client.get(PATH)).json()
-    assert chosen.json() == {"audio": "90_days", "is_default": False}
+    assert chosen.json() == {"audio": "90_days", "is_default": False, "effective": "90_days"}
     assert (kept, at_89_days) == (True, True)
     assert await _has_audio(service, client, *recording) is False
     assert await _has_audio(service, client, *young) is True
@@ -135,4 +137,83 @@ async def test_default_of_the_operator_applies_without_a_choice(
     clock.advance(timedelta(days=31).total_seconds())
 
     assert await _has_audio(service, client, *by_default) is False
-    assert (await client.get(PATH)).json() == {"audio": "30_days", "is_default": True}
+    by_operator = {"audio": "30_days", "is_default": True, "effective": "30_days"}
+    assert (await client.get(PATH)).json() == by_operator
+
+
+async def _decide_storage(
+    service: Service, user_id: UUID, *, is_given: bool, is_repeated: bool = False
+) -> None:
+    decision = ConsentChanged(
+        user_id=user_id,
+        purpose="storage",
+        is_given=is_given,
+        version="2026-11",
+        changed_at=service.deps.clock(),
+        is_repeated=is_repeated,
+    )
+    await deliver_event(service, decision)
+
+
+async def _rule(client: httpx.AsyncClient) -> tuple[str, str]:
+    found = (await client.get(PATH)).json()
+    return found["audio"], found["effective"]
+
+
+async def test_refused_storage_keeps_audio_until_feedback_and_consent_restores_the_choice(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, user_id: UUID, sessions: Any
+) -> None:
+    first, second, third = new_id(), new_id(), new_id()
+    sessions.owned |= {first, second, third}
+    with_feedback = await _confirm(client, session_id=str(first))
+    await deliver_event(service, _transcript(*with_feedback, user_id))
+    await deliver_event(service, _session_feedback(first, user_id, "ready"))
+    kept = await _has_audio(service, client, *with_feedback)
+    await _decide_storage(service, user_id, is_given=False)
+    rules = [await _rule(client)]
+    await client.put(PATH, json={"audio": "90_days"})
+    rules.append(await _rule(client))
+    after_refusal = await _has_audio(service, client, *with_feedback)
+    waiting = await _confirm(client, session_id=str(second))
+    await deliver_event(service, _transcript(*waiting, user_id))
+    before_feedback = await _has_audio(service, client, *waiting)
+    clock.advance(1)
+    await _decide_storage(service, user_id, is_given=True)
+    rules.append(await _rule(client))
+    await deliver_event(service, _session_feedback(second, user_id, "ready"))
+    after_consent = await _has_audio(service, client, *waiting)
+    clock.advance(timedelta(days=91).total_seconds())
+
+    assert rules == [("keep", "after_feedback"), ("90_days", "after_feedback"), ("90_days",) * 2]
+    assert (kept, after_refusal, before_feedback, after_consent) == (True, False, True, True)
+    assert await _has_audio(service, client, *waiting) is False
+
+
+async def test_late_and_repeated_decisions_about_storage_keep_the_latest(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, user_id: UUID
+) -> None:
+    def repairs() -> float:
+        labels = {"service": "media", "effect": "consent"}
+        return REGISTRY.get_sample_value("coach_repairs_total", labels) or 0
+
+    before = repairs()
+    await _decide_storage(service, user_id, is_given=False, is_repeated=True)
+    await _decide_storage(service, user_id, is_given=False, is_repeated=True)
+    clock.advance(-60)
+    await _decide_storage(service, user_id, is_given=True)
+
+    assert await _rule(client) == ("keep", "after_feedback")
+    assert repairs() == before + 1
+    await deliver_event(service, UserDeleted(user_id=user_id))
+    clock.advance(120)
+    await _decide_storage(service, user_id, is_given=False)
+    async with service.deps.db.read_only() as tx:
+        assert await tx.fetch_all(select(STORAGE_CONSENTS)) == []
+        assert await tx.fetch_all(select(UPLOADERS)) == []
+
+
+def _transcript(upload_id: str, key: str, user_id: UUID) -> TranscriptionCompleted:
+    return TranscriptionCompleted(
+        upload_id=UUID(upload_id), user_id=user_id, key=key, text="Yes.", language="en",
+        duration_seconds=1, provider="p", model="m",
+    )  # fmt: skip

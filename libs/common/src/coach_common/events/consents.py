@@ -14,11 +14,11 @@ class Purpose(StrEnum):
     """What a user can agree to."""
 
     STORAGE = "storage"
-    """Recordings and transcripts are stored."""
+    """Recordings are kept after their feedback is ready."""
     OUTSIDE_PROVIDER = "outside_provider"
     """Recordings and texts are sent to a provider outside of this installation."""
     IMPROVEMENT = "improvement"
-    """Recordings and texts are used to improve the product."""
+    """Data is used beyond serving the user: it is counted together with that of others."""
 
 
 class ConsentChanged(Event):
@@ -30,7 +30,7 @@ class ConsentChanged(Event):
 
     type = "consent.changed"
     source = "auth"
-    consumers: ClassVar[tuple[str, ...]] = ("ai",)
+    consumers: ClassVar[tuple[str, ...]] = ("ai", "media")
 
     user_id: UUID
     purpose: str = Field(description="`storage`, `outside_provider`, `improvement`, or a newer one")

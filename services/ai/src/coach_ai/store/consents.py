@@ -1,31 +1,48 @@
-"""All queries about who has agreed to an outside provider."""
+"""All queries about what users have agreed to."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select
 
-from coach_ai.tables import CONSENTS
+from coach_ai.tables import CONSENTS, IMPROVEMENT_CONSENTS
+from coach_common.db import consents
 from coach_common.db.transaction import Transaction
 
 
 async def find_consent(tx: Transaction, user_id: UUID) -> bool | None:
     """Return whether the user has agreed to an outside provider, or None without a decision."""
-    row = await tx.fetch_one(select(CONSENTS.c.is_given).where(CONSENTS.c.user_id == user_id))
-    return None if row is None else bool(row["is_given"])
+    return await consents.find_consent(tx, CONSENTS, user_id)
 
 
 async def save_consent(
     tx: Transaction, user_id: UUID, *, is_given: bool, changed_at: datetime
 ) -> bool:
-    """Store a decision unless a later one is stored. Return whether it was new."""
-    values = {"is_given": is_given, "changed_at": changed_at}
-    added = await tx.execute(tx.dialect.insert_ignore(CONSENTS).values(user_id=user_id, **values))
-    if added.rowcount == 1:
-        return True
-    changed = await tx.execute(
-        update(CONSENTS)
-        .where(CONSENTS.c.user_id == user_id, CONSENTS.c.changed_at < changed_at)
-        .values(values)
+    """Store a decision about outside providers, unless a later one is stored.
+
+    Return whether it was new.
+    """
+    return await consents.save_consent(
+        tx, CONSENTS, user_id, is_given=is_given, changed_at=changed_at
     )
-    return changed.rowcount == 1
+
+
+async def save_improvement_consent(
+    tx: Transaction, user_id: UUID, *, is_given: bool, changed_at: datetime
+) -> bool:
+    """Store a decision about improvement, unless a later one is stored.
+
+    Return whether it was new.
+    """
+    return await consents.save_consent(
+        tx, IMPROVEMENT_CONSENTS, user_id, is_given=is_given, changed_at=changed_at
+    )
+
+
+def select_improving_users() -> Select[tuple[UUID]]:
+    """Return a query of the users who have agreed to improvement.
+
+    Whatever is counted over several users is counted over these only.
+    """
+    columns = IMPROVEMENT_CONSENTS.c
+    return select(columns.user_id).where(columns.is_given.is_(True))

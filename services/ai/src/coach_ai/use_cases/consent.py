@@ -1,12 +1,12 @@
-"""The consent of users to an outside provider: stored, and applied to requests and jobs."""
+"""What users have agreed to: stored, and applied to requests, jobs and counts."""
 
-from datetime import datetime
 from uuid import UUID
 
 from coach_ai.consent import set_outside_provider_allowed
 from coach_ai.deps import Deps
 from coach_ai.store import consents, deletion, jobs
 from coach_common.db.transaction import MessageContext
+from coach_common.events.consents import ConsentChanged
 from coach_common.repair import REPAIRS
 
 
@@ -23,27 +23,39 @@ async def apply_consent(deps: Deps, user_id: UUID) -> None:
     set_outside_provider_allowed(not deps.consent.is_opt_in if is_given is None else is_given)
 
 
-async def record_consent(
-    deps: Deps,
-    user_id: UUID,
-    *,
-    is_given: bool,
-    changed_at: datetime,
-    is_repeated: bool,
-    message: MessageContext,
-) -> None:
-    """Store a decision once per message, unless a later one is stored.
+async def record_consent(deps: Deps, event: ConsentChanged, message: MessageContext) -> None:
+    """Store a decision about outside providers, unless a later one is stored.
 
-    The jobs of a user who has agreed run at once: they may have waited for it. With `is_repeated`,
-    a decision that was not known counts as a repair.
+    The jobs of a user who has agreed run at once: they may have waited for it.
     """
+    user_id, is_given = event.user_id, event.is_given
     async with deps.db.transaction(deduplicate=message) as tx:
         if await deletion.is_deleted(tx, user_id):
             return
-        is_new = await consents.save_consent(tx, user_id, is_given=is_given, changed_at=changed_at)
+        is_new = await consents.save_consent(
+            tx, user_id, is_given=is_given, changed_at=event.changed_at
+        )
         if is_new and is_given:
             await jobs.reschedule_all_now(tx, user_id)
-    if is_new and is_repeated:
-        REPAIRS.labels("ai", "consent").inc()
+    _count_repair(event, is_new=is_new)
     if is_new and is_given:
         deps.notify_workers()
+
+
+async def record_improvement_consent(
+    deps: Deps, event: ConsentChanged, message: MessageContext
+) -> None:
+    """Store a decision about improvement, unless a later one is stored."""
+    async with deps.db.transaction(deduplicate=message) as tx:
+        if await deletion.is_deleted(tx, event.user_id):
+            return
+        is_new = await consents.save_improvement_consent(
+            tx, event.user_id, is_given=event.is_given, changed_at=event.changed_at
+        )
+    _count_repair(event, is_new=is_new)
+
+
+def _count_repair(event: ConsentChanged, *, is_new: bool) -> None:
+    """Count a decision that only its repeated event has brought."""
+    if is_new and event.is_repeated:
+        REPAIRS.labels("ai", "consent").inc()
