@@ -1,5 +1,6 @@
 """The cost of a function of a text, as a ratio: a slow machine changes both of its sides."""
 
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -35,7 +36,15 @@ def is_linear(function: Callable[[str], object], text: str) -> bool:
 
 
 def measure_cost(function: Callable[[str], object], text: str) -> float:
-    """Return the processor time of one call in seconds. Other threads do not count."""
-    started_at = time.thread_time()
-    function(text)
-    return time.thread_time() - started_at
+    """Return the processor time of one call in seconds. Other threads do not count.
+
+    The garbage collector is off: its cost depends on all objects of the process.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        started_at = time.thread_time()
+        function(text)
+        return time.thread_time() - started_at
+    finally:
+        gc.enable()
