@@ -1,15 +1,19 @@
 """Interviews in text and with a recording through the gateway, on both profiles."""
 
+import wave
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from sqlalchemy import update
 from stacks import RunningStack
 
+from coach_ai.speech.audio import decode
+from coach_ai.speech.samples import SAMPLE_RATE, Samples
 from coach_common.db.database import Database
 from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
@@ -88,12 +92,7 @@ async def test_interview_is_in_the_history_and_deleted_with_its_recording(
     key = await client.upload(READING, "audio/wav")
     upload_id = (await client.confirm(key))["upload_id"]
 
-    async def answer() -> dict[str, Any] | None:
-        sent = await client.send("POST", f"{path}/message", json={"audio_s3_key": key})
-        assert sent.status_code == 200 or sent.json()["code"] == "transcript_pending", sent.text
-        return sent.json() if sent.status_code == 200 else None
-
-    await wait_until(answer, description="a turn", timeout_seconds=90, interval_seconds=0.5)
+    await _answer_by_recording(client, path, key)
     await client.call("POST", f"{path}/message", message=WITHOUT_RESULT)
     assessment = await client.call("POST", f"{path}/complete")
 
@@ -122,6 +121,54 @@ async def test_interview_is_in_the_history_and_deleted_with_its_recording(
     for deleted_path in (path, item_path, f"/v1/upload/{upload_id}"):
         await client.call("GET", deleted_path, expect=404)
     assert (await client.call("GET", "/v1/sessions"))["stats"]["total"] == 0
+
+
+@pytest.mark.speech
+async def test_noise_and_the_own_voice_of_the_interviewer_are_no_answer(
+    client: ApiClient, tmp_path: Path
+) -> None:
+    body = {"title": "Open microphone", "interview_type": "behavioral", "question_limit": 2}
+    started = await client.call("POST", "/v1/ai-interview/sessions", expect=201, **body)
+    if started["ai_audio_url"] is None:
+        pytest.skip("espeak-ng is not installed: make voice")
+    path = f"/v1/ai-interview/sessions/{started['session_id']}"
+    opening = tmp_path / "opening.wav"
+    opening.write_bytes((await client.send("GET", f"/v1{started['ai_audio_url']}")).content)
+    noise = np.random.default_rng(1).normal(0, 0.02, 6 * SAMPLE_RATE).astype(np.float32)
+    _write_wav(tmp_path / "noise.wav", noise)
+    _write_wav(tmp_path / "both.wav", np.concatenate((decode(opening), decode(READING))))
+
+    turns = []
+    for name in ("opening.wav", "noise.wav", "both.wav"):
+        key = await client.upload(tmp_path / name, "audio/wav")
+        await client.confirm(key)
+        turns.append(await _answer_by_recording(client, path, key))
+    read = await client.call("GET", path)
+
+    assert [one["analysis"]["intent"] for one in turns] == ["no_answer", "no_answer", "answer"]
+    assert [one["analysis"]["question_number"] for one in turns] == [1, 1, 1]
+    messages = [turn["message"] for turn in read["turns"]]
+    assert messages[:3] == [None, None, None]
+    words = messages[3].lower()
+    assert "fixed rules" not in words and "first question" not in words
+    assert len(words.split()) > 10
+
+
+async def _answer_by_recording(client: ApiClient, path: str, key: str) -> dict[str, Any]:
+    """Answer by an uploaded recording, once it is transcribed, and return the turn."""
+
+    async def answer() -> dict[str, Any] | None:
+        sent = await client.send("POST", f"{path}/message", json={"audio_s3_key": key})
+        assert sent.status_code == 200 or sent.json()["code"] == "transcript_pending", sent.text
+        return sent.json() if sent.status_code == 200 else None
+
+    return await wait_until(answer, description="a turn", timeout_seconds=90, interval_seconds=0.5)
+
+
+def _write_wav(path: Path, samples: Samples) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
 
 
 async def _expire_upload_url(stack: RunningStack, key: str) -> None:

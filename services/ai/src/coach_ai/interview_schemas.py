@@ -238,7 +238,7 @@ class InterviewTurn(BaseModel):
         return cls(
             number=turn.number,
             question_number=turn.question_number,
-            message=None if is_opening else turn.message,
+            message=turn.message or None,
             audio_s3_key=turn.audio_s3_key,
             response=turn.response,
             analysis=None if is_opening else InterviewAnalysis.from_domain(turn),

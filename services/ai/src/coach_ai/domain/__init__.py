@@ -63,6 +63,8 @@ from coach_ai.domain.questions import (
     TooManyQuestions,
 )
 from coach_ai.domain.recordings import (
+    NO_SPEECH,
+    NOT_INTELLIGIBLE,
     AcousticFeatures,
     AudioAnalysis,
     AudioCoverage,
@@ -97,6 +99,8 @@ __all__ = [
     "MAX_STORIES",
     "MAX_STORY_CHARACTERS",
     "MIN_WORD_PROBABILITY",
+    "NOT_INTELLIGIBLE",
+    "NO_SPEECH",
     "RETRY_WINDOW",
     "Accommodation",
     "AcousticFeatures",

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from coach_common.errors import CoachError
 
+NO_SPEECH = "We found no speech in this recording."
+NOT_INTELLIGIBLE = "We could not understand what is said in this recording."
+
 
 class CannotTranscribe(CoachError):
     """The recording can never be transcribed: no speech, unreadable or refused. Not retried."""
@@ -160,6 +163,11 @@ class Recording:
     failure_reason: str | None = None
     finished_at: datetime | None = None
     """When it was transcribed or has failed. None also for a row of an older release."""
+
+    @property
+    def has_no_answer(self) -> bool:
+        """True if it was read completely, and nothing but noise was found."""
+        return self.has_failed and self.failure_reason in (NO_SPEECH, NOT_INTELLIGIBLE)
 
     @property
     def is_finished(self) -> bool:

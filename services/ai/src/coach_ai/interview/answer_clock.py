@@ -50,10 +50,15 @@ def read_clock(interview: Interview, turns: Sequence[Turn]) -> AnswerClock:
     It starts with the turn that asked it. A moment, a hint and a repetition ask nothing new.
     `turns` are all stored turns, oldest first.
     """
-    asked = next(turn for turn in reversed(turns) if _has_asked(turn, interview.question_number))
+    asked = find_asking_turn(interview, turns)
     limit = interview.setup.time_limit_seconds
     due_at = None if limit is None else asked.created_at + timedelta(seconds=limit)
     return AnswerClock(asked.created_at, due_at)
+
+
+def find_asking_turn(interview: Interview, turns: Sequence[Turn]) -> Turn:
+    """Return the turn that asked the open question or follow-up."""
+    return next(turn for turn in reversed(turns) if _has_asked(turn, interview.question_number))
 
 
 def _has_asked(turn: Turn, question_number: int) -> bool:

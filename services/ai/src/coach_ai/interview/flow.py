@@ -26,6 +26,7 @@ class Step(StrEnum):
     WAIT = "wait"
     LISTEN = "listen"
     REPEAT = "repeat"
+    ASK_AGAIN = "ask_again"
     HINT = "hint"
     CLOSE = "close"
 
@@ -73,6 +74,10 @@ def decide(
             return Decision(Step.LISTEN, number, current)
         case Intent.REPEAT:
             return Decision(Step.REPEAT, number, current, repeated=_find_open_probe(turns, number))
+        case Intent.NO_ANSWER:
+            return Decision(
+                Step.ASK_AGAIN, number, current, repeated=_find_open_probe(turns, number)
+            )
         case Intent.HINT:
             return Decision(Step.HINT, number, current)
         case _:

@@ -66,6 +66,8 @@ class Intent(StrEnum):
     HINT = "hint"
     ACKNOWLEDGEMENT = "acknowledgement"
     """"Hm", "yes" or "okay" alone: the candidate listens."""
+    NO_ANSWER = "no_answer"
+    """A recording of nothing but noise or the interviewer's own voice."""
 
 
 class GapKind(StrEnum):

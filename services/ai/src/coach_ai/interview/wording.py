@@ -93,6 +93,8 @@ def write_response(persona: Persona, decision: Decision) -> str:
             return f"{lead} {question.question.text}"
         case Step.REPEAT if question is not None:
             return f"{manner['repeat']} {decision.repeated or question.question.text}"
+        case Step.ASK_AGAIN if question is not None:
+            return f"{manner['no_answer']} {decision.repeated or question.question.text}"
         case Step.HINT if question is not None:
             return f"{manner['hint']} {phrases.hints[question.question.type]}"
         case Step.WAIT:

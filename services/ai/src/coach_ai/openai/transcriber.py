@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coach_ai.domain import CannotTranscribe, Progress, Transcript, Word, estimate_tokens
+from coach_ai.domain import (
+    NO_SPEECH,
+    CannotTranscribe,
+    Progress,
+    Transcript,
+    Word,
+    estimate_tokens,
+)
 from coach_ai.openai.chat_completions import INVALID_RESPONSE_MESSAGE
 from coach_ai.openai.client import (
     DEFAULT_TIMEOUT_SECONDS,
@@ -46,7 +53,6 @@ AUDIO_TOKENS_PER_SECOND = 10
 minute. The same is counted for servers that report a duration or nothing."""
 _TEXT_TOKENS_PER_SECOND = 5
 """Upper bound of the output: 200 words per minute, one and a half tokens per word."""
-_NO_SPEECH = "We found no speech in this recording."
 _UNREADABLE = "The AI provider could not read this recording."
 _DECLINED = "The AI provider declined to transcribe this recording."
 _TOO_LONG = "This recording is longer than the AI provider accepts."
@@ -126,7 +132,7 @@ class OpenAITranscriber:
             break
         text = " ".join(part.text for part in parts if part.text).strip()
         if not text:
-            raise CannotTranscribe(_NO_SPEECH)
+            raise CannotTranscribe(NO_SPEECH)
         words = tuple(word for part in parts for word in part.words)
         duration_seconds = split.duration_seconds
         if duration_seconds is None:

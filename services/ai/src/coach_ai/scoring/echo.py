@@ -15,14 +15,14 @@ from coach_ai.text import TOKEN, normalise, split_sentences
 Span = tuple[int, int]
 """Begin and end offsets in a text."""
 
-_MIN_QUESTION_TOKENS = 4
+MIN_QUESTION_TOKENS = 4
 _MIN_PART_TOKENS = 5
 """Tokens that a part of the question has at least to be an echo."""
 _MIN_WHOLE_SHARE = 0.8
-"""Share of the question from which on an echo needs no word of `_INTERVIEWER`."""
+"""Share of the question from which on an echo needs no word of `INTERVIEWER_WORDS`."""
 _MAX_ERROR_RATE = 0.4
 """Tokens of an echo that differ from the question, per token of the echo."""
-_INTERVIEWER = frozenset(("you", "your", "you're", "you've", "you'd", "yourself", "me", "us"))
+INTERVIEWER_WORDS = frozenset(("you", "your", "you're", "you've", "you'd", "yourself", "me", "us"))
 """How an interviewer calls the two of them. A restatement says “I”."""
 _MAX_QUESTION_TOKENS = 60
 """Longer questions are searched for their end, which bounds the time."""
@@ -38,7 +38,7 @@ _MATCH, _ERROR = 2, -1
 def find_echoes(text: str, question: str | None) -> tuple[Span, ...]:
     """Return the parts of a text that repeat the question, in order."""
     asked = TOKEN.findall(normalise(question or ""))[-_MAX_QUESTION_TOKENS:]
-    if len(asked) < _MIN_QUESTION_TOKENS:
+    if len(asked) < MIN_QUESTION_TOKENS:
         return ()
     spoken = normalise(text)
     if len(spoken) != len(text):
@@ -120,7 +120,7 @@ def _align(spoken: Sequence[str], asked: Sequence[str]) -> _Run | None:
                     before.asked_begin,
                     before.begin,
                     before.matches + 1,
-                    before.interviewer_words + (token in _INTERVIEWER),
+                    before.interviewer_words + (token in INTERVIEWER_WORDS),
                 )
             else:
                 cell = max(before, above[column], cells[-1], key=lambda one: one.score)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from coach_ai.domain import Answer, Word
+from coach_ai.scoring.echo import MIN_QUESTION_TOKENS, Span, split_around
 from coach_ai.text import TOKEN, Sentence, normalise, split_sentences
 
-_MIN_QUESTION_TOKENS = 4
 _MAX_ECHO_ERROR_RATE = 0.34
 """Token errors per question token. Loudspeaker and room cost the recogniser a word or two."""
 _MAX_TAIL_ERROR_RATE = 0.15
@@ -79,11 +79,20 @@ def set_aside_non_answer(answer: Answer) -> Answer:
     kept = text[begin:end].strip()
     if not kept or kept == answer.text:
         return answer
-    before, words, after = _split_words(answer.text, answer.words, begin, end)
-    set_aside = [(0.0, before[-1].end)] if before else []
-    if after:
-        set_aside.append((after[0].start, after[-1].end))
-    return replace(answer, text=kept, words=words, set_aside=tuple(set_aside))
+    return set_aside_spans(replace(answer, text=text), ((0, begin), (end, len(text))))
+
+
+def set_aside_spans(answer: Answer, spans: Sequence[Span]) -> Answer:
+    """Return the answer without ordered parts of its text, their words and their time.
+
+    The text is empty if nothing else remains.
+    """
+    if not spans:
+        return answer
+    parts = (answer.text[begin:end].strip() for begin, end in split_around(answer.text, spans))
+    text = " ".join(part for part in parts if any(map(str.isalnum, part)))
+    words, stretches = _split_words(answer.text, answer.words, spans)
+    return replace(answer, text=text, words=words, set_aside=(*answer.set_aside, *stretches))
 
 
 def _find_answer(text: str, question: str | None) -> tuple[int, int]:
@@ -133,7 +142,7 @@ def _skip_question(
 ) -> int:
     """Return where the question ends if the text from `begin` on starts with it."""
     asked = TOKEN.findall(normalise(question or ""))
-    if len(asked) < _MIN_QUESTION_TOKENS:
+    if len(asked) < MIN_QUESTION_TOKENS:
         return begin
     places = [(match[0], match.end()) for match in TOKEN.finditer(normalise(text), begin)]
     ends = {sentence.end for sentence in sentences}
@@ -194,17 +203,24 @@ def _strip_labels(text: str) -> str:
 
 
 def _split_words(
-    text: str, words: Sequence[Word], begin: int, end: int
-) -> tuple[tuple[Word, ...], tuple[Word, ...], tuple[Word, ...]]:
-    """Return the words before, between and after two offsets of the text."""
-    before: list[Word] = []
-    between: list[Word] = []
-    after: list[Word] = []
-    at = 0
+    text: str, words: Sequence[Word], spans: Sequence[Span]
+) -> tuple[tuple[Word, ...], list[tuple[float, float]]]:
+    """Return the words outside of spans of the text, and the stretches of time within them."""
+    kept: list[Word] = []
+    stretches: list[tuple[float, float]] = []
+    at, is_in_stretch = 0, False
     for word in words:
         found = text.find(word.text, at)
         if found < 0:
             continue
         at = found + len(word.text)
-        (before if found < begin else between if found < end else after).append(word)
-    return tuple(before), tuple(between), tuple(after)
+        if not any(begin <= found < end for begin, end in spans):
+            kept.append(word)
+            is_in_stretch = False
+        elif is_in_stretch:
+            stretches[-1] = (stretches[-1][0], word.end)
+        else:
+            # A recording that begins with it has no answer before.
+            stretches.append((word.start if kept else 0.0, word.end))
+            is_in_stretch = True
+    return tuple(kept), stretches

@@ -23,7 +23,15 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 from faster_whisper import WhisperModel
 
-from coach_ai.domain import AudioAnalysis, AudioGap, CannotTranscribe, GapReason, Word
+from coach_ai.domain import (
+    NO_SPEECH,
+    NOT_INTELLIGIBLE,
+    AudioAnalysis,
+    AudioGap,
+    CannotTranscribe,
+    GapReason,
+    Word,
+)
 from coach_ai.process_sandbox import exit_with_parent, leave_network, limit_resources
 from coach_ai.speech import batch_transcription
 from coach_ai.speech.audio import SAMPLE_RATE, Samples, find_silences
@@ -34,9 +42,6 @@ from coach_ai.speech.decoding import decode_recording
 from coach_ai.speech.live_decoder import LiveDecoder, LiveRequest
 from coach_ai.speech.mixed_languages import LanguageDetector, MixedTranscript, keep_main_language
 from coach_ai.speech.voice_activity import has_speech
-
-NO_SPEECH = "We found no speech in this recording."
-NOT_INTELLIGIBLE = "We could not understand what is said in this recording."
 
 _RETRY_TEMPERATURES = [0.0, 0.4, 0.8]
 """A hallucinated phrase is decoded again with rising temperatures."""

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from coach_ai.consent import current_provider
 from coach_ai.deps import Deps
-from coach_ai.domain import Answer, CannotScore, Feedback, Recording
+from coach_ai.domain import Answer, CannotScore, Feedback
 from coach_ai.interview.flow import list_answer_turns
 from coach_ai.interview.model import Interview, PlannedQuestion, Turn
+from coach_ai.interview.own_voice import read_spoken_answer
 from coach_ai.scoring.set_aside import set_aside_non_answer
 from coach_ai.store import recordings
 from coach_ai.use_cases import budget
@@ -24,26 +25,30 @@ async def build_answer(
     text: str,
 ) -> Answer:
     """Return the stored answer to a question for the scorer, with its recording if it has one."""
-    spoken = [turn.audio_s3_key for turn in list_answer_turns(turns, number) if turn.message]
-    recording = None
-    if len(spoken) == 1 and spoken[0] is not None:
+    parts = [turn for turn in list_answer_turns(turns, number) if turn.message]
+    spoken = None
+    if len(parts) == 1 and (key := parts[0].audio_s3_key) is not None:
         async with deps.db.read_only() as tx:
-            recording = await recordings.find_recording_by_key(
-                tx, spoken[0], user_id=interview.user_id
-            )
-    return make_answer(interview, planned, text, recording)
+            recording = await recordings.find_recording_by_key(tx, key, user_id=interview.user_id)
+        if recording is not None and recording.transcript is not None:
+            earlier = [turn for turn in turns if turn.number < parts[0].number]
+            asked = replace(interview, question_number=number)
+            spoken = read_spoken_answer(asked, earlier, recording.transcript)
+    return make_answer(interview, planned, text, spoken)
 
 
 def make_answer(
-    interview: Interview, planned: PlannedQuestion, text: str, recording: Recording | None
+    interview: Interview, planned: PlannedQuestion, text: str, spoken: Answer | None
 ) -> Answer:
-    """Return an answer for the scorer. An answer of several parts is scored by its text."""
-    title, question = interview.setup.title, planned.question
-    transcript = None if recording is None else recording.transcript
-    if transcript is not None and transcript.text == text:
-        answer = Answer.from_transcript(title, question.text, transcript)
+    """Return an answer for the scorer. An answer of several parts is scored by its text.
+
+    `spoken` is what the recording of its last part contains, or None if that part is text.
+    """
+    question = planned.question
+    if spoken is not None and spoken.text == text:
+        answer = spoken
     else:
-        answer = Answer(title, question.text, text)
+        answer = Answer(interview.setup.title, question.text, text)
     return replace(
         answer,
         reference=question,

@@ -14,6 +14,7 @@ from coach_ai.interview.assessment import assess
 from coach_ai.interview.flow import Step, decide, join_answer
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, InterviewStatus, Turn
+from coach_ai.interview.own_voice import find_spoken_intent, read_spoken_answer
 from coach_ai.interview.rule_interviewer import TurnToWord
 from coach_ai.store import deletion, interviews, practice, recordings
 from coach_ai.use_cases import interview_history
@@ -150,7 +151,9 @@ def _find_repeated(turns: Sequence[Turn], message: InterviewMessage) -> Turn | N
 async def _find_recording(
     deps: Deps, interview: Interview, message: InterviewMessage
 ) -> Recording | None:
-    """Return the finished recording of a message, or None if it has none.
+    """Return the finished recording of a message, or None if its text is used.
+
+    A recording of nothing but noise is returned without a transcript, if there is no text.
 
     The recording belongs to the interview from its first message, even if it is not transcribed.
     """
@@ -179,9 +182,11 @@ async def _find_recording(
         return recording
     if not recording.has_failed:
         raise TranscriptPending
-    if not message.text:
-        raise RecordingFailed(recording.failure_reason or "We could not process this recording.")
-    return None
+    if message.text:
+        return None
+    if recording.has_no_answer:
+        return recording
+    raise RecordingFailed(recording.failure_reason or "We could not process this recording.")
 
 
 async def _respond(
@@ -194,8 +199,11 @@ async def _respond(
     arrived_at: datetime,
 ) -> tuple[Turn, Interview]:
     transcript = None if recording is None else recording.transcript
-    text = message.text if transcript is None else transcript.text
-    intent = find_intent(text)
+    spoken = None if transcript is None else read_spoken_answer(interview, turns, transcript)
+    if spoken is not None and not spoken.text and message.text:
+        recording = spoken = None
+    text = message.text if spoken is None else spoken.text
+    intent = find_intent(text) if recording is None else find_spoken_intent(text, transcript)
     number, feedback, answer, late_seconds = interview.question_number, None, "", 0
     if intent is Intent.ANSWER:
         clock = read_clock(interview, turns)
@@ -203,7 +211,7 @@ async def _respond(
         late_seconds = clock.get_late_seconds(answered_at)
         answer = join_answer(turns, number, text)
         feedback = await score_answer(
-            deps, interview.user_id, make_answer(interview, interview.current, answer, recording)
+            deps, interview.user_id, make_answer(interview, interview.current, answer, spoken)
         )
     decision = decide(interview, turns, intent, answer, feedback)
     points = () if feedback is None else feedback.points
