@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from contextlib import AsyncExitStack
 from importlib.resources import files
 from typing import Any
 
 import pytest
+from stacks import RunningStack
 
 from coach_common.testing.harness import wait_until
 from coach_embedded.api_client import ApiClient
@@ -102,6 +104,38 @@ async def test_feedback_changes_the_next_question(client: ApiClient) -> None:
         return all(one["answered_count"] == 0 for one in listed["sets"])
 
     await wait_until(is_forgotten, description="deletion in ai", timeout_seconds=60)
+
+
+async def test_questions_are_found_by_company_style_and_by_how_many_people_were_asked(
+    client: ApiClient, stack: RunningStack
+) -> None:
+    wanted = "/v1/questions?sort=asked&min_asked_people=5&company_style=consulting"
+    password = "a long test password"
+
+    async def people() -> int | None:
+        found = (await client.call("GET", wanted))["questions"]
+        assert {one["id"] for one in found} <= {"db-index"}
+        return found[0]["asked_people"] if found else None
+
+    async def is_shown() -> bool:
+        return await people() == 5
+
+    async def is_hidden() -> bool:
+        return await people() is None
+
+    async with AsyncExitStack() as clients:
+        for number in range(5):
+            assert await people() is None
+            user = await clients.enter_async_context(ApiClient(stack.url, stack.socket_url))
+            await user.register(f"asked{number}@example.com", password)
+            agreed = {"purpose": "improvement", "is_given": True, "version": "2026-11"}
+            await user.call("PUT", "/v1/auth/me/consents", consents=[agreed])
+            note = {"asked_at": "2026-11-20", "asked_by": "Example Ltd."}
+            noted = await user.call("PUT", "/v1/questions/db-index/interview-note", **note)
+            assert noted == note
+        await wait_until(is_shown, description="the number of people", timeout_seconds=60)
+        await user.delete_account(password)
+        await wait_until(is_hidden, description="the deletion in ai", timeout_seconds=60)
 
 
 async def _practise(client: ApiClient, transcript: str) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP routes of what to practise next: suggestions, sets, bookmarks and proposed points."""
+"""The HTTP routes of what to practise next: suggestions, sets, bookmarks, notes, points."""
 
 from typing import Annotated
 
@@ -17,8 +17,13 @@ from coach_ai.practice_schemas import (
     SuggestedQuestion,
     WeakPointsFilter,
 )
-from coach_ai.question_schemas import Bookmark, BookmarkRequest
-from coach_ai.use_cases import bookmarks, practice
+from coach_ai.question_schemas import (
+    Bookmark,
+    BookmarkRequest,
+    InterviewNote,
+    InterviewNoteRequest,
+)
+from coach_ai.use_cases import bookmarks, interview_notes, practice
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.dependencies import CurrentUser, inject_deps
 
@@ -99,4 +104,26 @@ async def save_bookmark(
 async def delete_bookmark(question_id: str, caller: CurrentUser, deps: AiDeps) -> Response:
     """Delete the caller's bookmark of a question, if there is one."""
     await bookmarks.delete_bookmark(deps, caller, question_id)
+    return Response(status_code=204)
+
+
+@router.put("/{question_id}/interview-note", responses={409: {}})
+async def save_interview_note(
+    question_id: str, body: InterviewNoteRequest, caller: CurrentUser, deps: AiDeps
+) -> InterviewNote:
+    """Note that a real interviewer asked this question of the bank. It is then preferred.
+
+    With the consent to `improvement` the note is counted in `asked_people` for all users. An own
+    question has the fields `asked_at` and `asked_by` instead (409 `is_own_question`).
+    """
+    note = await interview_notes.save_note(
+        deps, caller, question_id, body.to_domain(today=deps.clock().date())
+    )
+    return InterviewNote(asked_at=note.asked_at, asked_by=note.asked_by)
+
+
+@router.delete("/{question_id}/interview-note", status_code=204)
+async def delete_interview_note(question_id: str, caller: CurrentUser, deps: AiDeps) -> Response:
+    """Delete the caller's note of a question, if there is one."""
+    await interview_notes.delete_note(deps, caller, question_id)
     return Response(status_code=204)

@@ -9,6 +9,10 @@ from pydantic.config import JsonDict
 
 from coach_ai import domain
 from coach_ai.domain.bookmarks import Bookmark as DomainBookmark
+from coach_ai.domain.interview_notes import PEOPLE_STEP
+from coach_ai.domain.interview_notes import InterviewNote as DomainInterviewNote
+from coach_ai.interview.model import CompanyStyle
+from coach_ai.interview.plan import list_style_topics
 
 _PointText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 CollectionName = Annotated[
@@ -50,6 +54,7 @@ QUESTION_EXAMPLE: JsonDict = {
     "points": [{"id": "p1", **_POINT_EXAMPLE}],
     "asked_at": "2026-11-20",
     "asked_by": "Example Ltd.",
+    "asked_people": None,
     "bookmark": None,
 }
 
@@ -150,6 +155,31 @@ class Bookmark(BaseModel):
         )
 
 
+class InterviewNoteRequest(BaseModel):
+    """When and by whom a question was asked in a real interview. `PUT` replaces all of it."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={"examples": [{"asked_at": "2026-11-20", "asked_by": "Example Ltd."}]},
+    )
+
+    asked_at: date | None = Field(default=None, description="null: today (UTC)")
+    asked_by: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] | None = (
+        Field(default=None, description="company or position of that interview")
+    )
+
+    def to_domain(self, *, today: date) -> DomainInterviewNote:
+        """Return the note."""
+        return DomainInterviewNote(self.asked_at or today, self.asked_by or None)
+
+
+class InterviewNote(BaseModel):
+    """When and by whom a question was asked in a real interview."""
+
+    asked_at: date
+    asked_by: str | None
+
+
 class NumberedPoint(ExpectedPoint):
     """An expected point with the id that feedback refers to."""
 
@@ -185,6 +215,10 @@ class Question(BaseModel):
     misconceptions: list[str] | None = Field(description="null if `is_own` is false")
     asked_at: date | None = Field(description="null unless the user noted it")
     asked_by: str | None = Field(description="null unless the user noted it")
+    asked_people: int | None = Field(
+        description="how many users noted that a real interviewer asked it, rounded down to a"
+        f" multiple of {PEOPLE_STEP}; null below {PEOPLE_STEP}, and for own questions"
+    )
     bookmark: Bookmark | None = Field(description="null if the user has not marked the question")
 
     @classmethod
@@ -206,6 +240,7 @@ class Question(BaseModel):
             misconceptions=[one.text for one in question.misconceptions] if is_own else None,
             asked_at=question.asked_at,
             asked_by=question.asked_by,
+            asked_people=question.asked_people,
             bookmark=None if bookmark is None else Bookmark.from_domain(bookmark),
         )
 
@@ -239,6 +274,15 @@ class QuestionFilter(BaseModel):
     search: Annotated[str, StringConstraints(max_length=200)] | None = Field(
         default=None, description="words that all occur in the text, the field or the tags"
     )
+    company_style: CompanyStyle | Literal[""] | None = Field(
+        default=None, description="questions on what interviews in this style ask"
+    )
+    min_asked_people: Annotated[int, Field(ge=1)] | Literal[""] | None = Field(
+        default=None, description="least `asked_people` of a question"
+    )
+    sort: Literal["asked", ""] | None = Field(
+        default=None, description="`asked`: most `asked_people` first"
+    )
     bookmarked: bool | Literal[""] | None = None
     collection: Annotated[str, StringConstraints(max_length=60)] | None = Field(
         default=None, description="questions that are marked for this collection"
@@ -254,6 +298,8 @@ class QuestionFilter(BaseModel):
             seniority=self.seniority or None,
             tag=self.tag or None,
             search=self.search or "",
+            topics=list_style_topics(self.company_style) if self.company_style else None,
+            min_asked_people=self.min_asked_people or None,
             is_bookmarked=None if self.bookmarked == "" else self.bookmarked,
             collection=self.collection or None,
         )

@@ -157,9 +157,18 @@ async def list_questions(
     deps: AiDeps,
     query: Annotated[QuestionFilter, Query()],
 ) -> QuestionPage:
-    """List the caller's own questions, newest first, then the question bank."""
+    """List the caller's own questions, newest first, then the question bank.
+
+    With `sort=asked`, questions that people were asked in real interviews come first. If a number
+    changes between two pages, a question may be missing or occur twice.
+    """
     page = await questions.list_questions(
-        deps, caller, query.to_domain(), limit=query.limit, after=query.cursor or None
+        deps,
+        caller,
+        query.to_domain(),
+        limit=query.limit,
+        after=query.cursor or None,
+        is_most_asked_first=query.sort == "asked",
     )
     return QuestionPage.from_domain(page)
 
@@ -167,9 +176,7 @@ async def list_questions(
 @questions_router.get("/{question_id}")
 async def get_question(question_id: str, caller: CurrentUser, deps: AiDeps) -> Question:
     """Return a question of the bank or of the caller."""
-    question = await questions.get_question(deps, caller, question_id)
-    bookmark = await bookmarks.find_bookmark(deps, caller, question.id)
-    return Question.from_domain(question, bookmark)
+    return Question.from_domain(*await questions.get_marked_question(deps, caller, question_id))
 
 
 @questions_router.post("", status_code=201, responses={409: {}})

@@ -300,6 +300,25 @@ QUESTION_REVIEWS = Table(
     Index("ix_question_reviews_user_id_answer_id", "user_id", "answer_id"),
 )
 
+# Questions of the bank that real interviewers asked.
+INTERVIEW_NOTES = Table(
+    "interview_notes",
+    METADATA,
+    Column("user_id", Id, primary_key=True),
+    Column("question_id", String(64), primary_key=True),
+    Column("asked_at", Date, nullable=False),
+    Column("asked_by", String(200), nullable=True),
+    Index("ix_interview_notes_question_id", "question_id"),
+)
+
+# How many users who have agreed to improvement noted a question. Computed from INTERVIEW_NOTES.
+QUESTION_COUNTS = Table(
+    "question_counts",
+    METADATA,
+    Column("question_id", String(64), primary_key=True),
+    Column("people", Integer, nullable=False),
+)
+
 BOOKMARKS = Table(
     "bookmarks",
     METADATA,

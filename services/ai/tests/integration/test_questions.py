@@ -130,6 +130,7 @@ async def test_bank_question_shows_metadata_without_points(client: httpx.AsyncCl
         "misconceptions": None,
         "asked_at": None,
         "asked_by": None,
+        "asked_people": None,
         "bookmark": None,
     }
 
@@ -156,6 +157,7 @@ async def test_own_question_shows_all_its_parts(client: httpx.AsyncClient) -> No
         "misconceptions": ["It stores data."],
         "asked_at": None,
         "asked_by": None,
+        "asked_people": None,
         "bookmark": None,
     }
 

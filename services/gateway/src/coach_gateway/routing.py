@@ -103,6 +103,8 @@ ROUTES = (
     Route("POST", "/questions/proposed-points", "ai"),
     Route("PUT", "/questions/{id}/bookmark", "ai"),
     Route("DELETE", "/questions/{id}/bookmark", "ai"),
+    Route("PUT", "/questions/{id}/interview-note", "ai"),
+    Route("DELETE", "/questions/{id}/interview-note", "ai"),
     Route("GET", "/questions/{id}", "ai"),
     Route("PUT", "/questions/{id}", "ai"),
     Route("DELETE", "/questions/{id}", "ai"),

@@ -27,6 +27,10 @@ class QuestionType(StrEnum):
     """The candidate: "What are your strengths?" """
 
 
+Topic = tuple[QuestionType, str]
+"""A field or tag of questions of one type."""
+
+
 class Seniority(StrEnum):
     """The level of the position that the candidate applies for."""
 
@@ -115,11 +119,18 @@ class Question:
     """When the question was asked in a real interview. None if the user did not note it."""
     asked_by: str | None = None
     """The company or position of that interview."""
+    asked_people: int | None = None
+    """How many people noted that they were asked it. None: too few, or an own question."""
 
     @property
     def competence(self) -> str:
         """What the question tests: its field, else its first tag, else its type."""
         return self.field or next(iter(self.tags), str(self.type))
+
+    @property
+    def topics(self) -> set[Topic]:
+        """The type of the question with its field, and with each of its tags."""
+        return {(self.type, name) for name in (self.field, *self.tags) if name is not None}
 
     @property
     def was_asked_in_interview(self) -> bool:
@@ -133,6 +144,10 @@ class Question:
             and query.field in (None, self.field)
             and (query.seniority is None or not self.seniority or query.seniority in self.seniority)
             and (query.tag is None or query.tag in self.tags)
+            and (query.topics is None or not query.topics.isdisjoint(self.topics))
+            and (
+                query.min_asked_people is None or (self.asked_people or 0) >= query.min_asked_people
+            )
             and all(word in self._searchable for word in query.search.casefold().split())
         )
 
@@ -153,6 +168,9 @@ class QuestionQuery:
     seniority: Seniority | None = None
     tag: str | None = None
     search: str = ""
+    topics: frozenset[Topic] | None = None
+    """The question has one of these topics."""
+    min_asked_people: int | None = None
     is_bookmarked: bool | None = None
     collection: str | None = None
 

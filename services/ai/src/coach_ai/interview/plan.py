@@ -5,8 +5,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from coach_ai.domain import Question, QuestionType, Seniority
+from coach_ai.domain.questions import Topic
 from coach_ai.interview.company_style import Round, load_company_styles
-from coach_ai.interview.model import InterviewPlan, InterviewSetup, InterviewType, PlannedQuestion
+from coach_ai.interview.model import (
+    CompanyStyle,
+    InterviewPlan,
+    InterviewSetup,
+    InterviewType,
+    PlannedQuestion,
+)
 from coach_ai.text import tokenize
 
 QUESTION_TYPES = {
@@ -128,6 +135,18 @@ def _share_questions(rounds: Sequence[Round], limit: int | None) -> list[int]:
     for number in range(limit):
         counts[order[number % len(order)]] += 1
     return counts
+
+
+def list_style_topics(style: CompanyStyle) -> frozenset[Topic]:
+    """Return what the rounds of a company style ask, in all types of interviews."""
+    rounds = load_company_styles()[style].rounds
+    return frozenset(
+        (question_type, competence)
+        for interview_type, question_types in QUESTION_TYPES.items()
+        for round_ in rounds[interview_type]
+        for competence in round_.competences
+        for question_type in question_types
+    )
 
 
 def estimate_minutes(question: Question) -> int:

@@ -1,13 +1,15 @@
 """All queries about what users have agreed to."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, delete, select
 
 from coach_ai.tables import CONSENTS, IMPROVEMENT_CONSENTS
 from coach_common.db import consents
 from coach_common.db.transaction import Transaction
+
+_BEFORE_ALL_DECISIONS = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def find_consent(tx: Transaction, user_id: UUID) -> bool | None:
@@ -37,6 +39,22 @@ async def save_improvement_consent(
     return await consents.save_consent(
         tx, IMPROVEMENT_CONSENTS, user_id, is_given=is_given, changed_at=changed_at
     )
+
+
+async def lock_improvement_consent(tx: Transaction, user_id: UUID) -> bool:
+    """Lock the consent to improvement until the commit, and return whether it is given.
+
+    A user who has not decided gets a row that any decision replaces.
+    """
+    key = {"user_id": user_id}
+    undecided = {**key, "is_given": False, "changed_at": _BEFORE_ALL_DECISIONS}
+    await tx.execute(tx.dialect.upsert(IMPROVEMENT_CONSENTS, undecided, update=key))
+    return bool(await consents.find_consent(tx, IMPROVEMENT_CONSENTS, user_id))
+
+
+async def delete_improvement_consent(tx: Transaction, user_id: UUID) -> None:
+    """Delete the decision about improvement."""
+    await tx.execute(delete(IMPROVEMENT_CONSENTS).where(IMPROVEMENT_CONSENTS.c.user_id == user_id))
 
 
 def select_improving_users() -> Select[tuple[UUID]]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, delete, or_, select
 
-from coach_ai.store import practice
+from coach_ai.store import interview_notes, practice
 from coach_ai.tables import (
     ANSWERS,
     BOOKMARKS,
@@ -65,7 +65,8 @@ async def erase_recording(tx: Transaction, upload_id: UUID) -> None:
 
 
 async def erase_user(tx: Transaction, user_id: UUID) -> None:
-    """Delete all rows of a user."""
+    """Delete all rows of a user, and count the notes no longer."""
+    await interview_notes.erase_user(tx, user_id)
     for table in (
         JOBS,
         RECORDINGS,

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from coach_ai.consent import set_outside_provider_allowed
 from coach_ai.deps import Deps
-from coach_ai.store import consents, deletion, jobs
+from coach_ai.store import consents, deletion, interview_notes, jobs
 from coach_common.db.transaction import MessageContext
 from coach_common.events.consents import ConsentChanged
 from coach_common.repair import REPAIRS
@@ -45,13 +45,22 @@ async def record_consent(deps: Deps, event: ConsentChanged, message: MessageCont
 async def record_improvement_consent(
     deps: Deps, event: ConsentChanged, message: MessageContext
 ) -> None:
-    """Store a decision about improvement, unless a later one is stored."""
+    """Store a decision about improvement, unless a later one is stored.
+
+    The notes of the user are counted from an agreement until a withdrawal.
+    """
+    user_id, is_given = event.user_id, event.is_given
     async with deps.db.transaction(deduplicate=message) as tx:
-        if await deletion.is_deleted(tx, event.user_id):
+        was_given = await consents.lock_improvement_consent(tx, user_id)
+        if await deletion.is_deleted(tx, user_id):
+            await consents.delete_improvement_consent(tx, user_id)
             return
         is_new = await consents.save_improvement_consent(
-            tx, event.user_id, is_given=event.is_given, changed_at=event.changed_at
+            tx, user_id, is_given=is_given, changed_at=event.changed_at
         )
+        if is_new and is_given != was_given:
+            noted = await interview_notes.list_notes(tx, user_id)
+            await interview_notes.change_people(tx, noted, by=1 if is_given else -1)
     _count_repair(event, is_new=is_new)
 
 

@@ -24,7 +24,7 @@ from coach_ai.practice.schedule import Card
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.questions.question_sets import QuestionSet, load_question_sets
 from coach_ai.store import bookmarks, practice, questions
-from coach_ai.use_cases.questions import normalize_question_id
+from coach_ai.use_cases.questions import annotate, normalize_question_id
 from coach_common.errors import NotFound
 from coach_common.identity import Identity
 
@@ -94,11 +94,16 @@ class SetDetails:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is known of a user: own questions, cards, and the question asked last."""
+    """What is known of a user: own questions, the annotated bank, cards, what was asked last."""
 
     own: list[Question]
+    bank: Mapping[str, Question]
     cards: Mapping[str, Card]
     last_asked: str | None
+
+    def list_set(self, question_set: QuestionSet) -> list[Question]:
+        """Return the questions of a set."""
+        return [self.bank[question_id] for question_id in question_set.question_ids]
 
     def list_last(self) -> set[str]:
         """Return the questions that were asked and answered last."""
@@ -120,10 +125,10 @@ async def choose_next_question(
         NoMatchingQuestion: If no question meets the conditions.
         QuestionSetNotFound: If there is no set `set_id`.
     """
-    candidates = await _load_set_or_bank(query.set_id)
     state = await _load_state(deps, caller.user_id)
-    if query.set_id is None:
-        candidates = [*state.own, *candidates]
+    candidates = [*state.own, *state.bank.values()]
+    if query.set_id is not None:
+        candidates = state.list_set(await _get_set(query.set_id))
     excluded = set() if query.can_repeat else state.list_last()
     if query.after is not None and not query.can_repeat:
         excluded.add(normalize_question_id(query.after))
@@ -164,10 +169,9 @@ async def get_set(deps: Deps, caller: Identity, set_id: str) -> SetDetails:
         QuestionSetNotFound: If there is no set with this id.
     """
     found = await _get_set(set_id)
-    candidates = await _load_set_or_bank(set_id)
     state = await _load_state(deps, caller.user_id)
     now = deps.clock()
-    suggestions = suggest(candidates, state.cards, now)
+    suggestions = suggest(state.list_set(found), state.cards, now)
     return SetDetails(found, await _explain(deps, caller.user_id, suggestions, now))
 
 
@@ -175,10 +179,9 @@ async def choose_weak_points_set(
     deps: Deps, caller: Identity, conditions: QuestionQuery, *, count: int
 ) -> SetDetails:
     """Return a set of at most `count` questions aimed at the caller's weak points."""
-    bank = await _load_set_or_bank(None)
     state = await _load_state(deps, caller.user_id)
     now = deps.clock()
-    candidates = [one for one in (*state.own, *bank) if one.matches(conditions)]
+    candidates = [one for one in (*state.own, *state.bank.values()) if one.matches(conditions)]
     chosen = rank_weak_points(candidates, state.cards, now)[:count]
     made = QuestionSet(
         WEAK_POINTS_SET_ID,
@@ -196,18 +199,13 @@ async def _get_set(set_id: str) -> QuestionSet:
     return found
 
 
-async def _load_set_or_bank(set_id: str | None) -> list[Question]:
+async def _load_state(deps: Deps, user_id: UUID) -> _State:
     # The first call reads the files of the bank.
     bank = await asyncio.to_thread(load_question_bank)
-    if set_id is None:
-        return list(bank.values())
-    return [bank[question_id] for question_id in (await _get_set(set_id)).question_ids]
-
-
-async def _load_state(deps: Deps, user_id: UUID) -> _State:
     async with deps.db.read_only() as tx:
         return _State(
             await questions.list_own_questions(tx, user_id),
+            await annotate(tx, user_id, bank),
             await practice.list_cards(tx, user_id),
             await practice.find_last_asked(tx, user_id),
         )

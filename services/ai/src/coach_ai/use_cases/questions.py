@@ -9,9 +9,11 @@ from prometheus_client import Counter
 
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, Question, QuestionNotFound, QuestionPage, QuestionQuery
+from coach_ai.domain.bookmarks import Bookmark
 from coach_ai.questions.question_bank import load_question_bank
-from coach_ai.store import bookmarks, deletion, practice, questions
+from coach_ai.store import bookmarks, deletion, interview_notes, practice, questions
 from coach_common import logs
+from coach_common.db.transaction import Transaction
 from coach_common.errors import InvalidInput, Unauthenticated
 from coach_common.identity import Identity
 from coach_common.ids import new_id
@@ -29,9 +31,17 @@ REFERENCES = Counter(
 
 
 async def list_questions(
-    deps: Deps, caller: Identity, query: QuestionQuery, *, limit: int, after: str | None
+    deps: Deps,
+    caller: Identity,
+    query: QuestionQuery,
+    *,
+    limit: int,
+    after: str | None,
+    is_most_asked_first: bool = False,
 ) -> QuestionPage:
     """Return the caller's own questions, newest first, then those of the bank in fixed order.
+
+    With `is_most_asked_first`, the questions that people noted come before both, most people first.
 
     Raises:
         InvalidInput: If `after` is not the id of a question.
@@ -39,7 +49,10 @@ async def list_questions(
     bank = await _load_bank()
     async with deps.db.read_only() as tx:
         own = await questions.list_own_questions(tx, caller.user_id)
-        candidates = [*own, *bank.values()] if after is None else _skip_to(after, own, bank)
+        bank = await annotate(tx, caller.user_id, bank)
+        asked = [one for one in bank.values() if is_most_asked_first and one.asked_people]
+        asked.sort(key=lambda one: -(one.asked_people or 0))
+        candidates = _list_after(after, asked, own, bank)
         found = [question for question in candidates if question.matches(query)]
         if query.has_bookmark_condition:
             all_marked = await bookmarks.list_all_bookmarks(tx, caller.user_id)
@@ -47,6 +60,36 @@ async def list_questions(
         page = found[:limit]
         marked = await bookmarks.list_bookmarks(tx, caller.user_id, [one.id for one in page])
     return QuestionPage(page, page[-1].id if len(found) > limit else None, marked)
+
+
+async def annotate(
+    tx: Transaction, user_id: UUID, bank: Mapping[str, Question]
+) -> dict[str, Question]:
+    """Return the questions of the bank with the user's notes, and how many people noted them."""
+    notes = await interview_notes.list_notes(tx, user_id)
+    people = await interview_notes.list_shown_people(tx)
+    annotated = dict(bank)
+    for question_id in bank.keys() & (notes.keys() | people.keys()):
+        note = notes.get(question_id)
+        annotated[question_id] = replace(
+            bank[question_id],
+            asked_at=None if note is None else note.asked_at,
+            asked_by=None if note is None else note.asked_by,
+            asked_people=people.get(question_id),
+        )
+    return annotated
+
+
+async def get_marked_question(
+    deps: Deps, caller: Identity, question_id: str
+) -> tuple[Question, Bookmark | None]:
+    """Return a question with its note and its bookmark. Raises as `get_question`."""
+    question = await get_question(deps, caller, question_id)
+    async with deps.db.read_only() as tx:
+        if question.owner_id is None:
+            question = (await annotate(tx, caller.user_id, {question.id: question}))[question.id]
+        marked = await bookmarks.list_bookmarks(tx, caller.user_id, [question.id])
+    return question, marked.get(question.id)
 
 
 async def get_question(deps: Deps, caller: Identity, question_id: str) -> Question:
@@ -131,6 +174,19 @@ async def _find_question(deps: Deps, user_id: UUID, question_id: str) -> Questio
 async def _load_bank() -> Mapping[str, Question]:
     # The first call reads the files of the bank.
     return await asyncio.to_thread(load_question_bank)
+
+
+def _list_after(
+    after: str | None, asked: list[Question], own: list[Question], bank: Mapping[str, Question]
+) -> list[Question]:
+    """Return `asked`, then the other questions, from behind the one with id `after`."""
+    ids = [one.id for one in asked]
+    if after in ids:
+        asked, after = asked[ids.index(after) + 1 :], None
+    elif after is not None:
+        asked = []
+    others = [*own, *bank.values()] if after is None else _skip_to(after, own, bank)
+    return [*asked, *(one for one in others if one.id not in ids)]
 
 
 def _skip_to(after: str, own: list[Question], bank: Mapping[str, Question]) -> list[Question]:
