@@ -42,7 +42,7 @@ async def _get_feedback(client: ApiClient, file: str, **upload: str) -> dict[str
     return await wait_until(
         find_final_feedback,
         description=f"final feedback of {file}",
-        timeout_seconds=120,
+        timeout_seconds=300,
         interval_seconds=0.3,  # an account may send 600 requests a minute
     )
 

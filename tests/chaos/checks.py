@@ -3,10 +3,9 @@
 import asyncio
 import time
 
-import httpx
-
 from chaos.interviews import ANSWER, QUESTION, Interview, Log, Person, Refused, complete, sample
 from chaos.system import System
+from coach_common.testing.harness import http_client
 
 _PROBE_POLL_SECONDS = 0.1
 
@@ -87,7 +86,7 @@ async def read_repairs(system: System) -> dict[str, float]:
     if not system.is_embedded:
         names = ("sessions", "media", "ai")
         urls = [f"http://127.0.0.1:{system.stack.processes[name].env['PORT']}" for name in names]
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with http_client(trust_env=False) as http:
         for url in urls:
             for line in (await http.get(f"{url}/metrics")).text.splitlines():
                 if line.startswith("coach_repairs_total{"):

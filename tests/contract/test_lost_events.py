@@ -33,7 +33,7 @@ from coach_common.ids import new_id
 from coach_common.messaging.subscriptions import Subscription, Transport
 from coach_common.service import Service, listen, running, upgrade
 from coach_common.testing.fakes import FakeTransport, TokenIssuer
-from coach_common.testing.harness import client_for, wait_until
+from coach_common.testing.harness import client_for, http_client, wait_until
 from coach_embedded.store import StoreKey, create_store_app
 
 pytestmark = pytest.mark.slow
@@ -148,7 +148,7 @@ class System:
                 "/upload/s3-presign", json={"content_type": "audio/m4a", "extension": "m4a", **body}
             )
         ).json()
-        async with httpx.AsyncClient() as store:
+        async with http_client() as store:
             await store.put(
                 presigned["url"],
                 content=b"\0\0\0\x20ftypM4A " + bytes(100),
@@ -270,9 +270,7 @@ async def _wait_for(system: System, session_id: str, status: str) -> dict[str, A
         feedback = await system.feedback(session_id)
         return feedback if feedback["status"] == status else None
 
-    return await wait_until(
-        reached, description=f"the status {status}", timeout_seconds=60, interval_seconds=0.1
-    )
+    return await wait_until(reached, description=f"the status {status}", interval_seconds=0.1)
 
 
 async def _wait_for_transcript(system: System, upload_id: str) -> None:
@@ -280,7 +278,7 @@ async def _wait_for_transcript(system: System, upload_id: str) -> None:
         upload = (await system.media.get(f"/upload/{upload_id}")).json()
         return upload["status"] == "transcribed" and upload["transcript"] == TEXT
 
-    await wait_until(is_transcribed, description="the transcript in media", timeout_seconds=60)
+    await wait_until(is_transcribed, description="the transcript in media")
 
 
 async def _answer(system: System) -> tuple[str, str]:
@@ -415,9 +413,7 @@ async def test_lost_deletions_are_repeated_until_no_service_has_the_data(
     deleted = await system.sessions.delete(f"/sessions/{session_id}")
     assert deleted.status_code == 204
     await wait_until_erased("ai")
-    await wait_until(
-        has_no_upload, description="the deletion in media", timeout_seconds=60, interval_seconds=0.1
-    )
+    await wait_until(has_no_upload, description="the deletion in media", interval_seconds=0.1)
     assert not system.lost
 
     session_id, _ = await _answer(system)
@@ -478,19 +474,19 @@ async def test_lost_deletion_of_an_interview_is_repeated_until_its_recording_is_
             return is_deleted and receipt.json()["outstanding"] == ["media"]
 
         for reached in (is_answered, is_listed):
-            await wait_until(reached, description=reached.__name__, timeout_seconds=60)
+            await wait_until(reached, description=reached.__name__)
         system.lost |= {f"{name}.interview.deleted" for name in ("sessions", "media", "auth")}
         deleted = await (ai if path.startswith("/ai") else system.sessions).delete(
             f"{path}/{interview_id}"
         )
-        await wait_until(is_erased, description="the deletion", timeout_seconds=60)
+        await wait_until(is_erased, description="the deletion")
 
     async def is_counted() -> bool:
         # The repair is counted after its transaction, whose effect is visible before.
         effect = "media interview_deletion"
         return _repairs().get(effect, 0) > before.get(effect, 0)
 
-    await wait_until(is_counted, description="the count of the repair", timeout_seconds=60)
+    await wait_until(is_counted, description="the count of the repair")
 
 
 @pytest.mark.parametrize(
@@ -521,13 +517,13 @@ async def test_lost_assessment_of_an_interview_reaches_the_history(
     async def is_repaired() -> bool:
         return await statuses() == {live: "not_completed", interview: "ready"}
 
-    await wait_until(is_repaired, description="the assessment", timeout_seconds=60)
+    await wait_until(is_repaired, description="the assessment")
 
     async def is_counted() -> bool:
         effect = "sessions interview"
         return _repairs().get(effect, 0) > before.get(effect, 0)
 
-    await wait_until(is_counted, description="the count of the repair", timeout_seconds=60)
+    await wait_until(is_counted, description="the count of the repair")
     assert not system.lost
     session = (await system.sessions.get(f"/sessions/{interview}")).json()
     assert session["overall_score"] == 70

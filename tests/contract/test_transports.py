@@ -315,15 +315,13 @@ async def test_consumers_reconnect_after_rabbitmq_restart(
     async def is_published() -> bool:
         return event.id in await _publish(transport, event)
 
-    await wait_until(
-        is_published, description="publishing again", timeout_seconds=60, interval_seconds=0.5
-    )
+    await wait_until(is_published, description="publishing again", interval_seconds=0.5)
     await consumer.until(1)
 
     async def has_come() -> bool:
         return event.id in {one.event_id for one in consumer.deliveries}
 
-    await wait_until(has_come, description="the delivery", timeout_seconds=60)
+    await wait_until(has_come, description="the delivery")
     assert refused == set() or len(refused) == 1
     await transport.check()
 

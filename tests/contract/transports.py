@@ -44,7 +44,7 @@ class TransportHarness:
                 return False
             return True
 
-        await wait_until(flows, description="a connection", timeout_seconds=60)
+        await wait_until(flows, description="a connection")
         return transport
 
     async def stop(self, transport: Transport) -> None:

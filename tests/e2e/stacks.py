@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from coach_common.testing.harness import http_client
 from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ, free_port
 
 _READY_SECONDS = 60.0
@@ -125,7 +126,7 @@ class RunningStack:
         last_response = "no response"
         pending_urls = list(self.gateway_urls)
         try:
-            async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient() as client:
+            async with asyncio.timeout(_READY_SECONDS), http_client() as client:
                 while True:
                     with suppress(httpx.HTTPError):
                         response = await client.get(f"{pending_urls[0]}/health/ready", timeout=5)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from coach_ai.speech.audio import SAMPLE_RATE, decode
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.api_client import ApiClient
 from coach_embedded.demo import QUESTION, word_error_rate
 
@@ -148,7 +147,7 @@ async def test_upload_that_is_sent_four_times_is_confirmed_once(client: ApiClien
         "POST", "/v1/upload/s3-presign",
         content_type="audio/mp4", extension="m4a", size=ANSWER.stat().st_size,
     )  # fmt: skip
-    async with httpx.AsyncClient(trust_env=False) as store:
+    async with http_client(trust_env=False) as store:
         for _ in range(4):
             response = await store.put(
                 presigned["url"], content=ANSWER.read_bytes(), headers=presigned["headers"]
@@ -162,7 +161,7 @@ async def test_player_can_seek_in_a_recording(client: ApiClient) -> None:
     key = await client.upload(ANSWER, "audio/mp4")
     upload = await client.confirm(key)
     playback = await client.call("GET", f"/v1/upload/{upload['upload_id']}/url")
-    async with httpx.AsyncClient(trust_env=False) as store:
+    async with http_client(trust_env=False) as store:
         response = await store.get(playback["url"], headers={"range": "bytes=100-199"})
     assert response.status_code == 206
     assert response.content == ANSWER.read_bytes()[100:200]
@@ -237,7 +236,7 @@ async def test_live_audio_in_small_frames_is_no_flood(
     async with client.socket() as socket:
         await socket.send("session_start", question=QUESTION)
         await socket.send("audio_start", format="pcm16", sample_rate=sample_rate)
-        await socket.wait_for("audio_started", seconds=20)
+        await socket.wait_for("audio_started", seconds=120)
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         for number, start in enumerate(range(0, len(content), frame_bytes)):
@@ -271,5 +270,5 @@ async def _wait_for_feedback(client: ApiClient, session_id: str) -> dict[str, An
         return feedback if feedback["status"] in ("ready", "failed") else None
 
     return await wait_until(
-        find_final_feedback, description="the feedback", timeout_seconds=120, interval_seconds=0.2
+        find_final_feedback, description="the feedback", timeout_seconds=300, interval_seconds=0.2
     )

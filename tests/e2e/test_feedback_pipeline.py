@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from sqlalchemy import update
 from stacks import RunningStack
@@ -19,7 +18,7 @@ from stacks import RunningStack
 from coach_ai.tables import JOBS
 from coach_common.db.database import Database
 from coach_common.ids import new_id
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.api_client import ApiClient
 from coach_embedded.demo import QUESTION, word_error_rate
 from support.collector import Collector
@@ -69,8 +68,10 @@ async def test_recording_yields_pushed_transcript_and_feedback(client: ApiClient
             await socket.wait_for("transcript", seconds=90, session_id=session_id)
             for socket in (first, second)
         ]
-        pushed = await first.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
-        await second.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
+        pushed = await first.wait_for(
+            "feedback", seconds=120, session_id=session_id, status="ready"
+        )
+        await second.wait_for("feedback", seconds=120, session_id=session_id, status="ready")
         feedback = await client.feedback(session_id)
         assert first.count("feedback", session_id=session_id, status="ready") == 1
 
@@ -93,7 +94,7 @@ async def test_one_trace_leads_from_the_request_to_the_push(
 ) -> None:
     trace_id, phone_span_id = uuid4().hex, "b7ad6b7169203331"
     session_id = await client.open_session("Traced", QUESTION)
-    async with client.socket() as socket, httpx.AsyncClient(base_url=stack.url) as http:
+    async with client.socket() as socket, http_client(base_url=stack.url) as http:
         completed = await http.post(
             f"/sessions/{session_id}/complete",
             json={"duration_seconds": 30, "transcript": TRANSCRIPT},
@@ -102,7 +103,7 @@ async def test_one_trace_leads_from_the_request_to_the_push(
                 "traceparent": f"00-{trace_id}-{phone_span_id}-01",
             },
         )
-        await socket.wait_for("feedback", seconds=60, session_id=session_id, status="ready")
+        await socket.wait_for("feedback", seconds=120, session_id=session_id, status="ready")
     assert completed.status_code == 200
 
     async def whole_trace() -> bool:
@@ -123,7 +124,7 @@ async def test_one_trace_leads_from_the_request_to_the_push(
             "send session.judged",
         } <= collector.find_names(trace_id)
 
-    await wait_until(whole_trace, description="the export of the trace", timeout_seconds=60)
+    await wait_until(whole_trace, description="the export of the trace")
 
 
 async def test_off_topic_reading_is_transcribed_but_not_scored(client: ApiClient) -> None:
@@ -156,7 +157,7 @@ async def test_recording_uploaded_after_completion_is_scored(client: ApiClient) 
         playback = await client.send("GET", f"/upload/{upload_id}/url")
         return playback.status_code == 404 and playback.json()["code"] == "audio_deleted"
 
-    await wait_until(has_no_audio, description="the deletion of the audio", timeout_seconds=60)
+    await wait_until(has_no_audio, description="the deletion of the audio")
     assert chosen.status_code == 200
     assert completed.status_code == 200
     assert feedback_before.status_code == 200
@@ -186,7 +187,7 @@ async def test_audio_uri_frame_confirms_and_transcribes(client: ApiClient) -> No
         await socket.send("complete", duration_seconds=7)
         transcript = await socket.wait_for("transcript", seconds=90, session_id=session_id)
         feedback = await socket.wait_for(
-            "feedback", seconds=60, session_id=session_id, status="ready"
+            "feedback", seconds=120, session_id=session_id, status="ready"
         )
 
     assert transcript.frame["key"] == key
@@ -216,9 +217,7 @@ async def test_stopping_ai_during_transcriptions_loses_no_recording_and_no_try(
             lines = stack.ai.log_text().splitlines()
             return any("job.claimed" in line and confirmed["upload_id"] in line for line in lines)
 
-        await wait_until(
-            is_claimed, description="claim of the job", timeout_seconds=60, interval_seconds=0.01
-        )
+        await wait_until(is_claimed, description="claim of the job", interval_seconds=0.01)
         return session_id, str(confirmed["upload_id"])
 
     killed = await start_transcription("Killed")
@@ -323,7 +322,7 @@ async def test_errors_are_problem_documents_with_string_detail(
         await client.send("DELETE", "/sessions"),
         await client.send("POST", "/upload/confirm", json={"key": "no", "uploaded_at": 1}),
     ]
-    async with httpx.AsyncClient() as anonymous:
+    async with http_client() as anonymous:
         responses.append(await anonymous.get(f"{stack.url}/sessions"))
 
     assert [response.status_code for response in responses] == [422, 422, 404, 404, 405, 404, 401]

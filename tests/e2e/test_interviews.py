@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from sqlalchemy import update
@@ -15,7 +14,7 @@ from stacks import RunningStack
 from coach_ai.speech.audio import decode
 from coach_ai.speech.samples import SAMPLE_RATE, Samples
 from coach_common.db.database import Database
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.api_client import ApiClient
 from coach_media.tables import UPLOADS
 
@@ -101,7 +100,7 @@ async def test_interview_is_in_the_history_and_deleted_with_its_recording(
         ready = [one for one in page["sessions"] if one["status"] == "ready"]
         return ready[0] if ready else None
 
-    listed = await wait_until(item, description="the interview in the history", timeout_seconds=60)
+    listed = await wait_until(item, description="the interview in the history")
     assert (listed["id"], listed["kind"]) == (interview_id, "interview")
     assert (listed["title"], listed["score"]) == (body["title"], assessment["overall_score"])
     read = await client.call("GET", item_path)
@@ -110,7 +109,7 @@ async def test_interview_is_in_the_history_and_deleted_with_its_recording(
     assert (refused.status_code, refused.json()["code"]) == (409, "is_interview")
 
     url = (await client.call("GET", f"/v1/upload/{upload_id}/url"))["url"]
-    async with httpx.AsyncClient() as store:
+    async with http_client() as store:
         assert (await store.get(url)).status_code == 200
         await _expire_upload_url(stack, key)
         deleted = await client.send("DELETE", item_path)
@@ -162,7 +161,7 @@ async def _answer_by_recording(client: ApiClient, path: str, key: str) -> dict[s
         assert sent.status_code == 200 or sent.json()["code"] == "transcript_pending", sent.text
         return sent.json() if sent.status_code == 200 else None
 
-    return await wait_until(answer, description="a turn", timeout_seconds=90, interval_seconds=0.5)
+    return await wait_until(answer, description="a turn", interval_seconds=0.5)
 
 
 def _write_wav(path: Path, samples: Samples) -> None:
@@ -190,9 +189,7 @@ async def _wait_for_receipt(client: ApiClient, path: str) -> dict[str, Any]:
         receipt: dict[str, Any] = (await client.send("GET", path)).json()
         return receipt if receipt.get("status") == "complete" else None
 
-    receipt = await wait_until(
-        is_complete, description="the receipt", timeout_seconds=60, interval_seconds=0.2
-    )
+    receipt = await wait_until(is_complete, description="the receipt", interval_seconds=0.2)
     assert len(receipt["signature"].split(".")) == 3
     return receipt
 
@@ -202,11 +199,11 @@ async def test_interview_over_the_socket_is_the_interview_over_http(client: ApiC
         await socket.send(
             "interview_start", title="Mock", interview_type="behavioral", question_limit=1
         )
-        opening = (await socket.wait_for("interview_turn", seconds=60)).frame
+        opening = (await socket.wait_for("interview_turn", seconds=120)).frame
         pieces = [one.frame["text"] for one in socket.frames("interview_delta")]
         await socket.send("interview_message", message=WITHOUT_RESULT)
         await socket.send("interview_message", message="skip", idempotency_key="skip")
-        last = await socket.wait_for("interview_turn", seconds=60, status="completed")
+        last = await socket.wait_for("interview_turn", seconds=120, status="completed")
     read = await client.call("GET", f"/v1/ai-interview/sessions/{opening['session_id']}")
 
     assert "".join(pieces) == opening["response"] == read["turns"][0]["response"]

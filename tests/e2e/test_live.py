@@ -8,13 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 from stacks import RunningStack
 
 from coach_ai.speech.audio import SAMPLE_RATE, decode
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.api_client import ApiClient, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
 from support.sounds import speech
@@ -33,7 +32,7 @@ def _raw(samples: np.ndarray) -> bytes:
 
 async def _start_audio(socket: ClientSocket, **fields: Any) -> dict[str, Any]:
     await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE, **fields)
-    return (await socket.wait_for("audio_started", seconds=20)).frame
+    return (await socket.wait_for("audio_started", seconds=120)).frame
 
 
 async def _send_audio(socket: ClientSocket, content: bytes) -> None:
@@ -49,13 +48,13 @@ async def test_live_audio_yields_partials_and_same_result_as_upload(client: ApiC
         await socket.send("session_start", question=QUESTION)
         await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE)
         await _send_audio(socket, content)
-        await socket.wait_for("partial", seconds=60)
+        await socket.wait_for("partial", seconds=120)
         await socket.send("audio_end")
         session_id = (await socket.wait_for("session_started", seconds=5)).frame["session_id"]
         transcript = await socket.wait_for("transcript", seconds=120, session_id=session_id)
         await socket.send("complete", duration_seconds=60)
         feedback = await socket.wait_for(
-            "feedback", seconds=60, session_id=session_id, status="ready"
+            "feedback", seconds=120, session_id=session_id, status="ready"
         )
         partials = [received.frame["text"] for received in socket.frames("partial")]
         errors = socket.frames("error")
@@ -82,7 +81,7 @@ async def test_live_audio_resumes_after_disconnect_without_loss(client: ApiClien
         await socket.wait_for("transcript", seconds=120, session_id=session_id)
     upload = await client.confirm(key, session_id=session_id)
     playback = await client.call("GET", f"/upload/{upload['upload_id']}/url")
-    async with httpx.AsyncClient(trust_env=False) as store:
+    async with http_client(trust_env=False) as store:
         stored = (await store.get(playback["url"])).content
 
     # Audio in flight when the connection broke is sent again, so nothing is missing.
@@ -119,7 +118,7 @@ async def test_stored_recording_is_not_overwritten_by_its_key(client: ApiClient)
         await socket.send(
             "audio_start", format="pcm16", sample_rate=16_000.0, session_id=session_id, key=key
         )
-        error = (await socket.wait_for("error", seconds=20)).frame
+        error = (await socket.wait_for("error", seconds=120)).frame
     upload = await client.confirm(key, session_id=session_id)
 
     assert error["code"] == "already_stored"
@@ -173,7 +172,7 @@ async def _wait_for_audio(stack: RunningStack, key: str, size: int) -> Path:
     async def has_arrived() -> bool:
         return file.exists() and file.stat().st_size == size
 
-    await wait_until(has_arrived, description="the audio at ai", timeout_seconds=20)
+    await wait_until(has_arrived, description="the audio at ai")
     return file
 
 
@@ -182,6 +181,4 @@ async def _wait_for_transcript(client: ApiClient, session_id: str) -> None:
         return bool((await client.feedback(session_id))["transcript"])
 
     await client.complete(session_id, duration_seconds=6)
-    await wait_until(
-        is_transcribed, description="the transcript", timeout_seconds=120, interval_seconds=0.25
-    )
+    await wait_until(is_transcribed, description="the transcript", interval_seconds=0.25)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from stacks import RunningStack
 
 from coach_ai.store.consents import find_consent
 from coach_common.db.database import Database
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.api_client import ApiClient
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
@@ -48,7 +47,7 @@ async def test_decision_about_outside_providers_reaches_ai(
         async with database.read_only() as tx:
             return await find_consent(tx, UUID(client.user_id)) is False
 
-    await wait_until(has_refusal, description="the refusal in ai", timeout_seconds=60)
+    await wait_until(has_refusal, description="the refusal in ai")
     await database.close()
 
 
@@ -142,7 +141,7 @@ async def test_export_is_pushed_and_has_rows_and_recordings_of_all_services(
         requested = await client.send("POST", "/auth/me/export")
         assert requested.status_code == 202, requested.text
         export_id = requested.json()["id"]
-        pushed = await socket.wait_for("export", seconds=60, export_id=export_id)
+        pushed = await socket.wait_for("export", seconds=120, export_id=export_id)
     downloaded = await client.send("GET", requested.headers["location"])
 
     assert pushed.frame["status"] == "ready"
@@ -172,7 +171,7 @@ async def test_deletions_end_in_a_receipt_that_needs_no_login(
     of_session = await client.send("DELETE", f"/sessions/{session_id}")
     of_account = await client.send("DELETE", "/auth/me", json={"password": "a long test password"})
 
-    async with httpx.AsyncClient(base_url=f"{stack.url}/v1") as anonymous:
+    async with http_client(base_url=f"{stack.url}/v1") as anonymous:
         for deleted, kind in ((of_session, "session"), (of_account, "account")):
             assert deleted.status_code == 204, deleted.text
             path = deleted.headers["location"]

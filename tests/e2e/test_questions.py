@@ -57,7 +57,7 @@ async def test_own_question_can_be_asked_changed_and_deleted(client: ApiClient) 
         return status if status in ("ready", "failed") else None
 
     assert session["question"] == "What is a cache good for?"
-    assert await wait_until(final_status, description="feedback", timeout_seconds=60) == "ready"
+    assert await wait_until(final_status, description="feedback") == "ready"
     later = await client.call("GET", f"/v1/sessions/{session['id']}")
     assert (later["question"], later["question_id"]) == (session["question"], created["id"])
 
@@ -73,7 +73,7 @@ async def test_feedback_changes_the_next_question(client: ApiClient) -> None:
     async def is_ready() -> bool:
         return (await client.feedback(session["id"]))["status"] == "ready"
 
-    await wait_until(is_ready, description="feedback", timeout_seconds=60)
+    await wait_until(is_ready, description="feedback")
     feedback = await client.feedback(session["id"])
 
     second = await client.call("GET", "/v1/questions/next?field=databases&set=backend-screen")
@@ -103,7 +103,7 @@ async def test_feedback_changes_the_next_question(client: ApiClient) -> None:
         listed = await client.call("GET", "/v1/questions/sets")
         return all(one["answered_count"] == 0 for one in listed["sets"])
 
-    await wait_until(is_forgotten, description="deletion in ai", timeout_seconds=60)
+    await wait_until(is_forgotten, description="deletion in ai")
 
 
 async def test_questions_are_found_by_company_style_and_by_how_many_people_were_asked(
@@ -147,7 +147,7 @@ async def _practise(client: ApiClient, transcript: str) -> str:
     async def is_ready() -> bool:
         return (await client.feedback(session_id))["status"] == "ready"
 
-    await wait_until(is_ready, description="feedback", timeout_seconds=60)
+    await wait_until(is_ready, description="feedback")
     return session_id
 
 
@@ -171,7 +171,7 @@ async def test_rewrite_has_only_own_words_and_blanks(client: ApiClient) -> None:
     async def is_deleted() -> bool:
         return (await client.send("POST", path)).status_code == 404
 
-    await wait_until(is_deleted, description="deletion", timeout_seconds=60)
+    await wait_until(is_deleted, description="deletion")
 
 
 async def test_disputed_score_is_shown_beside_the_second_one(client: ApiClient) -> None:
@@ -186,7 +186,7 @@ async def test_disputed_score_is_shown_beside_the_second_one(client: ApiClient) 
         found = await client.feedback(session_id)
         return found if (found["dispute"] or {}).get("status") == "done" else None
 
-    second = await wait_until(done, description="second scoring", timeout_seconds=60)
+    second = await wait_until(done, description="second scoring")
     assert opened["status"] == "scoring"
     assert second | {"dispute": None} == first
     assert second["dispute"]["second_scores"]["overall_score"] == first["overall_score"]

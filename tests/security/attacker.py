@@ -19,7 +19,7 @@ from stacks import RunningStack
 from websockets.asyncio.client import ClientConnection, connect
 
 from coach_auth.keys import KeyDerivation
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 PASSWORD = "seven violet walrus umbrellas"
 """Password of all users. Must not appear in any log."""
@@ -225,7 +225,7 @@ class ApiUser:
 
     async def put(self, presigned: dict[str, Any], content: bytes) -> None:
         """Upload a recording to storage."""
-        async with httpx.AsyncClient() as store:
+        async with http_client() as store:
             response = await store.put(
                 presigned["url"], content=content, headers=presigned["headers"]
             )

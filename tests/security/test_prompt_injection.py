@@ -151,7 +151,7 @@ async def _score(person: ApiUser) -> tuple[str, dict[str, Any]]:
         return feedback if is_final or has_reason else None
 
     found = await wait_until(
-        find_feedback, description="feedback or a reason", timeout_seconds=45, interval_seconds=0.2
+        find_feedback, description="feedback or a reason", interval_seconds=0.2
     )
     return session_id, found
 

@@ -4,14 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 import pytest_asyncio
 from attacker import PASSWORD, ApiUser, SystemUnderTest, authenticate_socket, next_frame
 from stacks import distributed
 from websockets.exceptions import ConnectionClosed
 
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_common.testing.servers import PrivateMariaDB, PrivateRabbitMQ
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.servers]
@@ -157,7 +156,7 @@ async def test_a68_pushes_reach_only_their_user_on_all_replicas(
 async def _feedbacks(socket: object, count: int) -> dict[str, str]:
     frames: dict[str, str] = {}
     while len(frames) < count:
-        frame = await next_frame(socket, "feedback", seconds=60)  # type: ignore[arg-type]
+        frame = await next_frame(socket, "feedback", seconds=120)  # type: ignore[arg-type]
         frames[frame["session_id"]] = json.dumps(frame)
     return frames
 
@@ -165,7 +164,7 @@ async def _feedbacks(socket: object, count: int) -> dict[str, str]:
 async def test_a31_internal_routes_are_not_exposed_by_any_replica(
     two_gateways: SystemUnderTest, carol: ApiUser
 ) -> None:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         for gateway_url in two_gateways.stack.gateway_urls:
             for path in ("/internal/revocations", "/v1/internal/revocations"):
                 response = await client.get(

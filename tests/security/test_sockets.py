@@ -8,7 +8,6 @@ import time
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
-import httpx
 import pytest
 from attacker import (
     PASSWORD,
@@ -22,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -447,7 +446,7 @@ async def test_a70_confirmed_recording_cannot_be_overwritten(alice: ApiUser) -> 
         await socket.send(json.dumps({"type": "audio_end"}))
     upload = (await alice.call("POST", "/upload/confirm", json={"key": key})).json()
     url = (await alice.call("GET", f"/upload/{upload['upload_id']}/url")).json()["url"]
-    async with httpx.AsyncClient(trust_env=False) as store:
+    async with http_client(trust_env=False) as store:
         stored = (await store.get(url)).content
 
     assert refused["code"] == "already_stored"

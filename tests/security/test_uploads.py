@@ -11,7 +11,7 @@ import httpx
 import pytest
 from attacker import ApiUser, SystemUnderTest
 
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,7 +40,7 @@ def _object_exists(target: SystemUnderTest, key: str) -> bool:
 async def _put(presigned: dict[str, Any], content: bytes, **changed: Any) -> httpx.Response:
     headers = {**presigned["headers"], **changed.pop("headers", {})}
     url, method = changed.pop("url", presigned["url"]), changed.pop("method", "PUT")
-    async with httpx.AsyncClient() as store:
+    async with http_client() as store:
         return await store.request(method, url, content=content, headers=headers)
 
 
@@ -83,7 +83,7 @@ async def test_a53_store_denies_anonymous_access(target: SystemUnderTest, alice:
     presigned = await alice.presign()
     await alice.put(presigned, _wav())
     base = str(httpx.URL(presigned["url"]).copy_with(path="/", query=None))
-    async with httpx.AsyncClient(base_url=base) as store:
+    async with http_client(base_url=base) as store:
         for path in (
             "",
             "genai-coach",
@@ -129,7 +129,7 @@ async def test_a54_object_above_limit_is_rejected_and_deleted(
     async def is_deleted() -> bool:
         return not _object_exists(target, presigned["key"])
 
-    await wait_until(is_deleted, description="deletion of the object", timeout_seconds=60)
+    await wait_until(is_deleted, description="deletion of the object")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ async def test_a57_non_media_upload_is_rejected_and_deleted_after_a_day(
 
 async def _count_confirmed_events(target: SystemUnderTest) -> int:
     """Return how many `upload.confirmed` events were published."""
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         metrics = (await client.get(f"{target.url}/metrics")).text
     match = re.search(r'coach_events_published_total\{.*type="upload.confirmed".*\} (\d+)', metrics)
     return 0 if match is None else int(match[1])
@@ -282,9 +282,7 @@ async def test_a60_media_bomb_ends_in_reported_failure(
         upload: dict[str, Any] = (await alice.call("GET", path)).json()
         return upload if upload["status"] in ("failed", "transcribed") else None
 
-    upload = await wait_until(
-        finished_upload, description="end of the transcription", timeout_seconds=60
-    )
+    upload = await wait_until(finished_upload, description="end of the transcription")
     assert upload["status"] == "failed"
     assert upload["reason"] and "Traceback" not in upload["reason"]
     assert "/" not in upload["reason"].replace("and/or", "")

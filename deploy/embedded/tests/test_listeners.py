@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import httpx
 import pytest
 
+from coach_common.testing.harness import http_client
 from coach_embedded.config import EmbeddedSettings
 from coach_embedded.topology import run_system
 
@@ -12,7 +12,7 @@ from coach_embedded.topology import run_system
 @pytest.mark.parametrize("host", ["127.0.0.1", "::"])
 async def test_localhost_answers_on_ipv4_and_ipv6(tmp_path: Path, host: str) -> None:
     settings = EmbeddedSettings(host=host, port=0, data_dir=tmp_path)
-    async with run_system(settings, tmp_path) as system, httpx.AsyncClient() as client:
+    async with run_system(settings, tmp_path) as system, http_client() as client:
         urls = [
             url.replace("127.0.0.1", address)
             for url in (system.url, system.store_url)

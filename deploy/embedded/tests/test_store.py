@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from coach_common.config import Settings, StorageSettings
@@ -15,7 +14,7 @@ from coach_common.http.limits import HttpOptions
 from coach_common.service import Service, listen, running
 from coach_common.storage import ObjectStore
 from coach_common.testing.fakes import FakeTransport
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.store import STORE_LIMITS, StoreKey, create_store_app
 
 KEY = "uploads/u/1764000000000_00000000.m4a"
@@ -58,7 +57,7 @@ async def _presign(store: ObjectStore, *, size: int | None = 5, seconds: int = 6
 
 
 async def _put(url: str, body: bytes = b"hello", **headers: str) -> int:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         sent = {"content-type": "audio/m4a"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -98,7 +97,7 @@ async def test_presigned_url_is_bound_to_key_and_method(store: ObjectStore) -> N
 
     assert await _put(url.replace("00000000.m4a", "00000001.m4a")) == 403
     assert await _put(url[:-1] + ("0" if url[-1] != "0" else "1")) == 403
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         assert (await client.get(url)).status_code == 403
         assert (await client.delete(url)).status_code == 403
 
@@ -116,7 +115,7 @@ async def test_range_requests_are_supported(store: ObjectStore) -> None:
     await store.put(KEY, b"hello", content_type="audio/m4a")
     url = await store.presign_get(KEY, expires_seconds=60)
 
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         part = await client.get(url, headers={"range": "bytes=1-2"})
 
     assert (part.status_code, part.content) == (206, b"el")
@@ -125,7 +124,7 @@ async def test_range_requests_are_supported(store: ObjectStore) -> None:
 async def test_cors_allows_configured_origin_only(store: ObjectStore) -> None:
     url = await _presign(store)
     preflight = {"access-control-request-method": "PUT", "access-control-request-headers": "x"}
-    async with httpx.AsyncClient() as browser:
+    async with http_client() as browser:
         allowed = await browser.options(
             url, headers=preflight | {"origin": "http://localhost:8081"}
         )

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from coach_common.config import SettingsError, StorageSettings
 from coach_common.errors import CoachError, NotFound
 from coach_common.service import listen, running
 from coach_common.storage import ObjectStore
+from coach_common.testing.harness import http_client
 from coach_embedded.store_server import StoreSettings, build
 
 KEY = "uploads/u/1764000000000_00000000.m4a"
@@ -43,7 +43,7 @@ def _client(url: str, service: str, *, bucket: str = "coach", secret: str = "") 
 async def test_bucket_exists_at_first_start_and_server_is_ready(url: str) -> None:
     await _client(url, "media").check()
 
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         assert (await client.get(f"{url}/health/ready")).status_code == 200
 
 
@@ -67,7 +67,7 @@ async def test_presigned_url_accepts_upload(url: str) -> None:
         KEY, content_type="audio/m4a", size_bytes=5, expires_seconds=60
     )
 
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         headers = {"content-type": "audio/m4a"}
         assert (await client.put(presigned, content=b"sound", headers=headers)).status_code == 200
 

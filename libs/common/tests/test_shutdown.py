@@ -2,7 +2,6 @@
 
 import asyncio
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -10,6 +9,7 @@ from coach_common.config import Settings
 from coach_common.drain import Drain
 from coach_common.service import Service, ShutdownDeadline, listen, running, running_together
 from coach_common.testing.fakes import FakeTransport
+from coach_common.testing.harness import http_client
 
 
 @pytest.mark.parametrize("shutdown_seconds", [0.5, 1.5])
@@ -28,7 +28,7 @@ async def test_shutdown_below_a_second_waits_for_running_requests(shutdown_secon
     service = Service(
         "test", app, Settings(shutdown_seconds=shutdown_seconds), FakeTransport(), deps=None
     )
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         async with running(service, listener):
             request = asyncio.create_task(client.get(url))
             await has_started.wait()

@@ -18,6 +18,7 @@ from coach_common.config import Settings
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport, TokenIssuer
+from coach_common.testing.harness import http_client
 from coach_gateway.app import build
 from coach_gateway.config import GatewaySettings
 
@@ -145,7 +146,7 @@ async def gateway(
         await stacks["gateway"].enter_async_context(running(service, listener))
         port = listener.getsockname()[1]
         gateway = RunningGateway(f"http://127.0.0.1:{port}", port, service, upstreams, stacks)
-        async with httpx.AsyncClient() as client:
+        async with http_client() as client:
             while (await client.get(f"{gateway.url}/health/ready")).status_code != 200:
                 await asyncio.sleep(0.02)
         upstreams.requests.clear()
@@ -162,7 +163,7 @@ async def client(
     gateway: RunningGateway, issuer: TokenIssuer, user_id: UUID
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client authenticated as `user_id`."""
-    async with httpx.AsyncClient(base_url=gateway.url, headers=issuer.bearer(user_id)) as client:
+    async with http_client(base_url=gateway.url, headers=issuer.bearer(user_id)) as client:
         yield client
 
 

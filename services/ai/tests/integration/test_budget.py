@@ -23,7 +23,7 @@ from coach_common.http.dependencies import get_app_state
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import deliver_event, emitted_events, wait_until
+from coach_common.testing.harness import deliver_event, emitted_events, http_client, wait_until
 
 MAX_TOKENS = 30
 
@@ -201,7 +201,7 @@ async def test_abandoned_reply_counts_against_the_budget(
     stream = {"accept": "text/event-stream"}
     async with (
         running(served, listener),
-        httpx.AsyncClient(base_url=url, headers=issuer.bearer(user_id) | stream) as client,
+        http_client(base_url=url, headers=issuer.bearer(user_id) | stream) as client,
     ):
         async with client.stream("POST", "/ai/chat", json={"message": "x"}) as answer:
             # A generator without a reference is closed, and the response with it.

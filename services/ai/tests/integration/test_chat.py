@@ -17,7 +17,7 @@ from coach_common.identity import Identity
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import client_for, deliver_event, wait_until
+from coach_common.testing.harness import client_for, deliver_event, http_client, wait_until
 
 STREAM = {"accept": "text/event-stream"}
 
@@ -141,7 +141,7 @@ async def test_client_disconnect_ends_reply_and_stores_nothing(
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with (
         running(service, listener),
-        httpx.AsyncClient(base_url=url, headers=issuer.bearer(user_id)) as client,
+        http_client(base_url=url, headers=issuer.bearer(user_id)) as client,
     ):
         body = {"message": "x"}
         async with client.stream("POST", "/ai/chat", json=body, headers=STREAM) as answer:

@@ -110,7 +110,7 @@ async def test_hanging_scoring_publishes_its_reason_while_it_runs(
     async def is_published() -> bool:
         return bool(await emitted_events(service.database, FeedbackFailed))
 
-    await wait_until(is_published, description="the reason of the delay", timeout_seconds=60)
+    await wait_until(is_published, description="the reason of the delay")
     (failed,) = await emitted_events(service.database, FeedbackFailed)
     release.set()
     await running

@@ -18,7 +18,7 @@ from coach_auth.use_cases import signing_keys
 from coach_common import service as services
 from coach_common.http.client import fetch_json
 from coach_common.testing.fakes import FakeClock, FakeTransport
-from coach_common.testing.harness import client_for, migrated_service, wait_until
+from coach_common.testing.harness import client_for, http_client, migrated_service, wait_until
 from coach_common.tokens import JWKS_PATH, AccessTokenVerifier, JwksCache
 
 PERIOD_SECONDS, LEAD_SECONDS = 30 * 86_400, 120
@@ -185,7 +185,7 @@ async def test_rotation_under_load_fails_no_request(settings: AuthSettings) -> N
                 assert me.status_code == 200
                 calls += 1
 
-    async with services.running(built, listener), httpx.AsyncClient(base_url=url) as client:
+    async with services.running(built, listener), http_client(base_url=url) as client:
         async with asyncio.timeout(120):
             await asyncio.gather(*(phone(client, number) for number in range(4)))
 

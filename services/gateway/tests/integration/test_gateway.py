@@ -10,7 +10,7 @@ import pytest
 
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 
 async def _send_raw(port: int, request: bytes) -> bytes:
@@ -80,7 +80,7 @@ async def test_internal_headers_reach_only_auth_and_media(
     "header", [None, "", "Basic eDp5", "Bearer", "Bearer nonsense", "Bearer a.b.c"]
 )
 async def test_missing_or_malformed_token_returns_401(gateway: Any, header: str | None) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url) as client:
+    async with http_client(base_url=gateway.url) as client:
         response = await client.get(
             "/sessions", headers={} if header is None else {"authorization": header}
         )
@@ -105,7 +105,7 @@ async def test_token_with_invalid_claim_returns_401(
     gateway: Any, issuer: TokenIssuer, changed: dict[str, Any]
 ) -> None:
     token = issuer.issue(new_id(), **changed)
-    async with httpx.AsyncClient(base_url=gateway.url) as client:
+    async with http_client(base_url=gateway.url) as client:
         response = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
 
     assert response.status_code == 401
@@ -120,7 +120,7 @@ async def test_token_with_invalid_header_returns_401(
     gateway: Any, issuer: TokenIssuer, headers: dict[str, Any]
 ) -> None:
     token = issuer.issue(new_id(), headers=headers)
-    async with httpx.AsyncClient(base_url=gateway.url) as client:
+    async with http_client(base_url=gateway.url) as client:
         response = await client.get("/sessions", headers={"authorization": f"Bearer {token}"})
 
     assert response.status_code == 401
@@ -131,7 +131,7 @@ async def test_revoked_login_is_rejected_within_one_second(
 ) -> None:
     login_id = new_id()
     headers = {"authorization": f"Bearer {issuer.issue(new_id(), sid=str(login_id))}"}
-    async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as client:
+    async with http_client(base_url=gateway.url, headers=headers) as client:
         assert (await client.get("/sessions")).status_code == 200
         gateway.upstreams.revoked_login_ids.append(login_id)
 

@@ -18,7 +18,7 @@ from coach_common.config import Settings
 from coach_common.ids import new_id
 from coach_common.service import Service, listen, running
 from coach_common.testing.fakes import FakeTransport, TokenIssuer
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 SERVICE_TOKEN = "a token between services"
 
@@ -100,12 +100,12 @@ def open_gateway_process(tmp_path: Path, issuer: TokenIssuer) -> OpenProcess:
             gateway = GatewayProcess(
                 process, f"http://127.0.0.1:{port}", log, issuer.bearer(new_id())
             )
-            async with httpx.AsyncClient(base_url=gateway.url) as client:
+            async with http_client(base_url=gateway.url) as client:
 
                 async def is_ready() -> bool:
                     return (await client.get("/health/ready")).status_code == 200
 
-                await wait_until(is_ready, description="the gateway", timeout_seconds=30)
+                await wait_until(is_ready, description="the gateway")
             yield gateway
         finally:
             if process.returncode is None:

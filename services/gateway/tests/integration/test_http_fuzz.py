@@ -233,7 +233,7 @@ class FuzzTarget:
             seen = await asyncio.gather(*(self._run_one(one) for one in scenarios))
             # A request of an aborted client may arrive during a later example.
             self._strict.update(itertools.chain.from_iterable(seen))
-            await wait_until(self._is_idle, description="free slots", timeout_seconds=45)
+            await wait_until(self._is_idle, description="free slots")
             for case_id, body in self.upstream.requests:
                 assert self._strict.get(case_id) == body, (case_id, body)
 

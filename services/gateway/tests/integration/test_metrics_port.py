@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from coach_common.testing.harness import http_client
 from coach_common.testing.servers import free_port
 
 
@@ -17,7 +18,7 @@ async def test_metrics_are_on_their_own_port_only(
     client: httpx.AsyncClient, setting_overrides: dict[str, Any]
 ) -> None:
     port = setting_overrides["metrics_port"]
-    async with httpx.AsyncClient() as scraper:
+    async with http_client() as scraper:
         text = (await scraper.get(f"http://127.0.0.1:{port}/metrics")).text
 
     assert "coach_http_requests_total" in text

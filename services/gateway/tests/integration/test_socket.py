@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -23,7 +22,7 @@ from coach_common.events.catalog import (
 )
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 UNKNOWN = "00000000-0000-7000-8000-000000000000"
 
@@ -160,7 +159,7 @@ async def test_refused_handshake_is_a_problem_that_is_counted(
 
 
 async def _request_count(gateway: Any, status: int) -> float:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         lines = (await client.get(f"{gateway.url}/metrics")).text.splitlines()
     return sum(
         float(line.rpartition(" ")[2])

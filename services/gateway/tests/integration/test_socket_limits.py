@@ -7,13 +7,12 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 
 from coach_common.events.catalog import SessionJudged
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
-from coach_common.testing.harness import wait_until
+from coach_common.testing.harness import http_client, wait_until
 
 TEXT, BINARY, CONT, PING = 1, 2, 0, 9
 MIB = 1024 * 1024
@@ -34,7 +33,7 @@ async def _answers_ping(peer: Any) -> bool:
 
 
 async def _close_count(gateway: Any, reason: str) -> float:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         lines = (await client.get(f"{gateway.url}/metrics")).text.splitlines()
     start = f'coach_gateway_socket_closes_total{{reason="{reason}"}} '
     return next((float(line.removeprefix(start)) for line in lines if line.startswith(start)), 0.0)
@@ -319,7 +318,7 @@ class TestRateLimit:
     ) -> None:
         async with (
             open_socket(user_id) as peer,
-            httpx.AsyncClient(base_url=gateway.url, headers=issuer.bearer(user_id)) as client,
+            http_client(base_url=gateway.url, headers=issuer.bearer(user_id)) as client,
         ):
             statuses = [(await client.get("/sessions")).status_code for _ in range(3)]
             await peer.send_json(type="session_start", question="Why?")

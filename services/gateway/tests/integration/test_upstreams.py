@@ -189,7 +189,7 @@ async def test_stopped_replica_is_ejected_and_returns(
             assert (await client.get("/sessions")).status_code == 200
             return bool(one.requests)
 
-        await wait_until(has_returned, description="the returning replica", timeout_seconds=20)
+        await wait_until(has_returned, description="the returning replica")
 
     assert during == [200] * 20
 

@@ -23,7 +23,7 @@ from coach_common.events.exports import (
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import client_for, deliver_event, emitted_events
+from coach_common.testing.harness import client_for, deliver_event, emitted_events, http_client
 from coach_media import exports
 from coach_media.tables import EXPORT_PARTS, EXPORTS
 
@@ -38,7 +38,7 @@ async def _record(client: httpx.AsyncClient) -> tuple[str, str]:
     """Upload and confirm a recording. Returns its id and key."""
     wanted = {"content_type": "audio/m4a", "extension": "m4a"}
     presigned = (await client.post("/upload/s3-presign", json=wanted)).json()
-    async with httpx.AsyncClient() as storage:
+    async with http_client() as storage:
         await storage.put(presigned["url"], content=RECORDING, headers=presigned["headers"])
     confirmed = (await client.post("/upload/confirm", json={"key": presigned["key"]})).json()
     return confirmed["upload_id"], confirmed["key"]

@@ -20,7 +20,7 @@ from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.session_kind import SessionKind
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import client_for, deliver_event, emitted_events
+from coach_common.testing.harness import client_for, deliver_event, emitted_events, http_client
 from coach_media import deletions, retention
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
@@ -76,7 +76,7 @@ def interview(user_id: UUID) -> InterviewEvents:
 async def _upload(client: httpx.AsyncClient, **changed: Any) -> str:
     body = {"content_type": "audio/m4a", "extension": "m4a"} | changed
     presigned = (await client.post("/upload/s3-presign", json=body)).json()
-    async with httpx.AsyncClient() as store:
+    async with http_client() as store:
         await store.put(presigned["url"], content=M4A, headers=presigned["headers"])
     return str(presigned["key"])
 

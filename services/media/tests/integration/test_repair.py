@@ -10,7 +10,7 @@ from coach_common.events.catalog import SessionStalled, TranscriptionCompleted, 
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
-from coach_common.testing.harness import deliver_event, emitted_events
+from coach_common.testing.harness import deliver_event, emitted_events, http_client
 from coach_media.repair import republish_untranscribed_uploads
 
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
@@ -19,7 +19,7 @@ M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
 async def _confirm(client: httpx.AsyncClient, **session: object) -> dict[str, Any]:
     body = {"content_type": "audio/m4a", "extension": "m4a"}
     presigned = (await client.post("/upload/s3-presign", json=body | session)).json()
-    async with httpx.AsyncClient() as store:
+    async with http_client() as store:
         await store.put(presigned["url"], content=M4A, headers=presigned["headers"])
     confirmed = await client.post("/upload/confirm", json={"key": presigned["key"]})
     return confirmed.json()  # type: ignore[no-any-return]

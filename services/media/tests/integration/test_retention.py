@@ -20,7 +20,7 @@ from coach_common.http.dependencies import get_app_state
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock
-from coach_common.testing.harness import deliver_event
+from coach_common.testing.harness import deliver_event, http_client
 from coach_media import deletions, retention
 from coach_media.audio_retention import AudioRetention
 from coach_media.tables import AUDIO_RETENTION, STORAGE_CONSENTS, UPLOADERS
@@ -34,7 +34,7 @@ async def _confirm(client: httpx.AsyncClient, **body: Any) -> tuple[str, str]:
     """Upload and confirm a recording. Returns its id and key."""
     wanted = {"content_type": "audio/m4a", "extension": "m4a"}
     presigned = (await client.post("/upload/s3-presign", json=wanted)).json()
-    async with httpx.AsyncClient() as storage:
+    async with http_client() as storage:
         await storage.put(presigned["url"], content=M4A, headers=presigned["headers"])
     confirmed = await client.post("/upload/confirm", json={"key": presigned["key"], **body})
     return confirmed.json()["upload_id"], presigned["key"]

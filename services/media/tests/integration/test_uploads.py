@@ -28,7 +28,7 @@ from coach_common.recordings import MAX_RECORDING_SECONDS
 from coach_common.service import Service
 from coach_common.storage import ObjectRejected
 from coach_common.testing.fakes import FakeClock, TokenIssuer
-from coach_common.testing.harness import client_for, deliver_event, emitted_events
+from coach_common.testing.harness import client_for, deliver_event, emitted_events, http_client
 from coach_media import deletions, repair, use_cases
 from coach_media.deps import Deps
 from coach_media.domain import MAX_UPLOADS_PER_SESSION
@@ -54,7 +54,7 @@ async def _upload(client: httpx.AsyncClient, body: bytes = M4A, **changed: Any) 
 
 
 async def _put(presigned: dict[str, Any], body: bytes) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with http_client() as client:
         return await client.put(presigned["url"], content=body, headers=presigned["headers"])
 
 
@@ -605,7 +605,7 @@ async def test_playback_url_returns_the_recording(client: httpx.AsyncClient) -> 
 
     playback = (await client.get(f"/upload/{upload_id}/url")).json()
 
-    async with httpx.AsyncClient() as storage:
+    async with http_client() as storage:
         assert (await storage.get(playback["url"])).content == M4A
 
 

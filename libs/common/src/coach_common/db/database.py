@@ -299,7 +299,10 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
         return engine
     return create_async_engine(
-        parsed.set(drivername="mysql+asyncmy").update_query_dict({"charset": "utf8mb4"}),
+        parsed.set(
+            drivername="mysql+asyncmy",
+            query={"connect_timeout": "5"} | parsed.query | {"charset": "utf8mb4"},
+        ),
         hide_parameters=True,
         isolation_level="READ COMMITTED",
         pool_size=pool_size,
@@ -307,7 +310,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
         pool_timeout=5,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"connect_timeout": 5, "init_command": "SET time_zone = '+00:00'"},
+        connect_args={"init_command": "SET time_zone = '+00:00'"},
     )
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -35,6 +35,11 @@ def client_for(service: Service[object], **options: object) -> httpx.AsyncClient
     """Return an HTTP client that calls the service's app without a socket."""
     transport = httpx.ASGITransport(app=service.app)
     return httpx.AsyncClient(transport=transport, base_url="http://test", **options)  # type: ignore[arg-type]
+
+
+def http_client(**options: Any) -> httpx.AsyncClient:
+    """Return an HTTP client for servers on a loaded machine: it waits a minute for a response."""
+    return httpx.AsyncClient(**{"timeout": 60.0, **options})
 
 
 async def emitted_events(database: Database | None, kind: type[E]) -> list[E]:
@@ -69,7 +74,7 @@ async def wait_until(
     probe: Callable[[], Awaitable[T | None]],
     *,
     description: str,
-    timeout_seconds: float = 30.0,
+    timeout_seconds: float = 120.0,
     interval_seconds: float = 0.02,
 ) -> T:
     """Return the first true result of `probe`. Fails the test after `timeout_seconds`."""

@@ -106,7 +106,8 @@ class PrivateMariaDB:
             f"GRANT ALL ON {name}.* TO {name}@'%'"
         )
         try:
-            yield f"mysql://{name}:{name}@127.0.0.1:{self.port}/{name}"
+            # On a loaded machine a handshake can take longer than the 5 s of a service.
+            yield f"mysql://{name}:{name}@127.0.0.1:{self.port}/{name}?connect_timeout=15"
         finally:
             self.execute(f"DROP DATABASE {name}; DROP USER {name}@'%'")
 
