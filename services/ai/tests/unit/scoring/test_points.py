@@ -16,7 +16,7 @@ GRADED = Path(__file__).parents[2] / "graded"
 DEV = yaml.safe_load((GRADED / "technical_dev.yaml").read_text("utf-8"))
 MODEL = find_installed()
 needs_model = pytest.mark.skipif(MODEL is None, reason="the embedding model is not installed")
-MAX_SECONDS = 5.0
+MAX_PROCESSOR_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +93,10 @@ def test_long_text_is_matched_in_bounded_time(matcher: PointMatcher) -> None:
     text = " ".join(DEV[0]["answers"]["right"]["text"] for _ in range(200))[:100_000]
     matcher.match(Answer("T", question.text, "One two three four."), question)
 
-    begin = time.perf_counter()
+    started_at = time.process_time()
     matcher.match(Answer("T", question.text, text), question)
 
-    assert time.perf_counter() - begin < MAX_SECONDS
+    assert time.process_time() - started_at < MAX_PROCESSOR_SECONDS
 
 
 @needs_model
