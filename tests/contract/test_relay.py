@@ -24,11 +24,15 @@ METADATA = new_metadata()
 OUTBOX, INBOX = outbox_table(METADATA), inbox_table(METADATA)
 
 
-class UnavailableTransport(FakeTransport):
-    """A broker that refuses every publish."""
+class BrokenTransport(FakeTransport):
+    """A broker that refuses every publish until it is available."""
+
+    is_available = False
 
     async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
-        raise Unavailable("The message broker is not connected.")
+        if not self.is_available:
+            raise Unavailable("The message broker is not connected.")
+        return await super().publish(events)
 
     async def start(self, subscriptions: Sequence[Subscription]) -> None:
         """Accept subscriptions without connecting."""
@@ -59,8 +63,16 @@ async def _emit(database: Database, count: int) -> None:
             await tx.emit(UserRegistered(user_id=new_id()))
 
 
+async def _until_empty(database: Database) -> None:
+    async def is_empty() -> bool:
+        async with database.read_only() as tx:
+            return await tx.scalar(select(func.count()).select_from(OUTBOX)) == 0
+
+    await wait_until(is_empty, description="an empty outbox")
+
+
 async def test_outbox_gauge_counts_rows_while_broker_is_unavailable(database: Database) -> None:
-    async with _running(OutboxRelay(database, UnavailableTransport())):
+    async with _running(OutboxRelay(database, BrokenTransport())):
         await asyncio.sleep(0)
         await _emit(database, 50)
 
@@ -100,12 +112,7 @@ async def test_backlog_of_10000_events_is_published_once_each(database: Database
     transport = FakeTransport()
 
     async with _running(OutboxRelay(database, transport)):
-
-        async def is_empty() -> bool:
-            async with database.read_only() as tx:
-                return await tx.scalar(select(func.count()).select_from(OUTBOX)) == 0
-
-        await wait_until(is_empty, description="an empty outbox")
+        await _until_empty(database)
 
     assert [one.id for one in transport.published] == ids
 
@@ -126,3 +133,60 @@ async def test_new_relay_publishes_what_a_killed_relay_claimed_within_seconds(
 
         seconds = 5 if database.is_sqlite else CLAIM_DURATION.total_seconds() + 5
         await wait_until(is_published, description="the events", timeout_seconds=seconds)
+
+
+async def test_event_of_a_running_relay_is_published_without_reading_the_outbox(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = FakeTransport()
+    relay = OutboxRelay(database, transport)
+
+    async def read_nothing() -> tuple[int, int]:
+        return 0, 0
+
+    monkeypatch.setattr(relay, "relay_once", read_nothing)
+    async with _running(relay):
+        await asyncio.sleep(0)
+        await _emit(database, 250)
+        await _until_empty(database)
+
+    assert len({one.id for one in transport.published}) == 250
+
+
+async def test_rolled_back_event_is_not_published(database: Database) -> None:
+    transport = FakeTransport()
+    async with _running(OutboxRelay(database, transport)):
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            async with database.transaction() as tx:
+                await tx.emit(UserRegistered(user_id=new_id()))
+                raise Unavailable("no")
+        await _emit(database, 1)
+        await _until_empty(database)
+
+    assert len(transport.published) == 1
+
+
+async def test_events_of_an_outage_are_published_once_the_broker_responds(
+    database: Database,
+) -> None:
+    transport = BrokenTransport()
+    async with _running(OutboxRelay(database, transport)):
+        await asyncio.sleep(0)
+        for _ in range(12):
+            await _emit(database, 100)  # more than the relay keeps in memory
+        transport.is_available = True
+        await _until_empty(database)
+
+    assert len({one.id for one in transport.published}) == 1_200
+
+
+async def test_events_that_a_stopped_relay_did_not_publish_are_free(database: Database) -> None:
+    async with _running(OutboxRelay(database, BrokenTransport())):
+        await asyncio.sleep(0)
+        await _emit(database, 3)
+
+    async with database.read_only() as tx:
+        assert await tx.fetch_all(select(OUTBOX.c.claimed_until).distinct()) == [
+            {"claimed_until": None}
+        ]

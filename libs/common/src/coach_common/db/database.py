@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
 from coach_common.config import DatabaseSettings
+from coach_common.db.committed_events import CommittedEvents
 from coach_common.db.dialect import Dialect
 from coach_common.db.sqlite import BUSY_TIMEOUT_SECONDS, SqliteConnection, SqliteConnections
 from coach_common.db.time_limit import TimeLimit
@@ -63,7 +64,7 @@ class Database:
         self.outbox = outbox
         self.inbox = inbox
         self.clock = clock
-        self.outbox_written = asyncio.Event()
+        self.committed_events = CommittedEvents()
         self.engine = _engine(url, pool_size=pool_size, pool_overflow=pool_overflow)
         """For migrations and maintenance. With SQLite its statements run in threads."""
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -71,7 +72,7 @@ class Database:
             SqliteConnections(make_url(url), pool_size=pool_size) if self.is_sqlite else None
         )
         self._dialect = Dialect(self.is_sqlite)
-        self._events = EventWriter(source, outbox, clock)
+        self._events = EventWriter(source, outbox, clock, self.committed_events)
         slots = min(_MAX_CONCURRENT_TRANSACTIONS, pool_size + pool_overflow)
         self._read_slots = asyncio.Semaphore(slots)
         # SQLite has one writer and polls its lock. Waiting here instead keeps the order of arrival.
@@ -128,11 +129,12 @@ class Database:
             else:
                 await connection.commit()
             self._has_wal_content = self.is_sqlite
+            commit_count = self.commit_count
         if is_durable:
-            await self.sync()
+            await self.sync(commit_count)
         fault_injection.crash_point("transaction.committed")
-        if tx.emitted_count:
-            self.outbox_written.set()
+        if tx.handed_over:
+            self.committed_events.add(tx.handed_over, commit_count)
 
     @asynccontextmanager
     async def read_only(self) -> AsyncIterator[Transaction]:

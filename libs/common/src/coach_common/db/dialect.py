@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Insert, Table, insert
+from sqlalchemy import Insert, Table, TextClause, insert, text
 from sqlalchemy.dialects.mysql import insert as mysql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -14,6 +15,13 @@ class Dialect:
     """Builds the statements that the two database families write differently."""
 
     is_sqlite: bool
+
+    def time_after(self, duration: timedelta) -> datetime | TextClause:
+        """Return a value to insert: the time after `duration`, by the database's clock."""
+        if self.is_sqlite:
+            return datetime.now(UTC) + duration  # SQLite uses the clock of this machine.
+        microseconds = duration // timedelta(microseconds=1)
+        return text(f"UTC_TIMESTAMP(6) + INTERVAL {microseconds} MICROSECOND")
 
     def insert_ignore(self, table: Table) -> Insert:
         """Return an INSERT that does nothing (`rowcount` 0) if the key already exists."""

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, Insert, RowMapping, Table, insert
+from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coach_common import telemetry, tracing
 from coach_common.clock import Clock, rfc3339
+from coach_common.db.committed_events import CommittedEvents
 from coach_common.db.dialect import Dialect
 from coach_common.db.sqlite import SqliteConnection
 from coach_common.db.time_limit import TimeLimit
@@ -18,6 +18,7 @@ from coach_common.events.base import Envelope, Event
 from coach_common.ids import new_id
 from coach_common.messaging.message import AlreadyProcessed as AlreadyProcessed
 from coach_common.messaging.message import MessageContext as MessageContext
+from coach_common.messaging.subscriptions import OutboxMessage
 
 T = TypeVar("T")
 
@@ -30,6 +31,7 @@ class EventWriter:
     """The name of the service."""
     outbox: Table | None
     clock: Clock
+    committed: CommittedEvents
 
 
 class Transaction:
@@ -45,7 +47,8 @@ class Transaction:
         is_read_only: bool = False,
     ) -> None:
         self.dialect = dialect
-        self.emitted_count = 0
+        self.handed_over: list[OutboxMessage] = []
+        """Events that the relay of this process gets after the commit."""
         self._connection = connection
         self._events = events
         self._timeout_seconds = timeout_seconds
@@ -98,7 +101,8 @@ class Transaction:
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.
 
-        The relay publishes it after the commit, at least once and always with this id.
+        The relay publishes it after the commit, at least once and always with this id. A relay in
+        this process gets it directly: then the row is claimed from the start.
         """
         if self._is_read_only or self._events.outbox is None:
             raise RuntimeError("cannot emit: read-only transaction, or the service has no outbox")
@@ -115,19 +119,17 @@ class Transaction:
             time=rfc3339(self._events.clock()),
             traceparent=span.traceparent,
         )
+        body = envelope.to_json()
         row = {
             "id": envelope.id,
             "type": envelope.type,
             "user_id": getattr(event, "user_id", None),
-            "body": envelope.to_json().decode(),
-            "claimed_until": None,
+            "body": body.decode(),
         }
-        await self.execute(_insert_into(self._events.outbox), row)
-        self.emitted_count += 1
+        claim = self._events.committed.new_claim
+        claimed_until = None if claim is None else self.dialect.time_after(claim)
+        await self.execute(insert(self._events.outbox).values(claimed_until=claimed_until), row)
+        if claim is not None:
+            self.handed_over.append(OutboxMessage(envelope.id, envelope.type, body))
         span.end()
         return envelope.id
-
-
-@cache
-def _insert_into(table: Table) -> Insert:
-    return insert(table)
