@@ -9,6 +9,7 @@ from chaos.proxy import Proxy
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from coach_common.db import database as database_module
 from coach_common.db.database import Database
 from coach_common.errors import DatabaseUnavailable
 from coach_common.http.app import create_app
@@ -125,3 +126,39 @@ async def _read_until_available(database: Database) -> None:
             except DatabaseUnavailable:
                 continue
             return
+
+
+@pytest.mark.servers
+async def test_idle_connection_that_the_server_closed_is_replaced(
+    mariadb: PrivateMariaDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with mariadb.database() as url:
+        database = Database(url, source="test", pool_size=1, pool_overflow=0)
+        await _read(database)
+        mariadb.execute(f"KILL USER {make_url(url).username}")
+        monkeypatch.setattr(database_module, "_MAX_UNCHECKED_SECONDS", 0.0)
+
+        await _read(database)
+        await database.close()
+
+
+@pytest.mark.servers
+async def test_transaction_that_fails_leaves_no_change_to_the_next(
+    mariadb: PrivateMariaDB,
+) -> None:
+    with mariadb.database() as url:
+        database = Database(url, source="test", pool_size=1, pool_overflow=0)
+        async with database.transaction() as tx:
+            await tx.execute(text("CREATE TABLE notes (id INT PRIMARY KEY)"))
+        with pytest.raises(RuntimeError):
+            async with database.transaction() as tx:
+                await tx.execute(text("INSERT INTO notes VALUES (1)"))
+                raise RuntimeError
+
+        async with database.transaction() as tx:
+            await tx.execute(text("INSERT INTO notes VALUES (2)"))
+        async with database.read_only() as tx:
+            rows = await tx.fetch_all(text("SELECT id FROM notes"))
+        await database.close()
+
+    assert [row["id"] for row in rows] == [2]

@@ -1,16 +1,22 @@
 """The database of a service: engine, transactions, and the translation of driver errors."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 from sqlalchemy import Engine, Table, delete, event, select, text
+from sqlalchemy.engine import Dialect as SqlDialect
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from coach_common import fault_injection
 from coach_common.clock import Clock, utc_now
@@ -31,6 +37,7 @@ WAL_TRUNCATE_SECONDS = 20.0
 DEFAULT_TIMEOUT_SECONDS = 15.0
 
 _MAX_CONCURRENT_TRANSACTIONS = 16
+_MAX_UNCHECKED_SECONDS = 1.0
 _UNAVAILABLE = "The database is temporarily unavailable. Please try again."
 _MYSQL_CONFLICT_CODES = {1205, 1213, 1020}
 _DISK_FULL_CODES = {1021, 1114}
@@ -300,7 +307,7 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
         )
         event.listen(engine.sync_engine, "connect", _set_sqlite_pragmas)
         return engine
-    return create_async_engine(
+    engine = create_async_engine(
         parsed.set(
             drivername="mysql+asyncmy",
             query={"connect_timeout": "5"} | parsed.query | {"charset": "utf8mb4"},
@@ -310,10 +317,34 @@ def _engine(url: str, *, pool_size: int, pool_overflow: int) -> AsyncEngine:
         pool_size=pool_size,
         max_overflow=pool_overflow,
         pool_timeout=5,
-        pool_pre_ping=True,
+        # A connection that is closed within a transaction rolls it back without this.
+        pool_reset_on_return=None,
         pool_recycle=1800,
         connect_args={"init_command": "SET time_zone = '+00:00'"},
     )
+    event.listen(engine.sync_engine, "checkin", _note_return)
+    event.listen(engine.sync_engine, "checkout", partial(_ping_idle_connection, engine.dialect))
+    return engine
+
+
+def _note_return(_: object, record: ConnectionPoolEntry) -> None:
+    record.info["returned_at"] = time.monotonic()
+
+
+def _ping_idle_connection(
+    dialect: SqlDialect, connection: DBAPIConnection, record: ConnectionPoolEntry, _: object
+) -> None:
+    """Check a connection that was not used for a second. A ping takes as long as a statement.
+
+    Raises:
+        InvalidatePoolError: The pool then opens a new connection.
+    """
+    if time.monotonic() - record.info.get("returned_at", math.inf) < _MAX_UNCHECKED_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except Exception as error:  # asyncmy may raise anything
+        raise InvalidatePoolError from error
 
 
 def _set_sqlite_pragmas(connection: Any, _: object) -> None:
