@@ -92,7 +92,7 @@ async def register_completed_session(
             is_refused and earlier is not None and earlier.answer(recording) == answer
         ):
             await jobs.add_job(tx, JobKind.FEEDBACK, stored.session_id, stored.user_id)
-    deps.notify_workers()
+    deps.notify_workers(JobKind.TRANSCRIPTION, JobKind.FEEDBACK)
 
 
 async def store_completed_session(

@@ -149,7 +149,9 @@ async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: Failu
         JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started_at)
         span.end({"coach.outcome": outcome}, error="" if outcome == "done" else outcome)
         log.info("job.ended", kind=job.kind, subject_id=str(job.subject_id), outcome=outcome)
-    deps.notify_workers()
+    if job.kind is JobKind.TRANSCRIPTION:
+        # Sessions that waited for the recording can be scored now.
+        deps.notify_workers(JobKind.FEEDBACK)
 
 
 async def observe_backlog(deps: Deps) -> None:
