@@ -35,7 +35,7 @@ class CommittedEvents:
         self._claim_duration = claim_duration
 
     def close(self) -> list[OutboxMessage]:
-        """Accept no more events, and return those that nobody took."""
+        """Accept no more events, and return the remaining ones."""
         self._claim_duration = None
         return self.take()
 
