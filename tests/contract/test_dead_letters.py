@@ -1,13 +1,16 @@
 """`coach events dead` on both brokers, while consumers run."""
 
 import json
+import time
 
 import pytest
+import transports
+import typer
 from test_transports import RecordingConsumer, _completed
 from transports import TransportHarness
 
 from coach_common import fault_injection
-from coach_common.errors import Conflict, InvalidInput, NotFound
+from coach_common.errors import Conflict, InvalidInput, NotFound, Unavailable
 from coach_common.events.catalog import SessionCompleted
 from coach_common.ids import new_id
 from coach_common.messaging.dead_letters import Selection
@@ -17,8 +20,10 @@ from coach_common.messaging.events_cli import (
     replay_dead_letters,
     show_dead_letter,
 )
+from coach_common.messaging.rabbitmq_dead_letters import RabbitMQDeadLetters
 from coach_common.messaging.subscriptions import OutboxMessage, Subscription
 from coach_common.testing.harness import wait_until
+from coach_common.testing.servers import PrivateRabbitMQ
 
 QUEUE = "ai.session.completed"
 
@@ -70,7 +75,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_dropped(bus: Transport
     assert all(one["reason"] and one["dead_at"] for one in listed)
     assert '"title": "<1 characters>"' in shown
     assert '"title": "T"' in whole
-    assert replayed == "1 dead letters were returned to their queues."
+    assert replayed == "1 dead letter was returned to its queue."
     again = consumer.deliveries[2]
     assert (again.event_id, again.attempt) == (first.id, 1)
     assert overview.splitlines()[0].split() == ["2", QUEUE]
@@ -117,3 +122,34 @@ async def test_replay_that_is_killed_loses_no_message(
         assert await letters.replay(Selection()) == 1
     await consumer.until(2)
     await _until_dead(bus, 0)
+
+
+@pytest.mark.servers
+async def test_operator_may_decide_for_longer_than_the_heartbeat_of_the_broker(
+    rabbitmq: PrivateRabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def decide_slowly(question: str, *, abort: bool) -> None:
+        asked.append(question)
+        # The broker closes a connection without heartbeats after two to three intervals.
+        time.sleep(5)
+
+    monkeypatch.setattr(typer, "confirm", decide_slowly)
+    with rabbitmq.vhost() as url:
+        bus = transports.rabbitmq(rabbitmq, url)
+        await _publish_dead(bus, RecordingConsumer(Conflict("no")), [_completed()])
+        letters = RabbitMQDeadLetters(f"{url}?heartbeat=1")
+
+        dropped = await drop_dead_letters(letters, all_=True)
+
+        assert asked == ["Delete 1 dead letter for good?"]
+        assert dropped == "1 dead letter was deleted."
+        await _until_dead(bus, 0)
+        for transport in list(bus.running):
+            await bus.stop(transport)
+
+
+async def test_unreachable_broker_is_named() -> None:
+    with pytest.raises(Unavailable, match="The message broker cannot be reached"):
+        await RabbitMQDeadLetters("amqp://127.0.0.1:9/").find(Selection())

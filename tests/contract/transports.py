@@ -3,14 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from coach_common.errors import Unavailable
 from coach_common.messaging.dead_letters import DeadLetters, Selection
 from coach_common.messaging.rabbitmq import RabbitMQTransport
-from coach_common.messaging.rabbitmq_dead_letters import open_rabbitmq_dead_letters
+from coach_common.messaging.rabbitmq_dead_letters import RabbitMQDeadLetters
 from coach_common.messaging.sqlite_broker import SqliteBroker, SqliteTransport
 from coach_common.messaging.sqlite_dead_letters import SqliteDeadLetters, open_sqlite_dead_letters
 from coach_common.messaging.subscriptions import Subscription, Transport
@@ -96,5 +96,5 @@ def rabbitmq(server: PrivateRabbitMQ, url: str) -> TransportHarness:
         return RabbitMQTransport(url, delays=DELAYS, topology_check_seconds=0.5)
 
     return TransportHarness(
-        open_transport, dead, waiting, restart, lambda: open_rabbitmq_dead_letters(url)
+        open_transport, dead, waiting, restart, lambda: nullcontext(RabbitMQDeadLetters(url))
     )

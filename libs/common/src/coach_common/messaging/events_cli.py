@@ -68,6 +68,8 @@ async def replay_dead_letters(
     Replay within 30 days: later, what was deleted meanwhile is no longer known.
     """
     count = await dead_letters.replay(_select_some(ids, queue, is_all=all_))
+    if count == 1:
+        return "1 dead letter was returned to its queue."
     return f"{count} dead letters were returned to their queues."
 
 
@@ -83,8 +85,10 @@ async def drop_dead_letters(
     selection = _select_some(ids, queue, is_all=all_)
     if not yes:
         count = len(await dead_letters.find(selection))
-        typer.confirm(f"Delete {count} dead letters for good?", abort=True)
-    return f"{await dead_letters.drop(selection)} dead letters were deleted."
+        letters = "dead letter" if count == 1 else "dead letters"
+        typer.confirm(f"Delete {count} {letters} for good?", abort=True)
+    count = await dead_letters.drop(selection)
+    return "1 dead letter was deleted." if count == 1 else f"{count} dead letters were deleted."
 
 
 def _select_some(ids: list[str] | None, queue: str | None, *, is_all: bool) -> Selection:
@@ -124,10 +128,9 @@ def _time(time: datetime | None) -> str:
 async def _open() -> AsyncIterator[DeadLetters]:
     # An image has the packages of one broker only.
     if is_set("RABBITMQ_URL"):
-        from coach_common.messaging.rabbitmq_dead_letters import open_rabbitmq_dead_letters
+        from coach_common.messaging.rabbitmq_dead_letters import RabbitMQDeadLetters
 
-        async with open_rabbitmq_dead_letters(RabbitMQSettings.load().rabbitmq_address) as opened:
-            yield opened
+        yield RabbitMQDeadLetters(RabbitMQSettings.load().rabbitmq_address)
     else:
         from coach_common.messaging.sqlite_dead_letters import open_sqlite_dead_letters
 
