@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -47,16 +47,18 @@ async def choose_retention(
         if await store.is_deleted(tx, caller.user_id):
             raise Unauthenticated("This account no longer exists.", code="account_deleted")
         await retention_store.save_retention(tx, caller.user_id, retention)
-        return await _reschedule_all(deps, tx, caller.user_id)
+        rule = await find_rule(deps, tx, caller.user_id)
+        await _reschedule(tx, await retention_store.list_audio_times(tx, caller.user_id), rule)
+    return rule
 
 
 async def record_storage_consent(
     deps: Deps, event: ConsentChanged, message: MessageContext
 ) -> None:
-    """Store a decision about storage, and apply it to all recordings that have their audio.
+    """Store a decision about storage, unless a later one is stored.
 
-    A later decision that is stored counts. A repeated one is applied again, because a recording may
-    have been confirmed at the same time.
+    A refusal, and its withdrawal, apply to all recordings that have their audio. A repeated refusal
+    is applied again, because a recording may have been confirmed at the same time.
     """
     user_id = event.user_id
     async with deps.db.transaction(deduplicate=message) as tx:
@@ -64,10 +66,13 @@ async def record_storage_consent(
         if await store.is_deleted(tx, user_id):
             await store.delete_uploader(tx, user_id)
             return
+        former = await find_rule(deps, tx, user_id)
         is_new = await retention_store.save_storage_consent(
             tx, user_id, is_given=event.is_given, changed_at=event.changed_at
         )
-        await _reschedule_all(deps, tx, user_id)
+        rule = await find_rule(deps, tx, user_id)
+        if former.is_storage_refused or rule.is_storage_refused:
+            await _reschedule(tx, await retention_store.list_audio_times(tx, user_id), rule)
     if is_new and event.is_repeated:
         REPAIRS.labels("media", "consent").inc()
 
@@ -90,8 +95,7 @@ async def record_feedback(
             tx, user_id, session_id=session_id, keys=keys
         )
         rule = await find_rule(deps, tx, user_id)
-        fed_back = [replace(one, feedback_at=one.feedback_at or now) for one in times]
-        await _reschedule(tx, fed_back, rule)
+        await _reschedule(tx, times, rule, feedback_at=now)
 
 
 async def find_rule(deps: Deps, tx: Transaction, user_id: UUID) -> RetentionRule:
@@ -125,25 +129,21 @@ async def delete_due_audio(deps: Deps) -> int:
     return len(due)
 
 
-async def _reschedule_all(deps: Deps, tx: Transaction, user_id: UUID) -> RetentionRule:
-    """Apply the rule to all recordings of the user, and return it."""
-    rule = await find_rule(deps, tx, user_id)
-    await _reschedule(tx, await retention_store.list_audio_times(tx, user_id), rule)
-    return rule
-
-
 async def _reschedule(
-    tx: Transaction, times: list[retention_store.AudioTimes], rule: RetentionRule
+    tx: Transaction,
+    times: list[retention_store.AudioTimes],
+    rule: RetentionRule,
+    *,
+    feedback_at: datetime | None = None,
 ) -> None:
-    await retention_store.save_audio_times(
-        tx,
-        [
-            (
-                one,
-                audio_deletion_time(
-                    rule.effective, confirmed_at=one.confirmed_at, feedback_at=one.feedback_at
-                ),
-            )
-            for one in times
-        ],
-    )
+    """Store when the rule deletes the audio, and the time of feedback. Writes only changes."""
+    changed = []
+    for stored in times:
+        fed_back_at = stored.feedback_at or feedback_at
+        delete_at = audio_deletion_time(
+            rule.effective, confirmed_at=stored.confirmed_at, feedback_at=fed_back_at
+        )
+        scheduled = replace(stored, feedback_at=fed_back_at, audio_delete_at=delete_at)
+        if scheduled != stored:
+            changed.append(scheduled)
+    await retention_store.save_audio_times(tx, changed)

@@ -34,6 +34,7 @@ class AudioTimes:
     id: UUID
     confirmed_at: datetime
     feedback_at: datetime | None
+    audio_delete_at: datetime | None
 
 
 async def get_rule(tx: Transaction, user_id: UUID, *, default: AudioRetention) -> RetentionRule:
@@ -77,7 +78,7 @@ async def list_audio_times(
 
     Uploads with one of the `keys` and no session count as uploads of the session.
     """
-    columns = (UPLOADS.c.id, UPLOADS.c.confirmed_at, UPLOADS.c.feedback_at)
+    columns = [UPLOADS.c[name] for name in AudioTimes.__slots__]
     query = select(*columns).where(UPLOADS.c.user_id == user_id, *_HAS_AUDIO)
     if session_id is not None:
         is_unlinked = and_(UPLOADS.c.session_id.is_(None), UPLOADS.c.key.in_(keys))
@@ -85,9 +86,7 @@ async def list_audio_times(
     return [AudioTimes(**row) for row in await tx.fetch_all(query)]
 
 
-async def save_audio_times(
-    tx: Transaction, times: Sequence[tuple[AudioTimes, datetime | None]]
-) -> None:
+async def save_audio_times(tx: Transaction, times: Sequence[AudioTimes]) -> None:
     """Store when feedback was ready, and when the audio is deleted."""
     if times:
         await tx.execute(
@@ -101,9 +100,9 @@ async def save_audio_times(
                 {
                     "upload_id": one.id,
                     "new_feedback_at": one.feedback_at,
-                    "new_audio_delete_at": delete_at,
+                    "new_audio_delete_at": one.audio_delete_at,
                 }
-                for one, delete_at in times
+                for one in times
             ],
         )
 

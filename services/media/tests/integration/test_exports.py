@@ -1,9 +1,11 @@
 """Exports of all data of a user: collected, downloaded, retried, deleted."""
 
+import asyncio
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +27,7 @@ from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, TokenIssuer
 from coach_common.testing.harness import client_for, deliver_event, emitted_events, http_client
 from coach_media import exports
+from coach_media.archive import ArchiveWriter
 from coach_media.tables import EXPORT_PARTS, EXPORTS
 
 PATH = "/auth/me/export"
@@ -148,3 +151,50 @@ async def test_export_is_deleted_with_a_session_or_the_account(
     assert (await client.get(path)).status_code == 404
     assert await _rows(service) == 0
     assert (await client.post(PATH)).status_code == (401 if deleted == "account" else 202)
+
+
+async def test_user_has_one_export_which_a_later_request_replaces(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, issuer: TokenIssuer
+) -> None:
+    async def request() -> str:
+        requested = await client.post(PATH)
+        assert requested.status_code == 202
+        return requested.headers["location"]
+
+    async with client_for(service, headers=issuer.bearer(new_id())) as other:
+        foreign = (await other.post(PATH)).headers["location"]
+        simultaneous = set(await asyncio.gather(*(request() for _ in range(5))))
+        first = simultaneous.pop()
+        (event,) = [
+            one
+            for one in await emitted_events(service.database, ExportRequested)
+            if str(one.export_id) in first
+        ]
+        await _collect(service, event)
+        clock.advance(599)
+        within_ten_minutes = await request()
+        clock.advance(2)
+        second = await request()
+
+        assert (simultaneous, within_ten_minutes) == (set(), first)
+        assert second != first
+        assert (await client.get(first)).status_code == 404
+        assert (await client.get(second)).status_code == 200
+        assert (await other.get(foreign)).status_code == 200
+
+
+async def test_download_yields_pieces_of_bounded_size() -> None:
+    chunk = bytes(256 * 1024)
+
+    async def read_recording() -> AsyncGenerator[bytes, None]:
+        for _ in range(40):
+            yield chunk
+
+    archive = ArchiveWriter(datetime(2026, 11, 27, tzinfo=UTC))
+    pieces = [await archive.add_text("ai/0001-rows.json", "x" * len(chunk))]
+    pieces += [piece async for piece in archive.add_stream("recordings/a.m4a", read_recording())]
+    pieces.append(archive.finish())
+
+    assert max(map(len, pieces)) <= len(chunk) + 1024
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as read:
+        assert len(read.read("recordings/a.m4a")) == 40 * len(chunk)

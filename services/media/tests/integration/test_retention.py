@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 from prometheus_client import REGISTRY
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from coach_common.errors import NotFound
 from coach_common.events.catalog import SessionJudged, TranscriptionCompleted, UserDeleted
@@ -23,7 +23,7 @@ from coach_common.testing.fakes import FakeClock
 from coach_common.testing.harness import deliver_event, http_client
 from coach_media import deletions, retention
 from coach_media.audio_retention import AudioRetention
-from coach_media.tables import AUDIO_RETENTION, STORAGE_CONSENTS, UPLOADERS
+from coach_media.tables import AUDIO_RETENTION, STORAGE_CONSENTS, UPLOADERS, UPLOADS
 
 PATH = "/upload/retention"
 M4A = b"\0\0\0\x20ftypM4A " + bytes(100)
@@ -217,3 +217,64 @@ def _transcript(upload_id: str, key: str, user_id: UUID) -> TranscriptionComplet
         upload_id=UUID(upload_id), user_id=user_id, key=key, text="Yes.", language="en",
         duration_seconds=1, provider="p", model="m",
     )  # fmt: skip
+
+
+async def test_consent_without_a_refusal_leaves_earlier_recordings_as_they_were(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, user_id: UUID
+) -> None:
+    earlier = await _confirm(client)
+    with_default = replace(service.deps, default_retention=AudioRetention.DAYS_30)
+    get_app_state(service.app).deps = with_default
+    await _decide_storage(service, user_id, is_given=True)
+    clock.advance(timedelta(days=31).total_seconds())
+
+    assert await _has_audio(service, client, *earlier) is True
+
+
+async def test_audio_waits_two_days_at_most_for_its_transcription(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, user_id: UUID, sessions: Any
+) -> None:
+    session_id = new_id()
+    sessions.owned.add(session_id)
+    await client.put(PATH, json={"audio": "after_feedback"})
+    untranscribed = await _confirm(client, session_id=str(session_id))
+    await deliver_event(service, _session_feedback(session_id, user_id, "ready"))
+    clock.advance(timedelta(hours=47).total_seconds())
+    waiting = await _has_audio(service, client, *untranscribed)
+    clock.advance(timedelta(hours=2).total_seconds())
+
+    assert waiting is True
+    assert await _has_audio(service, client, *untranscribed) is False
+
+
+async def test_due_audio_is_deleted_in_batches_oldest_first(
+    service: Service, clock: FakeClock, user_id: UUID
+) -> None:
+    now, stranger, count = clock(), new_id(), 120
+    async with service.deps.db.transaction() as tx:
+        for number in range(count + 1):
+            owner = user_id if number < count else stranger
+            await tx.execute(
+                insert(UPLOADS).values(
+                    id=new_id(), user_id=owner, key=f"uploads/{owner}/{number}.m4a",
+                    content_type="audio/m4a", max_bytes=9, status="transcribed", created_at=now,
+                    url_expires_at=now, confirmed_at=now,
+                    # Of all due recordings, those of the stranger wait longest.
+                    audio_delete_at=now - timedelta(seconds=1 if owner == user_id else 2),
+                )
+            )  # fmt: skip
+
+    async def left(owner: UUID) -> int:
+        async with service.deps.db.read_only() as tx:
+            has_audio = UPLOADS.c.audio_deleted_at.is_(None)
+            rows = await tx.fetch_all(
+                select(UPLOADS.c.id).where(UPLOADS.c.user_id == owner, has_audio)
+            )
+        return len(rows)
+
+    batches = []
+    for _ in range(4):
+        batches.append((await retention.delete_due_audio(service.deps), await left(user_id)))
+        assert await left(stranger) == 0
+
+    assert batches == [(50, 71), (50, 21), (21, 0), (0, 0)]
