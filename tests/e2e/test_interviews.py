@@ -194,6 +194,43 @@ async def _wait_for_receipt(client: ApiClient, path: str) -> dict[str, Any]:
     return receipt
 
 
+async def test_interviewer_is_interrupted_and_adds_a_word_in_a_silence(
+    client: ApiClient,
+) -> None:
+    await client.call("POST", "/v1/ai-interview/profile", expect=201, silence_seconds=90)
+    fields = {"title": "Mock", "interview_type": "behavioral", "question_limit": 1}
+    async with client.socket() as socket:
+        await socket.send("interview_start", words_per_minute=50, **fields)
+        await socket.wait_for("interview_thinking", seconds=60)
+        await socket.wait_for("interview_delta", seconds=60)
+        await socket.send("interview_reply_start")
+        opening = (await socket.wait_for("interview_turn", seconds=60)).frame
+        listening = (await socket.wait_for("interview_listening", seconds=60)).frame
+        pieces = len(socket.frames("interview_delta"))
+        await socket.send("interview_start", silence_seconds=0, **fields)
+        quiet = (await socket.wait_for("interview_turn", seconds=60, was_interrupted=False)).frame
+        fast = {"silence_seconds": 1, "words_per_minute": 1000}
+        await socket.send("interview_start", **fields, **fast)
+        word = (await socket.wait_for("interview_silence", seconds=60)).frame
+        await socket.send("interview_message", message="skip")
+        over = (await socket.wait_for("interview_turn", seconds=60, status="completed")).frame
+    read = await client.call("GET", f"/v1/ai-interview/sessions/{opening['session_id']}")
+    silent = await client.call("GET", f"/v1/ai-interview/sessions/{word['session_id']}")
+
+    assert opening["was_interrupted"] and listening["was_interrupted"]
+    assert pieces < len(opening["response"].split(". "))
+    assert read["turns"][0]["response"] == opening["response"]
+    assert read["turns"][0]["interrupted_at"] is not None
+    assert opening["silence_prompt"]["after_seconds"] == 90
+    assert quiet["silence_prompt"] is None
+    assert word["text"] and word["session_id"] == over["session_id"]
+    assert over["silence_prompt"] is None
+    assert [turn["message"] for turn in silent["turns"]] == [None, "skip"]
+    if word["ai_audio_url"] is not None:
+        speech = await client.send("GET", f"/v1{word['ai_audio_url']}")
+        assert speech.content.startswith(b"RIFF")
+
+
 async def test_interview_over_the_socket_is_the_interview_over_http(client: ApiClient) -> None:
     async with client.socket() as socket:
         await socket.send(

@@ -34,6 +34,8 @@ class StubUpstreams:
     is_auth_failing: bool = False
     error_response: tuple[int, dict[str, Any]] | None = None
     release: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
+    """Responses wait for it, if it is set."""
 
     def app(self, name: str, issuer: TokenIssuer) -> FastAPI:
         app = FastAPI()
@@ -75,6 +77,8 @@ class StubUpstreams:
                 return StreamingResponse(
                     self._stream_in_two_chunks(), headers={"connection": "x-hop"}
                 )
+            if self.gate is not None:
+                await self.gate.wait()
             if self.error_response is not None:
                 return JSONResponse(self.error_response[1], self.error_response[0])
             answer = {"id": str(new_id()), "upstream": name, "length": len(body)}

@@ -109,6 +109,7 @@ def build(
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
         voice=voice or _voice(settings),
+        silence_seconds=settings.interview_silence_seconds,
         get_encoder=embedder,
         get_story_matcher=cache(partial(_story_matcher, embedder)),
         consent=ConsentPolicy(

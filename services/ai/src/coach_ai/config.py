@@ -46,6 +46,9 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
     """OpenAI model for transcription."""
     openai_chat_model: str = "gpt-5-mini"
     """OpenAI model for scoring and chat."""
+    interview_silence_seconds: int = Field(default=20, ge=0, le=300)
+    """How long a silence may last in an interview before the interviewer says a gentle word, for
+    users who have not chosen. 0: it says none."""
     openai_voice_model: str = "gpt-4o-mini-tts"
     """OpenAI model for the interviewer's voice."""
     openai_timeout_seconds: float = Field(default=120.0, gt=0)

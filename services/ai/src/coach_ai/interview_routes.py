@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Response
 
 from coach_ai.deps import Deps
+from coach_ai.interview_dialogue_schemas import InterruptionRequest, InterruptionResponse
 from coach_ai.interview_schemas import (
     INTERVIEW_LIST_NAME,
     InterviewAnalysis,
@@ -18,8 +19,8 @@ from coach_ai.interview_schemas import (
     StartInterviewResponse,
 )
 from coach_ai.store.interviews import InterviewNotFound
-from coach_ai.use_cases import interview_turns, interviews
-from coach_ai.voice_routes import build_audio_path
+from coach_ai.use_cases import interview_interruptions, interview_turns, interviews
+from coach_ai.voice_routes import build_audio_path, build_silence_prompt
 from coach_common.http.app import RetryOnConflictRoute
 from coach_common.http.cursor import decode_cursor
 from coach_common.http.dependencies import CurrentUser, inject_deps
@@ -49,7 +50,9 @@ async def start_interview(
         response=opening.response,
         status=interview.status,
         question_count=interview.question_number,
+        turn_number=opening.number,
         ai_audio_url=build_audio_path(deps, interview.id, opening.number),
+        silence_prompt=build_silence_prompt(deps, interview, opening),
     )
 
 
@@ -99,8 +102,24 @@ async def send_interview_message(
         status=interview.status,
         question_count=interview.question_number,
         analysis=InterviewAnalysis.from_domain(turn),
+        turn_number=turn.number,
         ai_audio_url=build_audio_path(deps, interview.id, turn.number),
+        silence_prompt=build_silence_prompt(deps, interview, turn),
     )
+
+
+@router.post("/{session_id}/interruption")
+async def interrupt_turn(
+    session_id: str, caller: CurrentUser, deps: AiDeps, body: InterruptionRequest | None = None
+) -> InterruptionResponse:
+    """Record that the candidate began to answer before the interviewer's turn was over.
+
+    The text of the turn is kept and can be repeated. A repeated call changes nothing.
+    """
+    interview_id = _parse_interview_id(session_id)
+    number = None if body is None else body.turn_number
+    turn = await interview_interruptions.interrupt_turn(deps, caller, interview_id, number)
+    return InterruptionResponse.from_domain(interview_id, turn)
 
 
 @router.post("/{session_id}/complete")

@@ -26,7 +26,9 @@ from coach_ai.interview.model import (
     Turn,
     WordingMethod,
 )
+from coach_ai.interview_dialogue_schemas import OptionalSilencePrompt
 from coach_ai.interview_plan_schemas import InterviewPlanView
+from coach_ai.profile_schemas import SilenceSeconds
 from coach_ai.use_cases.interview_turns import InterviewMessage
 from coach_ai.use_cases.interviews import InterviewDetails, InterviewPage
 from coach_common.events.feedback import EvidenceItem, MainImprovement, PointCoverage, Score
@@ -106,6 +108,12 @@ class StartInterviewRequest(BaseModel):
         default=None, description="chooses rounds, competences and depth; never scores"
     )
 
+    silence_seconds: SilenceSeconds | None = Field(
+        default=None,
+        description="how long a silence may last before `silence_prompt` is due; 0: never; null: as"
+        " in the profile, or as the server is set",
+    )
+
     def to_domain(self) -> InterviewSetup:
         """Return the setup."""
         return InterviewSetup(
@@ -122,6 +130,7 @@ class StartInterviewRequest(BaseModel):
             question_limit=self.question_limit,
             style=self.company_style,
             time_limit_seconds=self.time_limit_seconds,
+            silence_seconds=self.silence_seconds,
         )
 
 
@@ -133,9 +142,11 @@ class StartInterviewResponse(BaseModel):
     response: str = Field(description="the interviewer's greeting and first question")
     status: InterviewStatus
     question_count: int = Field(description="questions that were asked so far")
+    turn_number: int
     ai_audio_url: str | None = Field(
         description="path of the response as speech, with an access token; null without a voice"
     )
+    silence_prompt: OptionalSilencePrompt
 
 
 class InterviewMessageRequest(BaseModel):
@@ -213,9 +224,11 @@ class InterviewMessageResponse(BaseModel):
     status: InterviewStatus
     question_count: int = Field(description="questions that were asked so far")
     analysis: InterviewAnalysis
+    turn_number: int
     ai_audio_url: str | None = Field(
         description="path of the response as speech, with an access token; null without a voice"
     )
+    silence_prompt: OptionalSilencePrompt
 
 
 class InterviewTurn(BaseModel):
@@ -229,6 +242,9 @@ class InterviewTurn(BaseModel):
     analysis: InterviewAnalysis | None = Field(description="null for the opening")
     is_late: bool = Field(description="the answer exceeds the time limit; it counts all the same")
     late_seconds: int = Field(description="by how much, or 0")
+    interrupted_at: datetime | None = Field(
+        description="when the candidate began to answer before the response was over; null: never"
+    )
     created_at: datetime
 
     @classmethod
@@ -244,6 +260,7 @@ class InterviewTurn(BaseModel):
             analysis=None if is_opening else InterviewAnalysis.from_domain(turn),
             is_late=turn.late_seconds > 0,
             late_seconds=turn.late_seconds,
+            interrupted_at=turn.interrupted_at,
             created_at=turn.created_at,
         )
 
@@ -412,6 +429,9 @@ class InterviewDetailsResponse(InterviewSummary):
     manner: Manner
     position: Position
     time_limit_seconds: int | None
+    silence_seconds: int | None = Field(
+        description="how long a silence may last before `silence_prompt` is due; 0 or null: forever"
+    )
     asked_at: datetime | None = Field(
         description="when the open question or follow-up was asked; null once completed"
     )
@@ -444,6 +464,7 @@ class InterviewDetailsResponse(InterviewSummary):
             manner=setup.persona.manner,
             position=setup.persona.position,
             time_limit_seconds=setup.time_limit_seconds,
+            silence_seconds=setup.silence_seconds,
             asked_at=None if clock is None else clock.asked_at,
             answer_due_at=None if clock is None else clock.due_at,
             remaining_seconds=None if clock is None else clock.get_remaining_seconds(now),

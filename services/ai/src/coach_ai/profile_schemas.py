@@ -19,12 +19,15 @@ from coach_ai.profile.index import ProfileIndex
 from coach_ai.profile.matching import RequirementMatch
 from coach_ai.profile.passages import Source
 from coach_ai.use_cases.profile_matching import JobMatch
+from coach_common.validation import MeasuredNumber
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)]
 _ShortName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
 _Text = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=MAX_PROFILE_TEXT_CHARACTERS)
 ]
+MAX_SILENCE_SECONDS = 300
+SilenceSeconds = Annotated[MeasuredNumber, Field(ge=0, le=MAX_SILENCE_SECONDS)]
 
 _EXAMPLE: JsonDict = {
     "role": "Backend engineer",
@@ -57,6 +60,11 @@ class ProfileRequest(BaseModel):
         description="what feedback neither mentions nor scores, for example because of a stutter"
         " or a second language",
     )
+    silence_seconds: SilenceSeconds | None = Field(
+        default=None,
+        description="how long a silence may last in interviews before the interviewer speaks; 0:"
+        " it never does; null: as the server is set",
+    )
 
     def to_domain(self) -> Profile:
         """Return the profile. Repeated companies, skills and accommodations count once."""
@@ -70,6 +78,7 @@ class ProfileRequest(BaseModel):
             job_title=self.job_title,
             job_description=self.job_description,
             accommodations=tuple(dict.fromkeys(self.accommodations)),
+            silence_seconds=self.silence_seconds,
         )
 
 

@@ -150,6 +150,18 @@ async def test_words_of_the_candidate_are_spoken_and_never_stored(
     assert all(key.startswith("voice/") for key in objects.stored)
 
 
+async def test_words_in_a_silence_are_spoken_once_for_all_users(
+    client: httpx.AsyncClient, voice: ScriptedVoice
+) -> None:
+    prompt = (await _start(client))["silence_prompt"]
+    first = await client.get(prompt["ai_audio_url"])
+    again = await client.get((await _start(client))["silence_prompt"]["ai_audio_url"])
+
+    assert (first.status_code, first.headers["content-type"]) == (200, "audio/wav")
+    assert first.content == again.content
+    assert [text for text, *_ in voice.spoken] == [prompt["text"]]
+
+
 async def test_failing_store_delays_no_speech(
     client: httpx.AsyncClient, voice: ScriptedVoice, objects: Any
 ) -> None:

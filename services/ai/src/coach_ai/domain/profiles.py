@@ -49,6 +49,9 @@ class Profile:
     job_title: str = ""
     job_description: str = ""
     accommodations: tuple[Accommodation, ...] = ()
+    silence_seconds: int | None = None
+    """How long a silence may last in interviews before the interviewer says a word. 0: it says
+    none. None: as the server is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,9 @@ class InterviewSetup:
     time_limit_seconds: int | None = None
     """Time for each question and each follow-up."""
     profile: ProfileExcerpt | None = None
+    silence_seconds: int | None = None
+    """How long a silence may last before the interviewer says a word. 0: it says none. None: the
+    user has not chosen, or the interview is of an older release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,8 @@ class Turn:
     method: WordingMethod = WordingMethod.RULES
     late_seconds: int = 0
     """By how much an answer exceeds the time limit, or 0."""
+    interrupted_at: datetime | None = None
+    """When the candidate began to answer before the response was over. None: never."""
 
 
 @dataclass(frozen=True, slots=True)

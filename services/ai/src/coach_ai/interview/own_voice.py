@@ -12,6 +12,7 @@ from coach_ai.domain import Answer, Transcript
 from coach_ai.interview.answer_clock import find_asking_turn
 from coach_ai.interview.intents import find_intent
 from coach_ai.interview.model import Intent, Interview, Turn
+from coach_ai.interview.silence import write_silence_prompt
 from coach_ai.scoring.echo import INTERVIEWER_WORDS, MIN_QUESTION_TOKENS, Span, find_echoes
 from coach_ai.scoring.set_aside import set_aside_spans
 from coach_ai.text import Sentence, split_sentences, tokenize
@@ -29,7 +30,8 @@ def list_spoken_texts(interview: Interview, turns: Sequence[Turn]) -> list[str]:
         turns: Its turns before the answer, oldest first.
     """
     asked = find_asking_turn(interview, turns)
-    return [turn.response for turn in turns if turn.number >= asked.number]
+    responses = [turn.response for turn in turns if turn.number >= asked.number]
+    return [*responses, write_silence_prompt(interview)]
 
 
 def read_spoken_answer(

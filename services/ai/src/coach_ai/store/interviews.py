@@ -169,6 +169,17 @@ async def add_turn(tx: Transaction, interview: Interview, turn: Turn) -> None:
         raise TransactionConflict("Another message was answered first. Please try again.")
 
 
+async def update_turn(tx: Transaction, interview: Interview, turn: Turn) -> None:
+    """Replace a turn. Lock the interview before the turn is read."""
+    await tx.execute(
+        update(INTERVIEW_TURNS)
+        .where(
+            INTERVIEW_TURNS.c.interview_id == interview.id, INTERVIEW_TURNS.c.number == turn.number
+        )
+        .values(content=_TURN.dump_json(turn).decode())
+    )
+
+
 async def list_turns(tx: Transaction, interview_id: UUID) -> Sequence[Turn]:
     """Return the turns of an interview, oldest first."""
     rows = await tx.fetch_all(

@@ -1,4 +1,4 @@
-"""Use case: an interviewer's turn as speech."""
+"""Use case: what the interviewer says as speech."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from coach_ai.deps import Deps
+from coach_ai.interview.silence import write_silence_prompt
 from coach_ai.ports import Voice
 from coach_ai.store import interviews
 from coach_ai.use_cases.budget import reserve_budget
@@ -76,13 +77,39 @@ async def speak_turn(
     turn = next((one for one in turns if one.number == number), None)
     if turn is None:
         raise TurnNotFound
+    return await _speak_text(deps, deps.voice, caller, turn.response, voice, speed)
+
+
+async def speak_silence_prompt(
+    deps: Deps, caller: Identity, interview_id: UUID, *, voice: VoiceName, speed: float
+) -> bytes:
+    """Return what the interviewer says in a silence as a WAV file.
+
+    Raises:
+        InterviewNotFound: If it does not exist or belongs to another user.
+        VoiceNotInstalled: If the server has no voice.
+        TooManyRequests: If the caller's daily token budget is spent.
+        Unavailable: If the voice fails.
+    """
+    if deps.voice is None:
+        raise VoiceNotInstalled
+    async with deps.db.read_only() as tx:
+        interview = await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
+    text = write_silence_prompt(interview)
+    return await _speak_text(deps, deps.voice, caller, text, voice, speed)
+
+
+async def _speak_text(
+    deps: Deps, provider: Voice, caller: Identity, text: str, voice: VoiceName, speed: float
+) -> bytes:
+    """Return the sentences of a text, one after the other, as a WAV file."""
     shared = await asyncio.to_thread(load_shared_sentences)
     parts = []
-    for sentence in split_sentences(turn.response):
+    for sentence in split_sentences(text):
         key = None
         if sentence in shared:
-            key = _build_cache_key(sentence, voice, speed, await deps.voice.get_model())
-        parts.append(await _speak(deps, deps.voice, caller, sentence, voice, speed, key))
+            key = _build_cache_key(sentence, voice, speed, await provider.get_model())
+        parts.append(await _speak(deps, provider, caller, sentence, voice, speed, key))
     return await asyncio.to_thread(encode_wav, parts)
 
 

@@ -13,6 +13,7 @@ from coach_ai.interview.assessment import Assessment, assess
 from coach_ai.interview.flow import join_answer
 from coach_ai.interview.model import Intent, Interview, InterviewSetup, InterviewStatus, Turn
 from coach_ai.interview.plan import choose_plan
+from coach_ai.interview.silence import choose_silence_seconds
 from coach_ai.interview.wording import write_opening
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.store import deletion, interviews, practice
@@ -78,6 +79,9 @@ async def start_interview(
     words = "" if context is None else context.words
     plan = choose_plan(bank.values(), setup, seed=str(interview_id), avoid=avoid, context=words)
     setup = await add_profile(deps, setup, plan, context)
+    profile = None if context is None else context.profile
+    seconds = choose_silence_seconds(setup, profile, default=deps.silence_seconds)
+    setup = replace(setup, silence_seconds=seconds)
     quote = "" if setup.profile is None else setup.profile.quote
     greeting = write_opening(setup.persona, plan.questions[0], deps.interviewer.method, quote)
     interview = Interview(interview_id, caller.user_id, setup, plan, now, now)

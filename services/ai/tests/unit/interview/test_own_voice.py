@@ -25,7 +25,7 @@ from coach_ai.interview.own_voice import (
     read_spoken_answer,
 )
 from coach_ai.interview.plan import choose_plan
-from coach_ai.interview.wording import write_opening
+from coach_ai.interview.wording import load_phrases, write_opening
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.scoring.echo import split_around
 from coach_common.ids import new_id
@@ -132,7 +132,19 @@ def test_everything_since_the_open_question_was_asked_counts_as_spoken() -> None
     probe = replace(opening, number=1, response=FOLLOW_UP, gap=Gap(GapKind.OWN_PART_UNCLEAR, QUOTE))
     hint = replace(opening, number=2, intent=Intent.HINT, response="Here is a hint. Name a fact.")
 
-    assert list_spoken_texts(interview, [opening, probe, hint]) == [FOLLOW_UP, hint.response]
+    spoken = list_spoken_texts(interview, [opening, probe, hint])
+
+    assert spoken[:2] == [FOLLOW_UP, hint.response]
+    assert spoken[2] == load_phrases().manners[PERSONA.manner]["silence"]
+
+
+@pytest.mark.parametrize("manner", Manner)
+def test_words_in_a_silence_are_set_aside_within_the_answer(manner: Manner) -> None:
+    words = load_phrases().manners[manner]["silence"]
+    first, rest = ANSWER.split(". ", 1)
+
+    assert _keep(f"{first}. {words} {rest}", OPENING, words) == ANSWER
+    assert _keep(f"Last year {words.lower()} {ANSWER}", OPENING, words) == f"Last year {ANSWER}"
 
 
 def _start() -> tuple[Interview, Turn]:

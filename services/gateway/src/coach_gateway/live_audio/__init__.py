@@ -5,3 +5,4 @@
 
 from coach_gateway.live_audio.client import LiveAudioClient as LiveAudioClient
 from coach_gateway.live_audio.relay import LiveAudioRelay as LiveAudioRelay
+from coach_gateway.live_audio.relay import RelayState as RelayState

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,17 +20,19 @@ from coach_gateway.sockets.frames import (
     SessionStartFrame,
 )
 from coach_gateway.sockets.interview_frames import (
-    InterviewDeltaFrame,
+    InterviewListeningFrame,
     InterviewMessageFrame,
+    InterviewReplyStartFrame,
     InterviewStartFrame,
+    InterviewThinkingFrame,
     InterviewTurnFrame,
 )
+from coach_gateway.sockets.interviewer import InterviewerPresenter
 
 log = logs.get_logger(__name__)
 
 _MAX_PENDING = 64
 _MAX_TITLE_CHARACTERS = 80
-_SENTENCE = re.compile(r".+?(?:[.!?][.!?”\"]*\s+|\Z)", re.DOTALL)
 _INTERVIEWS_PATH = "/ai-interview/sessions"
 
 
@@ -40,7 +41,9 @@ class CommandQueue:
 
     __slots__ = (
         "_context",
+        "_interrupted",
         "_interview_id",
+        "_interviewer",
         "_pending",
         "_send",
         "_session_id",
@@ -48,12 +51,20 @@ class CommandQueue:
         "token",
     )
 
-    def __init__(self, context: SocketContext, send: Callable[[ServerFrame], None]) -> None:
+    def __init__(
+        self,
+        context: SocketContext,
+        send: Callable[[ServerFrame], None],
+        is_recording: Callable[[], bool],
+    ) -> None:
         self.token = ""
         self._context = context
         self._send = send
         self._session_id: str | None = None
         self._interview_id: str | None = None
+        self._interviewer = InterviewerPresenter(send, is_recording)
+        self._interrupted: InterviewTurnFrame | None = None
+        """A turn whose text was stopped, until that is stored."""
         self._pending: list[CommandFrame] = []
         self._worker: asyncio.Task[None] | None = None
 
@@ -61,6 +72,8 @@ class CommandQueue:
         """Queue a command. Raises TooManyRequests if the queue is full."""
         if len(self._pending) >= _MAX_PENDING:
             raise TooManyRequests("Too many requests are waiting. Please slow down.", code="busy")
+        if isinstance(frame, InterviewMessageFrame | InterviewReplyStartFrame):
+            self._begin_reply(frame)
         self._pending.append(frame)
         if self._worker is None:
             self._worker = asyncio.create_task(self._run())
@@ -68,6 +81,11 @@ class CommandQueue:
     def discard_pending(self) -> None:
         """Discard the commands that have not started."""
         self._pending.clear()
+
+    async def close(self) -> None:
+        """Wait until every queued command has run, and stop the interviewer's turn."""
+        await self.drain()
+        self._interviewer.close()
 
     async def drain(self) -> None:
         """Wait until every queued command has run."""
@@ -97,6 +115,8 @@ class CommandQueue:
             await self._interview_start(frame)
         elif isinstance(frame, InterviewMessageFrame):
             await self._interview_message(frame)
+        elif isinstance(frame, InterviewReplyStartFrame):
+            await self._interview_reply_start(frame)
         else:
             await self._complete(frame)
 
@@ -136,34 +156,69 @@ class CommandQueue:
         await self.call_service("sessions", "POST", f"/sessions/{session_id}/complete", **fields)
 
     async def _interview_start(self, frame: InterviewStartFrame) -> None:
-        fields = frame.model_dump(exclude={"type"}, exclude_none=True)
+        self._send(InterviewThinkingFrame(session_id=None))
+        fields = frame.model_dump(exclude={"type", "words_per_minute"}, exclude_none=True)
         opening = await self._request("ai", "POST", _INTERVIEWS_PATH, fields)
         self._interview_id = str(opening["session_id"])
-        self._send_turn(opening)
+        self._present(opening, frame.words_per_minute)
 
     async def _interview_message(self, frame: InterviewMessageFrame) -> None:
-        if frame.session_id is not None:
-            interview_id = _parse_session_id(frame.session_id)
-        elif self._interview_id is not None:
-            interview_id = self._interview_id
-        else:
-            raise FrameRejected("Start an interview first.", "no_session")
+        interview_id = self._find_interview_id(frame)
         identity = await self._context.authenticator.authenticate(self.token)
         self._context.limits.hit("chat", identity.user_key)
+        self._send(InterviewThinkingFrame(session_id=interview_id))
+        await self._store_interruption()
         fields = frame.model_dump(include={"message", "audio_s3_key"}, exclude_none=True)
         path = f"{_INTERVIEWS_PATH}/{interview_id}/message"
         turn = await self._request(
             "ai", "POST", path, fields, idempotency_key=frame.idempotency_key
         )
         self._interview_id = interview_id
-        self._send_turn(turn)
+        self._present(turn, frame.words_per_minute)
 
-    def _send_turn(self, turn: dict[str, Any]) -> None:
-        """Send a turn in pieces, then as a whole. It is stored before its first piece is sent."""
+    async def _interview_reply_start(self, frame: InterviewReplyStartFrame) -> None:
+        interview_id = self._find_interview_id(frame)
+        # Again, because an earlier command may have presented a turn since the frame arrived.
+        self._begin_reply(frame)
+        was_interrupted = await self._store_interruption()
+        if frame.interrupts and not was_interrupted:
+            turn = self._interviewer.turn
+            is_known = turn is not None and turn.session_id == interview_id
+            await self._interrupt(interview_id, turn.turn_number if turn and is_known else None)
+            was_interrupted = True
+        self._send(
+            InterviewListeningFrame(session_id=interview_id, was_interrupted=was_interrupted)
+        )
+
+    def _find_interview_id(self, frame: SessionFrame) -> str:
+        if frame.session_id is not None:
+            return _parse_session_id(frame.session_id)
+        if self._interview_id is None:
+            raise FrameRejected("Start an interview first.", "no_session")
+        return self._interview_id
+
+    def _present(self, turn: dict[str, Any], words_per_minute: int | None) -> None:
+        """Send a turn. It is stored before its first piece is sent."""
         found = InterviewTurnFrame.model_validate(turn | {"type": "interview_turn"})
-        for piece in _SENTENCE.findall(found.response):
-            self._send(InterviewDeltaFrame(session_id=found.session_id, text=piece))
-        self._send(found)
+        self._interviewer.present(found, words_per_minute)
+
+    def _begin_reply(self, frame: InterviewMessageFrame | InterviewReplyStartFrame) -> None:
+        """Stop the text of the interviewer's turn at once, before earlier commands have run."""
+        stopped = self._interviewer.begin_reply(frame.session_id)
+        if stopped is not None:
+            self._interrupted = stopped
+
+    async def _store_interruption(self) -> bool:
+        """Store that a turn was stopped, if one was. Return whether there was one."""
+        turn, self._interrupted = self._interrupted, None
+        if turn is None:
+            return False
+        await self._interrupt(turn.session_id, turn.turn_number)
+        return True
+
+    async def _interrupt(self, interview_id: str, turn_number: int | None) -> None:
+        body = {} if turn_number is None else {"turn_number": turn_number}
+        await self._request("ai", "POST", f"{_INTERVIEWS_PATH}/{interview_id}/interruption", body)
 
     def _find_session_id(self, frame: SessionFrame) -> str:
         if frame.session_id is not None:

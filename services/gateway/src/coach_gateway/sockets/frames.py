@@ -30,8 +30,12 @@ from coach_gateway.sockets.frame_base import (
 )
 from coach_gateway.sockets.interview_frames import (
     InterviewDeltaFrame,
+    InterviewListeningFrame,
     InterviewMessageFrame,
+    InterviewReplyStartFrame,
+    InterviewSilenceFrame,
     InterviewStartFrame,
+    InterviewThinkingFrame,
     InterviewTurnFrame,
 )
 
@@ -147,12 +151,12 @@ ClientTextFrame = Annotated[
     | CompleteFrame
     | InterviewStartFrame
     | InterviewMessageFrame
+    | InterviewReplyStartFrame
     | PingFrame,
     Field(discriminator="type"),
 ]
-CommandFrame = (
-    SessionStartFrame | AudioUriFrame | CompleteFrame | InterviewStartFrame | InterviewMessageFrame
-)
+InterviewFrame = InterviewStartFrame | InterviewMessageFrame | InterviewReplyStartFrame
+CommandFrame = SessionStartFrame | AudioUriFrame | CompleteFrame | InterviewFrame
 """The frames that become service calls."""
 
 
@@ -331,8 +335,11 @@ ServerTextFrame = Annotated[
     AuthSuccessFrame
     | SessionStartedFrame
     | AudioStartedFrame
+    | InterviewThinkingFrame
     | InterviewDeltaFrame
     | InterviewTurnFrame
+    | InterviewListeningFrame
+    | InterviewSilenceFrame
     | PartialFrame
     | PongFrame
     | ErrorFrame

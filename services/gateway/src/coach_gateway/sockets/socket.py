@@ -9,7 +9,7 @@ from starlette.types import Message, Receive
 from coach_common.clock import rfc3339
 from coach_common.errors import CoachError, TooManyRequests, Unauthenticated
 from coach_common.identity import Identity
-from coach_gateway.live_audio import LiveAudioRelay
+from coach_gateway.live_audio import LiveAudioRelay, RelayState
 from coach_gateway.sockets.commands import CommandQueue
 from coach_gateway.sockets.connection import (
     CLOSE_POLICY_VIOLATION,
@@ -60,7 +60,7 @@ class Socket:
         self._address = address
         self._identity: Identity | None = None
         self._live_audio: LiveAudioRelay | None = None
-        self._commands = CommandQueue(context, self._send)
+        self._commands = CommandQueue(context, self._send, self._is_recording)
         self._close_timer = asyncio.get_running_loop().call_later(
             context.settings.socket_auth_timeout_seconds,
             self._fail,
@@ -87,7 +87,7 @@ class Socket:
             self._unregister()
             if self._live_audio is not None:
                 await self._live_audio.close()
-        await self._commands.drain()
+        await self._commands.close()
 
     def push(self, frame: bytes) -> None:
         """Send a frame without waiting. A client that does not read is closed."""
@@ -195,6 +195,10 @@ class Socket:
             if received.type == "audio_start":
                 self._get_live_audio().expect_no_audio()
             raise
+
+    def _is_recording(self) -> bool:
+        live = self._live_audio
+        return live is not None and live.state is RelayState.RECORDING
 
     def _get_live_audio(self) -> LiveAudioRelay:
         if self._live_audio is None:
