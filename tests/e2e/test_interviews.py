@@ -214,13 +214,15 @@ async def test_interviewer_is_interrupted_and_adds_a_word_in_a_silence(
         word = (await socket.wait_for("interview_silence", seconds=60)).frame
         await socket.send("interview_message", message="skip")
         over = (await socket.wait_for("interview_turn", seconds=60, status="completed")).frame
-    read = await client.call("GET", f"/v1/ai-interview/sessions/{opening['session_id']}")
+    path = f"/v1/ai-interview/sessions/{opening['session_id']}"
+    again = await client.call("POST", f"{path}/interruption", turn_number=0)
+    read = await client.call("GET", path)
     silent = await client.call("GET", f"/v1/ai-interview/sessions/{word['session_id']}")
 
     assert opening["was_interrupted"] and listening["was_interrupted"]
     assert pieces < len(opening["response"].split(". "))
     assert read["turns"][0]["response"] == opening["response"]
-    assert read["turns"][0]["interrupted_at"] is not None
+    assert read["turns"][0]["interrupted_at"] == again["interrupted_at"]
     assert opening["silence_prompt"]["after_seconds"] == 90
     assert quiet["silence_prompt"] is None
     assert word["text"] and word["session_id"] == over["session_id"]
