@@ -71,7 +71,7 @@ async def get_silence_audio(
     voice: VoiceName = VoiceName.MEDIUM,
     speed: Speed = 1.0,
 ) -> Response:
-    """Return what the interviewer says in a silence as speech."""
+    """Return the words for a silence as speech."""
     interview_id = parse_id(session_id, not_found=InterviewNotFound)
     data = await speak_silence_prompt(
         deps, caller, interview_id, voice=voice, speed=round(speed, 1)

@@ -27,7 +27,7 @@ async def _send(client: httpx.AsyncClient, started: dict[str, Any], text: str) -
     return turn
 
 
-async def test_response_says_what_is_due_in_a_silence(client: httpx.AsyncClient) -> None:
+async def test_response_has_words_for_a_silence(client: httpx.AsyncClient) -> None:
     started = await _start(client)
     moment = await _send(client, started, "Give me a moment")
     answered = await _send(client, started, ANSWER)
@@ -88,11 +88,11 @@ async def test_unknown_turn_or_foreign_interview_is_not_found(
     started = await _start(client)
     path = f"{PATH}/{started['session_id']}/interruption"
     unknown = await client.post(path, json={"turn_number": 9})
-    gone = await client.post(f"{PATH}/{new_id()}/interruption")
+    missing = await client.post(f"{PATH}/{new_id()}/interruption")
     async with client_for(service, headers=issuer.bearer(new_id())) as other:
         foreign = await other.post(path)
         speech = await other.get(f"{PATH}/{started['session_id']}/silence/audio")
 
     assert (unknown.status_code, unknown.json()["code"]) == (404, "turn_not_found")
-    assert {one.json()["code"] for one in (gone, foreign)} == {"interview_not_found"}
+    assert {one.json()["code"] for one in (missing, foreign)} == {"interview_not_found"}
     assert speech.status_code == 404

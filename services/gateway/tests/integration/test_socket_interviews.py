@@ -117,7 +117,7 @@ async def test_interview_messages_count_as_chats(
     assert len(gateway.upstreams.requests) == 1
 
 
-async def test_thinking_is_said_before_the_turn_is_ready(
+async def test_thinking_is_sent_before_the_turn_is_ready(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     gateway.upstreams.gate = asyncio.Event()
@@ -133,7 +133,7 @@ async def test_thinking_is_said_before_the_turn_is_ready(
     assert len(rest) == 6
 
 
-async def test_one_word_is_said_in_a_long_silence(
+async def test_one_word_is_sent_in_a_long_silence(
     gateway: Any, issuer: TokenIssuer, user_id: UUID
 ) -> None:
     async with _open(gateway, issuer, user_id) as socket:
@@ -193,7 +193,7 @@ async def test_answer_during_the_text_stores_the_interruption_first(
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_client_tells_that_its_playback_was_interrupted(
+async def test_interrupted_playback_is_stored_if_the_client_reports_it(
     gateway: Any, issuer: TokenIssuer, user_id: UUID, known: bool
 ) -> None:
     async with _open(gateway, issuer, user_id) as socket:
@@ -207,9 +207,9 @@ async def test_client_tells_that_its_playback_was_interrupted(
         await _send(socket, type="interview_reply_start", interrupts=True, **named)
         interrupted = await _next(socket)
         await _send(socket, type="interview_reply_start", **named)
-        begun = await _next(socket)
+        started = await _next(socket)
 
-    assert [one["was_interrupted"] for one in (interrupted, begun)] == [True, False]
+    assert [one["was_interrupted"] for one in (interrupted, started)] == [True, False]
     stored = gateway.upstreams.requests[-1]
     assert stored["path"] == f"/ai-interview/sessions/{INTERVIEW}/interruption"
     assert json.loads(stored["body"]) == ({"turn_number": 3} if known else {})

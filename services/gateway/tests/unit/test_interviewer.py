@@ -38,7 +38,7 @@ class Recorder:
         return [str(getattr(frame, "type", "")) for frame in self.frames]
 
 
-async def test_word_is_said_once_after_the_turn() -> None:
+async def test_word_is_sent_once_after_the_turn() -> None:
     recorder = Recorder()
     recorder.presenter.present(_turn(), None)
 
@@ -49,7 +49,7 @@ async def test_word_is_said_once_after_the_turn() -> None:
 
 
 @pytest.mark.parametrize("reason", ["answered", "no prompt", "recording", "speech", "closed"])
-async def test_no_word_is_said(reason: str) -> None:
+async def test_no_word_is_sent(reason: str) -> None:
     recorder = Recorder()
     recorder.is_recording = reason == "recording"
     turn = _turn(None if reason == "no prompt" else NO_DELAY, "/x" if reason == "speech" else None)

@@ -116,9 +116,9 @@ class InterviewerPresenter:
     ) -> None:
         await asyncio.sleep(seconds)
         if not self._is_recording():
-            self._say(turn, prompt)
+            self._add_word(turn, prompt)
 
-    def _say(self, turn: InterviewTurnFrame, prompt: InterviewSilencePrompt) -> None:
+    def _add_word(self, turn: InterviewTurnFrame, prompt: InterviewSilencePrompt) -> None:
         self._state = TurnState.IDLE
         SILENCE_PROMPTS.inc()
         self._send(
