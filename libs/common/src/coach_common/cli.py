@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Annotated, Any, Concatenate, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Generic, TypeVar
 
 import typer
 import uvloop
@@ -16,10 +16,13 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from coach_common import logs, service, tracing
-from coach_common.config import RabbitMQSettings, Settings
+from coach_common.config import DatabaseSettings, RabbitMQSettings, Settings
 from coach_common.errors import CoachError
 from coach_common.messaging.subscriptions import NullTransport, Transport
 from coach_common.service import Service
+
+if TYPE_CHECKING:
+    from coach_common.db.database import Database
 
 D = TypeVar("D")
 
@@ -211,6 +214,35 @@ def admin_command(
             await service.close(built)
 
     return operator_command(name, subcommands, open_deps, summary=summary, example=example)
+
+
+def database_command(
+    name: str,
+    service_name: str,
+    subcommands: Mapping[str, Subcommand["Database"]],
+    *,
+    summary: str,
+    example: str,
+) -> Command:
+    """Build a command that needs the database of a service alone, while the service may be running.
+
+    The handlers receive the `Database`, and emit no events. It is found as in `admin_command`.
+    """
+
+    @asynccontextmanager
+    async def open_database() -> AsyncIterator["Database"]:
+        # The gateway has this module and no SQLAlchemy.
+        from coach_common.db.database import Database
+
+        local = {} if is_set("DATABASE_URL") else local_settings(service_name)
+        settings = DatabaseSettings.load(**local)
+        database = Database(settings.database_address, source=service_name)
+        try:
+            yield database
+        finally:
+            await database.close()
+
+    return operator_command(name, subcommands, open_database, summary=summary, example=example)
 
 
 def is_set(setting: str) -> bool:

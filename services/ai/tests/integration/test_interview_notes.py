@@ -155,11 +155,11 @@ async def test_simultaneous_notes_and_decisions_are_counted_once(
         *(people.note([user_id]) for user_id in users),
         *(people.note([user_id], SECOND) for user_id in users),
         *(people.decide(user_id, is_given=True) for user_id in users),
-        rebuild_counts(deps),
+        rebuild_counts(deps.db),
     )
 
     assert (await _counted(deps), await _counted(deps, SECOND)) == (6, 6)
-    assert await rebuild_counts(deps) == "2 questions were counted, 0 counts were wrong."
+    assert await rebuild_counts(deps.db) == "2 questions were counted, 0 counts were wrong."
 
 
 async def test_wrong_counts_are_computed_again(people: People, deps: Deps) -> None:
@@ -168,7 +168,7 @@ async def test_wrong_counts_are_computed_again(people: People, deps: Deps) -> No
     async with deps.db.transaction() as tx:
         await tx.execute(update(QUESTION_COUNTS).values(people=99))
 
-    assert await rebuild_counts(deps) == "1 questions were counted, 1 counts were wrong."
+    assert await rebuild_counts(deps.db) == "1 questions were counted, 1 counts were wrong."
     assert await _counted(deps) == 3
 
 

@@ -545,6 +545,26 @@ async def test_repeated_assessment_equals_the_first(
     assert repeated == first.model_copy(update={"is_repeated": True})
 
 
+async def test_all_interviews_are_published_again_on_request(
+    client: httpx.AsyncClient, deps: Deps, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interview_history, "_BATCH_SIZE", 2)
+    for _ in range(5):
+        await _start(client)
+    clock.advance(86_400 * 60)
+    while await _republish(deps):
+        pass
+    before = len(await emitted_events(deps.db, InterviewStarted))
+
+    answer = await interview_history.schedule_all(deps.db)
+
+    assert answer == "Interviews that ai publishes again: 5."
+    batches = [await _republish(deps) for _ in range(4)]
+    assert batches == [2, 2, 1, 0]
+    events = (await emitted_events(deps.db, InterviewStarted))[before:]
+    assert len({one.interview_id for one in events if one.is_repeated}) == 5
+
+
 async def test_deleted_interview_is_not_published_again(
     client: httpx.AsyncClient, deps: Deps, clock: FakeClock
 ) -> None:

@@ -123,6 +123,21 @@ async def schedule_republication(tx: Transaction, interview_id: UUID, *, at: dat
     )
 
 
+async def schedule_batch(
+    tx: Transaction, *, after: UUID | None, limit: int, at: datetime
+) -> tuple[int, UUID | None]:
+    """Schedule the publication of the interviews that follow `after` in the order of their ids.
+
+    Return how many they are, and the last one, or None if there are no more.
+    """
+    query = select(INTERVIEWS.c.id).order_by(INTERVIEWS.c.id).limit(limit)
+    if after is not None:
+        query = query.where(INTERVIEWS.c.id > after)
+    ids = [row["id"] for row in await tx.fetch_all(query)]
+    await tx.execute(update(INTERVIEWS).where(INTERVIEWS.c.id.in_(ids)).values(republish_after=at))
+    return len(ids), ids[-1] if len(ids) == limit else None
+
+
 async def list_due(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Interview, datetime]]:

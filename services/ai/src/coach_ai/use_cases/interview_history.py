@@ -10,6 +10,7 @@ from coach_ai.deps import Deps
 from coach_ai.interview.assessment import Assessment
 from coach_ai.interview.model import Interview, InterviewStatus, Turn
 from coach_ai.store import deletion, interview_deletion, interviews, recordings
+from coach_common.db.database import Database
 from coach_common.db.transaction import MessageContext, Transaction
 from coach_common.events.interviews import (
     InterviewAssessed,
@@ -62,6 +63,19 @@ async def republish_due(deps: Deps) -> int:
                 event = await _build_state(tx, interview)
                 await tx.emit(event.model_copy(update={"is_repeated": True}))
     return len(due)
+
+
+async def schedule_all(database: Database) -> str:
+    """Publish the state of all interviews again."""
+    count, last = 0, None
+    while True:
+        async with database.transaction() as tx:
+            scheduled, last = await interviews.schedule_batch(
+                tx, after=last, limit=_BATCH_SIZE, at=database.clock()
+            )
+        count += scheduled
+        if last is None:
+            return f"Interviews that ai publishes again: {count}."
 
 
 async def link_recording(tx: Transaction, interview: Interview, key: str) -> None:

@@ -8,6 +8,7 @@ from coach_ai.deps import Deps
 from coach_ai.domain.interview_notes import InterviewNote, OwnQuestionHasNoNote
 from coach_ai.store import consents, deletion, interview_notes
 from coach_ai.use_cases.questions import get_question
+from coach_common.db.database import Database
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Unauthenticated
 from coach_common.identity import Identity
@@ -53,13 +54,13 @@ async def delete_note(deps: Deps, caller: Identity, question_id: str) -> None:
     NOTE_CHANGES.labels("deleted").inc()
 
 
-async def rebuild_counts(deps: Deps) -> str:
+async def rebuild_counts(database: Database) -> str:
     """Compute again how many people noted each question."""
-    async with deps.db.read_only() as tx:
+    async with database.read_only() as tx:
         question_ids = await interview_notes.list_counted_questions(tx)
     corrected = 0
     for question_id in question_ids:
-        async with deps.db.transaction() as tx:
+        async with database.transaction() as tx:
             corrected += await interview_notes.recount(tx, question_id)
     return f"{len(question_ids)} questions were counted, {corrected} counts were wrong."
 
