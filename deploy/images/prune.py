@@ -20,6 +20,16 @@ _UNUSED_DIRECTORIES = (
     "numpy/_core/include",
     "numpy/_core/lib",
     "numpy/distutils",
+    # Imported on first use.
+    "numpy/polynomial",
+    # Messages of Google's services. Only the exporter over gRPC reads some of them.
+    "google/api",
+    "google/cloud",
+    "google/gapic",
+    "google/logging",
+    "google/longrunning",
+    "google/rpc",
+    "google/type",
     "alembic/testing",
     "boto3/examples",
     # Parts of the API that no service calls. They are imported on first use.
@@ -49,6 +59,8 @@ _UNUSED_DIRECTORIES = (
     "onnxruntime/backend",
     "onnxruntime/datasets",
     "sqlalchemy/testing",
+    "sqlalchemy/dialects/mssql",
+    "sqlalchemy/dialects/oracle",
     "faststream/confluent",
     "faststream/kafka",
     "faststream/mqtt",
