@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CursorResult, Executable, RowMapping, Table, insert
+from sqlalchemy import CursorResult, Executable, Insert, RowMapping, Table, TextClause, insert, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from coach_common import telemetry, tracing
@@ -120,16 +122,34 @@ class Transaction:
             traceparent=span.traceparent,
         )
         body = envelope.to_json()
+        claim = self._events.committed.new_claim
         row = {
             "id": envelope.id,
             "type": envelope.type,
             "user_id": getattr(event, "user_id", None),
             "body": body.decode(),
         }
-        claim = self._events.committed.new_claim
-        claimed_until = None if claim is None else self.dialect.time_after(claim)
-        await self.execute(insert(self._events.outbox).values(claimed_until=claimed_until), row)
+        await self.execute(*_insert_event(self._events.outbox, row, claim, self.dialect))
         if claim is not None:
             self.handed_over.append(OutboxMessage(envelope.id, envelope.type, body))
         span.end()
         return envelope.id
+
+
+def _insert_event(
+    outbox: Table, row: dict[str, Any], claim: timedelta | None, dialect: Dialect
+) -> tuple[Insert, dict[str, Any]]:
+    """Return the statement that inserts an outbox row, and its parameters."""
+    claimed_until = None if claim is None else dialect.time_after(claim)
+    if isinstance(claimed_until, TextClause):
+        return _insert_into(outbox, str(claimed_until)), row
+    return _insert_into(outbox), row | {"claimed_until": claimed_until}
+
+
+@cache
+def _insert_into(outbox: Table, claimed_until: str | None = None) -> Insert:
+    """Return an INSERT that is built once: building it takes longer than SQLite takes to run it."""
+    statement = insert(outbox)
+    return (
+        statement if claimed_until is None else statement.values(claimed_until=text(claimed_until))
+    )
