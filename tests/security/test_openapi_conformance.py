@@ -22,6 +22,15 @@ from schemathesis.specs.openapi.checks import (
 from coach_common.ids import new_id
 from coach_gateway.local_routes import public_document
 
+
+@schemathesis.serializer(
+    "application/pdf", "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+)
+def serialize_document(context: Any, value: Any) -> bytes:
+    """Send generated content as the file of a résumé."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 schema = schemathesis.openapi.from_dict(public_document())
 
 _CHECKS = [
