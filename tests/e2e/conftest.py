@@ -32,12 +32,15 @@ async def stack(
     tmp_path_factory: pytest.TempPathFactory,
     collector: Collector,
 ) -> AsyncIterator[RunningStack]:
-    """The running system of a module. It exports spans if the module sets EXPORTS_SPANS.
+    """The running system of a module, with its ENVIRONMENT.
 
+    It exports spans if the module sets EXPORTS_SPANS.
     The embedded system must not connect to other machines, from its start to its stop.
     """
     directory = tmp_path_factory.mktemp("stack")
-    env = collector.environment if getattr(request.module, "EXPORTS_SPANS", False) else {}
+    env = dict(getattr(request.module, "ENVIRONMENT", {}))
+    if getattr(request.module, "EXPORTS_SPANS", False):
+        env |= collector.environment
     if request.param == "embedded":
         watch = ConnectionWatch(directory / "watch")
         async with embedded(directory, **watch.environment, **env) as running:
