@@ -145,6 +145,28 @@ def test_pruning_deletes_unused_files_only(tmp_path: Path) -> None:
     assert files == set(kept)
 
 
+def test_no_service_imports_what_images_leave_out() -> None:
+    services = ("auth", "sessions", "media", "ai", "gateway")
+    code = f"""
+import importlib, sys
+
+class Pruned:
+    def find_spec(self, name, path=None, target=None):
+        if name.replace(".", "/") in {prune._UNUSED_DIRECTORIES}:
+            raise ImportError(name + " is pruned")
+
+sys.meta_path.insert(0, Pruned())
+for module in {[f"coach_{one}.app" for one in services]}:
+    importlib.import_module(module)
+import coach_ai.profile.document_parser, coach_ai.speech.process_main, coach_common.db.migrate
+import numpy
+numpy.percentile(numpy.arange(9.0), [5, 95])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_stripped_library_is_smaller_and_still_loads(tmp_path: Path) -> None:
     spec = importlib.util.find_spec("av")
     assert spec is not None and spec.origin is not None
