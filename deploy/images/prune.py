@@ -22,6 +22,8 @@ _UNUSED_DIRECTORIES = (
     "numpy/distutils",
     # Imported on first use.
     "numpy/polynomial",
+    "numpy/testing",
+    "pypdf/_text_extraction/_layout_mode",
     # Messages of Google's services. Only the exporter over gRPC reads some of them.
     "google/api",
     "google/cloud",
@@ -61,6 +63,12 @@ _UNUSED_DIRECTORIES = (
     "sqlalchemy/testing",
     "sqlalchemy/dialects/mssql",
     "sqlalchemy/dialects/oracle",
+    "websockets/legacy",
+    "websockets/sync",
+    "websockets/trio",
+    # Writes AsyncAPI documents. Ours are generated from the catalogue.
+    "faststream/specification/asyncapi/v2_6_0",
+    "faststream/specification/asyncapi/v3_0_0",
     "faststream/confluent",
     "faststream/kafka",
     "faststream/mqtt",
