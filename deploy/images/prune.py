@@ -22,6 +22,7 @@ _UNUSED_DIRECTORIES = (
     "numpy/distutils",
     # Imported on first use.
     "numpy/polynomial",
+    "numpy/random",
     "numpy/testing",
     "pypdf/_text_extraction/_layout_mode",
     # Messages of Google's services. Only the exporter over gRPC reads some of them.
