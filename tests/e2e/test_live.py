@@ -68,6 +68,64 @@ async def test_live_audio_yields_partials_and_same_result_as_upload(client: ApiC
     assert session["audio_s3_key"] == transcript.frame["key"]
 
 
+async def test_interview_adds_a_word_in_live_silence_and_stops_when_it_is_answered(
+    client: ApiClient,
+) -> None:
+    fields = {"title": "Open microphone", "interview_type": "behavioral", "question_limit": 1}
+    noise = np.random.default_rng(1).normal(0, 0.003, SAMPLE_RATE // 4)
+    async with client.socket() as socket:
+        await socket.send("interview_start", words_per_minute=1000, silence_seconds=4, **fields)
+        quiet = (await socket.wait_for("interview_turn", seconds=60)).frame["session_id"]
+        started = await _start_interview_audio(client, socket, quiet)
+        sending = asyncio.create_task(_send_audio_forever(socket, _raw(noise)))
+        word = (await socket.wait_for("interview_silence", seconds=60)).frame
+        sending.cancel()
+        await socket.send("audio_end")
+
+    async def answer() -> dict[str, Any] | None:
+        path = f"/ai-interview/sessions/{quiet}/message"
+        sent = await client.send("POST", path, json={"audio_s3_key": started["key"]})
+        assert sent.status_code == 200 or sent.json()["code"] == "transcript_pending", sent.text
+        return sent.json() if sent.status_code == 200 else None
+
+    asked_again = await wait_until(
+        answer, description="a turn", timeout_seconds=90, interval_seconds=2.0
+    )
+    async with client.socket() as socket:
+        await socket.send("interview_start", words_per_minute=50, **fields)
+        interrupted = (await socket.wait_for("interview_delta", seconds=60)).frame["session_id"]
+        await _start_interview_audio(client, socket, interrupted)
+        await _send_audio(socket, _raw(decode(ANSWER))[: 12 * SAMPLE_RATE * 2])
+        turn = (await socket.wait_for("interview_turn", seconds=60)).frame
+        await socket.wait_for("interview_listening", seconds=60)
+        partials = [received.frame["is_reply"] for received in socket.frames("partial")]
+    read = await client.call("GET", f"/ai-interview/sessions/{interrupted}")
+
+    assert word["session_id"] == quiet
+    assert asked_again["analysis"]["intent"] == "no_answer"
+    assert turn["was_interrupted"] and any(partials)
+    assert read["turns"][0]["interrupted_at"] is not None
+
+
+async def _send_audio_forever(socket: ClientSocket, quarter: bytes) -> None:
+    """Send the same quarter of a second again and again, at the speed of a microphone."""
+    while True:
+        await socket.send_audio(quarter)
+        await asyncio.sleep(0.25)
+
+
+async def _start_interview_audio(
+    client: ApiClient, socket: ClientSocket, session_id: str
+) -> dict[str, Any]:
+    """Start live audio once the interview is in the history."""
+
+    async def is_listed() -> bool:
+        return (await client.send("GET", f"/sessions/{session_id}")).status_code == 200
+
+    await wait_until(is_listed, description="the interview in the history", timeout_seconds=60)
+    return await _start_audio(socket, session_id=session_id)
+
+
 async def test_live_audio_resumes_after_disconnect_without_loss(client: ApiClient) -> None:
     content = _raw(speech())
     session_id = await client.open_session("Live", QUESTION)

@@ -35,6 +35,8 @@ class StubAiService:
     """Stores the audio after the first frame and closes with 1012, as at a shutdown."""
     refuses_with: str | None = None
     """The code of the `error` that answers every start."""
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    """Messages before the next `partial`."""
     open_connections: int = 0
     server: Server | None = None
 
@@ -79,6 +81,8 @@ class StubAiService:
                 self.disconnects_after = None
                 socket.transport.abort()
                 return
+            while self.reports:
+                await socket.send(json.dumps(self.reports.pop(0)))
             await socket.send(json.dumps({"type": "partial", "text": f"{len(kept)}"}))
 
 
@@ -157,6 +161,35 @@ def _relay(phone: FakeClient, upstream: Upstream) -> LiveAudioRelay:
         lambda: phone.token,
         reconnect_delay_seconds=0.05,
     )
+
+
+async def test_replies_and_silence_are_reported_for_the_session(
+    ai: StubAiService, phone: FakeClient
+) -> None:
+    events: list[tuple[Any, ...]] = []
+    live = LiveAudioRelay(
+        LiveAudioClient(_upstream(ai.port), SERVICE_TOKEN), utc_now, phone.call_service,
+        phone.send_frame, phone.resolve_session, lambda: phone.token,
+        on_reply=lambda *event: events.append(event),
+        on_silence=lambda *event: events.append(event),
+    )  # fmt: skip
+    ai.reports = [
+        {"type": "silence", "seconds": 2.5},
+        {"type": "partial", "text": "Hm", "is_reply": False},
+        {"type": "partial", "text": "Hm I led it", "is_reply": True},
+    ]
+    _start(live)
+    await phone.wait_for("audio_started")
+    for _ in range(3):
+        await live.add_audio(b"\0" * 100)
+    live.end()
+    await phone.wait_for_confirmation()
+    await live.close()
+
+    assert ai.start_requests[0]["reports_silence"] is True
+    assert events == [("s1", 2.5), ("s1",)]
+    partials = [fields for name, fields in phone.frames if name == "partial"]
+    assert [one["is_reply"] for one in partials[:2]] == [False, True]
 
 
 @pytest.fixture

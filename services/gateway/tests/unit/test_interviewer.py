@@ -63,6 +63,34 @@ async def test_no_word_is_sent(reason: str) -> None:
     recorder.presenter.close()
 
 
+async def test_silence_is_measured_in_live_audio_once_it_begins() -> None:
+    recorder = Recorder()
+    prompt = NO_DELAY.model_copy(update={"after_seconds": 20})
+    recorder.presenter.present(_turn(prompt), None)
+    recorder.presenter.on_recording()
+    recorder.presenter.on_silence(SESSION_ID, 99.0)  # a recording may begin with old audio
+    assert (await recorder.settle())[-1] == "interview_turn"
+
+    recorder.presenter.present(_turn(), None)
+    recorder.presenter.on_recording()
+    recorder.presenter.on_silence(OTHER_ID, 99.0)
+    assert (await recorder.settle())[-1] == "interview_turn"
+    recorder.presenter.on_silence(SESSION_ID, 0.0)
+    recorder.presenter.on_silence(SESSION_ID, 99.0)
+
+    assert (await recorder.settle()).count("interview_silence") == 1
+
+
+async def test_no_word_is_sent_in_the_audio_after_a_reply() -> None:
+    recorder = Recorder()
+    recorder.is_recording = True
+    recorder.presenter.present(_turn(), None)
+    recorder.presenter.begin_reply(None)
+    recorder.presenter.on_silence(SESSION_ID, 99.0)
+
+    assert (await recorder.settle())[-1] == "interview_turn"
+
+
 async def test_answer_in_another_interview_stops_nothing() -> None:
     recorder = Recorder()
     recorder.presenter.present(_turn(), 1000)

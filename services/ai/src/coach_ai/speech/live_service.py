@@ -3,10 +3,11 @@
 The gateway opens one WebSocket per recording. It authenticates with SERVICE_TOKEN, and the user
 with the access token in the first frame:
 
-    -> start {token, key, session_id?, format, sample_rate?}
+    -> start {token, key, session_id?, format, sample_rate?, reports_silence?}
     <- started {received}      bytes stored so far; a resuming client continues from there
     -> binary frames           audio
-    <- partial {text}          committed text so far
+    <- partial {text, is_reply}    committed text so far; whether an interview is answered
+    <- silence {seconds}       an interview is silent, if the gateway asked for it
     -> end
     <- stored {size}           the recording is in the object store
     <- error {message, code}   instead of any of these
@@ -31,6 +32,7 @@ from prometheus_client import Counter, Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from coach_ai.deps import Deps
+from coach_ai.speech.live_dialogue import LiveDialogue
 from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
 from coach_ai.speech.recording_file import (
     CONTENT_TYPES,
@@ -39,7 +41,7 @@ from coach_ai.speech.recording_file import (
     RecordingInfo,
 )
 from coach_ai.store import deletion
-from coach_ai.use_cases.recognition_prompt import build_session_prompt
+from coach_ai.use_cases.recognition_prompt import build_session_prompt, find_spoken_texts
 from coach_common import logs
 from coach_common.credentials import is_service_token
 from coach_common.errors import (
@@ -123,6 +125,15 @@ class LiveTranscriber(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class LiveContext:
+    """What is known about the session of a recording. `dialogue` is None if it is no interview."""
+
+    prompt: str = ""
+    dialogue: LiveDialogue | None = None
+    reports_silence: bool = False
+
+
 @dataclass(slots=True)
 class LiveRecordingService:
     """Serves the live recordings of a process.
@@ -152,8 +163,8 @@ class LiveRecordingService:
             return
         await socket.accept()
         try:
-            info, prompt = await self._read_start(socket)
-            await self._run_exclusively(socket, info, prompt)
+            info, context = await self._read_start(socket)
+            await self._run_exclusively(socket, info, context)
         except WebSocketDisconnect:
             return
         except CoachError as error:
@@ -165,8 +176,8 @@ class LiveRecordingService:
         with suppress(WebSocketDisconnect, RuntimeError):  # The gateway may have disconnected.
             await socket.close()
 
-    async def _read_start(self, socket: WebSocket) -> tuple[RecordingInfo, str]:
-        """Return what the first frame describes, and the recogniser's prompt for its session.
+    async def _read_start(self, socket: WebSocket) -> tuple[RecordingInfo, LiveContext]:
+        """Return what the first frame describes, and what is known about its session.
 
         Authenticates the user of the frame.
         """
@@ -181,17 +192,25 @@ class LiveRecordingService:
         info = RecordingInfo.parse(frame, user_id=identity.user_id)
         if await self._is_deleted(info):
             raise NotFound("Recording not found", code="recording_not_found")
-        return info, await self._build_prompt(info)
+        return info, await self._load_context(info, frame)
 
-    async def _build_prompt(self, info: RecordingInfo) -> str:
-        """Return the recogniser's prompt, or an empty one if the session cannot be read."""
+    async def _load_context(self, info: RecordingInfo, frame: Mapping[str, Any]) -> LiveContext:
+        """Return what is known about the session, or nothing if it cannot be read."""
         try:
             session_id = UUID(info.session_id) if info.session_id is not None else None
-            return await build_session_prompt(self.deps, session_id, user_id=info.user_id)
+            prompt = await build_session_prompt(self.deps, session_id, user_id=info.user_id)
+            texts = await find_spoken_texts(self.deps, session_id, user_id=info.user_id)
         except Unavailable:
-            return ""  # The recording matters more than the spelling of its partial texts.
+            return LiveContext()  # The recording matters more than its partial texts.
+        return LiveContext(
+            prompt,
+            None if texts is None else LiveDialogue(texts),
+            reports_silence=frame.get("reports_silence") is True,
+        )
 
-    async def _run_exclusively(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
+    async def _run_exclusively(
+        self, socket: WebSocket, info: RecordingInfo, context: LiveContext
+    ) -> None:
         """Serve a recording in a task that a later connection for the key can cancel."""
         await self._stop(info.key)
         of_user = sum(key.startswith(_user_prefix(info.user_id)) for key in self._tasks)
@@ -204,7 +223,7 @@ class LiveRecordingService:
                 "Too many live recordings are in progress. Please try again.", code="live_busy"
             )
         task = self._tasks[info.key] = asyncio.create_task(
-            self._serve_recording(socket, info, prompt)
+            self._serve_recording(socket, info, context)
         )
         try:
             await asyncio.wait({task})
@@ -221,7 +240,9 @@ class LiveRecordingService:
             previous.cancel()
             await asyncio.wait({previous})
 
-    async def _serve_recording(self, socket: WebSocket, info: RecordingInfo, prompt: str) -> None:
+    async def _serve_recording(
+        self, socket: WebSocket, info: RecordingInfo, context: LiveContext
+    ) -> None:
         file = self.directory.open_locked(info)
         if file is None:
             raise Unavailable("Another connection is still writing this recording.")
@@ -233,7 +254,7 @@ class LiveRecordingService:
             await socket.send_json({"type": "started", "received": file.received})
             if self.transcriber is not None:
                 decoding = asyncio.create_task(
-                    self._transcribe_live(socket, file, self.transcriber, prompt)
+                    self._transcribe_live(socket, file, self.transcriber, context)
                 )
             await self._receive_audio(socket, file)
             if decoding is not None:
@@ -268,19 +289,28 @@ class LiveRecordingService:
             ) from None
 
     async def _transcribe_live(
-        self, socket: WebSocket, file: RecordingFile, transcriber: LiveTranscriber, prompt: str
+        self,
+        socket: WebSocket,
+        file: RecordingFile,
+        transcriber: LiveTranscriber,
+        context: LiveContext,
     ) -> None:
         """Send partial texts. A failure ends them and not the recording."""
         try:
-            await self._send_partials(socket, file, transcriber, prompt)
+            await self._send_partials(socket, file, transcriber, context)
         except (WebSocketDisconnect, RuntimeError):
             log.info("live.partials_undeliverable")
         except Exception:
             log.exception("live.transcription_crashed")
 
     async def _send_partials(
-        self, socket: WebSocket, file: RecordingFile, transcriber: LiveTranscriber, prompt: str
+        self,
+        socket: WebSocket,
+        file: RecordingFile,
+        transcriber: LiveTranscriber,
+        context: LiveContext,
     ) -> None:
+        dialogue = context.dialogue
         agreement = LocalAgreement()
         decoded_bytes, language = 0, None
         decode_seconds = 0.0
@@ -298,7 +328,7 @@ class LiveRecordingService:
                     sample_rate=file.info.sample_rate,
                     start=agreement.window_start,
                     language=language,
-                    prompt=prompt,
+                    prompt=context.prompt,
                 )
             except CoachError as error:
                 # Partial text is optional: the recording continues without it.
@@ -312,7 +342,13 @@ class LiveRecordingService:
             language = language or detected
             if agreement.update(hypothesis):
                 PARTIALS.inc()
-                await socket.send_json({"type": "partial", "text": agreement.text})
+                is_reply = dialogue is not None and dialogue.is_reply(agreement.text)
+                await socket.send_json(
+                    {"type": "partial", "text": agreement.text, "is_reply": is_reply}
+                )
+            silence = None if dialogue is None else dialogue.find_silence(hypothesis)
+            if silence is not None and context.reports_silence:
+                await socket.send_json({"type": "silence", "seconds": silence})
 
     # --- uploads
 

@@ -50,6 +50,11 @@ SendFrame = Callable[[ServerFrame], None]
 ResolveSession = Callable[[AudioStartFrame], Awaitable[str]]
 """Returns the session id of a frame."""
 
+OnReply = Callable[[str], None]
+"""Receives the session id when the user speaks in an interview."""
+OnSilence = Callable[[str, float], None]
+"""Receives the session id, and how many seconds of silence an interview has had."""
+
 _FORMATS: dict[AudioFormat, tuple[str, str]] = {
     "pcm16": ("audio/wav", "wav"),
     "webm": ("audio/webm", "webm"),
@@ -104,6 +109,8 @@ class LiveAudioRelay:
         resolve_session: ResolveSession,
         get_token: Callable[[], str],
         *,
+        on_reply: OnReply = lambda _: None,
+        on_silence: OnSilence = lambda _, __: None,
         reconnect_delay_seconds: float = 1.0,
     ) -> None:
         self._client = client
@@ -112,6 +119,8 @@ class LiveAudioRelay:
         self._send_frame = send_frame
         self._resolve_session = resolve_session
         self._get_token = get_token
+        self._on_reply = on_reply
+        self._on_silence = on_silence
         self._reconnect_delay_seconds = reconnect_delay_seconds
         self._state = RelayState.IDLE
         self._pending = PendingAudio()
@@ -205,6 +214,7 @@ class LiveAudioRelay:
             "session_id": session_id,
             "format": frame.format,
             "sample_rate": sample_rate,
+            "reports_silence": True,
         }
         try:
             await self._relay_until_stored(start_request)
@@ -280,7 +290,7 @@ class LiveAudioRelay:
                     elif missing := replay.read_from(received):
                         await connection.send_audio(missing)
                     failures = 0
-                    await self._relay(connection, replay)
+                    await self._relay(connection, replay, start_request["session_id"])
                     return
             except (LiveConnectionLost, LiveUnavailable) as error:
                 failures += 1
@@ -302,10 +312,12 @@ class LiveAudioRelay:
             raise _to_error(message)
         return int(message["received"])
 
-    async def _relay(self, connection: LiveConnection, replay: ReplayBuffer) -> None:
+    async def _relay(
+        self, connection: LiveConnection, replay: ReplayBuffer, session_id: str
+    ) -> None:
         """Relay over one connection. Return when the recording is stored."""
         sending = asyncio.create_task(self._send_audio(connection, replay))
-        receiving = asyncio.create_task(self._receive(connection))
+        receiving = asyncio.create_task(self._receive(connection, session_id))
         try:
             await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_EXCEPTION)
             # `receiving` ends last unless sending failed, because ai responds to `end`.
@@ -327,11 +339,18 @@ class LiveAudioRelay:
             # `_receive` reads what ai sent before it closed the connection, then it fails too.
             return
 
-    async def _receive(self, connection: LiveConnection) -> None:
+    async def _receive(self, connection: LiveConnection, session_id: str) -> None:
         while (message := await connection.receive())["type"] != "stored":
-            if message["type"] != "partial":
-                raise _to_error(message)
-            self._send_frame(PartialFrame(text=message["text"]))
+            match message["type"]:
+                case "partial":
+                    is_reply = message.get("is_reply") is True
+                    self._send_frame(PartialFrame(text=message["text"], is_reply=is_reply))
+                    if is_reply:
+                        self._on_reply(session_id)
+                case "silence":
+                    self._on_silence(session_id, float(message["seconds"]))
+                case _:
+                    raise _to_error(message)
 
 
 def _to_error(message: dict[str, Any]) -> LiveRejected | LiveConnectionLost:

@@ -82,6 +82,21 @@ class CommandQueue:
         """Discard the commands that have not started."""
         self._pending.clear()
 
+    def on_recording(self) -> None:
+        """Measure silence in the live audio, which has started."""
+        self._interviewer.on_recording()
+
+    def on_live_reply(self, session_id: str) -> None:
+        """Stop the text of the interviewer's turn, because the user speaks in live audio."""
+        if self._interviewer.is_streaming(session_id):
+            self.enqueue(
+                InterviewReplyStartFrame(type="interview_reply_start", session_id=session_id)
+            )
+
+    def on_live_silence(self, session_id: str, seconds: float) -> None:
+        """Send the words for a silence if live audio was silent for long enough."""
+        self._interviewer.on_silence(session_id, seconds)
+
     async def close(self) -> None:
         """Wait until every queued command has run, and stop the interviewer's turn."""
         await self.drain()

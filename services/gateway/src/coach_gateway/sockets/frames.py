@@ -219,10 +219,15 @@ class AudioStartedFrame(ServerFrame):
 class PartialFrame(ServerFrame):
     """The transcript of live audio so far."""
 
-    model_config = make_example(type="partial", text="Last year I fixed")
+    model_config = make_example(type="partial", text="Last year I fixed", is_reply=False)
 
     type: Literal["partial"] = "partial"
     text: str
+    is_reply: bool = Field(
+        default=False,
+        description="true if an interview is answered: the text has words of the candidate besides"
+        " the interviewer's own and “hm”",
+    )
 
 
 class PongFrame(ServerFrame):

@@ -29,11 +29,13 @@ class TurnState(StrEnum):
     """What the interviewer does on a socket."""
 
     IDLE = "idle"
-    """Nothing: there is no turn, the candidate answers, or the word in a silence was said."""
+    """Nothing: there is no turn, the candidate answers, or the word in a silence was added."""
     STREAMING = "streaming"
     """It sends the text of its turn at a pace."""
     WAITING = "waiting"
-    """It waits for an answer, and says a word after a long silence."""
+    """It waits for an answer, and adds a word after some time."""
+    LISTENING = "listening"
+    """Live audio arrives. It adds a word after a long silence in it."""
 
 
 class InterviewerPresenter:
@@ -41,7 +43,7 @@ class InterviewerPresenter:
 
     Args:
         send: Sends a frame to the client.
-        is_recording: Returns whether live audio arrives. Then silence is not known from the time.
+        is_recording: Returns whether live audio arrives.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class InterviewerPresenter:
         self._is_recording = is_recording
         self._state = TurnState.IDLE
         self._turn: InterviewTurnFrame | None = None
+        self._due_at = 0.0
+        """Loop time before which no word is added."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -89,6 +93,27 @@ class InterviewerPresenter:
         self._send(turn.model_copy(update={"was_interrupted": True}))
         return turn
 
+    def is_streaming(self, session_id: str) -> bool:
+        """Return whether the text of a turn of this interview is being sent."""
+        is_this = self._turn is not None and self._turn.session_id == session_id
+        return is_this and self._state is TurnState.STREAMING
+
+    def on_recording(self) -> None:
+        """Measure the silence in the live audio that begins, and no longer by the time."""
+        if self._state is TurnState.WAITING:
+            self.close()
+            self._state = TurnState.LISTENING
+
+    def on_silence(self, session_id: str, seconds: float) -> None:
+        """Add the word of this turn if live audio was silent for long enough."""
+        turn = self._turn
+        if self._state is not TurnState.LISTENING or turn is None or turn.silence_prompt is None:
+            return
+        is_due = asyncio.get_running_loop().time() >= self._due_at
+        is_long = seconds >= turn.silence_prompt.after_seconds
+        if session_id == turn.session_id and is_due and is_long:
+            self._add_word(turn, turn.silence_prompt)
+
     def close(self) -> None:
         """Stop the turn without a frame."""
         self._state = TurnState.IDLE
@@ -106,17 +131,19 @@ class InterviewerPresenter:
 
     def _end_text(self, turn: InterviewTurnFrame, *, speech_seconds: float) -> None:
         self._send(turn)
-        self._state = TurnState.WAITING
-        if turn.silence_prompt is not None:
-            seconds = speech_seconds + turn.silence_prompt.after_seconds
+        self._state = TurnState.LISTENING if self._is_recording() else TurnState.WAITING
+        if turn.silence_prompt is None:
+            return
+        seconds = speech_seconds + turn.silence_prompt.after_seconds
+        self._due_at = asyncio.get_running_loop().time() + seconds
+        if self._state is TurnState.WAITING:
             self._task = asyncio.create_task(self._wait(turn, turn.silence_prompt, seconds))
 
     async def _wait(
         self, turn: InterviewTurnFrame, prompt: InterviewSilencePrompt, seconds: float
     ) -> None:
         await asyncio.sleep(seconds)
-        if not self._is_recording():
-            self._add_word(turn, prompt)
+        self._add_word(turn, prompt)
 
     def _add_word(self, turn: InterviewTurnFrame, prompt: InterviewSilencePrompt) -> None:
         self._state = TurnState.IDLE

@@ -179,6 +179,7 @@ class Socket:
                 await self._get_live_audio().add_audio(frame.content)
             elif isinstance(frame, AudioStartFrame):
                 self._get_live_audio().start(frame)
+                self._commands.on_recording()
             elif isinstance(frame, AudioEndFrame):
                 self._get_live_audio().end()
             else:
@@ -209,6 +210,8 @@ class Socket:
                 self._send,
                 self._commands.resolve_session,
                 lambda: self._commands.token,
+                on_reply=self._commands.on_live_reply,
+                on_silence=self._commands.on_live_silence,
             )
         return self._live_audio
 
