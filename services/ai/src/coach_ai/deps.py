@@ -46,6 +46,8 @@ class Deps:
     prices: Mapping[str, Price] = field(default_factory=dict)
     voice: Voice | None = None
     """The interviewer's voice. None: this server has none."""
+    fallback_voice: Voice | None = None
+    """Speaks while `voice` is unavailable."""
     silence_seconds: int = 20
     """How long a silence may last in an interview, for users who have not chosen. 0: forever."""
     consent: ConsentPolicy = field(default_factory=ConsentPolicy)

@@ -189,8 +189,11 @@ class Voice(Protocol):
             Unavailable: If it may succeed later.
         """
 
+    async def warm_up(self) -> None:
+        """Load models before the first sentence is spoken. The first sentence reports a failure."""
+
     async def check(self) -> None:
         """Raise Unavailable if the provider cannot work now."""
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close connections and stop processes."""

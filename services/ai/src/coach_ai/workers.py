@@ -25,6 +25,8 @@ async def warm_up(deps: Deps) -> None:
     """Load the language and speech models, so that the first answer does not wait for them."""
     await asyncio.to_thread(load_language_model)
     try:
+        if deps.voice is not None:
+            await deps.voice.warm_up()
         await deps.transcriber.warm_up()
     except Unavailable as error:
         log.warning("speech.unavailable", reason=str(error))

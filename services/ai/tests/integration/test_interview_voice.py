@@ -3,7 +3,7 @@
 import io
 import wave
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from coach_ai.token_usage import TokenUsage
 from coach_ai.voice.shared_sentences import split_sentences
 from coach_ai.voice.speech import Speech, VoiceName
 from coach_common.errors import Unavailable
+from coach_common.http.dependencies import get_app_state, set_app_state
 from coach_common.ids import new_id
 from coach_common.service import Service
 from coach_common.testing.fakes import FakeClock, FakeTransport, TokenIssuer
@@ -36,9 +37,12 @@ class ScriptedVoice:
     spoken: list[tuple[str, VoiceName, float]] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     max_tokens: int = 0
+    model: str = "scripted 1"
+    fails_after: int | None = None
+    """Sentences before every further one is Unavailable."""
 
     async def get_model(self) -> str:
-        return "scripted 1"
+        return self.model
 
     def max_tokens_needed(self, text: str) -> int:
         return self.max_tokens
@@ -46,8 +50,13 @@ class ScriptedVoice:
     async def speak(self, text: str, voice: VoiceName, speed: float, usage: TokenUsage) -> Speech:
         if self.failures:
             raise self.failures.pop(0)
+        if self.fails_after is not None and len(self.spoken) >= self.fails_after:
+            raise Unavailable("The voice is unavailable.")
         self.spoken.append((text, voice, speed))
         return Speech(b"\x01\x02" * 10 * len(text), 22_050)
+
+    async def warm_up(self) -> None:
+        return None
 
     async def check(self) -> None:
         return None
@@ -184,6 +193,23 @@ async def test_failed_voice_and_spent_budget_are_errors(
 
     assert (failed.status_code, failed.headers["retry-after"]) == (503, "3")
     assert (spent.status_code, spent.json()["code"]) == (429, "budget_spent")
+
+
+async def test_fallback_speaks_the_whole_turn_if_the_voice_fails(
+    client: httpx.AsyncClient, service: Service[Deps], voice: ScriptedVoice
+) -> None:
+    fallback = ScriptedVoice(model="scripted 2")
+    state = get_app_state(service.app)
+    set_app_state(service.app, replace(state, deps=replace(service.deps, fallback_voice=fallback)))
+    started = await _start(client)
+    sentences = split_sentences(started["response"])
+    voice.fails_after = 2
+    response = await client.get(started["ai_audio_url"])
+
+    assert response.status_code == 200
+    assert _count_samples(response.content) == sum(10 * len(one) for one in sentences)
+    assert [text for text, *_ in voice.spoken] == sentences[:2]
+    assert [text for text, *_ in fallback.spoken] == sentences
 
 
 async def test_unknown_turns_voices_and_speeds_are_refused(

@@ -60,6 +60,9 @@ class OpenAIVoice:
         usage.add(self._model, tokens_in, self.max_tokens_needed(text) - tokens_in)
         return Speech(samples, SAMPLE_RATE)
 
+    async def warm_up(self) -> None:
+        """Do nothing: the model is elsewhere."""
+
     async def check(self) -> None:
         """Raise Unavailable without a key, or if the last call failed. Sends no request."""
         check_key(self._api_key, self._base_url)

@@ -26,6 +26,10 @@ SENTENCES = Counter(
     ["source"],
 )
 
+FALLBACKS = Counter(
+    "coach_ai_voice_fallbacks", "Texts that the fallback voice spoke, because the voice failed."
+)
+
 _MAX_CACHED_BYTES = 8 * 1024**2
 _CONTENT_TYPE = "audio/wav"
 
@@ -77,7 +81,7 @@ async def speak_turn(
     turn = next((one for one in turns if one.number == number), None)
     if turn is None:
         raise TurnNotFound
-    return await _speak_text(deps, deps.voice, caller, turn.response, voice, speed)
+    return await _speak_text(deps, caller, turn.response, voice, speed)
 
 
 async def speak_silence_prompt(
@@ -96,13 +100,27 @@ async def speak_silence_prompt(
     async with deps.db.read_only() as tx:
         interview = await interviews.get_interview(tx, interview_id, user_id=caller.user_id)
     text = write_silence_prompt(interview)
-    return await _speak_text(deps, deps.voice, caller, text, voice, speed)
+    return await _speak_text(deps, caller, text, voice, speed)
 
 
 async def _speak_text(
+    deps: Deps, caller: Identity, text: str, voice: VoiceName, speed: float
+) -> bytes:
+    """Return a text as a WAV file, by one voice, or all of it by the fallback if that fails."""
+    if deps.voice is None:
+        raise VoiceNotInstalled
+    try:
+        return await _speak_sentences(deps, deps.voice, caller, text, voice, speed)
+    except Unavailable:
+        if deps.fallback_voice is None:
+            raise
+    FALLBACKS.inc()
+    return await _speak_sentences(deps, deps.fallback_voice, caller, text, voice, speed)
+
+
+async def _speak_sentences(
     deps: Deps, provider: Voice, caller: Identity, text: str, voice: VoiceName, speed: float
 ) -> bytes:
-    """Return the sentences of a text, one after the other, as a WAV file."""
     shared = await asyncio.to_thread(load_shared_sentences)
     parts = []
     for sentence in split_sentences(text):

@@ -59,6 +59,9 @@ class EspeakVoice:
         except InvalidSpeech as error:
             raise Unavailable(_FAILED) from error
 
+    async def warm_up(self) -> None:
+        """Do nothing: each sentence starts a process."""
+
     async def check(self) -> None:
         """Do nothing: a missing program is found when the service starts."""
 
