@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from coach_common import logs, tracing
@@ -89,9 +90,9 @@ class CommandQueue:
     def on_live_reply(self, session_id: str) -> None:
         """Stop the text of the interviewer's turn, because the user speaks in live audio."""
         if self._interviewer.is_streaming(session_id):
-            self.enqueue(
-                InterviewReplyStartFrame(type="interview_reply_start", session_id=session_id)
-            )
+            frame = InterviewReplyStartFrame(type="interview_reply_start", session_id=session_id)
+            with suppress(TooManyRequests):  # A full queue does not end the recording.
+                self.enqueue(frame)
 
     def on_live_silence(self, session_id: str, seconds: float) -> None:
         """Send the words for a silence if live audio was silent for long enough."""
