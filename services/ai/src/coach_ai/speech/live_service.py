@@ -32,7 +32,7 @@ from prometheus_client import Counter, Gauge
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from coach_ai.deps import Deps
-from coach_ai.speech.live_dialogue import LiveDialogue
+from coach_ai.speech.live_context import LiveContext, load_live_context
 from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
 from coach_ai.speech.recording_file import (
     CONTENT_TYPES,
@@ -41,7 +41,6 @@ from coach_ai.speech.recording_file import (
     RecordingInfo,
 )
 from coach_ai.store import deletion
-from coach_ai.use_cases.recognition_prompt import build_session_prompt, find_spoken_texts
 from coach_common import logs
 from coach_common.credentials import is_service_token
 from coach_common.errors import (
@@ -125,15 +124,6 @@ class LiveTranscriber(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class LiveContext:
-    """What is known about the session of a recording. `dialogue` is None if it is no interview."""
-
-    prompt: str = ""
-    dialogue: LiveDialogue | None = None
-    reports_silence: bool = False
-
-
 @dataclass(slots=True)
 class LiveRecordingService:
     """Serves the live recordings of a process.
@@ -192,21 +182,7 @@ class LiveRecordingService:
         info = RecordingInfo.parse(frame, user_id=identity.user_id)
         if await self._is_deleted(info):
             raise NotFound("Recording not found", code="recording_not_found")
-        return info, await self._load_context(info, frame)
-
-    async def _load_context(self, info: RecordingInfo, frame: Mapping[str, Any]) -> LiveContext:
-        """Return what is known about the session, or nothing if it cannot be read."""
-        try:
-            session_id = UUID(info.session_id) if info.session_id is not None else None
-            prompt = await build_session_prompt(self.deps, session_id, user_id=info.user_id)
-            texts = await find_spoken_texts(self.deps, session_id, user_id=info.user_id)
-        except Unavailable:
-            return LiveContext()  # The recording matters more than its partial texts.
-        return LiveContext(
-            prompt,
-            None if texts is None else LiveDialogue(texts),
-            reports_silence=frame.get("reports_silence") is True,
-        )
+        return info, await load_live_context(self.deps, info, frame)
 
     async def _run_exclusively(
         self, socket: WebSocket, info: RecordingInfo, context: LiveContext
