@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from fractions import Fraction
@@ -17,6 +18,7 @@ import pytest_asyncio
 
 from coach_ai.domain import Answer, AudioAnalysis, CannotTranscribe, Feedback, Progress, Transcript
 from coach_ai.scoring.local.scorer import LocalScorer
+from coach_ai.speech import process as process_module
 from coach_ai.speech import whisper_model
 from coach_ai.speech.audio import SAMPLE_RATE
 from coach_ai.speech.local_transcriber import LocalTranscriber
@@ -312,6 +314,25 @@ async def test_full_disk_of_the_speech_process_is_not_about_the_recording(tmp_pa
             )
     finally:
         await process.kill()
+
+
+async def test_child_that_ends_its_output_and_goes_on_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(process_module, "_EXIT_TIMEOUT_SECONDS", 0.2)
+    stuck = SpeechProcess(None, threads=1)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import os, time; os.close(1); time.sleep(3600)",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    stuck._child = child
+    try:
+        async with asyncio.timeout(120):
+            await stuck.request({})
+        assert stuck.pid not in (None, child.pid)
+        assert await child.wait() == -signal.SIGKILL
+    finally:
+        await stuck.kill()
 
 
 async def _opened_by_a_reader(pipe: Path) -> int:

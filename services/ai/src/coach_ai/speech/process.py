@@ -55,6 +55,8 @@ _START_TIMEOUT_SECONDS = 60.0
 _DECODE_TIMEOUT_SECONDS = 60.0
 _MIN_TRANSCRIBE_TIMEOUT_SECONDS = 30.0
 _TRANSCRIBE_TIMEOUT_PER_AUDIO_SECOND = 2.0
+_EXIT_TIMEOUT_SECONDS = 5.0
+"""After its output has ended or it was killed. The next request is served by a new child."""
 _MIN_BUSY_SHARE = 0.5
 """A child that had the processor for less of its time was delayed by the machine."""
 _OUTSIDE_SIGNALS = frozenset((-signal.SIGKILL, -signal.SIGTERM))
@@ -151,7 +153,7 @@ class SpeechProcess:
         if child is not None and child.returncode is None:
             with suppress(ProcessLookupError):
                 child.kill()
-            await child.wait()
+            await _wait_for_exit(child)
 
     async def _request(
         self, message: Mapping[str, object], on_progress: ProgressCallback
@@ -220,13 +222,21 @@ async def _read_line(child: asyncio.subprocess.Process, seconds: float) -> dict[
             raise SpeechProcessInterrupted("Transcription is delayed.") from None
         raise SpeechProcessCrashed("Transcription took too long.") from None
     if not line:
-        status = await child.wait()
+        status = await _wait_for_exit(child)
         log.error("speech.process_exited", status=status)
         if status in _OUTSIDE_SIGNALS:
             raise SpeechProcessInterrupted("Transcription was interrupted.")
         raise SpeechProcessCrashed("Transcription stopped unexpectedly.")
     parsed: dict[str, Any] = json.loads(line)
     return parsed
+
+
+async def _wait_for_exit(child: asyncio.subprocess.Process) -> int | None:
+    """Return the exit status, or None if the child does not exit in time."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_TIMEOUT_SECONDS):
+            return await child.wait()
+    return None
 
 
 def _processor_seconds(pid: int) -> float:
