@@ -152,7 +152,7 @@ class System:
         if self.mariadb is None:
             raise RuntimeError("the distributed profile has no MariaDB")
         url = self.stack.processes[service].env["DATABASE_URL"]
-        rows = self.mariadb.execute(f"USE {url.rsplit('/', 1)[-1]}; {statement}")
+        rows = self.mariadb.execute(f"USE {urlsplit(url).path[1:]}; {statement}")
         return [row.split("\t") for row in rows.splitlines()]
 
     def execute_on_broker(self, statement: str) -> None:
