@@ -4,11 +4,13 @@ import io
 import wave
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from coach_ai.app import build
 from coach_ai.config import AiSettings
@@ -16,6 +18,8 @@ from coach_ai.deps import Deps
 from coach_ai.interview.model import Gap, GapKind, Intent, Turn
 from coach_ai.store import interviews
 from coach_ai.token_usage import TokenUsage
+from coach_ai.voice.espeak_voice import EspeakVoice, find_espeak
+from coach_ai.voice.piper_voice import PiperVoice
 from coach_ai.voice.shared_sentences import split_sentences
 from coach_ai.voice.speech import Speech, VoiceName
 from coach_common.errors import Unavailable
@@ -256,3 +260,49 @@ async def test_server_without_a_voice_offers_no_speech(
 
     assert started["ai_audio_url"] is None
     assert (response.status_code, response.json()["code"]) == (404, "voice_not_installed")
+
+
+async def test_missing_piper_leaves_the_local_voice_and_a_failing_one_falls_back_to_it(
+    settings: AiSettings,
+    transport: FakeTransport,
+    clock: FakeClock,
+    issuer: TokenIssuer,
+    coach: Any,
+    objects: Any,
+    user_id: UUID,
+    tmp_path: Path,
+) -> None:
+    if find_espeak() is None:
+        pytest.skip("espeak-ng is not installed: make voice")
+    voice = tmp_path / "voice.onnx"
+    chosen = settings.model_copy(
+        update={"voice_provider": "piper", "piper_program": "false", "piper_voice": voice}
+    )
+
+    def build_service() -> Service[Deps]:
+        return build(
+            chosen, transport, clock=clock, tokens=issuer.verifier, objects=objects,
+            scorer=coach, chat=coach,
+        )  # fmt: skip
+
+    missing = build_service().deps
+    voice.write_bytes(b"")
+    Path(f"{voice}.json").write_text("{}")
+    failing = build_service()
+    async with (
+        migrated_service(failing),
+        client_for(failing, headers=issuer.bearer(user_id)) as client,
+    ):
+        started = await _start(client)
+        speech = await client.get(started["ai_audio_url"])
+        metrics = (await client.get("/metrics")).text
+
+    assert isinstance(missing.voice, EspeakVoice) and missing.fallback_voice is None
+    assert isinstance(failing.deps.voice, PiperVoice)
+    assert (speech.status_code, speech.content[:4]) == (200, b"RIFF")
+    assert "coach_ai_piper_available 0.0" in metrics
+
+
+def test_piper_without_a_voice_is_a_wrong_setting(settings: AiSettings) -> None:
+    with pytest.raises(ValidationError, match="PIPER_VOICE"):
+        AiSettings.model_validate(settings.model_dump() | {"voice_provider": "piper"})
