@@ -17,21 +17,24 @@ from coach_ai.scoring.echo import INTERVIEWER_WORDS, MIN_QUESTION_TOKENS, Span, 
 from coach_ai.scoring.set_aside import set_aside_spans
 from coach_ai.text import Sentence, split_sentences, tokenize
 
+_MAX_LATER_TEXTS = 4
+"""Hints and repetitions after the question, which bounds the time of the search."""
 _MAX_REST_WORDS = 2
 """Words beside the own voice that are no answer: the recogniser's errors."""
 _QUOTE = re.compile(r"“[^”]*”")
 
 
 def list_spoken_texts(interview: Interview, turns: Sequence[Turn]) -> list[str]:
-    """Return what the interviewer said since it asked the open question or follow-up.
+    """Return the different texts of the interviewer since it asked the open question or follow-up.
 
     Args:
         interview: The interview.
         turns: Its turns before the answer, oldest first.
     """
     asked = find_asking_turn(interview, turns)
-    responses = [turn.response for turn in turns if turn.number >= asked.number]
-    return [*responses, write_silence_prompt(interview)]
+    later = dict.fromkeys(turn.response for turn in turns if turn.number > asked.number)
+    newest = list(later)[-_MAX_LATER_TEXTS:]
+    return list(dict.fromkeys((asked.response, *newest, write_silence_prompt(interview))))
 
 
 def read_spoken_answer(

@@ -318,7 +318,9 @@ class LiveRecordingService:
             language = language or detected
             if agreement.update(hypothesis):
                 PARTIALS.inc()
-                is_reply = dialogue is not None and dialogue.is_reply(agreement.text)
+                is_reply = dialogue is not None and await asyncio.to_thread(
+                    dialogue.is_reply, agreement.text
+                )
                 await socket.send_json(
                     {"type": "partial", "text": agreement.text, "is_reply": is_reply}
                 )

@@ -1,5 +1,6 @@
 """Scores the answers of an interview by the scorer of all answers."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -33,7 +34,9 @@ async def build_answer(
         if recording is not None and recording.transcript is not None:
             earlier = [turn for turn in turns if turn.number < parts[0].number]
             asked = replace(interview, question_number=number)
-            spoken = read_spoken_answer(asked, earlier, recording.transcript)
+            spoken = await asyncio.to_thread(
+                read_spoken_answer, asked, earlier, recording.transcript
+            )
     return make_answer(interview, planned, text, spoken)
 
 

@@ -1,5 +1,6 @@
 """One turn of an interview: a message of the candidate and the interviewer's response."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -199,7 +200,9 @@ async def _respond(
     arrived_at: datetime,
 ) -> tuple[Turn, Interview]:
     transcript = None if recording is None else recording.transcript
-    spoken = None if transcript is None else read_spoken_answer(interview, turns, transcript)
+    spoken = None
+    if transcript is not None:
+        spoken = await asyncio.to_thread(read_spoken_answer, interview, turns, transcript)
     if spoken is not None and not spoken.text and message.text:
         recording = spoken = None
     text = message.text if spoken is None else spoken.text

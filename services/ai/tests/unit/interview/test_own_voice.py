@@ -147,6 +147,18 @@ def test_words_in_a_silence_are_set_aside_within_the_answer(manner: Manner) -> N
     assert _keep(f"Last year {words.lower()} {ANSWER}", OPENING, words) == f"Last year {ANSWER}"
 
 
+def test_texts_of_many_turns_are_few() -> None:
+    interview, opening = _start()
+    hints = [
+        replace(opening, number=number, intent=Intent.HINT, response=f"Hint {number % 9}.")
+        for number in range(1, 119)
+    ]
+
+    spoken = list_spoken_texts(interview, [opening, *hints])
+
+    assert spoken[0] == opening.response and len(spoken) == 6
+
+
 def _start() -> tuple[Interview, Turn]:
     setup = InterviewSetup("T", InterviewType.BEHAVIORAL, PERSONA, question_limit=2)
     plan = choose_plan(load_question_bank().values(), setup, seed="1")
