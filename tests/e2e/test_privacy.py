@@ -97,7 +97,7 @@ async def test_refused_storage_deletes_audio_once_its_feedback_exists(
     assert (await client.call("GET", f"/v1/upload/{upload_id}/url"))["url"]
 
 
-async def test_data_is_counted_with_that_of_others_only_with_consent_to_improvement(
+async def test_dispute_is_not_counted_after_a_refusal_of_improvement(
     client: ApiClient,
 ) -> None:
     session_id = await client.open_session("Dispute", "Tell me about a mistake.")
@@ -117,8 +117,8 @@ async def test_data_is_counted_with_that_of_others_only_with_consent_to_improvem
     before = await disputes()
     await client.call("POST", f"/v1/sessions/{session_id}/dispute", expect=202)
     await wait_until(is_done, description="the second scoring", timeout_seconds=60)
-    without_consent = await disputes()
-    for is_given in (True, False):
+    without_decision = await disputes()
+    for is_given in (False, True):
         decision = {"purpose": "improvement", "is_given": is_given, "version": "2026-11"}
         await client.call("PUT", "/v1/auth/me/consents", consents=[decision])
 
@@ -127,7 +127,7 @@ async def test_data_is_counted_with_that_of_others_only_with_consent_to_improvem
 
         await wait_until(is_applied, description="the count", timeout_seconds=60)
 
-    assert without_consent == before
+    assert without_decision == before + 1
 
 
 async def test_export_is_pushed_and_has_rows_and_recordings_of_all_services(

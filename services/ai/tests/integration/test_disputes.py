@@ -57,7 +57,6 @@ async def test_disputed_answer_is_scored_again_without_the_reason(
     service: Service, deps: Deps, client: httpx.AsyncClient, user_id: UUID, coach: Any
 ) -> None:
     session_id = await _practise(service, user_id)
-    await _decide_improvement(service, user_id, is_given=True)
 
     status, opened = await _dispute(client, session_id, reason=REASON)
     again = await _dispute(client, session_id)
@@ -82,7 +81,6 @@ async def test_disputed_answer_is_scored_again_without_the_reason(
 async def test_recording_is_scored_again_with_its_words(
     service: Service, deps: Deps, client: httpx.AsyncClient, user_id: UUID, coach: Any
 ) -> None:
-    await _decide_improvement(service, user_id, is_given=True)
     case = Case(user_id)
     await deliver_event(service, case.confirmed())
     await deliver_event(service, case.completed())
@@ -183,7 +181,7 @@ async def test_dispute_is_deleted_with_its_session_or_account(
     assert (await _count(deps), await read_jobs(deps), await run_jobs(deps)) == (0, [], 0)
 
 
-async def test_dispute_is_counted_only_with_consent_to_improvement(
+async def test_dispute_is_not_counted_after_a_refusal_of_improvement(
     service: Service, deps: Deps, client: httpx.AsyncClient, user_id: UUID
 ) -> None:
     session_id = await _practise(service, user_id)
@@ -195,7 +193,7 @@ async def test_dispute_is_counted_only_with_consent_to_improvement(
         await _decide_improvement(service, user_id, is_given=is_given)
         counts.append((await client.get("/quality")).json()["disputes"]["total"])
 
-    assert counts == [0, 0, 1, 1]
+    assert counts == [1, 0, 1, 1]
     await deliver_event(service, UserDeleted(user_id=user_id))
     await _decide_improvement(service, user_id, is_given=True)
     async with deps.db.read_only() as tx:

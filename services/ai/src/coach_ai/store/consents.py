@@ -60,7 +60,18 @@ async def delete_improvement_consent(tx: Transaction, user_id: UUID) -> None:
 def select_improving_users() -> Select[tuple[UUID]]:
     """Return a query of the users who have agreed to improvement.
 
-    Whatever is counted over several users is counted over these only.
+    What users enter for others is counted over these only.
     """
     columns = IMPROVEMENT_CONSENTS.c
     return select(columns.user_id).where(columns.is_given.is_(True))
+
+
+def select_refusing_users() -> Select[tuple[UUID]]:
+    """Return a query of the users who have refused improvement.
+
+    What tells how well the system works is counted over all other users.
+    """
+    columns = IMPROVEMENT_CONSENTS.c
+    return select(columns.user_id).where(
+        columns.is_given.is_(False), columns.changed_at > _BEFORE_ALL_DECISIONS
+    )

@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, func, select, update
 
 from coach_ai.domain import Feedback
 from coach_ai.domain.disputes import Dispute, DisputeOutcome, DisputeStatus
-from coach_ai.store.consents import select_improving_users
+from coach_ai.store.consents import select_refusing_users
 from coach_ai.tables import DISPUTES
 from coach_common.db.transaction import Transaction
 
@@ -75,11 +75,11 @@ async def fail_dispute(tx: Transaction, session_id: UUID, reason: str, *, at: da
 async def count_disputes(tx: Transaction) -> tuple[int, int]:
     """Return the number of disputes, and of those whose second score differs.
 
-    Disputes of users who have not agreed to improvement are not counted.
+    Disputes of users who have refused improvement are not counted.
     """
     rows = await tx.fetch_all(
         select(DISPUTES.c.outcome, func.count().label("count"))
-        .where(DISPUTES.c.user_id.in_(select_improving_users()))
+        .where(DISPUTES.c.user_id.not_in(select_refusing_users()))
         .group_by(DISPUTES.c.outcome)
     )
     counts = {row["outcome"]: int(row["count"]) for row in rows}
