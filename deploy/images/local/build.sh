@@ -7,8 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 name=${1:?usage: build.sh python|mysql|rabbitmq|redis|caddy}
 
-context=$(mktemp -d)
-trap 'rm -rf "$context"' EXIT
+context=$(mktemp -d) archive=$(mktemp -d)
+trap 'rm -rf "$context" "$archive"' EXIT
 # The certificates of this machine, so that pip verifies the same servers as here.
 cp /etc/ssl/certs/ca-certificates.crt "$context"
 cp ./*.sh "$context"
@@ -57,8 +57,11 @@ esac
 if ! docker image inspect "genai-coach/local-$name:packages" > /dev/null 2>&1; then
   command -v mmdebstrap > /dev/null \
     || { echo "error: the Debian package mmdebstrap is not installed" >&2; exit 1; }
-  mmdebstrap --quiet --variant=minbase --include="$packages" "$suite" - \
-    | docker import - "genai-coach/local-$name:packages" > /dev/null
+  # A mirror may be older than its index says it is valid. A file, because a pipe would import what a
+  # failed run wrote.
+  mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+    --include="$packages" "$suite" "$archive/packages.tar"
+  docker import "$archive/packages.tar" "genai-coach/local-$name:packages" > /dev/null
 fi
 printf 'FROM genai-coach/local-%s:packages\nENV LANG=C.UTF-8\nRUN rm -rf /var/lib/apt/lists/* /var/cache/apt/*\n%s\n' "$name" "$steps" \
   > "$context/Dockerfile"
