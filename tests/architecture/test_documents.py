@@ -44,6 +44,22 @@ def test_document_names_its_readers_first(name: str) -> None:
         assert _KIND.match(first_lines)
 
 
+def test_tests_that_documents_name_exist() -> None:
+    sources = "".join(
+        path.read_text() for part in ("tests", "libs", "services", "deploy")
+        for path in (ROOT / part).rglob("test_*.py")
+    )  # fmt: skip
+    named = {
+        (test, document)
+        for document in _documents()
+        for test in re.findall(r"`(test_\w+)`", (ROOT / document).read_text())
+    }
+
+    assert len(named) > 50
+    missing = [pair for pair in sorted(named) if f"def {pair[0]}(" not in sources]
+    assert missing == []
+
+
 @pytest.mark.parametrize("name", _DECISIONS)
 def test_decision_has_four_parts(name: str) -> None:
     text = (ROOT / name).read_text()
