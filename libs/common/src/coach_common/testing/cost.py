@@ -40,7 +40,6 @@ def measure_cost(function: Callable[[str], object], text: str) -> float:
 
     The garbage collector is off: its cost depends on all objects of the process.
     """
-    gc.collect()
     gc.disable()
     try:
         started_at = time.thread_time()
