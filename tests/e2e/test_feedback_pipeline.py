@@ -142,6 +142,27 @@ async def test_off_topic_reading_is_transcribed_but_not_scored(client: ApiClient
     assert feedback["detailed_feedback"]
 
 
+async def test_accommodations_leave_out_metrics_and_change_no_score(client: ApiClient) -> None:
+    async def answer(title: str) -> dict[str, Any]:
+        session_id = await client.open_session(title, QUESTION)
+        key = await client.upload(ANSWER, "audio/m4a", session_id=session_id)
+        await client.confirm(key, session_id=session_id)
+        await client.complete(session_id)
+        return await _wait_for_final_feedback(client, session_id)
+
+    before = await answer("With all metrics")
+    switched_off = ["pace", "fillers", "pauses"]
+    await client.call("POST", "/v1/ai-interview/profile", expect=201, accommodations=switched_off)
+    after = await answer("With accommodations")
+
+    assert {"pace", "long_pauses", "filled_pauses", "loudness"} <= set(before["delivery"])
+    assert not {"pace", "long_pauses", "filled_pauses", "answer_length"} & set(after["delivery"])
+    assert "loudness" in after["delivery"]
+    assert after["overall_score"] == before["overall_score"]
+    remarks = [*after["strengths"], *after["improvements"], after["detailed_feedback"]]
+    assert not re.search(r"paus|filler|words (?:per|a) minute", " ".join(remarks))
+
+
 async def test_recording_uploaded_after_completion_is_scored(client: ApiClient) -> None:
     """Its audio is deleted once the feedback is ready, because the user has chosen so."""
     chosen = await client.send("PUT", "/upload/retention", json={"audio": "after_feedback"})
