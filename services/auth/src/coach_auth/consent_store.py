@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import RowMapping, select
 
 from coach_auth.tables import CONSENTS
-from coach_common.db.leases import is_due
+from coach_common.db import republication
 from coach_common.db.transaction import Transaction
-from coach_common.repair import MAX_DELAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +44,7 @@ async def save_consent(tx: Transaction, consent: Consent, *, republish_after: da
 
 async def list_due(tx: Transaction, now: datetime, *, limit: int) -> list[tuple[Consent, datetime]]:
     """Return the decisions to publish again, each with its due time, oldest first."""
-    due_at = CONSENTS.c.republish_after
-    rows = await tx.fetch_all(
-        select(CONSENTS)
-        .where(is_due(due_at, now=now, max_delay=MAX_DELAY))
-        .order_by(due_at)
-        .limit(limit)
-    )
+    rows = await republication.list_due_rows(tx, CONSENTS, now, limit=limit)
     return [(_consent(row), row["republish_after"]) for row in rows]
 
 
@@ -59,16 +52,10 @@ async def claim_republication(
     tx: Transaction, consent: Consent, *, due_at: datetime, republish_after: datetime | None
 ) -> bool:
     """Store the next due time. Return False if another replica or a new decision was first."""
-    claimed = await tx.execute(
-        update(CONSENTS)
-        .where(
-            CONSENTS.c.user_id == consent.user_id,
-            CONSENTS.c.purpose == consent.purpose,
-            CONSENTS.c.republish_after == due_at,
-        )
-        .values(republish_after=republish_after)
+    key = {"user_id": consent.user_id, "purpose": consent.purpose}
+    return await republication.claim_row(
+        tx, CONSENTS, key, due_at=due_at, republish_after=republish_after
     )
-    return claimed.rowcount == 1
 
 
 def _consent(row: RowMapping) -> Consent:

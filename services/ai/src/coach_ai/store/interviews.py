@@ -10,10 +10,9 @@ from sqlalchemy import ColumnElement, RowMapping, and_, insert, select, update
 from coach_ai.interview.assessment import Assessment
 from coach_ai.interview.model import Interview, InterviewPlan, InterviewSetup, InterviewStatus, Turn
 from coach_ai.tables import INTERVIEW_TURNS, INTERVIEWS
-from coach_common.db.leases import is_due
+from coach_common.db import republication
 from coach_common.db.transaction import Transaction
 from coach_common.errors import NotFound, TransactionConflict
-from coach_common.repair import MAX_DELAY
 
 _SETUP = TypeAdapter(InterviewSetup)
 _PLAN = TypeAdapter(InterviewPlan)
@@ -142,13 +141,7 @@ async def list_due(
     tx: Transaction, now: datetime, *, limit: int
 ) -> list[tuple[Interview, datetime]]:
     """Return the interviews to publish again, each with its due time, oldest first."""
-    due_at = INTERVIEWS.c.republish_after
-    rows = await tx.fetch_all(
-        select(INTERVIEWS)
-        .where(is_due(due_at, now=now, max_delay=MAX_DELAY))
-        .order_by(due_at)
-        .limit(limit)
-    )
+    rows = await republication.list_due_rows(tx, INTERVIEWS, now, limit=limit)
     return [(_interview_from_row(row), row["republish_after"]) for row in rows]
 
 
@@ -156,12 +149,10 @@ async def claim_republication(
     tx: Transaction, interview_id: UUID, *, due_at: datetime, republish_after: datetime | None
 ) -> bool:
     """Store the next due time. Return False if another replica or a new state was first."""
-    claimed = await tx.execute(
-        update(INTERVIEWS)
-        .where(INTERVIEWS.c.id == interview_id, INTERVIEWS.c.republish_after == due_at)
-        .values(republish_after=republish_after)
+    key = {"id": interview_id}
+    return await republication.claim_row(
+        tx, INTERVIEWS, key, due_at=due_at, republish_after=republish_after
     )
-    return claimed.rowcount == 1
 
 
 async def add_turn(tx: Transaction, interview: Interview, turn: Turn) -> None:
