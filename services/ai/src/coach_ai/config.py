@@ -38,7 +38,7 @@ class AiSettings(DatabaseSettings, TokenSettings, StorageSettings, RepairSetting
     voice needs the program espeak-ng; without it there is no voice. piper: the program piper with
     the voice PIPER_VOICE, and the local voice if it is missing or fails. none: no voice."""
     piper_program: str = "piper"
-    """Name or path of the program piper. It runs in a process of its own."""
+    """Name or path of the program piper. It runs in a separate process."""
     piper_voice: Path | None = None
     """The ONNX file of a voice for piper. Its JSON file is beside it."""
     openai_api_key: str | None = None

@@ -19,7 +19,7 @@ _CONNECT_SECONDS = 10.0
 class RabbitMQDeadLetters:
     """The dead letters of all services.
 
-    Each operation has a connection of its own. One that stays open while an operator decides is
+    Each operation opens its own connection. One that stays open while an operator decides is
     closed by the broker, because nothing sends its heartbeats.
     """
 

@@ -1,7 +1,7 @@
 """Replaces itself by the program piper, after it has given up what piper does not need.
 
 `python -m coach_ai.voice.piper_launcher MEMORY_BYTES FILE_BYTES PROGRAM ARGUMENT…`. No module of
-piper is imported here: it is a program of its own, with a license of its own (GPL-3.0).
+piper is imported here: it is a separate program with another license (GPL-3.0).
 """
 
 import os
