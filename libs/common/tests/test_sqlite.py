@@ -138,6 +138,31 @@ async def test_commit_that_may_be_lost_is_synced_with_the_next_one(
     assert len(syncs) == 1
 
 
+async def test_callbacks_of_a_commit_do_not_wait_for_the_disk(
+    notes: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(sqlite, "_fdatasync", lambda _: calls.append("sync"))
+
+    async with notes.transaction() as tx:
+        tx.after_commit(lambda: calls.append("callback"))
+        await tx.execute(insert(NOTES).values(text="first"))
+        assert calls == []
+
+    assert calls == ["callback", "sync"]
+
+
+async def test_callbacks_of_a_rollback_are_not_called(notes: Database) -> None:
+    calls: list[str] = []
+
+    with pytest.raises(ZeroDivisionError):
+        async with notes.transaction() as tx:
+            tx.after_commit(lambda: calls.append("callback"))
+            raise ZeroDivisionError
+
+    assert calls == []
+
+
 async def test_failed_sync_raises_unavailable_and_is_replaced_by_a_checkpoint(
     notes: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,6 +93,30 @@ async def test_any_event_order_yields_one_transcript_and_one_feedback(
         assert [one.session_id for one in scored].count(case.session_id) == 1, order
 
 
+async def test_queued_job_wakes_the_workers_of_its_kind_and_no_others(
+    service: Service, deps: Deps, user_id: UUID
+) -> None:
+    def take_woken() -> set[JobKind]:
+        woken = {kind for kind, job_event in deps.job_events.items() if job_event.is_set()}
+        for kind in woken:
+            deps.job_events[kind].clear()
+        return woken
+
+    first, second = Case(user_id), Case(user_id)
+    await deliver_event(service, first.confirmed())
+    assert take_woken() == {JobKind.TRANSCRIPTION}
+    await run_jobs(deps)
+    assert take_woken() == set()  # No session waits for this transcript yet.
+    await deliver_event(service, first.completed())
+    assert take_woken() >= {JobKind.FEEDBACK}
+
+    await deliver_event(service, second.completed())
+    await deliver_event(service, second.confirmed())
+    take_woken()
+    await jobs.run_job(deps, await claim(deps), *WORK[JobKind.TRANSCRIPTION])
+    assert take_woken() == {JobKind.FEEDBACK}
+
+
 async def test_transcript_and_completion_that_are_stored_at_the_same_time_are_scored(
     service: Service, deps: Deps, user_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,7 @@ async def list_due_mails(tx: Transaction, *, now: datetime, limit: int) -> list[
             is_due(
                 MAILS.c.next_attempt_at,
                 now=now,
-                max_delay=MAX_MAIL_DELAY,
+                latest=now + MAX_MAIL_DELAY,
                 is_undelayed=MAILS.c.attempts == 0,
             )
         )

@@ -259,7 +259,7 @@ async def list_due_checks(
             is_due(
                 UPLOADS.c.next_check_at,
                 now=now,
-                max_delay=MAX_CHECK_INTERVAL,
+                latest=now + MAX_CHECK_INTERVAL,
                 is_undelayed=is_ahead,
             )
         )
@@ -287,7 +287,7 @@ async def list_due_repairs(
     """Return the uploads that the repair sweep checks, oldest first, each with its due time."""
     rows = await tx.fetch_all(
         select(*_UPLOAD_COLUMNS, UPLOADS.c.repair_after)
-        .where(is_due(UPLOADS.c.repair_after, now=now, max_delay=MAX_DELAY))
+        .where(is_due(UPLOADS.c.repair_after, now=now, latest=now + MAX_DELAY))
         .order_by(UPLOADS.c.repair_after)
         .limit(limit)
     )

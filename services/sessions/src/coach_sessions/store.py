@@ -153,7 +153,7 @@ async def list_due_repairs(
     columns = SESSIONS.c
     rows = await tx.fetch_all(
         select(columns.id, columns.user_id, columns.repair_after)
-        .where(is_due(columns.repair_after, now=now, max_delay=MAX_DELAY))
+        .where(is_due(columns.repair_after, now=now, latest=now + MAX_DELAY))
         .order_by(columns.repair_after)
         .limit(limit)
     )

@@ -137,6 +137,8 @@ class Database:
                 await connection.commit()
             self._has_wal_content = self.is_sqlite
             commit_count = self.commit_count
+        for callback in tx.callbacks:
+            callback()
         if is_durable:
             await self.sync(commit_count)
         fault_injection.crash_point("transaction.committed")

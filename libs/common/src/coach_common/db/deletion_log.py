@@ -98,7 +98,7 @@ class DeletionLog(Generic[E]):
         async with self._database.read_only() as tx:
             due = await tx.fetch_all(
                 select(self._table)
-                .where(is_due(columns.republish_after, now=now, max_delay=MAX_DELAY))
+                .where(is_due(columns.republish_after, now=now, latest=now + MAX_DELAY))
                 .order_by(columns.republish_after)
                 .limit(_BATCH_SIZE)
             )

@@ -20,7 +20,7 @@ async def list_due_rows(
     due_at = table.c.republish_after
     return await tx.fetch_all(
         select(table)
-        .where(is_due(due_at, now=now, max_delay=MAX_DELAY))
+        .where(is_due(due_at, now=now, latest=now + MAX_DELAY))
         .order_by(due_at)
         .limit(limit)
     )

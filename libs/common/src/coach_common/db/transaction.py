@@ -51,6 +51,8 @@ class Transaction:
         self.dialect = dialect
         self.handed_over: list[OutboxMessage] = []
         """Events that the relay of this process gets after the commit."""
+        self.callbacks: list[Callable[[], None]] = []
+        """Called after the commit."""
         self._connection = connection
         self._events = events
         self._timeout_seconds = timeout_seconds
@@ -99,6 +101,10 @@ class Transaction:
         """Run a statement. TimeoutError is DatabaseUnavailable at the end of the transaction."""
         async with TimeLimit(self._timeout_seconds):
             return await connection.execute(statement, parameters)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call this once others see the changes. SQLite may still lose them in a power failure."""
+        self.callbacks.append(callback)
 
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.

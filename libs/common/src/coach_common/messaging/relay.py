@@ -144,7 +144,9 @@ class OutboxRelay:
             rows = await tx.fetch_all(
                 select(outbox.c.id, outbox.c.type, outbox.c.body)
                 .where(
-                    is_lease_free(outbox.c.claimed_until, now=now, duration=self._claim_duration)
+                    is_lease_free(
+                        outbox.c.claimed_until, now=now, latest=now + self._claim_duration
+                    )
                 )
                 .order_by(outbox.c.id)
                 .limit(_BATCH_SIZE)

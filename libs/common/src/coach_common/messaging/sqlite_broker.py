@@ -108,10 +108,10 @@ class SqliteBroker:
                 log.exception("broker.maintenance_failed")
             await asyncio.sleep(WAL_TRUNCATE_SECONDS)
 
-    async def enqueue(self, events: Sequence[OutboxMessage]) -> None:
-        """Insert a row per event and bound queue, wake the consumers and make the rows durable.
+    async def enqueue(self, events: Sequence[OutboxMessage]) -> bool:
+        """Insert a row per event and bound queue and wake the consumers. Return whether any was.
 
-        Consumers need not wait for the disk: until this call returns, the outbox has the events.
+        Consumers need not wait for the disk: the outbox has the events until `sync` has returned.
         """
         now = self.database.clock()
         rows = [
@@ -133,7 +133,7 @@ class SqliteBroker:
         for row in rows:
             if wake := self.wake_events.get(str(row["queue"])):
                 wake.set()
-        await self.database.sync()
+        return bool(rows)
 
     async def fetch_due(
         self, queue: str, in_flight: set[UUID]
@@ -238,12 +238,17 @@ class SqliteTransport:
                 self._consumer_tasks.add(task)
 
     async def publish(self, events: Sequence[OutboxMessage]) -> set[UUID]:
-        """Insert the events into the durable queues, then deliver to transient subscriptions."""
-        await self._broker.enqueue(events)
+        """Insert the events into the durable queues and deliver them to transient subscriptions.
+
+        Returns when the rows are durable.
+        """
+        has_rows = await self._broker.enqueue(events)
         for event in events:
             for subscription in self._broker.transient_subscriptions:
                 if subscription.event.type == event.type:
                     self._start_handler(_dispatch_once(subscription, event.body))
+        if has_rows:
+            await self._broker.database.sync()
         return {event.id for event in events}
 
     async def check(self) -> None:

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    RowMapping,
+    and_,
+    bindparam,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from coach_ai.domain import (
     LEASE_DURATION,
@@ -21,10 +31,52 @@ from coach_ai.tables import JOBS
 from coach_common import telemetry
 from coach_common.db.database import database_now
 from coach_common.db.leases import is_due, is_lease_free, is_lease_held
+from coach_common.db.tables import UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.ids import new_id
 
 _MAX_CLAIMABLE = 100
+
+# The statements of idle workers are built once, because that takes longer than to run them.
+_NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime)
+_LATEST_LEASE: BindParameter[datetime] = bindparam("latest_lease", type_=UtcDateTime)
+_LATEST_DUE: BindParameter[datetime] = bindparam("latest_due", type_=UtcDateTime)
+_IS_OF_KIND = JOBS.c.kind == bindparam("kind")
+_IS_CLAIMABLE = and_(
+    _IS_OF_KIND,
+    is_due(
+        JOBS.c.run_after,
+        now=_NOW,
+        latest=_LATEST_DUE,
+        is_undelayed=JOBS.c.run_after == JOBS.c.created_at,
+    ),
+    is_lease_free(JOBS.c.lease_until, now=_NOW, latest=_LATEST_LEASE),
+)
+_MEASURE_BACKLOG = select(
+    func.count().label("jobs"), func.min(JOBS.c.run_after).label("oldest")
+).where(_IS_CLAIMABLE)
+_RUNNING = (
+    select(JOBS.c.user_id, func.count().label("running"))
+    .where(_IS_OF_KIND, is_lease_held(JOBS.c.lease_until, now=_NOW, latest=_LATEST_LEASE))
+    .group_by(JOBS.c.user_id)
+    .subquery()
+)
+_POSITION = func.row_number().over(
+    partition_by=JOBS.c.user_id, order_by=(JOBS.c.run_after, JOBS.c.id)
+)
+_FIRST = (
+    select(JOBS.c.id, JOBS.c.user_id, JOBS.c.run_after, _POSITION.label("position"))
+    .where(_IS_CLAIMABLE)
+    .subquery()
+)
+_LIST_CLAIMABLE = (
+    select(_FIRST.c.id, _FIRST.c.user_id, func.coalesce(_RUNNING.c.running, 0).label("running"))
+    .select_from(_FIRST.outerjoin(_RUNNING, _RUNNING.c.user_id == _FIRST.c.user_id))
+    .where(_FIRST.c.position == 1)
+    .order_by(_FIRST.c.run_after, _FIRST.c.id)
+    .limit(_MAX_CLAIMABLE)
+)
+_GET_JOB = select(JOBS).where(JOBS.c.id == bindparam("job_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +152,7 @@ async def release_jobs_of(tx: Transaction, owner: str) -> int:
 async def measure_backlog(tx: Transaction, kind: JobKind) -> Backlog:
     """Return how many jobs of a kind wait for a worker, and for how long the oldest does."""
     now = await database_now(tx)
-    row = await tx.fetch_one(
-        select(func.count().label("jobs"), func.min(JOBS.c.run_after).label("oldest")).where(
-            *_is_claimable(kind, now)
-        )
-    )
+    row = await tx.fetch_one(_MEASURE_BACKLOG, _claimable_parameters(kind, now))
     if row is None or row["oldest"] is None:
         return Backlog(0, 0.0)
     return Backlog(row["jobs"], max(0.0, (now - row["oldest"]).total_seconds()))
@@ -115,30 +163,7 @@ async def list_claimable(tx: Transaction, kind: JobKind, now: datetime) -> list[
 
     One job per user, so that a user with many uploads does not delay the first of another user.
     """
-    running = (
-        select(JOBS.c.user_id, func.count().label("running"))
-        .where(
-            JOBS.c.kind == kind.value,
-            is_lease_held(JOBS.c.lease_until, now=now, duration=LEASE_DURATION),
-        )
-        .group_by(JOBS.c.user_id)
-        .subquery()
-    )
-    position = func.row_number().over(
-        partition_by=JOBS.c.user_id, order_by=(JOBS.c.run_after, JOBS.c.id)
-    )
-    first = (
-        select(JOBS.c.id, JOBS.c.user_id, JOBS.c.run_after, position.label("position"))
-        .where(*_is_claimable(kind, now))
-        .subquery()
-    )
-    rows = await tx.fetch_all(
-        select(first.c.id, first.c.user_id, func.coalesce(running.c.running, 0).label("running"))
-        .select_from(first.outerjoin(running, running.c.user_id == first.c.user_id))
-        .where(first.c.position == 1)
-        .order_by(first.c.run_after, first.c.id)
-        .limit(_MAX_CLAIMABLE)
-    )
+    rows = await tx.fetch_all(_LIST_CLAIMABLE, _claimable_parameters(kind, now))
     return [ClaimableJob(row["id"], row["user_id"], row["running"]) for row in rows]
 
 
@@ -148,14 +173,18 @@ async def claim_job(tx: Transaction, job_id: UUID, *, owner: str) -> Job | None:
     If many claims in a row were interrupted, the claim also delays the next one.
     """
     now = await database_now(tx)
-    row = await tx.fetch_one(select(JOBS).where(JOBS.c.id == job_id))
+    row = await tx.fetch_one(_GET_JOB, {"job_id": job_id})
     if row is None:
         return None
     token, claims = new_id(), row["claims"] + 1
     delay = interruption_backoff(claims)
     claimed = await tx.execute(
         update(JOBS)
-        .where(JOBS.c.id == job_id, JOBS.c.claims == row["claims"], _is_free(now))
+        .where(
+            JOBS.c.id == job_id,
+            JOBS.c.claims == row["claims"],
+            is_lease_free(JOBS.c.lease_until, now=now, latest=now + LEASE_DURATION),
+        )
         .values(
             lease_token=token,
             lease_until=now + LEASE_DURATION,
@@ -225,21 +254,13 @@ async def _release(tx: Transaction, job: Job, **values: object) -> bool:
     return released.rowcount == 1
 
 
-def _is_claimable(kind: JobKind, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    return (
-        JOBS.c.kind == kind.value,
-        is_due(
-            JOBS.c.run_after,
-            now=now,
-            max_delay=MAX_BACKOFF,
-            is_undelayed=JOBS.c.run_after == JOBS.c.created_at,
-        ),
-        _is_free(now),
-    )
-
-
-def _is_free(now: datetime) -> ColumnElement[bool]:
-    return is_lease_free(JOBS.c.lease_until, now=now, duration=LEASE_DURATION)
+def _claimable_parameters(kind: JobKind, now: datetime) -> dict[str, object]:
+    return {
+        "kind": kind.value,
+        "now": now,
+        "latest_lease": now + LEASE_DURATION,
+        "latest_due": now + MAX_BACKOFF,
+    }
 
 
 def _owned_lease(job: Job) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

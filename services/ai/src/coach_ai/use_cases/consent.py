@@ -4,7 +4,8 @@ from uuid import UUID
 
 from coach_ai.consent import set_outside_provider_allowed
 from coach_ai.deps import Deps
-from coach_ai.store import consents, deletion, interview_notes, jobs
+from coach_ai.store import consents, deletion, interview_notes
+from coach_ai.use_cases.job_queue import run_all_now
 from coach_common.db.transaction import MessageContext
 from coach_common.events.consents import ConsentChanged
 from coach_common.repair import REPAIRS
@@ -36,10 +37,8 @@ async def record_consent(deps: Deps, event: ConsentChanged, message: MessageCont
             tx, user_id, is_given=is_given, changed_at=event.changed_at
         )
         if is_new and is_given:
-            await jobs.reschedule_all_now(tx, user_id)
+            await run_all_now(deps, tx, user_id)
     _count_repair(event, is_new=is_new)
-    if is_new and is_given:
-        deps.notify_workers()
 
 
 async def record_improvement_consent(

@@ -11,10 +11,11 @@ from coach_ai.domain import Answer, Feedback, Job, JobFailure, JobKind
 from coach_ai.domain.disputes import AlreadyDisputed, Dispute, DisputeStatus, compare
 from coach_ai.domain.rewrites import AnswerNotScored, FeedbackPending, SessionNotFound
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, disputes, jobs, questions, recordings
+from coach_ai.store import answers, disputes, questions, recordings
 from coach_ai.store.rewrites import get_scored_answer
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.accommodations import apply_accommodations
+from coach_ai.use_cases.job_queue import queue_job
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_common.db.transaction import Transaction
 from coach_common.errors import TooManyRequests, Unavailable
@@ -48,10 +49,9 @@ async def dispute_score(
         scored = await get_scored_answer(tx, session_id, caller.user_id)
         if not await disputes.open_dispute(tx, dispute, reason=reason):
             raise AlreadyDisputed
-        await jobs.add_job(tx, JobKind.DISPUTE, session_id, caller.user_id)
+        await queue_job(deps, tx, JobKind.DISPUTE, session_id, caller.user_id)
         view = build_view(dispute, scored.feedback)
         await _emit(tx, dispute, view)
-    deps.notify_workers(JobKind.DISPUTE)
     DISPUTES.labels("opened").inc()
     return view
 

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobKind, Recording
-from coach_ai.store import answers, deletion, jobs, questions, recordings
+from coach_ai.store import answers, deletion, questions, recordings
 from coach_ai.use_cases.interview_history import erase_interview
+from coach_ai.use_cases.job_queue import queue_job, run_now
 from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_restart
 from coach_common.db.transaction import MessageContext, Transaction
@@ -30,8 +31,7 @@ async def register_recording(deps: Deps, recording: Recording, message: MessageC
         stored = await recordings.find_recording(tx, recording.upload_id)
         if stored is None or stored.transcript is not None or stored.has_failed:
             return
-        await jobs.add_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
-    deps.notify_workers(JobKind.TRANSCRIPTION)
+        await queue_job(deps, tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
 
 
 async def link_recording(
@@ -85,14 +85,13 @@ async def register_completed_session(
         if stored is None or stored.is_scored:
             return
         if recording is not None:
-            await _restart_transcription(tx, stored, recording)
+            await _restart_transcription(deps, tx, stored, recording)
         answer = stored.answer(recording)
         is_refused = earlier is not None and earlier.has_failed
         if answer is not None and not (
             is_refused and earlier is not None and earlier.answer(recording) == answer
         ):
-            await jobs.add_job(tx, JobKind.FEEDBACK, stored.session_id, stored.user_id)
-    deps.notify_workers(JobKind.TRANSCRIPTION, JobKind.FEEDBACK)
+            await queue_job(deps, tx, JobKind.FEEDBACK, stored.session_id, stored.user_id)
 
 
 async def store_completed_session(
@@ -123,14 +122,14 @@ async def lock_session_recording(
 
 
 async def _restart_transcription(
-    tx: Transaction, session: CompletedSession, recording: Recording
+    deps: Deps, tx: Transaction, session: CompletedSession, recording: Recording
 ) -> None:
     """Run a waiting transcription now, or queue one that failed for the provider's reasons."""
     if not recording.has_failed:
-        await jobs.reschedule_now(tx, JobKind.TRANSCRIPTION, recording.upload_id)
+        await run_now(deps, tx, JobKind.TRANSCRIPTION, recording.upload_id)
     elif recording.is_restartable and not session.client_transcript:
         await recordings.clear_failure(tx, recording.upload_id)
-        await jobs.add_job(tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
+        await queue_job(deps, tx, JobKind.TRANSCRIPTION, recording.upload_id, recording.user_id)
         await emit_restart(tx, recording)
 
 

@@ -16,10 +16,11 @@ from coach_ai.domain import (
 )
 from coach_ai.scoring.coverage_note import describe_gaps
 from coach_ai.scoring.set_aside import set_aside_non_answer
-from coach_ai.store import answers, jobs, practice, questions, recordings, token_budgets
+from coach_ai.store import answers, practice, questions, recordings, token_budgets
 from coach_ai.use_cases import budget
 from coach_ai.use_cases.accommodations import apply_accommodations
 from coach_ai.use_cases.events import lock_session_recording
+from coach_ai.use_cases.job_queue import queue_job
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.provider_outage import report_outage
 from coach_ai.use_cases.transcription import audio_coverage_event
@@ -57,7 +58,7 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
             )
     answer = None if session is None or session.is_scored else session.answer(recording)
     if session is None or answer is None:
-        return partial(_queue_if_answered, job)
+        return partial(_queue_if_answered, deps, job)
     if asked is not None:
         answer = replace(
             answer, reference=asked.reference, seniority=asked.seniority, role=asked.role
@@ -115,7 +116,7 @@ async def score_session(deps: Deps, job: Job) -> ResultWriter:
     return write
 
 
-async def _queue_if_answered(job: Job, tx: Transaction) -> None:
+async def _queue_if_answered(deps: Deps, job: Job, tx: Transaction) -> None:
     """Queue the session again if it has got its transcript since the job read it.
 
     The transaction that stored the transcript could not queue it, because the job was running.
@@ -124,7 +125,7 @@ async def _queue_if_answered(job: Job, tx: Transaction) -> None:
     if session is None or session.is_scored:
         return
     if session.answer(await lock_session_recording(tx, session)) is not None:
-        await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
+        await queue_job(deps, tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
 
 async def fail_feedback(deps: Deps, tx: Transaction, job: Job, failure: JobFailure) -> None:

@@ -90,7 +90,8 @@ class FairScheduler:
             claimable = await jobs.list_claimable(tx, kind, await database_now(tx))
         claimable.sort(key=lambda job: (job.running, self._last_served_at.get(job.user_id, 0.0)))
         for candidate in claimable:
-            async with deps.db.transaction() as tx:
+            # A claim that is lost in a power failure is made again.
+            async with deps.db.transaction(is_durable=False) as tx:
                 job = await jobs.claim_job(tx, candidate.id, owner=self._instance_id)
                 telemetry.current_traceparent.set(None if job is None else job.traceparent)
                 if job is not None and write_claim is not None:
@@ -149,9 +150,6 @@ async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: Failu
         JOB_SECONDS.labels(job.kind).observe(time.perf_counter() - started_at)
         span.end({"coach.outcome": outcome}, error="" if outcome == "done" else outcome)
         log.info("job.ended", kind=job.kind, subject_id=str(job.subject_id), outcome=outcome)
-    if job.kind is JobKind.TRANSCRIPTION:
-        # Sessions that waited for the recording can be scored now.
-        deps.notify_workers(JobKind.FEEDBACK)
 
 
 async def observe_backlog(deps: Deps) -> None:

@@ -3,9 +3,10 @@
 from coach_ai import delivery
 from coach_ai.deps import Deps
 from coach_ai.domain import AskedQuestion, CompletedSession, JobFailure, JobKind, Recording
-from coach_ai.store import answers, deletion, jobs, profiles, questions, recordings
+from coach_ai.store import answers, deletion, profiles, questions, recordings
 from coach_ai.use_cases.events import store_completed_session
 from coach_ai.use_cases.feedback import build_feedback_event
+from coach_ai.use_cases.job_queue import queue_missing_job
 from coach_ai.use_cases.questions import copy_reference
 from coach_ai.use_cases.transcription import emit_failure, emit_transcript
 from coach_common.db.transaction import MessageContext, Transaction
@@ -33,11 +34,10 @@ async def repair_recording(deps: Deps, recording: Recording, message: MessageCon
             return
         if stored.is_finished:
             await _emit_result_again(deps, tx, stored)
-        elif await jobs.add_missing_job(
-            tx, JobKind.TRANSCRIPTION, stored.upload_id, stored.user_id
+        elif await queue_missing_job(
+            deps, tx, JobKind.TRANSCRIPTION, stored.upload_id, stored.user_id
         ):
             REPAIRS.labels("ai", "transcription_job").inc()
-    deps.notify_workers(JobKind.TRANSCRIPTION)
 
 
 async def repair_session(
@@ -58,11 +58,10 @@ async def repair_session(
             return
         if stored.is_scored:
             await _emit_feedback_again(deps, tx, stored, recording)
-        elif stored.answer(recording) is not None and await jobs.add_missing_job(
-            tx, JobKind.FEEDBACK, stored.session_id, stored.user_id
+        elif stored.answer(recording) is not None and await queue_missing_job(
+            deps, tx, JobKind.FEEDBACK, stored.session_id, stored.user_id
         ):
             REPAIRS.labels("ai", "scoring_job").inc()
-    deps.notify_workers(JobKind.FEEDBACK)
 
 
 async def _emit_result_again(deps: Deps, tx: Transaction, recording: Recording) -> None:

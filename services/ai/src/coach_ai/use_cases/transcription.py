@@ -24,6 +24,7 @@ from coach_ai.domain import (
 from coach_ai.ports import ProgressCallback
 from coach_ai.store import answers, jobs, profiles, recordings
 from coach_ai.use_cases.budget import open_budget
+from coach_ai.use_cases.job_queue import queue_job
 from coach_ai.use_cases.jobs import ResultWriter
 from coach_ai.use_cases.provider_outage import report_outage
 from coach_ai.use_cases.recognition_prompt import build_session_prompt
@@ -124,7 +125,7 @@ async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
         for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
-            await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
+            await queue_job(deps, tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
     return write
 
@@ -216,7 +217,7 @@ async def fail_transcription(deps: Deps, tx: Transaction, job: Job, failure: Job
             tx, recording.key, user_id=recording.user_id
         ):
             if session.client_transcript:
-                await jobs.add_job(tx, JobKind.FEEDBACK, session.session_id, session.user_id)
+                await queue_job(deps, tx, JobKind.FEEDBACK, session.session_id, session.user_id)
 
 
 def audio_coverage_event(coverage: AudioCoverage | None) -> events.AudioCoverage | None:
