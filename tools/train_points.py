@@ -1,7 +1,7 @@
 """Train the weights of the point matcher on spoken answers. Deterministic.
 
-Reads `technical_tuning.yaml` and `technical_training.yaml` and writes `points/weights.json`.
-Questions of `technical_dev.yaml` are left out, so that the file can test the result.
+Reads the files in `_TRAINING_FILES` and writes `points/weights.json`. Questions of
+`technical_dev.yaml` are left out, so that the file can test the result.
 """
 
 import json
@@ -17,24 +17,33 @@ import numpy as np
 import yaml
 
 from coach_ai.domain import Question
-from coach_ai.embeddings import Embeddings, Vectors, find_installed
+from coach_ai.embeddings import Embeddings, TokenStates, Vectors, find_installed
 from coach_ai.questions.question_bank import load_question_bank
+from coach_ai.scoring.points.evaluation import read_question
 from coach_ai.scoring.points.features import (
     MISCONCEPTION_FEATURES,
     POINT_FEATURES,
     Numbers,
+    TokenWeights,
     compute_features,
     split_pieces,
 )
+from coach_ai.scoring.points.matcher import MAX_DEVIATIONS
 
 ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services/ai/tests/graded"
 TARGET = ROOT / "services/ai/src/coach_ai/scoring/points/weights.json"
 
+_TRAINING_FILES = ("technical_tuning", "technical_training", "technical_own_training")
 _FOLDS = 5
 _SEED = 7
-_STRENGTH = 0.1
-"""Inverse of the L2 penalty of the three classifiers on standardised features."""
+_HIDDEN_UNITS = 8
+_NETWORKS = 4
+"""Networks that are trained from different starts. Their mean logit is one wider network."""
+_PENALTY = 0.004
+"""L2 penalty of the weights, against the mean loss per row."""
+_STEPS = 400
+_STEP_SIZE = 0.02
 _NONSENSE_STRENGTH = 0.5
 _MIX_SHARE = 0.6
 _MIXED_SENTENCES = 6
@@ -46,11 +55,19 @@ _WORD = re.compile(r"[A-Za-z0-9'-]+")
 
 
 class CachingEmbeddings(Embeddings):
-    """Embeddings that keep every vector in memory."""
+    """Embeddings that keep every vector and token in memory."""
 
     def __init__(self, model_dir: Path) -> None:
         super().__init__(model_dir)
         self._vectors: dict[str, Vectors] = {}
+        self._tokens: dict[tuple[str, ...], TokenStates] = {}
+
+    def encode_tokens(self, texts: Sequence[str]) -> TokenStates:
+        """Return the tokens of the texts. Every set of texts is computed once."""
+        key = tuple(texts)
+        if key not in self._tokens:
+            self._tokens[key] = super().encode_tokens(texts)
+        return self._tokens[key]
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Return a row per text. Only texts that are new are computed."""
@@ -69,7 +86,7 @@ class Fit:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "weights": [round(float(one), _DIGITS) for one in self.weights],
+            "weights": _round(self.weights),
             "bias": round(self.bias, _DIGITS),
         }
 
@@ -101,12 +118,48 @@ def fit_logistic(x: Numbers, y: Numbers, sample_weights: Numbers, strength: floa
     return Fit(w[:-1], float(w[-1]))
 
 
-def fit_standardised(x: Numbers, y: Numbers) -> Fit:
-    """Return a regression on standardised features, with weights for the raw features."""
+def fit_network(x: Numbers, y: Numbers) -> dict[str, Any]:
+    """Return the mean of some networks with one hidden layer, as `matcher.Network` reads it."""
     mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-9
-    fit = fit_logistic((x - mean) / deviation, y, np.ones(len(x)), _STRENGTH)
-    weights = fit.weights / deviation
-    return Fit(weights, fit.bias - float(weights @ mean))
+    rows = np.clip((x - mean) / deviation, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    rows = np.hstack([rows, np.ones((len(x), 1))])
+    parts = [_descend(rows, y, np.random.default_rng(_SEED + one)) for one in range(_NETWORKS)]
+    hidden = np.hstack([one for one, _ in parts])
+    output = np.concatenate([one[:-1] for _, one in parts]) / _NETWORKS
+    bias = float(np.mean([one[-1] for _, one in parts]))
+    return {
+        "mean": _round(mean),
+        "deviation": _round(deviation),
+        "hidden": [_round(row) for row in hidden],
+        "output": Fit(output, bias).to_json(),
+    }
+
+
+def _descend(rows: Numbers, y: Numbers, noise: np.random.Generator) -> tuple[Numbers, Numbers]:
+    """Return hidden and output weights, by Adam on all rows (Kingma and Ba, 2015)."""
+    width = rows.shape[1]
+    weights = noise.normal(size=width * _HIDDEN_UNITS + _HIDDEN_UNITS + 1) / np.sqrt(width)
+    momentum, scale = np.zeros_like(weights), np.zeros_like(weights)
+    for step in range(1, _STEPS + 1):
+        hidden = weights[: width * _HIDDEN_UNITS].reshape(width, _HIDDEN_UNITS)
+        output = weights[width * _HIDDEN_UNITS :]
+        states = np.tanh(rows @ hidden)
+        z = np.clip(states @ output[:-1] + output[-1], -30, 30)
+        errors = (1.0 / (1.0 + np.exp(-z)) - y) / len(y)
+        inner = np.outer(errors, output[:-1]) * (1.0 - states * states)
+        gradient = np.concatenate([(rows.T @ inner).ravel(), states.T @ errors, [errors.sum()]])
+        gradient += _PENALTY * weights
+        momentum = 0.9 * momentum + 0.1 * gradient
+        scale = 0.999 * scale + 0.001 * gradient * gradient
+        size = _STEP_SIZE * (1.0 - step / (_STEPS + 1))
+        corrected = np.sqrt(scale / (1.0 - 0.999**step)) + 1e-8
+        weights = weights - size * momentum / (1.0 - 0.9**step) / corrected
+    split = width * _HIDDEN_UNITS
+    return weights[:split].reshape(width, _HIDDEN_UNITS), weights[split:]
+
+
+def _round(values: Numbers) -> list[float]:
+    return [round(float(one), _DIGITS) for one in values]
 
 
 def mix_words(question: Question, choice: random.Random) -> list[str]:
@@ -145,64 +198,88 @@ def fit_nonsense(entries: Sequence[Any], questions: Sequence[Question], model: E
 
 
 def list_variants(question: Question) -> list[Question]:
-    """Return the question as it is, and as a user would write it: one wording per statement."""
-    bare = replace(
+    """Return the question as it is, and as users write it: with fewer wordings per statement."""
+    short = replace(
         question,
-        points=tuple(replace(one, accepted=(), not_=()) for one in question.points),
+        points=tuple(replace(o, accepted=o.accepted[:1], not_=()) for o in question.points),
         misconceptions=tuple(replace(one, wordings=()) for one in question.misconceptions),
     )
-    return [question, bare, replace(bare, misconceptions=())]
+    bare = replace(short, points=tuple(replace(one, accepted=()) for one in short.points))
+    return [question, short, bare]
 
 
-def train(model: Embeddings) -> dict[str, Any]:
-    """Return the content of `weights.json`."""
-    bank = load_question_bank()
-    entries = [
-        entry
-        for name in ("technical_tuning", "technical_training")
-        for entry in yaml.safe_load((GRADED / f"{name}.yaml").read_text("utf-8"))
-    ]
-    kept_back = {
-        entry["question"]
-        for entry in yaml.safe_load((GRADED / "technical_dev.yaml").read_text("utf-8"))
-    }
-    questions = [one for one in bank.values() if one.points and one.id not in kept_back]
-    entries.sort(key=lambda one: str(one["question"]))
-    fold = {entry["question"]: number % _FOLDS for number, entry in enumerate(entries)}
-    wrong_labels: list[int] = []
-    point_rows, point_labels, wrong_rows = [], [], []
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Features and labels of answers: a row per point, and a row per misconception."""
+
+    points: Numbers
+    labels: Numbers
+    """Whether the point is covered, and whether it is contradicted."""
+    misconceptions: Numbers
+    stated: Numbers
+
+
+def collect_rows(
+    entries: Sequence[Any], model: Embeddings, rarity: TokenWeights, nonsense: Fit
+) -> Rows:
+    """Return the rows of all answers, for each variant of their question."""
+    points, labels, misconceptions, stated = [], [], [], []
+    for entry in entries:
+        for question in list_variants(read_question(entry)):
+            for answer in entry["answers"].values():
+                features = compute_features(
+                    question, answer["text"], model, nonsense.weights, nonsense.bias, rarity
+                )
+                if features is None:
+                    continue
+                points.append(features.points)
+                misconceptions.append(features.misconceptions)
+                kinds = [answer.get(name, ()) for name in ("covers", "contradicts")]
+                labels += [[one.id in kind for kind in kinds] for one in question.points]
+                held = answer.get("misconceptions", ())
+                stated += [one.id in held for one in question.misconceptions]
+    return Rows(
+        np.vstack(points),
+        np.array(labels, dtype=np.float64),
+        np.vstack(misconceptions),
+        np.array(stated, dtype=np.float64),
+    )
+
+
+def train(entries: Sequence[Any], questions: Sequence[Question], model: Embeddings) -> Any:
+    """Return the content of `weights.json`.
+
+    Args:
+        entries: Labelled answers. The nonsense of a fold is judged by the other folds.
+        questions: Questions whose terms are mixed to make nonsense.
+        model: The embeddings.
+    """
+    rarity = TokenWeights(model)
+    ordered = sorted(entries, key=lambda one: str(one["question"]))
+    fold = {entry["question"]: number % _FOLDS for number, entry in enumerate(ordered)}
+    parts = []
     for number in range(_FOLDS):
-        others = [one for one in entries if fold[one["question"]] != number]
+        others = [one for one in ordered if fold[one["question"]] != number]
         known = [one for one in questions if fold.get(one.id) != number]
         nonsense = fit_nonsense(others, known, model)
-        for entry in (one for one in entries if fold[one["question"]] == number):
-            for question in list_variants(bank[entry["question"]]):
-                for answer in entry["answers"].values():
-                    features = compute_features(
-                        question, answer["text"], model, nonsense.weights, nonsense.bias
-                    )
-                    if features is None:
-                        continue
-                    point_rows.append(features.points)
-                    wrong_rows.append(features.misconceptions)
-                    for point in question.points:
-                        is_covered = point.id in answer.get("covers", ())
-                        is_against = point.id in answer.get("contradicts", ())
-                        point_labels.append((is_covered, is_against))
-                    wrong_labels.extend(
-                        wrong.id in answer.get("misconceptions", ())
-                        for wrong in question.misconceptions
-                    )
-    x, y = np.vstack(point_rows), np.array(point_labels, dtype=np.float64)
-    stated = np.array(wrong_labels, dtype=np.float64)
+        own = [one for one in ordered if fold[one["question"]] == number]
+        parts.append(collect_rows(own, model, rarity, nonsense))
+    points, labels = (np.vstack([getattr(o, name) for o in parts]) for name in ("points", "labels"))
+    stated = np.concatenate([one.stated for one in parts])
     return {
         "point_features": list(POINT_FEATURES),
         "misconception_features": list(MISCONCEPTION_FEATURES),
-        "covered": fit_standardised(x, y[:, 0]).to_json(),
-        "contradicted": fit_standardised(x, y[:, 1]).to_json(),
-        "misconception": fit_standardised(np.vstack(wrong_rows), stated).to_json(),
-        "nonsense": fit_nonsense(entries, questions, model).to_json(),
+        "covered": fit_network(points, labels[:, 0]),
+        "contradicted": fit_network(points, labels[:, 1]),
+        "misconception": fit_network(np.vstack([one.misconceptions for one in parts]), stated),
+        "nonsense": fit_nonsense(ordered, questions, model).to_json(),
     }
+
+
+def read_entries(name: str) -> list[Any]:
+    """Return the labelled answers of a file."""
+    entries: list[Any] = yaml.safe_load((GRADED / f"{name}.yaml").read_text("utf-8"))
+    return entries
 
 
 def main() -> int:
@@ -211,7 +288,14 @@ def main() -> int:
     if model_dir is None:
         print("The embedding model is not installed.", file=sys.stderr)
         return 1
-    TARGET.write_text(json.dumps(train(CachingEmbeddings(model_dir)), indent=1) + "\n", "utf-8")
+    kept_back = {entry["question"] for entry in read_entries("technical_dev")}
+    bank = load_question_bank().values()
+    weights = train(
+        [entry for name in _TRAINING_FILES for entry in read_entries(name)],
+        [one for one in bank if one.points and one.id not in kept_back],
+        CachingEmbeddings(model_dir),
+    )
+    TARGET.write_text(json.dumps(weights) + "\n", "utf-8")
     return 0
 
 

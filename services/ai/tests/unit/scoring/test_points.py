@@ -14,6 +14,7 @@ from coach_ai.scoring.points.evaluation import evaluate_points
 
 GRADED = Path(__file__).parents[2] / "graded"
 DEV = yaml.safe_load((GRADED / "technical_dev.yaml").read_text("utf-8"))
+OWN_DEV = yaml.safe_load((GRADED / "technical_own_dev.yaml").read_text("utf-8"))
 MODEL = find_installed()
 needs_model = pytest.mark.skipif(MODEL is None, reason="the embedding model is not installed")
 MAX_PROCESSOR_SECONDS = 5.0
@@ -112,3 +113,18 @@ def test_development_answers_are_ordered_by_what_is_right(matcher: PointMatcher)
     assert figures["misconceptions"]["precision"] >= 0.8
     assert figures["covered"]["precision"] >= 0.8
     assert figures["covered"]["recall"] >= 0.7
+
+
+@needs_model
+@pytest.mark.slow
+def test_answers_to_own_questions_are_ordered_by_what_is_right(matcher: PointMatcher) -> None:
+    figures = evaluate_points(OWN_DEV, matcher)
+
+    assert figures["right_above_wrong"] == 1.0
+    assert figures["right_above_nonsense"] == 1.0
+    assert figures["nonsense_under_30"] == 1.0
+    assert figures["wrong_at_most_40"] == 1.0
+    assert figures["misconceptions"]["recall"] >= 0.7
+    assert figures["misconceptions"]["precision"] >= 0.9
+    assert figures["covered"]["precision"] >= 0.87
+    assert figures["covered"]["recall"] >= 0.75

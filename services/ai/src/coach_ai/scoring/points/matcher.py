@@ -1,4 +1,4 @@
-"""Matches an answer with the expected points of its question: logistic regressions on features."""
+"""Matches an answer with the expected points of its question: small networks on features."""
 
 import json
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from coach_ai.scoring.points.features import (
     POINT_FEATURES,
     Numbers,
     Piece,
+    TokenWeights,
     compute_features,
 )
 from coach_ai.scoring.quotes import quote_times
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     # OpenAI needs the points, and its image has no embeddings.
     from coach_ai.embeddings import Embeddings
 
-_MIN_COVERED = 0.5
+MAX_DEVIATIONS = 4.0
+"""Features are limited to so many standard deviations from their mean."""
+_MIN_COVERED = 0.55
 _MIN_PARTLY = 0.3
 _MIN_CONTRADICTED = 0.5
-_MIN_MISCONCEPTION = 0.5
+_MIN_MISCONCEPTION = 0.65
 
 
 class InvalidWeights(Exception):
@@ -64,12 +67,29 @@ class Logistic:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """A network with one hidden layer of tanh units, on standardised features."""
+
+    mean: Numbers
+    deviation: Numbers
+    hidden: Numbers
+    """A row per feature and, last, the biases. A column per hidden unit."""
+    output: Logistic
+
+    def predict(self, features: Numbers) -> Numbers:
+        """Return a probability per row."""
+        limit = MAX_DEVIATIONS
+        rows = np.clip((features - self.mean) / self.deviation, -limit, limit)
+        return self.output.predict(np.tanh(rows @ self.hidden[:-1] + self.hidden[-1]))
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """Weights that `tools/train_points.py` computes."""
 
-    covered: Logistic
-    contradicted: Logistic
-    misconception: Logistic
+    covered: Network
+    contradicted: Network
+    misconception: Network
     nonsense: Logistic
 
 
@@ -83,7 +103,10 @@ def load_weights() -> Weights:
     ):
         raise InvalidWeights("weights.json was trained on other features; run the training again")
     return Weights(
-        *(_parse(data[name]) for name in ("covered", "contradicted", "misconception", "nonsense"))
+        covered=_parse_network(data["covered"]),
+        contradicted=_parse_network(data["contradicted"]),
+        misconception=_parse_network(data["misconception"]),
+        nonsense=_parse_logistic(data["nonsense"]),
     )
 
 
@@ -93,6 +116,7 @@ class PointMatcher:
     def __init__(self, embeddings: "Embeddings", weights: Weights | None = None) -> None:
         self._embeddings = embeddings
         self._weights = weights or load_weights()
+        self._token_weights = cache(lambda: TokenWeights(embeddings))
 
     def match(self, answer: Answer, question: Question) -> MatchedPoints:
         """Return the coverage of every point of the question. Quotes occur in the transcript."""
@@ -103,6 +127,7 @@ class PointMatcher:
             self._embeddings,
             weights.nonsense.weights,
             weights.nonsense.bias,
+            self._token_weights(),
         )
         if features is None:
             return MatchedPoints(
@@ -153,5 +178,14 @@ def find_misconception(found: Sequence[FoundMisconception], quote: str) -> str |
     )
 
 
-def _parse(data: dict[str, Any]) -> Logistic:
+def _parse_network(data: dict[str, Any]) -> Network:
+    return Network(
+        mean=np.array(data["mean"], dtype=np.float64),
+        deviation=np.array(data["deviation"], dtype=np.float64),
+        hidden=np.array(data["hidden"], dtype=np.float64),
+        output=_parse_logistic(data["output"]),
+    )
+
+
+def _parse_logistic(data: dict[str, Any]) -> Logistic:
     return Logistic(np.array(data["weights"], dtype=np.float64), float(data["bias"]))
