@@ -234,11 +234,15 @@ class Upload:
         if self.session_id is not None and session_id not in (None, self.session_id):
             raise AlreadyLinked
 
-    def next_check_at(self, now: datetime, sweep_interval: timedelta) -> datetime | None:
-        """Return when to check the object again, or None after the last check.
+    def next_check_at(
+        self, now: datetime, sweep_interval: timedelta, *, due_at: datetime
+    ) -> datetime | None:
+        """Return when to check the object again after a check that was due at `due_at`.
 
-        A confirmed upload has one more check after its URL has expired. The interval of a pending
-        one is `sweep_interval` at first and grows with the time since the URL expired.
+        None after the last check. A confirmed upload has one more check after its URL has expired.
+        The interval of a pending one is `sweep_interval` at first and grows with the time since
+        the URL expired. A check that is later than any interval is not the last one, because the
+        clock may have been set forward while the recording is uploaded.
         """
         if self.status is not UploadStatus.PENDING:
             return None
@@ -247,6 +251,8 @@ class Upload:
             return now + sweep_interval
         if overdue < _CHECK_PERIOD:
             return now + max(sweep_interval, overdue / 2)
+        if now - due_at > MAX_CHECK_INTERVAL:
+            return now + timedelta(seconds=UPLOAD_URL_SECONDS) + FREQUENT_CHECK_PERIOD
         return None
 
 

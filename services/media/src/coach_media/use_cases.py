@@ -229,7 +229,7 @@ async def sweep_unconfirmed_uploads(deps: Deps) -> int:
             tx, now, sweep_interval=deps.limits.sweep_interval, limit=_BATCH_SIZE
         )
     for upload, due_at in due:
-        next_check_at = upload.next_check_at(now, deps.limits.sweep_interval)
+        next_check_at = upload.next_check_at(now, deps.limits.sweep_interval, due_at=due_at)
         async with deps.db.transaction() as tx:
             retry_at = next_check_at or now + deps.limits.sweep_interval
             if not await store.claim_check(tx, upload, due_at=due_at, next_check_at=retry_at):

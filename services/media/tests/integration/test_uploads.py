@@ -228,18 +228,32 @@ async def test_sweep_confirms_upload_although_its_clock_was_ahead(
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
 
 
+@pytest.mark.parametrize("seconds", [600, 2 * 86_400])
 async def test_check_that_was_scheduled_while_the_clock_was_ahead_is_not_delayed(
-    service: Service, client: httpx.AsyncClient, clock: FakeClock
+    service: Service, client: httpx.AsyncClient, clock: FakeClock, seconds: int
 ) -> None:
     presigned = (await _presign(client)).json()
-    clock.advance(600)
+    clock.advance(seconds)
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
-    clock.advance(-600)
+    clock.advance(-seconds)
     await _put(presigned, M4A)
 
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 1
     assert len(await emitted_events(service.database, UploadConfirmed)) == 1
     assert await use_cases.sweep_unconfirmed_uploads(_deps(service)) == 0
+
+
+async def test_recording_that_arrives_after_the_clock_was_set_forward_is_confirmed(
+    service: Service, client: httpx.AsyncClient, clock: FakeClock
+) -> None:
+    presigned = (await _presign(client)).json()
+    clock.advance(86_400 + 3_600)
+    await use_cases.sweep_unconfirmed_uploads(_deps(service))
+    await _put(presigned, M4A)
+    clock.advance(1_200)
+    await use_cases.sweep_unconfirmed_uploads(_deps(service))
+
+    assert len(await emitted_events(service.database, UploadConfirmed)) == 1
 
 
 async def test_sweep_confirms_unconfirmed_upload(

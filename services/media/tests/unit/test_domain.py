@@ -167,13 +167,25 @@ def test_check_schedule_backs_off_and_ends() -> None:
     upload = _upload()
     expiry = upload.url_expires_at
 
-    assert upload.next_check_at(NOW, SWEEP) == NOW + SWEEP
-    assert upload.next_check_at(expiry + timedelta(minutes=4), SWEEP) == (
-        expiry + timedelta(minutes=4) + SWEEP
-    )
+    def next_after(now: datetime) -> datetime | None:
+        return upload.next_check_at(now, SWEEP, due_at=now)
+
+    assert next_after(NOW) == NOW + SWEEP
+    soon = expiry + timedelta(minutes=4)
+    assert next_after(soon) == soon + SWEEP
     later = expiry + timedelta(hours=2)
-    assert upload.next_check_at(later, SWEEP) == later + timedelta(hours=1)
-    assert upload.next_check_at(expiry + timedelta(hours=24), SWEEP) is None
+    assert next_after(later) == later + timedelta(hours=1)
+    assert next_after(expiry + timedelta(hours=24)) is None
+
+
+def test_late_check_is_not_the_last_one() -> None:
+    upload = _upload()
+    stepped = upload.url_expires_at + timedelta(hours=24)
+
+    following = upload.next_check_at(stepped, SWEEP, due_at=NOW)
+
+    assert following == stepped + timedelta(minutes=20)
+    assert upload.next_check_at(following, SWEEP, due_at=following) is None
 
 
 @pytest.mark.parametrize(
