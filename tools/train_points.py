@@ -19,6 +19,7 @@ import yaml
 from coach_ai.domain import Question
 from coach_ai.embeddings import Embeddings, TokenStates, Vectors, find_installed
 from coach_ai.questions.question_bank import load_question_bank
+from coach_ai.scoring.points.context import describe_misconceptions, describe_points
 from coach_ai.scoring.points.evaluation import read_question
 from coach_ai.scoring.points.features import (
     MISCONCEPTION_FEATURES,
@@ -28,7 +29,7 @@ from coach_ai.scoring.points.features import (
     compute_features,
     split_pieces,
 )
-from coach_ai.scoring.points.matcher import MAX_DEVIATIONS
+from coach_ai.scoring.points.matcher import MAX_DEVIATIONS, parse_network
 
 ROOT = Path(__file__).parents[1]
 GRADED = ROOT / "services/ai/tests/graded"
@@ -37,6 +38,8 @@ TARGET = ROOT / "services/ai/src/coach_ai/scoring/points/weights.json"
 _TRAINING_FILES = ("technical_tuning", "technical_training", "technical_own_training")
 _FOLDS = 5
 _SEED = 7
+_STRENGTH = 0.1
+"""Inverse of the L2 penalty of the regressions on the context."""
 _HIDDEN_UNITS = 8
 _NETWORKS = 4
 """Networks that are trained from different starts. Their mean logit is one wider network."""
@@ -116,6 +119,14 @@ def fit_logistic(x: Numbers, y: Numbers, sample_weights: Numbers, strength: floa
         if float(np.abs(step).max()) < 1e-7:
             break
     return Fit(w[:-1], float(w[-1]))
+
+
+def fit_standardised(x: Numbers, y: Numbers) -> Fit:
+    """Return a regression on standardised features, with weights for the raw features."""
+    mean, deviation = x.mean(axis=0), x.std(axis=0) + 1e-9
+    fit = fit_logistic((x - mean) / deviation, y, np.ones(len(x)), _STRENGTH)
+    weights = fit.weights / deviation
+    return Fit(weights, fit.bias - float(weights @ mean))
 
 
 def fit_network(x: Numbers, y: Numbers) -> dict[str, Any]:
@@ -209,41 +220,82 @@ def list_variants(question: Question) -> list[Question]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """Features and labels of answers: a row per point, and a row per misconception."""
+class Sample:
+    """An answer to a variant of its question: a row per point, and a row per misconception."""
 
     points: Numbers
-    labels: Numbers
-    """Whether the point is covered, and whether it is contradicted."""
+    covered: Numbers
+    contradicted: Numbers
     misconceptions: Numbers
     stated: Numbers
 
 
-def collect_rows(
+def collect_samples(
     entries: Sequence[Any], model: Embeddings, rarity: TokenWeights, nonsense: Fit
-) -> Rows:
-    """Return the rows of all answers, for each variant of their question."""
-    points, labels, misconceptions, stated = [], [], [], []
+) -> list[Sample]:
+    """Return the features and labels of all answers, for each variant of their question."""
+    samples = []
     for entry in entries:
         for question in list_variants(read_question(entry)):
+            points = [one.id for one in question.points]
+            misconceptions = [one.id for one in question.misconceptions]
             for answer in entry["answers"].values():
                 features = compute_features(
                     question, answer["text"], model, nonsense.weights, nonsense.bias, rarity
                 )
-                if features is None:
-                    continue
-                points.append(features.points)
-                misconceptions.append(features.misconceptions)
-                kinds = [answer.get(name, ()) for name in ("covers", "contradicts")]
-                labels += [[one.id in kind for kind in kinds] for one in question.points]
-                held = answer.get("misconceptions", ())
-                stated += [one.id in held for one in question.misconceptions]
-    return Rows(
-        np.vstack(points),
-        np.array(labels, dtype=np.float64),
-        np.vstack(misconceptions),
-        np.array(stated, dtype=np.float64),
-    )
+                if features is not None:
+                    samples.append(
+                        Sample(
+                            features.points,
+                            _mark(points, answer.get("covers")),
+                            _mark(points, answer.get("contradicts")),
+                            features.misconceptions,
+                            _mark(misconceptions, answer.get("misconceptions")),
+                        )
+                    )
+    return samples
+
+
+def _mark(ids: Sequence[str], labelled: Sequence[str] | None) -> Numbers:
+    return np.array([one in (labelled or ()) for one in ids], dtype=np.float64)
+
+
+def fit_statements(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Return the networks that judge each statement alone."""
+    points = np.vstack([one.points for one in samples])
+    misconceptions = np.vstack([one.misconceptions for one in samples])
+    return {
+        "covered": fit_network(points, np.concatenate([one.covered for one in samples])),
+        "contradicted": fit_network(points, np.concatenate([one.contradicted for one in samples])),
+        "misconception": fit_network(
+            misconceptions, np.concatenate([one.stated for one in samples])
+        ),
+    }
+
+
+def fit_context(folds: Sequence[Sequence[Sample]]) -> dict[str, Any]:
+    """Return the regressions on the probabilities that networks of the other folds give."""
+    point_rows, wrong_rows, samples = [], [], []
+    for number, own in enumerate(folds):
+        others = [one for at, fold in enumerate(folds) if at != number for one in fold]
+        networks = [parse_network(one) for one in fit_statements(others).values()]
+        for one in own:
+            rows = (one.points, one.points, one.misconceptions)
+            alone = [net.predict(row) for net, row in zip(networks, rows, strict=True)]
+            point_rows.append(describe_points(*alone))
+            wrong_rows.append(describe_misconceptions(*alone))
+            samples.append(one)
+    points, wrong = np.vstack(point_rows), np.vstack(wrong_rows)
+    labels = [
+        np.concatenate(one)
+        for one in zip(*((s.covered, s.contradicted) for s in samples), strict=True)
+    ]
+    stated = np.concatenate([one.stated for one in samples])
+    return {
+        "covered_in_context": fit_standardised(points, labels[0]).to_json(),
+        "contradicted_in_context": fit_standardised(points, labels[1]).to_json(),
+        "misconception_in_context": fit_standardised(wrong, stated).to_json(),
+    }
 
 
 def train(entries: Sequence[Any], questions: Sequence[Question], model: Embeddings) -> Any:
@@ -257,21 +309,18 @@ def train(entries: Sequence[Any], questions: Sequence[Question], model: Embeddin
     rarity = TokenWeights(model)
     ordered = sorted(entries, key=lambda one: str(one["question"]))
     fold = {entry["question"]: number % _FOLDS for number, entry in enumerate(ordered)}
-    parts = []
+    folds = []
     for number in range(_FOLDS):
         others = [one for one in ordered if fold[one["question"]] != number]
         known = [one for one in questions if fold.get(one.id) != number]
         nonsense = fit_nonsense(others, known, model)
         own = [one for one in ordered if fold[one["question"]] == number]
-        parts.append(collect_rows(own, model, rarity, nonsense))
-    points, labels = (np.vstack([getattr(o, name) for o in parts]) for name in ("points", "labels"))
-    stated = np.concatenate([one.stated for one in parts])
+        folds.append(collect_samples(own, model, rarity, nonsense))
     return {
         "point_features": list(POINT_FEATURES),
         "misconception_features": list(MISCONCEPTION_FEATURES),
-        "covered": fit_network(points, labels[:, 0]),
-        "contradicted": fit_network(points, labels[:, 1]),
-        "misconception": fit_network(np.vstack([one.misconceptions for one in parts]), stated),
+        **fit_statements([one for samples in folds for one in samples]),
+        **fit_context(folds),
         "nonsense": fit_nonsense(ordered, questions, model).to_json(),
     }
 

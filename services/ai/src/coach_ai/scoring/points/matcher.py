@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coach_ai.domain import Answer, Misconception, PointCoverage, PointStatus, Question
+from coach_ai.scoring.points.context import describe_misconceptions, describe_points
 from coach_ai.scoring.points.features import (
     MISCONCEPTION_FEATURES,
     POINT_FEATURES,
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 
 MAX_DEVIATIONS = 4.0
 """Features are limited to so many standard deviations from their mean."""
-_MIN_COVERED = 0.55
+_MIN_COVERED = 0.58
 _MIN_PARTLY = 0.3
 _MIN_CONTRADICTED = 0.5
-_MIN_MISCONCEPTION = 0.65
+_MIN_MISCONCEPTION = 0.7
 
 
 class InvalidWeights(Exception):
@@ -90,7 +91,24 @@ class Weights:
     covered: Network
     contradicted: Network
     misconception: Network
+    covered_in_context: Logistic
+    contradicted_in_context: Logistic
+    misconception_in_context: Logistic
     nonsense: Logistic
+
+    def predict(self, points: Numbers, misconceptions: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        """Return how probably each point is covered and contradicted, and each misconception."""
+        alone = (
+            self.covered.predict(points),
+            self.contradicted.predict(points),
+            self.misconception.predict(misconceptions),
+        )
+        rows = describe_points(*alone)
+        return (
+            self.covered_in_context.predict(rows),
+            self.contradicted_in_context.predict(rows),
+            self.misconception_in_context.predict(describe_misconceptions(*alone)),
+        )
 
 
 @cache
@@ -103,9 +121,12 @@ def load_weights() -> Weights:
     ):
         raise InvalidWeights("weights.json was trained on other features; run the training again")
     return Weights(
-        covered=_parse_network(data["covered"]),
-        contradicted=_parse_network(data["contradicted"]),
-        misconception=_parse_network(data["misconception"]),
+        covered=parse_network(data["covered"]),
+        contradicted=parse_network(data["contradicted"]),
+        misconception=parse_network(data["misconception"]),
+        covered_in_context=_parse_logistic(data["covered_in_context"]),
+        contradicted_in_context=_parse_logistic(data["contradicted_in_context"]),
+        misconception_in_context=_parse_logistic(data["misconception_in_context"]),
         nonsense=_parse_logistic(data["nonsense"]),
     )
 
@@ -133,9 +154,7 @@ class PointMatcher:
             return MatchedPoints(
                 tuple(PointCoverage.from_point(one, PointStatus.MISSING) for one in question.points)
             )
-        covered = weights.covered.predict(features.points)
-        contradicted = weights.contradicted.predict(features.points)
-        stated = weights.misconception.predict(features.misconceptions)
+        covered, contradicted, stated = weights.predict(features.points, features.misconceptions)
         misconceptions = tuple(
             FoundMisconception(one, _quote(answer.text, features.pieces[at]))
             for one, at, probability in zip(
@@ -178,7 +197,8 @@ def find_misconception(found: Sequence[FoundMisconception], quote: str) -> str |
     )
 
 
-def _parse_network(data: dict[str, Any]) -> Network:
+def parse_network(data: dict[str, Any]) -> Network:
+    """Return a network that the training wrote."""
     return Network(
         mean=np.array(data["mean"], dtype=np.float64),
         deviation=np.array(data["deviation"], dtype=np.float64),
