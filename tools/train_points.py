@@ -55,6 +55,7 @@ _MIXED_WEIGHT = 0.5
 _NEWTON_STEPS = 40
 _DIGITS = 5
 _WORD = re.compile(r"[A-Za-z0-9'-]+")
+_ADDED_KINDS = frozenset(("mixed", "recited"))
 
 
 class CachingEmbeddings(Embeddings):
@@ -184,7 +185,25 @@ def mix_words(question: Question, choice: random.Random) -> list[str]:
         is_kept = len(match[0]) < _MIN_MIXED_LENGTH or choice.random() >= _MIX_SHARE
         return match[0] if is_kept else choice.choice(pool).lower()
 
-    return [_WORD.sub(swap, one) for one in choice.sample(sentences, _MIXED_SENTENCES)]
+    return [
+        _WORD.sub(swap, one)
+        for one in choice.sample(sentences, min(_MIXED_SENTENCES, len(sentences)))
+    ]
+
+
+def add_written(entry: Any) -> Any:
+    """Return the entry with two more answers: its terms without meaning, and recited wordings."""
+    question = read_question(entry)
+    choice = random.Random(f"{_SEED} {entry['question']}")  # noqa: S311
+    recited = choice.sample(question.points, choice.randint(2, len(question.points)))
+    answers = {
+        "mixed": {"text": ". ".join(mix_words(question, choice))},
+        "recited": {
+            "text": " ".join(choice.choice((one.text, *one.accepted)) + "." for one in recited),
+            "covers": [one.id for one in recited],
+        },
+    }
+    return {**entry, "answers": {**entry["answers"], **answers}}
 
 
 def fit_nonsense(entries: Sequence[Any], questions: Sequence[Question], model: Embeddings) -> Fit:
@@ -239,18 +258,20 @@ def collect_samples(
         for question in list_variants(read_question(entry)):
             points = [one.id for one in question.points]
             misconceptions = [one.id for one in question.misconceptions]
-            for answer in entry["answers"].values():
+            for kind, answer in entry["answers"].items():
                 features = compute_features(
                     question, answer["text"], model, nonsense.weights, nonsense.bias, rarity
                 )
+                # No user speaks like the added answers: they say nothing about misconceptions.
+                known = slice(0 if kind in _ADDED_KINDS else None)
                 if features is not None:
                     samples.append(
                         Sample(
                             features.points,
                             _mark(points, answer.get("covers")),
                             _mark(points, answer.get("contradicts")),
-                            features.misconceptions,
-                            _mark(misconceptions, answer.get("misconceptions")),
+                            features.misconceptions[known],
+                            _mark(misconceptions[known], answer.get("misconceptions")),
                         )
                     )
     return samples
@@ -314,7 +335,7 @@ def train(entries: Sequence[Any], questions: Sequence[Question], model: Embeddin
         others = [one for one in ordered if fold[one["question"]] != number]
         known = [one for one in questions if fold.get(one.id) != number]
         nonsense = fit_nonsense(others, known, model)
-        own = [one for one in ordered if fold[one["question"]] == number]
+        own = [add_written(one) for one in ordered if fold[one["question"]] == number]
         folds.append(collect_samples(own, model, rarity, nonsense))
     return {
         "point_features": list(POINT_FEATURES),

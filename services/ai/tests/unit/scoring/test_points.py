@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from coach_ai.domain import Answer, Importance, PointCoverage, PointStatus
 from coach_ai.embeddings import Embeddings, find_installed
 from coach_ai.questions.question_bank import load_question_bank
 from coach_ai.scoring.points import PointMatcher, compute_overall_score, compute_technical_score
-from coach_ai.scoring.points.evaluation import evaluate_points
+from coach_ai.scoring.points.evaluation import evaluate_points, read_question
 
 GRADED = Path(__file__).parents[2] / "graded"
 DEV = yaml.safe_load((GRADED / "technical_dev.yaml").read_text("utf-8"))
@@ -128,3 +129,18 @@ def test_answers_to_own_questions_are_ordered_by_what_is_right(matcher: PointMat
     assert figures["misconceptions"]["precision"] >= 0.9
     assert figures["covered"]["precision"] >= 0.9
     assert figures["covered"]["recall"] >= 0.75
+
+
+@needs_model
+@pytest.mark.parametrize("entry", OWN_DEV, ids=lambda one: one["question"][:30])
+def test_list_of_the_terms_of_points_scores_less_than_half_of_a_right_answer(
+    matcher: PointMatcher, entry: dict[str, Any]
+) -> None:
+    question = read_question(entry)
+
+    def score(text: str) -> int:
+        matched = matcher.match(Answer("T", question.text, text), question)
+        return compute_technical_score(matched.points, len(matched.misconceptions))
+
+    terms = sorted(word for one in question.points for word in one.text.split() if len(word) > 3)
+    assert 2 * score(" ".join(terms)) < score(entry["answers"]["right"]["text"])

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MAX_DEVIATIONS = 4.0
 """Features are limited to so many standard deviations from their mean."""
-_MIN_COVERED = 0.58
+_MIN_COVERED = 0.55
 _MIN_PARTLY = 0.3
 _MIN_CONTRADICTED = 0.5
 _MIN_MISCONCEPTION = 0.7
