@@ -7,8 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -30,23 +28,8 @@ _BATCH_SIZE = 16
 """Texts per batch. Larger batches need more memory and are not faster."""
 _MAX_TOKENS = 256
 """Longer texts are truncated."""
-_CACHED_TOKEN_SETS = 32
-"""Sets of texts whose tokens are kept in memory. A question's wordings need about 0.5 MB."""
 
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenStates:
-    """The tokens of some texts, concatenated. A text without tokens has its end token."""
-
-    vectors: Vectors
-    """A row per text, as `Embeddings.encode` returns it."""
-    ids: NDArray[np.int64]
-    states: NDArray[np.float16]
-    """The last hidden state of each token, as a unit vector."""
-    starts: NDArray[np.int64]
-    """The number of the first token of each text."""
 
 
 class ModelMismatch(Exception):
@@ -90,7 +73,6 @@ class Embeddings:
         self._weights: dict[str, Vectors] = {}
         self._tokenizer: Tokenizer | None = None
         self._cache: dict[tuple[str, ...], Vectors] = {}
-        self.cached_tokens = lru_cache(_CACHED_TOKEN_SETS)(self.encode_tokens)
 
     def cached(self, texts: tuple[str, ...]) -> Vectors:
         """Return a row per text, from the cache. For fixed sets of texts."""
@@ -115,32 +97,6 @@ class Embeddings:
         ]
         return [np.vstack(one) for one in zip(*batches, strict=True)]
 
-    def encode_tokens(self, texts: Sequence[str]) -> TokenStates:
-        """Return the vectors of the texts and the states of their tokens."""
-        tokenizer = self._tokenizer or self._load()
-        vectors, ids, states = [], [], []
-        for at in range(0, len(texts), _BATCH_SIZE):
-            batch, spans = self._tokenize(tokenizer, texts[at : at + _BATCH_SIZE])
-            *_, last = self._states(batch, spans)
-            vectors.append(_mean(last, spans))
-            # The first token and the last one stand for no word.
-            inner = [slice(one.start + 1, max(one.stop - 1, one.start + 2)) for one in spans]
-            ids += [one[1:-1] or one[-1:] for one in batch]
-            states += [last[one] for one in inner]
-        found = np.concatenate(states)
-        found = found / np.linalg.norm(found, axis=1, keepdims=True)
-        return TokenStates(
-            np.vstack(vectors),
-            np.concatenate([np.asarray(one, dtype=np.int64) for one in ids]),
-            found.astype(np.float16),
-            np.cumsum([0, *(len(one) for one in ids[:-1])], dtype=np.int64),
-        )
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of the tokens of each text, without the first and the last one."""
-        tokenizer = self._tokenizer or self._load()
-        return [one.ids[1:-1] for one in tokenizer.encode_batch(list(texts))]
-
     def _read_or_encode(self, texts: tuple[str, ...]) -> Vectors:
         if self._cache_dir is None:
             return self.encode(texts)
@@ -162,20 +118,15 @@ class Embeddings:
     def _encode_batch(
         self, tokenizer: Tokenizer, texts: Sequence[str], layers: Sequence[int]
     ) -> list[Vectors]:
-        ids, spans = self._tokenize(tokenizer, texts)
-        return [
-            _mean(states, spans)
-            for number, states in enumerate(self._states(ids, spans), start=1)
-            if number in layers
-        ]
-
-    def _tokenize(
-        self, tokenizer: Tokenizer, texts: Sequence[str]
-    ) -> tuple[list[list[int]], list[slice]]:
-        """Return the ids of each text, and its span in the concatenated tokens."""
         ids = [one.ids for one in tokenizer.encode_batch(list(texts))]
         ends = np.cumsum([len(one) for one in ids])
-        return ids, [slice(end - len(one), end) for one, end in zip(ids, ends, strict=True)]
+        spans = [slice(end - len(one), end) for one, end in zip(ids, ends, strict=True)]
+        by_layer: list[Vectors] = []
+        for number, states in enumerate(self._states(ids, spans), start=1):
+            if number in layers:
+                means = np.stack([states[span].mean(axis=0) for span in spans])
+                by_layer.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+        return by_layer
 
     def _load(self) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(self._model_dir / "tokenizer.json"))
@@ -231,13 +182,6 @@ class Embeddings:
         spread = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + np.float32(1e-12))
         even: Vectors = centred / spread
         return even * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
-
-
-def _mean(states: Vectors, spans: Sequence[slice]) -> Vectors:
-    """Return a unit vector per span: the mean of its states."""
-    means = np.stack([states[span].mean(axis=0) for span in spans])
-    unit: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
 
 
 def _map_weights(file: Path) -> dict[str, Vectors]:

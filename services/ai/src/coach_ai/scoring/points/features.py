@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coach_ai.domain import Question
-from coach_ai.scoring.points.alignment import Numbers, TokenWeights, align
 from coach_ai.scoring.units import split_units
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 MAX_UNITS = 40
 """Later units are not read. Bounds the time: at most 79 texts are embedded per answer."""
 
-ALIGNMENT_FEATURES = (
-    "alignment_of_unit",
-    "alignment_of_answer",
-)
 POINT_FEATURES = (
     "best",
     "best_of_text",
@@ -46,22 +42,6 @@ POINT_FEATURES = (
     "nonsense",
     "nonsense_excess",
     "has_one_wording",
-    *ALIGNMENT_FEATURES,
-    "alignment_margin_to_question",
-    "alignment_margin_to_other_points",
-    "answer_alignment_margin_to_question",
-    "alignment_above_mean",
-    "answer_alignment_above_mean",
-    "best_above_mean",
-    "share_of_nearer_points",
-    "mean_alignment_of_points",
-    "mean_answer_alignment_of_points",
-    "mean_of_two_units",
-    "soft_best",
-    "share_of_units",
-    "attention",
-    "attended_similarity",
-    "similarity_margin_to_other_points",
 )
 MISCONCEPTION_FEATURES = (
     "best",
@@ -71,32 +51,15 @@ MISCONCEPTION_FEATURES = (
     "answer_wrongness",
     "nonsense",
     "has_other_polarity",
-    *ALIGNMENT_FEATURES,
-    "margin_to_points_of_any_piece",
-    "alignment_margin_to_points",
-    "alignment_margin_to_points_at_best",
-    "alignment_margin_to_other_misconceptions",
-    "margin_to_question",
-    "alignment_margin_to_question",
-    "answer_best",
-    "mean_of_points",
-    "answer_margin_to_question",
-    "answer_alignment_above_mean",
-    "best_above_mean",
-    "share_of_units",
-    "similarity_margin_to_points",
-    "similarity_margin_to_others",
 )
+
+Numbers = NDArray[np.float64]
 
 _ABSENT = -1.0
 _USUAL_CONTRADICTION = 0.35
 _USUAL_MARGIN = -0.15
 _NONSENSE_OFFSET = 0.3
 _MIN_OVERLAP_WORDS = 4
-_SOFTNESS = 12.0
-"""Inverse temperature of the soft maximum over units."""
-_ATTENTION_TEMPERATURE = 0.07
-"""Of the share of a unit, with its neighbour, that each statement attracts."""
 _NEGATION = re.compile(
     r"\b(not|no|never|none|nothing|without|cannot|\w+n't|neither|nor|instead|rather)\b"
 )
@@ -149,7 +112,6 @@ def compute_features(
     embeddings: "Embeddings",
     nonsense_weights: Numbers,
     nonsense_bias: float,
-    token_weights: TokenWeights,
 ) -> AnswerFeatures | None:
     """Return the features of an answer, or None if it has no words.
 
@@ -159,33 +121,19 @@ def compute_features(
         embeddings: Encodes the pieces and the wordings.
         nonsense_weights: Direction in which an embedding looks like talk without content.
         nonsense_bias: Added to the product with `nonsense_weights`.
-        token_weights: Says how rare each token is.
     """
     pieces = split_pieces(text)
     if not pieces:
         return None
-    unit_count = (len(pieces) + 1) // 2
-    units = embeddings.encode_tokens([one.plain for one in pieces[:unit_count]])
-    vectors = units.vectors
-    if unit_count > 1:
-        pairs = embeddings.encode([one.plain for one in pieces[unit_count:]])
-        vectors = np.vstack((vectors, pairs))
+    vectors = embeddings.encode([one.plain for one in pieces])
     texts, spans = _list_wordings(question)
     is_of_bank = question.owner_id is None
-    wordings = embeddings.cached_tokens(texts) if is_of_bank else embeddings.encode_tokens(texts)
-    cosines = (vectors @ wordings.vectors.T).astype(np.float64)
-    alignment = align(units, wordings, token_weights)
+    wordings = embeddings.cached(texts) if is_of_bank else embeddings.encode(texts)
+    cosines = (vectors @ wordings.T).astype(np.float64)
     count = len(question.points)
-    nearness = _max_of_spans(cosines, spans)
+    nearness = np.stack([_max(cosines, span) for span in spans], axis=1)
     points, contradictions = nearness[:, 1 : count + 1], nearness[:, count + 1 : 2 * count + 1]
     misconceptions = nearness[:, 2 * count + 1 :]
-    shared = _Shared(
-        nearness,
-        unit=_max_of_spans(alignment.unit, spans),
-        pair=_max_of_spans(alignment.pair, spans),
-        answer=_max_of_spans(alignment.answer[None], spans)[0],
-        count=count,
-    )
     nonsense = vectors.astype(np.float64) @ nonsense_weights + nonsense_bias
     any_misconception = misconceptions.max(axis=1, initial=_ABSENT)
     any_wrong = np.maximum(contradictions.max(axis=1), any_misconception)
@@ -227,7 +175,6 @@ def compute_features(
                 mean_nonsense,
                 max(mean_nonsense + _NONSENSE_OFFSET, 0.0),
                 float(not point.accepted),
-                *shared.describe_point(number),
             ]
         )
         nearest.append(at)
@@ -246,7 +193,6 @@ def compute_features(
                 wrongness,
                 mean_nonsense,
                 float(_is_negated(pieces[at].plain) != _is_negated(misconception.text)),
-                *shared.describe_misconception(number),
             ]
         )
         nearest_misconceptions.append(at)
@@ -258,101 +204,6 @@ def compute_features(
         tuple(nearest_wrong),
         tuple(nearest_misconceptions),
     )
-
-
-class _Shared:
-    """Features by alignment, and features that compare a statement with the others.
-
-    Columns of all arrays are the question, its points, their opposites and its misconceptions.
-    """
-
-    def __init__(
-        self,
-        nearness: Numbers,
-        *,
-        unit: Numbers,
-        pair: Numbers,
-        answer: Numbers,
-        count: int,
-    ) -> None:
-        size = len(unit)
-        self._near, self._units = nearness, nearness[:size]
-        self._unit, self._answer = unit, answer
-        self._count, self._points = count, slice(1, count + 1)
-        alone = (self._units + unit) / 2
-        following = np.vstack((nearness[size:], nearness[-1:]))
-        # One unit has no pair: it is compared alone.
-        self._similar = (self._units + following + unit + pair) / 4 if size > 1 else alone
-        self._attention = _share(self._similar, _ATTENTION_TEMPERATURE)
-
-    def describe_point(self, number: int) -> list[float]:
-        """Return the features of a point from `alignment_of_unit` on."""
-        at, points, unit = number + 1, self._points, self._unit
-        mine, others = unit[:, at], np.delete(unit[:, points], number, axis=1)
-        best = self._near[:, at].max()
-        bests = self._near[:, points].max(axis=0)
-        first = int(mine.argmax())
-        similar = self._similar[:, at]
-        rivals = np.delete(self._similar[:, : self._count + 1], at, axis=1).max(axis=1)
-        alignment, answer = unit[:, points].max(axis=0).mean(), self._answer[points].mean()
-        nearest_points = self._units[:, points].argmax(axis=1)
-        return [
-            *self._align(at),
-            mine.max() - unit[first, 0],
-            mine[first] - others[first].max(initial=_ABSENT),
-            self._answer[at] - self._answer[0],
-            mine.max() - alignment,
-            self._answer[at] - answer,
-            best - bests.mean(),
-            (bests > best).mean(),
-            alignment,
-            answer,
-            np.sort(self._units[:, at])[-2:].mean() if len(unit) > 1 else best,
-            np.log(np.exp(_SOFTNESS * self._units[:, at]).sum()) / _SOFTNESS,
-            (nearest_points == number).mean(),
-            self._attention[:, at].max(),
-            (self._attention[:, at] * similar).max(),
-            (similar - rivals).max(),
-        ]
-
-    def describe_misconception(self, number: int) -> list[float]:
-        """Return the features of a misconception from `alignment_of_unit` on."""
-        at, points, unit = 2 * self._count + 1 + number, self._points, self._unit
-        mine, others = unit[:, at], np.delete(unit[:, 2 * self._count + 1 :], number, axis=1)
-        near, point = self._near[:, at], self._near[:, points].max(axis=1)
-        margins = mine - unit[:, points].max(axis=1)
-        nearest, first = int(near.argmax()), int(mine.argmax())
-        bests = self._near[:, points].max(axis=0).mean()
-        similar = self._similar[:, at]
-        rivals = np.delete(self._similar, at, axis=1).max(axis=1)
-        return [
-            *self._align(at),
-            (near - point).max(),
-            margins.max(),
-            margins[first],
-            mine[first] - others[first].max(initial=_ABSENT),
-            near[nearest] - self._near[nearest, 0],
-            mine.max() - unit[first, 0],
-            point.mean(),
-            bests,
-            point.mean() - self._near[:, 0].mean(),
-            self._answer[at] - self._answer[points].mean(),
-            near[nearest] - bests,
-            (near[: len(unit)] > point[: len(unit)]).mean(),
-            (similar - self._similar[:, points].max(axis=1)).max(),
-            (similar - rivals).max(),
-        ]
-
-    def _align(self, at: int) -> list[float]:
-        return [float(self._unit[:, at].max()), float(self._answer[at])]
-
-
-def _share(similar: Numbers, temperature: float) -> Numbers:
-    """Return the softmax of each row. Statements without wordings get nothing."""
-    exponents = np.exp((similar - similar.max(axis=1, keepdims=True)) / temperature)
-    exponents[similar <= _ABSENT] = 0.0
-    shares: Numbers = exponents / exponents.sum(axis=1, keepdims=True)
-    return shares
 
 
 def _list_wordings(question: Question) -> tuple[tuple[str, ...], list[slice]]:
@@ -370,11 +221,8 @@ def _list_wordings(question: Question) -> tuple[tuple[str, ...], list[slice]]:
     return tuple(text for group in groups for text in group), spans
 
 
-def _max_of_spans(values: Numbers, spans: Sequence[slice]) -> Numbers:
-    """Return the highest value of each row within each span: a column per span."""
-    highest: Numbers = np.stack(
-        [values[:, span].max(axis=1, initial=_ABSENT) for span in spans], axis=1
-    )
+def _max(cosines: Numbers, span: slice) -> Numbers:
+    highest: Numbers = cosines[:, span].max(axis=1, initial=_ABSENT)
     return highest
 
 
@@ -404,7 +252,6 @@ __all__ = [
     "AnswerFeatures",
     "Numbers",
     "Piece",
-    "TokenWeights",
     "compute_features",
     "split_pieces",
 ]

@@ -1,4 +1,4 @@
-"""Matches an answer with the expected points of its question: small networks on features."""
+"""Matches an answer with the expected points of its question: logistic regressions on features."""
 
 import json
 from collections.abc import Sequence
@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coach_ai.domain import Answer, Misconception, PointCoverage, PointStatus, Question
-from coach_ai.scoring.points.context import describe_misconceptions, describe_points
 from coach_ai.scoring.points.features import (
     MISCONCEPTION_FEATURES,
     POINT_FEATURES,
     Numbers,
     Piece,
-    TokenWeights,
     compute_features,
 )
 from coach_ai.scoring.quotes import quote_times
@@ -25,12 +23,10 @@ if TYPE_CHECKING:
     # OpenAI needs the points, and its image has no embeddings.
     from coach_ai.embeddings import Embeddings
 
-MAX_DEVIATIONS = 4.0
-"""Features are limited to so many standard deviations from their mean."""
-_MIN_COVERED = 0.55
+_MIN_COVERED = 0.5
 _MIN_PARTLY = 0.3
 _MIN_CONTRADICTED = 0.5
-_MIN_MISCONCEPTION = 0.7
+_MIN_MISCONCEPTION = 0.5
 
 
 class InvalidWeights(Exception):
@@ -68,47 +64,13 @@ class Logistic:
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
-    """A network with one hidden layer of tanh units, on standardised features."""
-
-    mean: Numbers
-    deviation: Numbers
-    hidden: Numbers
-    """A row per feature and, last, the biases. A column per hidden unit."""
-    output: Logistic
-
-    def predict(self, features: Numbers) -> Numbers:
-        """Return a probability per row."""
-        limit = MAX_DEVIATIONS
-        rows = np.clip((features - self.mean) / self.deviation, -limit, limit)
-        return self.output.predict(np.tanh(rows @ self.hidden[:-1] + self.hidden[-1]))
-
-
-@dataclass(frozen=True, slots=True)
 class Weights:
     """Weights that `tools/train_points.py` computes."""
 
-    covered: Network
-    contradicted: Network
-    misconception: Network
-    covered_in_context: Logistic
-    contradicted_in_context: Logistic
-    misconception_in_context: Logistic
+    covered: Logistic
+    contradicted: Logistic
+    misconception: Logistic
     nonsense: Logistic
-
-    def predict(self, points: Numbers, misconceptions: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        """Return how probably each point is covered and contradicted, and each misconception."""
-        alone = (
-            self.covered.predict(points),
-            self.contradicted.predict(points),
-            self.misconception.predict(misconceptions),
-        )
-        rows = describe_points(*alone)
-        return (
-            self.covered_in_context.predict(rows),
-            self.contradicted_in_context.predict(rows),
-            self.misconception_in_context.predict(describe_misconceptions(*alone)),
-        )
 
 
 @cache
@@ -121,13 +83,7 @@ def load_weights() -> Weights:
     ):
         raise InvalidWeights("weights.json was trained on other features; run the training again")
     return Weights(
-        covered=parse_network(data["covered"]),
-        contradicted=parse_network(data["contradicted"]),
-        misconception=parse_network(data["misconception"]),
-        covered_in_context=_parse_logistic(data["covered_in_context"]),
-        contradicted_in_context=_parse_logistic(data["contradicted_in_context"]),
-        misconception_in_context=_parse_logistic(data["misconception_in_context"]),
-        nonsense=_parse_logistic(data["nonsense"]),
+        *(_parse(data[name]) for name in ("covered", "contradicted", "misconception", "nonsense"))
     )
 
 
@@ -137,7 +93,6 @@ class PointMatcher:
     def __init__(self, embeddings: "Embeddings", weights: Weights | None = None) -> None:
         self._embeddings = embeddings
         self._weights = weights or load_weights()
-        self._token_weights = cache(lambda: TokenWeights(embeddings))
 
     def match(self, answer: Answer, question: Question) -> MatchedPoints:
         """Return the coverage of every point of the question. Quotes occur in the transcript."""
@@ -148,13 +103,14 @@ class PointMatcher:
             self._embeddings,
             weights.nonsense.weights,
             weights.nonsense.bias,
-            self._token_weights(),
         )
         if features is None:
             return MatchedPoints(
                 tuple(PointCoverage.from_point(one, PointStatus.MISSING) for one in question.points)
             )
-        covered, contradicted, stated = weights.predict(features.points, features.misconceptions)
+        covered = weights.covered.predict(features.points)
+        contradicted = weights.contradicted.predict(features.points)
+        stated = weights.misconception.predict(features.misconceptions)
         misconceptions = tuple(
             FoundMisconception(one, _quote(answer.text, features.pieces[at]))
             for one, at, probability in zip(
@@ -197,15 +153,5 @@ def find_misconception(found: Sequence[FoundMisconception], quote: str) -> str |
     )
 
 
-def parse_network(data: dict[str, Any]) -> Network:
-    """Return a network that the training wrote."""
-    return Network(
-        mean=np.array(data["mean"], dtype=np.float64),
-        deviation=np.array(data["deviation"], dtype=np.float64),
-        hidden=np.array(data["hidden"], dtype=np.float64),
-        output=_parse_logistic(data["output"]),
-    )
-
-
-def _parse_logistic(data: dict[str, Any]) -> Logistic:
+def _parse(data: dict[str, Any]) -> Logistic:
     return Logistic(np.array(data["weights"], dtype=np.float64), float(data["bias"]))
