@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from coach_ai.scoring.local.relevance_model import (
 from coach_ai.scoring.local.roles import COLUMN, ROLES, Role
 from coach_ai.scoring.local.surface import surface_features
 from coach_ai.scoring.local.thresholds import Values, load_thresholds
-from coach_ai.scoring.units import split_units
+from coach_ai.scoring.units import MAX_UNIT_WORDS, split_units
 from coach_ai.text import split_sentences
 
 HERE = Path(__file__).parent
@@ -65,6 +66,26 @@ ANSWERING_PENALTY = 60.0
 STEPS = 250
 COPY_WEIGHT = 0.5
 """Weight of a copy in the present tense, as a note, or with “we”."""
+JOINED_WEIGHT = 0.5
+"""Weight of two units that were not split: a text without punctuation has such units."""
+IDLE_WEIGHT = 1.5
+"""Weight of a unit that adds nothing to an answer: to take one for evidence is worse than to miss a
+step."""
+_IDLE_ROLES = (Role.META, Role.ASIDE, Role.GENERAL)
+_ARTICLES = ("a", "an", "the")
+_OTHERS = tuple(
+    {"i": subject, "i'd": f"{subject} had", "i've": f"{subject} has", "my": own, "me": objective,
+     "myself": f"{objective}self"}
+    for subject, own, objective in (
+        ("he", "his", "him"), ("she", "her", "her"), ("they", "their", "them"),
+        ("my colleague", "her", "her"), ("my boss", "his", "him"), ("the manager", "his", "him"),
+        ("anna", "her", "her"), ("the team", "their", "them"), ("somebody else", "their", "them"),
+        ("the technician", "his", "him"), ("my supervisor", "her", "her"),
+        ("the others", "their", "them"),
+    )
+)  # fmt: skip
+_TOLD = "told by "
+"""Themes of answers as one person told them. Other stories have every part full and vague."""
 _DROPPED_SUBJECTS = ("i", "we")
 _TO_WE = {"i": "we", "my": "our", "me": "us", "myself": "ourselves"}
 _PRESENT = {
@@ -123,6 +144,7 @@ class LabelledUnit:
         return int(hashlib.sha256(name.encode()).hexdigest(), 16) % FOLDS
 
 
+@cache
 def load_units() -> list[LabelledUnit]:
     """Return the labelled units."""
     units: list[LabelledUnit] = []
@@ -139,18 +161,22 @@ def load_units() -> list[LabelledUnit]:
     return units
 
 
-def copies(unit: LabelledUnit) -> list[str]:
-    """Return the unit's text, then its copies: as a note, with “we”, in the present tense."""
-    plain = unit.plain
-    words = plain.split()
-    found = [plain]
-    if unit.role in (Role.ACTION, Role.EFFORT, Role.LESSON) and words[0] in _DROPPED_SUBJECTS:
-        found.append(" ".join(words[1:]))
-    if unit.role in (Role.ACTION, Role.EFFORT) and "i" in words:
-        found.append(" ".join(_TO_WE.get(word, word) for word in words))
-    if unit.role in (Role.ACTION, Role.EFFORT, Role.RESULT, Role.SCENE):
-        found.append(" ".join(map(_present, words)))
-    return list(dict.fromkeys(one for one in found if one))
+def copies(unit: LabelledUnit) -> Iterator[tuple[str, Role]]:
+    """Yield copies of a unit with their role: as a note, with “we”, in the present tense, without
+    articles, and with another person in the speaker's place. What others did is the scene."""
+    words = unit.plain.split()
+    is_own = unit.role in (Role.ACTION, Role.EFFORT)
+    if (is_own or unit.role is Role.LESSON) and words[0] in _DROPPED_SUBJECTS:
+        yield " ".join(words[1:]), unit.role
+    if is_own and "i" in words:
+        yield " ".join(_TO_WE.get(word, word) for word in words), unit.role
+    if unit.role is Role.ACTION and "i" in words:
+        number = int(hashlib.sha256(unit.text.encode()).hexdigest(), 16)
+        other = _OTHERS[number % len(_OTHERS)]
+        yield " ".join(other.get(word, word) for word in words), Role.SCENE
+    if is_own or unit.role in (Role.RESULT, Role.SCENE):
+        yield " ".join(map(_present, words)), unit.role
+        yield " ".join(word for word in words if word not in _ARTICLES), unit.role
 
 
 def _present(word: str) -> str:
@@ -189,16 +215,34 @@ def fit(features: Values, labels: Values, weights: Values, penalty: float) -> tu
 def role_data(encoder: Encoder) -> tuple[Values, Values, Values, Values]:
     """Return features, one-hot roles, weights and folds of the units and their copies."""
     pack = load_english()
-    texts, roles, weights, folds = [], [], [], []
-    for unit in load_units():
-        for number, text in enumerate(copies(unit)):
-            texts.append(text)
-            roles.append(COLUMN[unit.role])
-            weights.append(COPY_WEIGHT if number else 1.0)
-            folds.append(unit.fold)
+    texts: list[str] = []
+    labels: list[Values] = []
+    weights: list[float] = []
+    folds: list[int] = []
+    rows = np.eye(len(ROLES))
+    units = load_units()
+    for unit in units:
+        texts.append(unit.plain)
+        labels.append(rows[COLUMN[unit.role]])
+        weights.append(IDLE_WEIGHT if unit.role in _IDLE_ROLES else 1.0)
+        folds.append(unit.fold)
+        for text, role in dict.fromkeys(copies(unit)):
+            if text and text != unit.plain:
+                texts.append(text)
+                labels.append(rows[COLUMN[role]])
+                weights.append(COPY_WEIGHT)
+                folds.append(unit.fold)
+    for one, two in pairwise(units):
+        first, second = len(one.plain.split()), len(two.plain.split())
+        if one.question and one.theme == two.theme and first + second <= MAX_UNIT_WORDS:
+            texts.append(f"{one.plain} {two.plain}")
+            shares = first * rows[COLUMN[one.role]] + second * rows[COLUMN[two.role]]
+            labels.append(shares / (first + second))
+            weights.append(JOINED_WEIGHT)
+            folds.append(one.fold)
     surface = np.stack([surface_features(text, pack) for text in texts])
     features = np.hstack((encoder.encode(texts)[0], surface)).astype(float)
-    return features, np.eye(len(ROLES))[roles], np.array(weights), np.array(folds)
+    return features, np.stack(labels), np.array(weights), np.array(folds)
 
 
 def train_roles(encoder: Encoder) -> dict[str, Values]:
@@ -243,10 +287,10 @@ def graded_answers() -> list[dict[Any, Any]]:
 
 
 def stories() -> dict[str, list[LabelledUnit]]:
-    """Return the units of each question that `units.txt` tells a story for."""
+    """Return the units of each question that `units.txt` has a full and a vague story for."""
     found: dict[str, list[LabelledUnit]] = {}
     for unit in load_units():
-        if unit.question:
+        if unit.question and not unit.theme.startswith(_TOLD):
             found.setdefault(unit.question, []).append(unit)
     return found
 
@@ -423,7 +467,7 @@ def cross_validate(encoder: Encoder) -> tuple[float, dict[Role, tuple[float, flo
         mean = features[kept].mean(axis=0)
         found, bias = fit(features[kept] - mean, labels[kept], weights[kept], ROLE_PENALTY)
         predicted[~kept] = ((features[~kept] - mean) @ found + bias).argmax(axis=1)
-    true, whole = labels.argmax(axis=1), weights == 1.0
+    true, whole = labels.argmax(axis=1), weights >= 1.0
     by_role = {
         role: (
             float((predicted == true)[whole & (true == COLUMN[role])].mean()),

@@ -146,8 +146,8 @@ def test_story_is_ordered_and_fillers_are_left_out(rewriter: LocalRewriter) -> N
     own = [sentence.text for sentence in rewrite.sentences if not sentence.is_blank]
     assert own == [
         "We had a guest whose room was sold twice.",
-        "I was asked to calm him down.",
         "He was shouting.",
+        "I was asked to calm him down.",
         "I called two hotels nearby and held a room until eight.",
         "In the end he wrote to my manager, and double bookings fell from nine a month to one.",
     ]

@@ -9,6 +9,7 @@ from coach_ai.scoring.local.evidence import PRESENT
 from coach_ai.scoring.local.roles import Role
 
 _JUNIOR_RESULT_SHARE = 0.6
+_MID_RESULT_SHARE = 0.5
 _SENIOR_BEST_SHARE = 0.6
 
 
@@ -87,4 +88,4 @@ def proof(analysis: Analysis) -> float:
         case Seniority.SENIOR:
             return _SENIOR_BEST_SHARE * best + (1 - _SENIOR_BEST_SHARE) * other
         case Seniority.MID:
-            return best
+            return max(best, _MID_RESULT_SHARE * found.result)
