@@ -84,8 +84,8 @@ _OTHERS = tuple(
         ("the others", "their", "them"),
     )
 )  # fmt: skip
-_TOLD = "told by "
-"""Themes of answers as one person told them. Other stories have every part full and vague."""
+_SINGLE_ANSWER = "told by "
+"""Begins the theme of a single answer. Other stories have every part full and vague."""
 _DROPPED_SUBJECTS = ("i", "we")
 _TO_WE = {"i": "we", "my": "our", "me": "us", "myself": "ourselves"}
 _PRESENT = {
@@ -290,7 +290,7 @@ def stories() -> dict[str, list[LabelledUnit]]:
     """Return the units of each question that `units.txt` has a full and a vague story for."""
     found: dict[str, list[LabelledUnit]] = {}
     for unit in load_units():
-        if unit.question and not unit.theme.startswith(_TOLD):
+        if unit.question and not unit.theme.startswith(_SINGLE_ANSWER):
             found.setdefault(unit.question, []).append(unit)
     return found
 
