@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Column, Index, MetaData, Table, delete, select, update
+from sqlalchemy import Column, Index, MetaData, Table, delete
 
 from coach_common import logs
 from coach_common.clock import Clock
 from coach_common.db.database import Database
-from coach_common.db.leases import is_due
+from coach_common.db.republication import claim_row, list_due_rows
 from coach_common.db.tables import Id, LongText, UtcDateTime
 from coach_common.db.transaction import Transaction
 from coach_common.errors import Unavailable
@@ -96,14 +96,9 @@ class DeletionLog(Generic[E]):
         now = self._clock()
         columns = self._table.c
         async with self._database.read_only() as tx:
-            due = await tx.fetch_all(
-                select(self._table)
-                .where(is_due(columns.republish_after, now=now, latest=now + MAX_DELAY))
-                .order_by(columns.republish_after)
-                .limit(_BATCH_SIZE)
-            )
+            due = await list_due_rows(tx, self._table, now, limit=_BATCH_SIZE)
         for row in due:
-            claimed = (columns.id == row["id"], columns.republish_after == row["republish_after"])
+            due_at = row["republish_after"]
             event = self._event.model_validate_json(row["event"])
             next_at = next_repair_at(
                 now, waiting_since=row["deleted_at"], delay=self._delay, growth=REPUBLICATION_GROWTH
@@ -112,12 +107,15 @@ class DeletionLog(Generic[E]):
                 next_at = now + MAX_DELAY
             async with self._database.transaction() as tx:
                 if next_at is None:
-                    await tx.execute(delete(self._table).where(*claimed))
+                    await tx.execute(
+                        delete(self._table).where(
+                            columns.id == row["id"], columns.republish_after == due_at
+                        )
+                    )
                     continue
-                result = await tx.execute(
-                    update(self._table).where(*claimed).values(republish_after=next_at)
-                )
-                if result.rowcount == 1:
+                if await claim_row(
+                    tx, self._table, {"id": row["id"]}, due_at=due_at, republish_after=next_at
+                ):
                     await tx.emit(event.model_copy(update={"is_repeated": True}))
         return len(due)
 
