@@ -54,6 +54,8 @@ class PrivateMariaDB:
         with _temporary_directory("coach-mariadb-") as folder:
             _chown_if_root("mysql", folder)
             user = ["--user=mysql"] if os.geteuid() == 0 else []
+            # A server that starts deletes temporary tables of all servers in its directory.
+            own_env = {**os.environ, "TMPDIR": str(folder)}
             _run(
                 [
                     "mariadb-install-db", "--no-defaults", *user, f"--datadir={folder}/data",
@@ -61,6 +63,7 @@ class PrivateMariaDB:
                     "--skip-name-resolve",
                 ],
                 folder / "install.log",
+                own_env,
             )  # fmt: skip
             port = free_port()
             server = cls(
@@ -73,7 +76,7 @@ class PrivateMariaDB:
                     "--performance-schema=OFF", "--skip-log-bin", "--max-connections=500",
                     "--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0",
                 ],
-                {**os.environ, **env},
+                {**own_env, **env},
             )  # fmt: skip
             server.start()
             try:
@@ -324,11 +327,11 @@ def _chown_if_root(user: str, folder: Path) -> None:
         shutil.chown(folder, user, user)
 
 
-def _run(argv: list[str], log: Path) -> None:
+def _run(argv: list[str], log: Path, env: dict[str, str]) -> None:
     with log.open("wb") as lines:
-        done = subprocess.run(argv, stdout=lines, stderr=lines, check=False)
+        done = subprocess.run(argv, stdout=lines, stderr=lines, env=env, check=False)
     if done.returncode:
-        raise RuntimeError(f"{argv[0]} failed:\n{log.read_text()[-2000:]}")
+        raise RuntimeError(f"{argv[0]} failed:\n{log.read_text(errors='replace')[:2000]}")
 
 
 def _start(

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -68,11 +69,16 @@ async def _speak(
     return await voice.speak(text, name, speed, TokenUsage())
 
 
-async def test_process_is_reused_and_its_files_are_deleted(tmp_path: Path) -> None:
+async def test_process_is_reused_and_its_files_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     voice = PiperVoice(*_install(tmp_path))
     await voice.warm_up()
     first, second = await _speak(voice), await _speak(voice, "Why?\nSay [[it]] again.")
     ((pid, scale),) = _read_starts(tmp_path)
+    (files,) = tmp_path.glob("genai-coach-voice-*")
+    left = list(files.iterdir())
     await voice.close()
 
     assert first == Speech(b"\x01\x02" * 100 * len(QUESTION), 22_050)
@@ -80,7 +86,8 @@ async def test_process_is_reused_and_its_files_are_deleted(tmp_path: Path) -> No
     assert scale == 1.0
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("genai-coach-voice-*/*.wav"))
+    assert left == []
+    assert not files.exists()
 
 
 async def test_pitch_changes_the_rate_and_keeps_the_tempo(tmp_path: Path) -> None:
