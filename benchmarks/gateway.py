@@ -1,7 +1,8 @@
 """Throughput and latency of the gateway compared with nginx. `make bench-gateway`.
 
-Interleaves four variants on the same upstream at 1, 32 and 256 connections: direct, nginx as a
-plain proxy, nginx with `auth_request` to a caching verifier, and the gateway with real tokens. The
+Interleaves five variants on the same upstream at 1, 32 and 256 connections: direct, nginx as a
+plain proxy, nginx with `auth_request` to a caching verifier, the gateway with real tokens, compiled
+as in its image (`make compile`), and the same gateway interpreted, as `make run` runs it. The
 upstreams are a bare FastAPI application and the sessions service on SQLite. Needs Debian's packages
 `wrk` and `nginx`.
 """
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ SECONDS = int(os.environ.get("SECONDS_EACH", "4"))
 # A checkout of an earlier commit, whose gateway is measured in the same run.
 COMPARE_WITH = os.environ.get("COMPARE_WITH")
 SERVICE_TOKEN = "a token between services"
-VARIANTS = ("direct", "nginx", "nginx auth_request", "gateway")
+COMPILED = ROOT / ".compiled" / "packages"
+VARIANTS = ("direct", "nginx", "nginx auth_request", "gateway", "interpreted gateway")
 if COMPARE_WITH:
     VARIANTS = (*VARIANTS, "earlier gateway")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -198,7 +200,7 @@ def verifier(auth_url: str) -> Any:
 
 @contextmanager
 def process(
-    argv: list[str], log: Path, environment: dict[str, str] | None = None
+    argv: list[str], log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as lines:
         started = subprocess.Popen(argv, stdout=lines, stderr=lines, env=environment)
@@ -209,21 +211,24 @@ def process(
         started.wait(20)
 
 
-def run_component(stack: ExitStack, name: str, port: int, folder: Path, *rest: str) -> int:
+def run_component(
+    stack: ExitStack, name: str, port: int, folder: Path, *rest: str, sources: str | None = None
+) -> int:
+    """Start a component, with the code of `sources` or else of this checkout."""
     argv = [sys.executable, __file__, "part", name, str(port), str(folder), *rest]
-    return stack.enter_context(process(argv, folder / f"{name}.log")).pid
+    environment = os.environ | ({} if sources is None else {"PYTHONPATH": sources})
+    return stack.enter_context(process(argv, folder / f"{name}-{port}.log", environment)).pid
 
 
-def run_earlier_gateway(stack: ExitStack, port: int, folder: Path, auth_url: str, url: str) -> int:
-    """Start the gateway of the checkout COMPARE_WITH with that checkout's own code."""
-    checkout = Path(str(COMPARE_WITH))
-    argv = [
-        sys.executable, str(checkout / "benchmarks/gateway.py"),
-        "part", "gateway", str(port), str(folder), auth_url, url,
-    ]  # fmt: skip
-    sources = ":".join(str(path) for path in sorted(checkout.glob("*/*/src")))
-    log = folder / "earlier.log"
-    return stack.enter_context(process(argv, log, os.environ | {"PYTHONPATH": sources})).pid
+def gateway_sources() -> dict[str, str | None]:
+    """Return the PYTHONPATH of each measured gateway. None: that of this checkout."""
+    sources: dict[str, str | None] = {"gateway": str(COMPILED), "interpreted gateway": None}
+    if COMPARE_WITH:
+        checkout = Path(COMPARE_WITH)
+        sources["earlier gateway"] = ":".join(
+            str(path) for path in sorted(checkout.glob("*/*/src"))
+        )
+    return sources
 
 
 def load_or_create_secret(folder: Path) -> str:
@@ -309,7 +314,7 @@ def measure(folder: Path) -> Results:
         for upstream in ("upstream", "sessions"):
             url = f"http://127.0.0.1:{ports[upstream]}"
             wait_until_ready(f"{url}/sessions", headers)
-            plain, checked, gateway_port = free_port(), free_port(), free_port()
+            plain, checked = free_port(), free_port()
             own = folder / f"nginx-{upstream}"
             own.mkdir()
             (own / "nginx.conf").write_text(
@@ -320,23 +325,18 @@ def measure(folder: Path) -> Results:
             )  # fmt: skip
             argv = [shutil.which("nginx") or "/usr/sbin/nginx", "-c", str(own / "nginx.conf")]
             master = stack.enter_context(process(argv, own / "log")).pid
-            gateway = run_component(stack, "gateway", gateway_port, folder, auth_url, url)
             wait_until_ready(f"http://127.0.0.1:{checked}/sessions", headers)
-            wait_until_ready(f"http://127.0.0.1:{gateway_port}/sessions", headers)
             workers = children(master)
             targets[upstream] = {
                 "direct": Target(url, []),
                 "nginx": Target(f"http://127.0.0.1:{plain}", workers),
                 "nginx auth_request": Target(f"http://127.0.0.1:{checked}", [*workers, verifying]),
-                "gateway": Target(f"http://127.0.0.1:{gateway_port}", [gateway]),
             }
-            if COMPARE_WITH:
-                earlier_port = free_port()
-                earlier = run_earlier_gateway(stack, earlier_port, folder, auth_url, url)
-                wait_until_ready(f"http://127.0.0.1:{earlier_port}/sessions", headers)
-                targets[upstream]["earlier gateway"] = Target(
-                    f"http://127.0.0.1:{earlier_port}", [earlier]
-                )
+            for name, sources in gateway_sources().items():
+                port = free_port()
+                pid = run_component(stack, "gateway", port, folder, auth_url, url, sources=sources)
+                wait_until_ready(f"http://127.0.0.1:{port}/sessions", headers)
+                targets[upstream][name] = Target(f"http://127.0.0.1:{port}", [pid])
         if os.environ.get("ONLY_SERVE"):
             print(json.dumps({n: {v: t.url for v, t in ts.items()} for n, ts in targets.items()}))
             print(token)
@@ -376,7 +376,8 @@ def report(found: Results) -> str:
         f" {ROUNDS} interleaved rounds of {SECONDS} s. Only ratios within one run are comparable."
         " `CPU` is user and system time of the hop (nginx and, with auth_request, its verifier)"
         " per request. The gateway does all of its work: tokens, revocations,"
-        " rate limits, rebuilt headers, metrics, a log line.",
+        " rate limits, rebuilt headers, metrics, a log line. It is compiled as in its image"
+        " (`make compile`). `interpreted gateway` is the same code as `make run` runs it.",
     ]
     titles = {"upstream": "A bare FastAPI application", "sessions": "The sessions service"}
     for upstream, title in titles.items():

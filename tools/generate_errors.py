@@ -26,6 +26,7 @@ _EXTRA: Mapping[str, tuple[str, str]] = {
     "refused": ("400, 403", "The WebSocket handshake was rejected."),
     "ambiguous_request": ("400", "A header that must appear once is missing or repeated."),
     "method_not_allowed": ("405", "The path does not support the method. `Allow` lists methods."),
+    "rate_limited": ("429", "The window is exhausted."),
     "token_invalid": (
         "400, 401",
         "401: the access token or service token is not valid. 400: a token from a mail is unknown,"

@@ -15,7 +15,7 @@ cp ./*.sh "$context"
 
 case "$name" in
   python)
-    suite=bookworm packages=python3,python3-venv,python3-pip,python-is-python3,ca-certificates
+    suite=bookworm packages=python3,python3-venv,python3-pip,python-is-python3,libpython3-dev,ca-certificates
     steps='COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 CMD ["python3"]'
     ;;

@@ -9,6 +9,8 @@ import hashlib
 import time
 from collections import Counter as Amounts
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,11 +55,10 @@ class Allowance:
 class RateLimitExceeded(TooManyRequests):
     """The window is exhausted."""
 
-    code = "rate_limited"
-
     def __init__(self, allowance: Allowance) -> None:
         super().__init__(
             "Too many requests. Please slow down.",
+            code="rate_limited",
             retry_after_seconds=max(1, allowance.reset_seconds),
         )
         self.allowance = allowance
@@ -178,6 +179,15 @@ class Shares:
             raise Unavailable("The service is busy. Please try again in a moment.")
         self._used[client] += amount
         self._used_total += amount
+
+    @contextmanager
+    def reserved(self, client: str) -> Iterator[None]:
+        """Take one for the duration of the block. Raises as `take` does."""
+        self.take(client)
+        try:
+            yield
+        finally:
+            self.free(client)
 
     def free(self, client: str, amount: int = 1) -> None:
         """Return what was taken."""

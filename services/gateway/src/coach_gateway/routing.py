@@ -14,10 +14,9 @@ from coach_common.errors import BadRequest, CoachError, NotFound
 class MethodNotAllowed(CoachError):
     """The path exists but does not support the method."""
 
-    code = "method_not_allowed"
-
     def __init__(self, allowed: tuple[str, ...]) -> None:
-        super().__init__(f"Method not allowed. Use {' or '.join(allowed)}.")
+        message = f"Method not allowed. Use {' or '.join(allowed)}."
+        super().__init__(message, code="method_not_allowed")
         self.allowed = allowed
 
 
