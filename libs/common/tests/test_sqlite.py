@@ -453,7 +453,7 @@ async def test_backlog_of_10000_events_slows_no_delivery_and_no_deletion(
     await broker.delete_messages_about(new_id())
     event.remove(sqlite_engine, "before_cursor_execute", explain)
 
-    assert [one for one, _, _ in due_messages] and len(plans) >= 3
+    assert due_messages and len(plans) >= 3
     assert all("USING INDEX" in plan or "USING COVERING INDEX" in plan for plan in plans), plans
 
 

@@ -1,8 +1,8 @@
 """Object storage without a cloud: nanio, with SigV4 signatures and files on disk.
 
 Adds what S3 does and nanio does not: CORS for browsers, the rejection of presigned requests with
-unsigned `x-amz-*` headers, `If-None-Match: *` of PUT requests, and metadata that always belongs to
-the stored bytes.
+unsigned `x-amz-*` headers, `If-None-Match: *` of PUT requests, ranges beyond the end of an object,
+and metadata that always belongs to the stored bytes.
 """
 
 import hashlib
@@ -44,6 +44,7 @@ _UNKNOWN_TYPE = "application/octet-stream"
 _must_be_absent: ContextVar[bool] = ContextVar("must_be_absent", default=False)
 _UNSIGNED_HEADER = "The request has a header that is not signed."
 _NOT_ALLOWED = "This access key may not do this."
+_KNOWN_RANGE = re.compile(rb"bytes=(\d+)-(\d*)")
 _SIGNED_BY = re.compile(r"Credential=([^/,\s]+)/")
 
 
@@ -78,9 +79,9 @@ def create_store_app(
     storage = app.state.storage
     # nanio has no setting for this; all its reads of metadata go through this method.
     storage._read_or_synthesize_metadata = partial(read_or_repair_metadata, storage.data_dir)
-    app.state.storage = CreateOnlyStorage(storage)
+    app.state.storage = S3Storage(storage)
     return CORSMiddleware(
-        AllowedMethods(SignedHeadersOnly(ConditionalPut(app)), keys_by_name, bucket),
+        AllowedMethods(SignedHeadersOnly(ConditionalPut(KnownRanges(app))), keys_by_name, bucket),
         allow_origins=list(cors_origins),
         allow_methods=["GET", "HEAD", "PUT"],
         allow_headers=["*"],
@@ -90,7 +91,7 @@ def create_store_app(
 
 
 class ConditionalPut:
-    """ASGI middleware that passes `If-None-Match: *` to CreateOnlyStorage."""
+    """ASGI middleware that passes `If-None-Match: *` to S3Storage."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -101,8 +102,33 @@ class ConditionalPut:
         await self._app(scope, receive, send)
 
 
-class CreateOnlyStorage:
-    """nanio's storage with `If-None-Match: *`.
+class KnownRanges:
+    """ASGI middleware that ignores ranges which nanio does not know (RFC 9110, section 14.2).
+
+    Those are the last bytes, several ranges, and malformed ones: the response is the whole object.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = [
+                (name, value)
+                for name, value in scope["headers"]
+                if name != b"range" or _is_known_range(value)
+            ]
+            scope = {**scope, "headers": headers}
+        await self._app(scope, receive, send)
+
+
+def _is_known_range(value: bytes) -> bool:
+    match = _KNOWN_RANGE.fullmatch(value)
+    return match is not None and (not match[2] or int(match[1]) <= int(match[2]))
+
+
+class S3Storage:
+    """nanio's storage with `If-None-Match: *` and ranges beyond the end of an object.
 
     The key is checked before the first and after the last byte. nanio awaits nothing between that
     and the rename, so only one of several concurrent requests creates the object.
@@ -113,6 +139,19 @@ class CreateOnlyStorage:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
+
+    async def get_object(
+        self, bucket: str, key: str, *, range_start: int | None, range_end: int | None
+    ) -> Any:
+        """Return an object, or its bytes in the range. Raises S3Error 416 if there are none."""
+        if range_start is not None:
+            size = self._storage.head_object(bucket, key).size
+            if range_start >= size:
+                raise _s3_error(416, "InvalidRange", "The range begins behind the last byte.")
+            range_end = size - 1 if range_end is None else min(range_end, size - 1)
+        return await self._storage.get_object(
+            bucket, key, range_start=range_start, range_end=range_end
+        )
 
     async def put_object(
         self, bucket: str, key: str, body: AsyncIterator[bytes], **options: Any
@@ -135,9 +174,13 @@ class CreateOnlyStorage:
             self._storage.head_object(bucket, key)
         except NoSuchKey:
             return
-        error = S3Error("The key already has an object.")
-        error.code, error.http_status = "PreconditionFailed", 412
-        raise error
+        raise _s3_error(412, "PreconditionFailed", "The key already has an object.")
+
+
+def _s3_error(status: int, code: str, message: str) -> Exception:
+    error: Exception = S3Error(message)
+    error.code, error.http_status = code, status  # type: ignore[attr-defined]
+    return error
 
 
 def read_or_repair_metadata(data_dir: Path, bucket: str, key: str, path: Path) -> ObjectInfo:

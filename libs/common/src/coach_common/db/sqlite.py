@@ -24,6 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from coach_common import logs
 from coach_common.errors import DatabaseUnavailable, TransactionConflict
+from coach_common.threads import run_in_thread
 
 log = logs.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class SqliteConnections:
             # Later commits need another sync.
             self._next_sync = None
             commits = self.commit_count
-            await run_in_thread(self._sync_file)
+            await run_in_thread(_threads, self._sync_file)
             self._synced_commits = commits
 
     def _sync_file(self) -> None:
@@ -202,7 +203,7 @@ class SqliteConnection:
                     raise
             finally:
                 self._limit.ends_at = math.inf
-        return await run_in_thread(work, self._connection)
+        return await run_in_thread(_threads, work, self._connection)
 
     async def change(self, work: Callable[[Connection], T], *, is_bulk: bool = False) -> T:
         """Run `work`, which executes a statement that changes rows.
@@ -211,7 +212,7 @@ class SqliteConnection:
         roll back the transaction.
         """
         if is_bulk or self._file.is_disk_slow:
-            return await run_in_thread(work, self._connection)
+            return await run_in_thread(_threads, work, self._connection)
         return self._run(work)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
@@ -224,7 +225,7 @@ class SqliteConnection:
     async def commit(self) -> None:
         """Commit. Other connections see the changes, and `sync` makes them durable."""
         try:
-            await run_in_thread(self._connection.commit)
+            await run_in_thread(_threads, self._connection.commit)
         finally:
             self._file.commit_count += 1
 
@@ -242,20 +243,6 @@ class _TimeLimit:
 def count_disk_reads() -> int:
     """Return how many times this thread, or else the process, has read from a disk."""
     return resource.getrusage(getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)).ru_inblock
-
-
-async def run_in_thread(function: Callable[..., T], *args: object) -> T:
-    """Run a function in a thread. If it is cancelled, it still returns only after the function."""
-    work = asyncio.get_running_loop().run_in_executor(_threads, function, *args)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        while not work.done():
-            try:
-                await asyncio.wait([work])
-            except asyncio.CancelledError:
-                continue
-        raise
 
 
 def _set_up_connection(connection: Any, record: Any) -> None:
