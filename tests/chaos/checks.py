@@ -69,8 +69,11 @@ async def _list_sessions(person: Person) -> set[str]:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-async def check_backlog(system: System, log: Log, *, seconds: float = 60.0) -> None:
-    """Check that outboxes, jobs and queues get empty, and that there is no dead letter."""
+async def check_backlog(system: System, log: Log, *, seconds: float = 90.0) -> None:
+    """Check that outboxes, jobs and queues get empty, and that there is no dead letter.
+
+    A message that failed throughout a fault waits up to 60 s for its next attempt.
+    """
     deadline = time.monotonic() + seconds
     while backlog := await asyncio.to_thread(system.backlog):
         if time.monotonic() > deadline:

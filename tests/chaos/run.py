@@ -119,8 +119,8 @@ async def run(
                 task.cancel()
                 await system.heal()
                 await load.finish(SETTLE_SECONDS)
-                await check_interviews(log)
                 await check_backlog(system, log)
+                await check_interviews(log)
                 report.repairs = await read_repairs(system)
                 _check_logs(system, log)
             finally:

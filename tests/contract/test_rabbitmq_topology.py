@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelPreconditionFailed
 from test_transports import RecordingConsumer, _completed
 
 from coach_common.errors import Unavailable
@@ -92,11 +93,19 @@ async def test_deleted_queues_and_exchanges_are_declared_again(url: str) -> None
 
 async def test_readiness_names_what_is_missing(url: str) -> None:
     async with _running(url) as transport:
-        # Another owner holds the name with other arguments, so it cannot be declared again.
-        async with _channel(url) as channel:
-            await channel.queue_delete(f"{QUEUE}.dead")
-            await channel.exchange_delete("coach.retry.100")
-            await channel.declare_exchange("coach.retry.100", "direct", durable=True)
+
+        async def is_occupied() -> bool:
+            """Declare an exchange with other arguments, unless the transport was faster."""
+            async with _channel(url) as channel:
+                await channel.queue_delete(f"{QUEUE}.dead")
+                await channel.exchange_delete("coach.retry.100")
+                try:
+                    await channel.declare_exchange("coach.retry.100", "direct", durable=True)
+                except ChannelPreconditionFailed:
+                    return False
+            return True
+
+        await wait_until(is_occupied, description="an exchange that cannot be declared again")
 
         async def is_reported() -> str | None:
             try:

@@ -71,6 +71,29 @@ class RecordingConsumer:
         await wait_until(has_seen, description=f"{count} deliveries")
 
 
+async def test_burst_is_delivered_once_while_handlers_are_slow(bus: TransportHarness) -> None:
+    consumer = RecordingConsumer()
+
+    async def handle(event: Event, message: MessageContext) -> None:
+        await asyncio.sleep(0.02)
+        await consumer(event, message)
+
+    transport = await bus.start_transport(Subscription("ai", SessionCompleted, handle))
+    events = [_completed() for _ in range(150)]
+
+    for start in range(0, len(events), 7):
+        batch = events[start : start + 7]
+        assert await transport.publish(batch) == {event.id for event in batch}
+    await consumer.until(len(events))
+
+    async def is_empty() -> bool:
+        return not (await bus.queue_depths()).get("ai.session.completed")
+
+    await wait_until(is_empty, description="the acknowledgement of all events")
+    assert {one.event_id for one in consumer.deliveries} == {event.id for event in events}
+    assert len(consumer.deliveries) == len(events)
+
+
 async def test_event_is_delivered_once_to_each_subscribed_service(bus: TransportHarness) -> None:
     sessions, ai = RecordingConsumer(), RecordingConsumer()
     transport = await bus.start_transport(

@@ -126,15 +126,20 @@ class Database:
             tx = Transaction(
                 connection, self._dialect, self._events, timeout_seconds=self.timeout_seconds
             )
-            if deduplicate is not None:
-                await self._insert_inbox_row(tx, deduplicate)
-            yield tx
-            fault_injection.crash_point("transaction.before_commit")
-            if isinstance(connection, AsyncConnection):
-                async with TimeLimit(self.timeout_seconds):
+            try:
+                if deduplicate is not None:
+                    await self._insert_inbox_row(tx, deduplicate)
+                yield tx
+                fault_injection.crash_point("transaction.before_commit")
+                if isinstance(connection, AsyncConnection):
+                    async with TimeLimit(self.timeout_seconds):
+                        await connection.commit()
+                else:
                     await connection.commit()
-            else:
-                await connection.commit()
+            except BaseException:
+                for callback in tx.rollback_callbacks:
+                    callback()
+                raise
             self._has_wal_content = self.is_sqlite
             commit_count = self.commit_count
         for callback in tx.callbacks:

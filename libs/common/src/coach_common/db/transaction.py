@@ -53,6 +53,8 @@ class Transaction:
         """Events that the relay of this process gets after the commit."""
         self.callbacks: list[Callable[[], None]] = []
         """Called after the commit."""
+        self.rollback_callbacks: list[Callable[[], None]] = []
+        """Called instead if the transaction is not committed."""
         self._connection = connection
         self._events = events
         self._timeout_seconds = timeout_seconds
@@ -105,6 +107,10 @@ class Transaction:
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call this once others see the changes. SQLite may still lose them in a power failure."""
         self.callbacks.append(callback)
+
+    def after_rollback(self, callback: Callable[[], None]) -> None:
+        """Call this if the transaction is not committed, or if that is not known."""
+        self.rollback_callbacks.append(callback)
 
     async def emit(self, event: Event) -> UUID:
         """Write the event to the outbox in this transaction and return its id.

@@ -1,11 +1,15 @@
 """The durable queue of the embedded profile: one SQLite file, one process, RabbitMQ's semantics.
 
-Publishing inserts a row per durable queue that is bound to the event's type. One task per
-subscription dispatches due rows, then deletes, reschedules or dead-letters them.
+Publishing inserts a row per durable queue that is bound to the event's type, and passes the message
+to its consumer. One task per subscription dispatches messages, then deletes, reschedules or
+dead-letters their rows. It reads the file for what was not passed to it.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -16,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    bindparam,
     delete,
     func,
     insert,
@@ -63,13 +68,71 @@ _POLL_SECONDS = 1.0
 _ERROR_BACKOFF_SECONDS = 1.0
 _SHUTDOWN_TIMEOUT_SECONDS = 3.0
 
+_LIST_WAITING = (
+    select(MESSAGES.c.id, MESSAGES.c.body, MESSAGES.c.attempt, MESSAGES.c.due_at)
+    .where(MESSAGES.c.queue == bindparam("queue"), MESSAGES.c.dead_at.is_(None))
+    .order_by(MESSAGES.c.due_at, MESSAGES.c.id)
+    .limit(_PREFETCH * 2)
+)
+"""Built once, because building it takes longer than to run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a queue, as its consumer gets it."""
+
+    id: UUID
+    body: bytes
+    attempt: int
+
+
+@dataclass(slots=True)
+class WorkQueue:
+    """What the consumer of a queue knows without reading the file."""
+
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: list[Message] = field(default_factory=list)
+    in_flight: set[UUID] = field(default_factory=set)
+    must_read: bool = True
+    """Whether the file may have due messages that were not passed on."""
+    read_at: float = 0.0
+    """When the file is read next, on the monotonic clock."""
+
+    @property
+    def capacity(self) -> int:
+        """How many messages may be dispatched now."""
+        return _PREFETCH - len(self.in_flight)
+
+    def add(self, message: Message) -> None:
+        """Pass on a message whose row is committed. If too many wait, they are read later."""
+        if len(self.arrived) < _PREFETCH:
+            self.arrived.append(message)
+        else:
+            self.must_read = True
+        self.wake.set()
+
+    def take_arrived(self) -> list[Message] | None:
+        """Return the messages that were passed on, or None if the file is to be read."""
+        is_due = time.monotonic() >= self.read_at
+        if self.must_read or is_due or len(self.arrived) > self.capacity:
+            return None
+        arrived, self.arrived = self.arrived, []
+        return arrived
+
+    def finish(self, message: Message, *, must_read: bool) -> None:
+        """Note that a message was dispatched. If its row is still there, the file must be read."""
+        self.in_flight.discard(message.id)
+        self.must_read = self.must_read or must_read
+        if self.must_read:
+            self.wake.set()
+
 
 class SqliteBroker:
     """The file and its subscriptions. Only one process may open it."""
 
     def __init__(self, url: str) -> None:
         self.database = Database(url, source="broker")
-        self.wake_events: dict[str, asyncio.Event] = {}
+        self.work_queues: dict[str, WorkQueue] = {}
         self.transient_subscriptions: list[Subscription] = []
         self._maintenance: asyncio.Task[None] | None = None
         self._queues_by_event_type: dict[str, list[str]] = {}
@@ -114,44 +177,60 @@ class SqliteBroker:
         Consumers need not wait for the disk: the outbox has the events until `sync` has returned.
         """
         now = self.database.clock()
-        rows = [
-            {
-                "id": new_id(),
-                "queue": queue,
-                "event_id": event.id,
-                "body": event.body.decode(),
-                "attempt": 1,
-                "due_at": now,
-            }
+        routed = [
+            (queue, event.id, Message(new_id(), event.body, 1))
             for event in events
             for queue in self._queues(event.type)
+        ]
+        rows = [
+            {
+                "id": message.id,
+                "queue": queue,
+                "event_id": event_id,
+                "body": message.body.decode(),
+                "attempt": message.attempt,
+                "due_at": now,
+            }
+            for queue, event_id, message in routed
         ]
         if rows:
             async with self.database.transaction(is_durable=False) as tx:
                 await tx.execute(insert(MESSAGES), rows)
         fault_injection.crash_point("broker.kept")
-        for row in rows:
-            if wake := self.wake_events.get(str(row["queue"])):
-                wake.set()
+        for queue, _, message in routed:
+            if work_queue := self.work_queues.get(queue):
+                work_queue.add(message)
         return bool(rows)
 
+    async def receive(self, queue: str) -> list[Message]:
+        """Return the messages to dispatch now, from memory or from the file."""
+        work_queue = self.work_queues[queue]
+        messages = work_queue.take_arrived()
+        if messages is None:
+            work_queue.must_read = True  # also if the file cannot be read
+            work_queue.arrived.clear()
+            messages, wait_seconds = await self.fetch_due(
+                queue, work_queue.in_flight, limit=work_queue.capacity
+            )
+            # A message that has arrived while the query ran can be in its result.
+            ids = {message.id for message in messages}
+            work_queue.arrived = [one for one in work_queue.arrived if one.id not in ids]
+            work_queue.must_read = len(messages) == work_queue.capacity
+            work_queue.read_at = time.monotonic() + wait_seconds
+        work_queue.in_flight.update(message.id for message in messages)
+        return messages
+
     async def fetch_due(
-        self, queue: str, in_flight: set[UUID]
-    ) -> tuple[list[tuple[UUID, bytes, int]], float]:
+        self, queue: str, in_flight: set[UUID], *, limit: int = _PREFETCH
+    ) -> tuple[list[Message], float]:
         """Return the due messages that are not in flight, and the seconds until the next check."""
         now = self.database.clock()
         # Copy before the query: a message that is completed while the query runs can still be in
         # its result and must not be delivered again.
         in_flight_ids = frozenset(in_flight)
-        capacity = _PREFETCH - len(in_flight_ids)
         async with self.database.read_only() as tx:
-            rows = await tx.fetch_all(
-                select(MESSAGES)
-                .where(MESSAGES.c.queue == queue, MESSAGES.c.dead_at.is_(None))
-                .order_by(MESSAGES.c.due_at, MESSAGES.c.id)
-                .limit(_PREFETCH * 2)
-            )
-        due_messages: list[tuple[UUID, bytes, int]] = []
+            rows = await tx.fetch_all(_LIST_WAITING, {"queue": queue})
+        due_messages: list[Message] = []
         wait_seconds = _POLL_SECONDS
         for row in rows:
             if row["id"] in in_flight_ids:
@@ -161,14 +240,14 @@ class SqliteBroker:
             if now < due_at <= now + _MAX_DELAY:
                 wait_seconds = min(wait_seconds, (due_at - now).total_seconds())
                 continue
-            if len(due_messages) < capacity:
-                due_messages.append((row["id"], row["body"].encode(), row["attempt"]))
+            if len(due_messages) < limit:
+                due_messages.append(Message(row["id"], row["body"].encode(), row["attempt"]))
         return due_messages, max(wait_seconds, 0.01)
 
-    async def apply_result(self, message_id: UUID, attempt: int, result: DispatchResult) -> None:
+    async def apply_result(self, message: Message, result: DispatchResult) -> None:
         """Delete, reschedule or dead-letter a dispatched message."""
         now = self.database.clock()
-        by_id = MESSAGES.c.id == message_id
+        by_id = MESSAGES.c.id == message.id
         if result.deleted_user_id is not None:
             await self.delete_messages_about(result.deleted_user_id)
         # If this is lost, the message is delivered again and its inbox row makes it harmless.
@@ -178,7 +257,7 @@ class SqliteBroker:
             elif result.outcome is Outcome.RETRY:
                 due_at = now + timedelta(seconds=result.delay_seconds)
                 await tx.execute(
-                    update(MESSAGES).where(by_id).values(attempt=attempt + 1, due_at=due_at)
+                    update(MESSAGES).where(by_id).values(attempt=message.attempt + 1, due_at=due_at)
                 )
             else:
                 await tx.execute(
@@ -233,7 +312,7 @@ class SqliteTransport:
                 self._transient_subscriptions.append(subscription)
                 self._broker.transient_subscriptions.append(subscription)
             else:
-                self._broker.wake_events[subscription.queue] = asyncio.Event()
+                self._broker.work_queues[subscription.queue] = WorkQueue()
                 task = asyncio.create_task(self._consume(subscription), name=subscription.queue)
                 self._consumer_tasks.add(task)
 
@@ -269,47 +348,38 @@ class SqliteTransport:
         await asyncio.gather(*self._handler_tasks, return_exceptions=True)
 
     async def _consume(self, subscription: Subscription) -> None:
-        in_flight: set[UUID] = set()
-        wake = self._broker.wake_events[subscription.queue]
+        queue = self._broker.work_queues[subscription.queue]
         while True:
-            wake.clear()
+            queue.wake.clear()
             try:
-                rows, wait_seconds = await self._broker.fetch_due(subscription.queue, in_flight)
+                messages = await self._broker.receive(subscription.queue)
             except Exception:
                 log.exception("broker.failed", consumer=subscription.queue)
                 await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
                 continue
-            for message_id, body, attempt in rows:
-                in_flight.add(message_id)
-                self._start_handler(
-                    self._deliver(subscription, message_id, body, attempt, in_flight, wake)
-                )
-            try:
-                async with asyncio.timeout(wait_seconds):
-                    await wake.wait()
-            except TimeoutError:
-                pass
+            for message in messages:
+                self._start_handler(self._deliver(subscription, message, queue))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(queue.read_at - time.monotonic()):
+                    await queue.wake.wait()
 
     async def _deliver(
-        self,
-        subscription: Subscription,
-        message_id: UUID,
-        body: bytes,
-        attempt: int,
-        in_flight: set[UUID],
-        wake: asyncio.Event,
+        self, subscription: Subscription, message: Message, queue: WorkQueue
     ) -> None:
+        is_kept = True
         try:
-            result = await dispatch(subscription, body, attempt=attempt, delays=self._delays)
+            result = await dispatch(
+                subscription, message.body, attempt=message.attempt, delays=self._delays
+            )
             fault_injection.crash_point("broker.handled")
-            await self._broker.apply_result(message_id, attempt, result)
+            await self._broker.apply_result(message, result)
+            is_kept = result.outcome is Outcome.RETRY
         except Exception:
             # The row is unchanged and is delivered again. The inbox ignores duplicates.
             log.exception("broker.failed", consumer=subscription.queue)
             await asyncio.sleep(_ERROR_BACKOFF_SECONDS)
         finally:
-            in_flight.discard(message_id)
-            wake.set()
+            queue.finish(message, must_read=is_kept)
 
     def _start_handler(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
