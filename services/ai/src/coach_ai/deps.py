@@ -1,6 +1,5 @@
 """The dependencies that use cases of ai may use."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +8,7 @@ from coach_ai.chat.turn_queue import TurnQueue
 from coach_ai.consent import ConsentPolicy
 from coach_ai.domain import JobKind
 from coach_ai.downloads import DownloadDirectory
+from coach_ai.idle_workers import IdleWorkers
 from coach_ai.interview.rule_interviewer import RuleInterviewer
 from coach_ai.ports import Chat, Interviewer, Rewriter, Scorer, Transcriber, Voice
 from coach_ai.profile.document_parser import DocumentParser
@@ -25,7 +25,7 @@ from coach_common.storage import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Database, clock, object store, AI providers, and the events that wake the workers."""
+    """Database, clock, object store, AI providers, and the workers that wait for jobs."""
 
     db: Database
     clock: Clock
@@ -63,11 +63,11 @@ class Deps:
     rewrites: TurnQueue = field(default_factory=TurnQueue)
     repair_delay: timedelta = DEFAULT_DELAY
     """How soon the state of an interview is published again."""
-    job_events: dict[JobKind, asyncio.Event] = field(
-        default_factory=lambda: {kind: asyncio.Event() for kind in JobKind}
+    idle_workers: dict[JobKind, IdleWorkers] = field(
+        default_factory=lambda: {kind: IdleWorkers() for kind in JobKind}
     )
 
     def notify_workers(self, *kinds: JobKind) -> None:
         """Wake the workers of these job kinds, or of all kinds if none is given."""
         for kind in kinds or JobKind:
-            self.job_events[kind].set()
+            self.idle_workers[kind].notify()

@@ -4,11 +4,13 @@ Each process uses its own subdirectory and holds a lock on it. What a killed pro
 no lock, and is deleted by the next process that starts, or when an account is deleted.
 """
 
+import asyncio
 import fcntl
 import os
 import shutil
 import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from coach_common import logs
@@ -53,6 +55,10 @@ class DownloadDirectory:
         if deleted:
             log.info("downloads.deleted", directories=deleted)
         return deleted
+
+    def discard(self, file: Path) -> None:
+        """Delete a file in a thread, without waiting for it. `close` deletes what is left."""
+        asyncio.get_running_loop().run_in_executor(None, partial(file.unlink, missing_ok=True))
 
     def close(self) -> None:
         """Delete the subdirectory of this process."""

@@ -4,7 +4,8 @@ import asyncio
 from functools import partial
 
 from coach_ai.deps import Deps
-from coach_ai.domain import JobKind
+from coach_ai.domain import Job, JobKind
+from coach_ai.idle_workers import ClaimWriter
 from coach_ai.scoring.language import load_language_model
 from coach_ai.use_cases import interview_history, jobs
 from coach_ai.use_cases.disputes import fail_disputed_answer, score_disputed_answer
@@ -79,43 +80,26 @@ async def _run_jobs(
     kind: JobKind,
     handle: jobs.JobHandler,
     write_failure: jobs.FailureWriter,
-    write_claim: jobs.ClaimWriter | None = None,
+    write_claim: ClaimWriter | None = None,
 ) -> None:
-    """Run jobs of one kind. The commit that queues a job sets the job event.
+    """Run jobs of one kind: those that it finds, and those that it is given while it waits.
 
     After the shutdown has started it claims no job, and waits to be cancelled.
     """
-    job_event = deps.job_events[kind]
-    while not deps.drain.is_closed:
-        job_event.clear()
+    idle_workers = deps.idle_workers[kind]
+    given: Job | None = None
+    while given is not None or not deps.drain.is_closed:
+        idle_workers.begin_search()
         try:
             with deps.drain.work():
-                has_run = await _run_next_job(
-                    deps, scheduler, kind, handle, write_failure, write_claim
-                )
-            if has_run:
-                continue
+                job = given or await scheduler.claim(deps, kind, write_claim)
+                given = None
+                if job is not None:
+                    await jobs.run_job(deps, job, handle, write_failure)
+                    continue
         except Unavailable as error:
             log.warning("worker.dependency_unavailable", kind=kind, reason=str(error))
-        try:
-            async with asyncio.timeout(_POLL_SECONDS):
-                await job_event.wait()
-        except TimeoutError:
-            pass
+        given = await idle_workers.wait(scheduler.instance_id, write_claim, seconds=_POLL_SECONDS)
+        if given is not None:
+            scheduler.record_served(given.user_id)
     await asyncio.Event().wait()
-
-
-async def _run_next_job(
-    deps: Deps,
-    scheduler: jobs.FairScheduler,
-    kind: JobKind,
-    handle: jobs.JobHandler,
-    write_failure: jobs.FailureWriter,
-    write_claim: jobs.ClaimWriter | None,
-) -> bool:
-    """Claim and run a job. Return False if there is none."""
-    job = await scheduler.claim(deps, kind, write_claim)
-    if job is None:
-        return False
-    await jobs.run_job(deps, job, handle, write_failure)
-    return True

@@ -97,9 +97,9 @@ async def test_queued_job_wakes_the_workers_of_its_kind_and_no_others(
     service: Service, deps: Deps, user_id: UUID
 ) -> None:
     def take_woken() -> set[JobKind]:
-        woken = {kind for kind, job_event in deps.job_events.items() if job_event.is_set()}
+        woken = {kind for kind, workers in deps.idle_workers.items() if workers.has_news}
         for kind in woken:
-            deps.job_events[kind].clear()
+            deps.idle_workers[kind].begin_search()
         return woken
 
     first, second = Case(user_id), Case(user_id)

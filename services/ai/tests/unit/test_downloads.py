@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from coach_ai.downloads import DownloadDirectory
+from coach_common.testing.harness import wait_until
 
 _HOLD = """
 import sys, pathlib
@@ -46,6 +47,21 @@ def test_downloads_of_a_running_process_are_kept(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+async def test_discarded_file_is_deleted(tmp_path: Path) -> None:
+    directory = DownloadDirectory(tmp_path)
+    file = directory.path / "recording"
+    file.write_bytes(b"voice")
+
+    directory.discard(file)
+    directory.discard(file)
+
+    async def is_deleted() -> bool:
+        return not file.exists()
+
+    await wait_until(is_deleted, description="the deletion")
+    directory.close()
 
 
 def test_close_leaves_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is known about the session of a live recording before its audio arrives."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ class LiveContext:
     dialogue: LiveDialogue | None = None
     reports_silence: bool = False
 
+    async def is_reply(self, text: str) -> bool:
+        """Return whether a text answers an interview."""
+        return self.dialogue is not None and await asyncio.to_thread(self.dialogue.is_reply, text)
+
 
 async def load_live_context(
     deps: Deps, info: RecordingInfo, frame: Mapping[str, Any]
@@ -27,8 +32,9 @@ async def load_live_context(
     """Return what is known about the session, or nothing if it cannot be read."""
     try:
         session_id = UUID(info.session_id) if info.session_id is not None else None
-        prompt = await build_session_prompt(deps, session_id, user_id=info.user_id)
-        texts = await find_spoken_texts(deps, session_id, user_id=info.user_id)
+        async with deps.db.read_only() as tx:
+            prompt = await build_session_prompt(tx, session_id, user_id=info.user_id)
+            texts = await find_spoken_texts(tx, session_id, user_id=info.user_id)
     except Unavailable:
         return LiveContext()  # The recording matters more than its partial texts.
     return LiveContext(

@@ -5,12 +5,12 @@ All times are of the database's clock, so that replicas with wrong clocks agree.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
-    RowMapping,
     and_,
     bindparam,
     delete,
@@ -96,21 +96,39 @@ async def add_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUI
 
 async def add_missing_job(tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID) -> bool:
     """Queue a job. Return False if it is queued already; it is not changed then."""
+    return await _insert(tx, _new_row(kind, subject_id, user_id, await database_now(tx)))
+
+
+async def add_claimed_job(
+    tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID, *, owner: str
+) -> Job | None:
+    """Queue a job and claim it. Return None if it is queued already; it is not changed then."""
     now = await database_now(tx)
-    added = await tx.execute(
-        tx.dialect.insert_ignore(JOBS).values(
-            id=new_id(),
-            kind=kind.value,
-            subject_id=subject_id,
-            user_id=user_id,
-            created_at=now,
-            run_after=now,
-            claims=0,
-            tries=0,
-            retried_seconds=0.0,
-            traceparent=telemetry.current_traceparent.get(),
-        )
-    )
+    row = _new_row(kind, subject_id, user_id, now)
+    token, claims = new_id(), 1
+    claim = {"lease_token": token, "lease_until": now + LEASE_DURATION, "lease_owner": owner}
+    is_new = await _insert(tx, row | claim | {"claims": claims})
+    return _job_from_row(row, token=token, claims=claims) if is_new else None
+
+
+def _new_row(kind: JobKind, subject_id: UUID, user_id: UUID, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "kind": kind.value,
+        "subject_id": subject_id,
+        "user_id": user_id,
+        "created_at": now,
+        "run_after": now,
+        "claims": 0,
+        "tries": 0,
+        "retried_seconds": 0.0,
+        "reason": None,
+        "traceparent": telemetry.current_traceparent.get(),
+    }
+
+
+async def _insert(tx: Transaction, row: dict[str, Any]) -> bool:
+    added = await tx.execute(tx.dialect.insert_ignore(JOBS).values(row))
     return added.rowcount == 1
 
 
@@ -194,7 +212,7 @@ async def claim_job(tx: Transaction, job_id: UUID, *, owner: str) -> Job | None:
             retried_seconds=JOBS.c.retried_seconds + delay.total_seconds(),
         )
     )
-    return _job_from_row(row, token=token, claims=claims) if claimed.rowcount else None
+    return _job_from_row(dict(row), token=token, claims=claims) if claimed.rowcount else None
 
 
 async def renew_lease(tx: Transaction, job: Job) -> bool:
@@ -267,7 +285,7 @@ def _owned_lease(job: Job) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return (JOBS.c.id == job.id, JOBS.c.lease_token == job.lease_token)
 
 
-def _job_from_row(row: RowMapping, *, token: UUID, claims: int) -> Job:
+def _job_from_row(row: dict[str, Any], *, token: UUID, claims: int) -> Job:
     return Job(
         id=row["id"],
         kind=JobKind(row["kind"]),

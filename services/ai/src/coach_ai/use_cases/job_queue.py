@@ -12,9 +12,22 @@ from coach_common.db.transaction import Transaction
 async def queue_job(
     deps: Deps, tx: Transaction, kind: JobKind, subject_id: UUID, user_id: UUID
 ) -> None:
-    """Queue a job. If it is queued already, reschedule it to run now."""
-    await jobs.add_job(tx, kind, subject_id, user_id)
-    tx.after_commit(partial(deps.notify_workers, kind))
+    """Queue a job. If it is queued already, reschedule it to run now.
+
+    A worker of this process that waits for a job gets it, claimed in this transaction.
+    """
+    worker = None if deps.drain.is_closed else deps.idle_workers[kind].reserve()
+    if worker is None:
+        await jobs.add_job(tx, kind, subject_id, user_id)
+        tx.after_commit(partial(deps.notify_workers, kind))
+        return
+    tx.after_rollback(partial(worker.give, None))
+    job = await jobs.add_claimed_job(tx, kind, subject_id, user_id, owner=worker.instance_id)
+    if job is None:
+        await jobs.reschedule_now(tx, kind, subject_id)
+    elif worker.write_claim is not None:
+        await worker.write_claim(tx, job)
+    tx.after_commit(partial(worker.give, job))
 
 
 async def queue_missing_job(

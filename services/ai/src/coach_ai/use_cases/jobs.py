@@ -25,6 +25,7 @@ from coach_ai.domain import (
     JobKind,
     interruption_backoff,
 )
+from coach_ai.idle_workers import ClaimWriter
 from coach_ai.store import jobs
 from coach_ai.use_cases.consent import apply_consent
 from coach_common import fault_injection, logs, telemetry, tracing
@@ -63,8 +64,6 @@ JobHandler = Callable[[Deps, Job], Awaitable[ResultWriter]]
 """Does a job's work. The returned writer runs in the transaction that removes the job."""
 FailureWriter = Callable[[Deps, Transaction, Job, JobFailure], Awaitable[None]]
 """Stores and emits a job's failure, in the transaction that removes or postpones the job."""
-ClaimWriter = Callable[[Transaction, Job], Awaitable[None]]
-"""Emits that a job was started, in the transaction that claims it."""
 
 
 class FairScheduler:
@@ -76,7 +75,7 @@ class FairScheduler:
     """
 
     def __init__(self, instance_id: str) -> None:
-        self._instance_id = instance_id
+        self.instance_id = instance_id
         self._last_served_at: OrderedDict[UUID, float] = OrderedDict()
         self._reclaim_lock = asyncio.Lock()
         self._has_reclaimed = False
@@ -92,17 +91,21 @@ class FairScheduler:
         for candidate in claimable:
             # A claim that is lost in a power failure is made again.
             async with deps.db.transaction(is_durable=False) as tx:
-                job = await jobs.claim_job(tx, candidate.id, owner=self._instance_id)
+                job = await jobs.claim_job(tx, candidate.id, owner=self.instance_id)
                 telemetry.current_traceparent.set(None if job is None else job.traceparent)
                 if job is not None and write_claim is not None:
                     await write_claim(tx, job)
             if job is not None:
-                self._last_served_at[job.user_id] = time.monotonic()
-                self._last_served_at.move_to_end(job.user_id)
-                if len(self._last_served_at) > _MAX_TRACKED_USERS:
-                    self._last_served_at.popitem(last=False)
+                self.record_served(job.user_id)
                 return job
         return None
+
+    def record_served(self, user_id: UUID) -> None:
+        """Note that a job of this user was claimed in this process."""
+        self._last_served_at[user_id] = time.monotonic()
+        self._last_served_at.move_to_end(user_id)
+        if len(self._last_served_at) > _MAX_TRACKED_USERS:
+            self._last_served_at.popitem(last=False)
 
     async def _reclaim_leases(self, deps: Deps) -> None:
         if self._has_reclaimed:
@@ -111,11 +114,11 @@ class FairScheduler:
             if self._has_reclaimed:
                 return
             async with deps.db.transaction() as tx:
-                released = await jobs.release_jobs_of(tx, self._instance_id)
+                released = await jobs.release_jobs_of(tx, self.instance_id)
             self._has_reclaimed = True
         if released:
             LEASES_RECLAIMED.inc(released)
-            log.warning("job.leases_reclaimed", instance_id=self._instance_id, jobs=released)
+            log.warning("job.leases_reclaimed", instance_id=self.instance_id, jobs=released)
 
 
 async def run_job(deps: Deps, job: Job, handle: JobHandler, write_failure: FailureWriter) -> None:

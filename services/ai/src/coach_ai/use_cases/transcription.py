@@ -1,6 +1,5 @@
 """Transcription: from the confirmed recording in the object store to its transcript."""
 
-import asyncio
 import time
 from dataclasses import asdict
 from typing import Any, TypedDict
@@ -95,8 +94,9 @@ async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
     """
     async with deps.db.read_only() as tx:
         recording = await recordings.find_recording(tx, job.subject_id)
-    if recording is None:
-        return _write_nothing
+        if recording is None:
+            return _write_nothing
+        prompt = await build_session_prompt(tx, recording.session_id, user_id=recording.user_id)
     started_at = time.perf_counter()
 
     async def on_progress(update: AudioAnalysis | Progress) -> None:
@@ -108,20 +108,18 @@ async def transcribe_recording(deps: Deps, job: Job) -> ResultWriter:
         if isinstance(update, AudioAnalysis):
             FIRST_METRICS_SECONDS.observe(time.perf_counter() - started_at)
 
-    prompt = await build_session_prompt(deps, recording.session_id, user_id=recording.user_id)
     async with report_outage(deps, job, deps.transcriber.check, fail_transcription):
         transcript = await _transcribe(deps, recording, on_progress, prompt)
     TRANSCRIBED_SECONDS.inc(transcript.duration_seconds)
-    async with deps.db.read_only() as tx:
-        switched_off = await profiles.list_accommodations(tx, recording.user_id)
-    metrics = delivery.measure(transcript, switched_off)
-    SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc()
 
     async def write(tx: Transaction) -> None:
         # Read again: the recording may have been linked to a session meanwhile.
         stored = await recordings.find_recording(tx, recording.upload_id) or recording
         await recordings.save_transcript(tx, recording.upload_id, transcript, at=deps.clock())
+        switched_off = await profiles.list_accommodations(tx, recording.user_id)
+        metrics = delivery.measure(transcript, switched_off)
         await emit_transcript(tx, stored, transcript, metrics)
+        tx.after_commit(SPEECH_METRICS.labels("no" if "status" in metrics else "yes").inc)
         for session in await answers.list_unscored_sessions(
             tx, recording.key, user_id=recording.user_id
         ):
@@ -271,4 +269,4 @@ async def _transcribe(
             )
     finally:
         TRANSCRIBING_SECONDS.inc(time.perf_counter() - started_at)
-        await asyncio.to_thread(file.unlink, missing_ok=True)
+        deps.downloads.discard(file)
