@@ -46,12 +46,19 @@ class Objects:
 
     stored: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     failures: list[Exception] = field(default_factory=list)
+    uploads: int = 0
+    """Uploads that have started."""
+    gate: asyncio.Event | None = None
+    """Uploads wait for it, if it is set."""
 
     async def head(self, key: str) -> None:
         if key not in self.stored:
             raise NotFound("Object not found in storage.")
 
     async def put_if_absent(self, key: str, body: bytes, *, content_type: str) -> None:
+        self.uploads += 1
+        if self.gate is not None:
+            await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
         if self.stored.setdefault(key, (body, content_type))[0] != body:
@@ -177,6 +184,28 @@ async def test_partials_arrive_during_speech_and_never_shrink(
     assert content[44:] == b"".join(sentences)
 
 
+@pytest.mark.speech
+async def test_partial_arrives_if_the_client_stops_sending_within_a_phrase(
+    live: Line, user_id: UUID
+) -> None:
+    spoken = speech("austen-0880.wav")
+    partials: list[str] = []
+    async with live.opened(user_id) as (socket, _):
+        await socket.send(_raw(spoken[: len(spoken) // 2]))
+        async with asyncio.timeout(120):
+            partials.append(json.loads(await socket.recv())["text"])
+        await _speak(
+            socket,
+            _raw(np.concatenate([spoken[len(spoken) // 2 :], np.zeros(SAMPLE_RATE, np.float32)])),
+            size=SAMPLE_RATE // 2,
+            pause=0.01,
+        )
+        await _until(socket, WORDS["austen-0880.wav"].split()[-1], partials)
+
+    assert all(after.startswith(before) for before, after in itertools.pairwise(partials))
+    assert partials[0].lower().startswith("he was not")
+
+
 async def test_recording_is_stored_without_a_live_transcriber(
     live: Line, store: Objects, user_id: UUID
 ) -> None:
@@ -258,6 +287,50 @@ async def test_abandoned_recording_is_uploaded_after_store_outage(
     stored, _ = store.stored[_key(user_id)]
     assert stored[44:] == content
     assert live.files() == []
+
+
+async def test_ended_recording_is_stored_if_the_gateway_disconnects(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    store.gate = asyncio.Event()
+    async with live.opened(user_id) as (socket, _):
+        await _end_in_upload(socket, store)
+        socket.transport.abort()
+    store.gate.set()
+    await _wait_until_idle(live)
+
+    assert store.stored[_key(user_id)][0][44:] == AUDIO
+    assert live.files() == []
+
+
+async def test_ended_recording_is_resumed_and_stored_once_if_another_socket_interrupts_its_upload(
+    live: Line, store: Objects, user_id: UUID
+) -> None:
+    store.gate = asyncio.Event()
+    async with live.opened(user_id) as (first, _):
+        await _end_in_upload(first, store)
+        async with live.opened(user_id) as (second, started):
+            store.gate.set()
+            ended = await _end(second)
+        async with live.opened(user_id) as (_, again):
+            pass
+
+    assert started == {"type": "started", "received": len(AUDIO)}
+    assert ended["type"] == "stored"
+    assert (again["type"], again["code"]) == ("error", "already_stored")
+    assert store.stored[_key(user_id)][0][44:] == AUDIO
+    assert live.files() == []
+
+
+async def _end_in_upload(socket: ClientConnection, store: Objects) -> None:
+    """Send a recording and its end, and wait until its upload has started."""
+    await socket.send(AUDIO)
+    await socket.send(json.dumps({"type": "end"}))
+
+    async def has_started() -> bool:
+        return store.uploads == 1
+
+    await wait_until(has_started, description="an upload")
 
 
 async def test_second_connection_replaces_the_first(live: Line, user_id: UUID) -> None:

@@ -23,8 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI
@@ -33,7 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from coach_ai.deps import Deps
 from coach_ai.speech.live_context import LiveContext, load_live_context
-from coach_ai.speech.local_agreement import Hypothesis, LocalAgreement
+from coach_ai.speech.live_partials import LivePartials, LiveTranscriber
 from coach_ai.speech.recording_file import (
     CONTENT_TYPES,
     RecordingDirectory,
@@ -58,7 +57,6 @@ from coach_common.tokens import AccessTokenVerifier
 log = logs.get_logger(__name__)
 
 LIVE_RECORDINGS = Gauge("coach_ai_live_recordings", "Live recordings in progress.")
-PARTIALS = Counter("coach_ai_live_partials", "Partial texts sent to clients.")
 LIVE_STORED = Counter(
     "coach_ai_live_stored", "Live recordings uploaded to the object store, by reason.", ["reason"]
 )
@@ -71,8 +69,6 @@ IDLE_SECONDS = 30.0
 MAX_CONCURRENT = 64
 MAX_CONCURRENT_PER_USER = 2
 _START_TIMEOUT_SECONDS = 10.0
-_MIN_DECODE_INTERVAL_SECONDS = 0.1
-_RETRY_SECONDS = 5.0
 _SWEEP_INTERVAL_SECONDS = 5.0
 _SHUTDOWN_SECONDS = 20.0
 _POLICY_VIOLATION = 1008
@@ -104,24 +100,6 @@ class RecordingIdle(BadRequest):
     """No audio arrived for a while."""
 
     code = "live_idle"
-
-
-class LiveTranscriber(Protocol):
-    """Transcribes a recording that is still growing."""
-
-    async def decode(
-        self,
-        recording: Path,
-        *,
-        sample_rate: int | None,
-        start: float,
-        language: str | None,
-        prompt: str = "",
-    ) -> tuple[Hypothesis, str | None] | None:
-        """Return the words from `start` on and the language if it is certain.
-
-        Returns None if no word is new.
-        """
 
 
 @dataclass(slots=True)
@@ -229,9 +207,8 @@ class LiveRecordingService:
                 await self._require_absent(file)
             await socket.send_json({"type": "started", "received": file.received})
             if self.transcriber is not None:
-                decoding = asyncio.create_task(
-                    self._transcribe_live(socket, file, self.transcriber, context)
-                )
+                partials = LivePartials(socket, file, self.transcriber, context)
+                decoding = asyncio.create_task(partials.send())
             await self._receive_audio(socket, file)
             if decoding is not None:
                 decoding.cancel()
@@ -263,70 +240,6 @@ class LiveRecordingService:
             raise RecordingIdle(
                 f"No audio arrived for {self.idle_seconds:.0f} s. Please resume the recording."
             ) from None
-
-    async def _transcribe_live(
-        self,
-        socket: WebSocket,
-        file: RecordingFile,
-        transcriber: LiveTranscriber,
-        context: LiveContext,
-    ) -> None:
-        """Send partial texts. A failure ends them and not the recording."""
-        try:
-            await self._send_partials(socket, file, transcriber, context)
-        except (WebSocketDisconnect, RuntimeError):
-            log.info("live.partials_undeliverable")
-        except Exception:
-            log.exception("live.transcription_crashed")
-
-    async def _send_partials(
-        self,
-        socket: WebSocket,
-        file: RecordingFile,
-        transcriber: LiveTranscriber,
-        context: LiveContext,
-    ) -> None:
-        dialogue = context.dialogue
-        agreement = LocalAgreement()
-        decoded_bytes, language = 0, None
-        decode_seconds = 0.0
-        while True:
-            # Decoding a long window takes time. Waiting as long again leaves half for other
-            # recordings.
-            await asyncio.sleep(max(_MIN_DECODE_INTERVAL_SECONDS, decode_seconds))
-            if file.received == decoded_bytes:
-                continue
-            decoded_bytes = file.received
-            started_at = time.monotonic()
-            try:
-                result = await transcriber.decode(
-                    file.path,
-                    sample_rate=file.info.sample_rate,
-                    start=agreement.window_start,
-                    language=language,
-                    prompt=context.prompt,
-                )
-            except CoachError as error:
-                # Partial text is optional: the recording continues without it.
-                log.warning("live.transcription_failed", reason=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if result is None:
-                decode_seconds = time.monotonic() - started_at
-                continue
-            hypothesis, detected = result
-            language = language or detected
-            if agreement.update(hypothesis):
-                PARTIALS.inc()
-                is_reply = dialogue is not None and await asyncio.to_thread(
-                    dialogue.is_reply, agreement.text
-                )
-                await socket.send_json(
-                    {"type": "partial", "text": agreement.text, "is_reply": is_reply}
-                )
-            silence = None if dialogue is None else dialogue.find_silence(hypothesis)
-            if silence is not None and context.reports_silence:
-                await socket.send_json({"type": "silence", "seconds": silence})
 
     # --- uploads
 

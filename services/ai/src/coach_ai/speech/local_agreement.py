@@ -1,8 +1,9 @@
 """LocalAgreement-2: live text that is published only when two successive hypotheses agree on it.
 
 The longest common prefix of a hypothesis and the one before is committed and never changed. If a
-phrase has ended, all of it is committed. Liu et al. 2020; Macháček et al. 2023, "Turning Whisper
-into Real-Time Transcription System". Plain Python.
+phrase has ended, all of it is committed, and if no more audio arrives, all but its last word. Liu
+et al. 2020; Macháček et al. 2023, "Turning Whisper into Real-Time Transcription System". Plain
+Python.
 """
 
 from dataclasses import dataclass, field
@@ -56,6 +57,15 @@ class LocalAgreement:
         elif hypothesis.end - self.window_start > MAX_WINDOW_SECONDS and self.words:
             self.window_start = max(self.window_start, self.words[-1].end)
         return count > 0
+
+    def settle(self) -> bool:
+        """Commit the last hypothesis if no more audio arrives, except its last word.
+
+        That word may be cut off. Return True if it committed more words.
+        """
+        settled, self._previous = self._previous[:-1], self._previous[-1:]
+        self.words += settled
+        return bool(settled)
 
     def _drop_committed(self, words: list[Word]) -> list[Word]:
         """Return the words after the committed ones.

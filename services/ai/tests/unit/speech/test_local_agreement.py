@@ -32,6 +32,18 @@ def test_common_prefix_of_two_hypotheses_is_committed() -> None:
     assert agreement.text == "w0 w1 w2"
 
 
+def test_settling_commits_all_but_the_last_word_once() -> None:
+    agreement = LocalAgreement()
+    agreement.update(_hypothesis(WORDS[:4]))
+
+    assert agreement.settle()
+    assert not agreement.settle()
+    assert agreement.text == "w0 w1 w2"
+
+    agreement.update(_hypothesis(WORDS[:6]))
+    assert agreement.text == "w0 w1 w2 w3"
+
+
 def test_agreement_ignores_case_and_punctuation() -> None:
     agreement = LocalAgreement()
     agreement.update(_hypothesis([Word("Well.", 0.0, 0.4)]))
