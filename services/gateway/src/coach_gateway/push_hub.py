@@ -111,6 +111,7 @@ class PushHub:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._sockets: dict[UUID, set[PushTarget]] = {}
+        self._open_sockets = 0
         self._history: OrderedDict[UUID, PushHistory] = OrderedDict()
         self._size_bytes = 0
         self._complete_since = float("-inf")
@@ -118,7 +119,8 @@ class PushHub:
     def register(self, user_id: UUID, socket: PushTarget) -> None:
         """Start pushing to a socket."""
         self._sockets.setdefault(user_id, set()).add(socket)
-        OPEN_SOCKETS.inc()
+        self._open_sockets += 1
+        OPEN_SOCKETS.set(self._open_sockets)
 
     def unregister(self, user_id: UUID, socket: PushTarget) -> None:
         """Stop pushing to a socket."""
@@ -126,7 +128,8 @@ class PushHub:
         sockets.remove(socket)
         if not sockets:
             del self._sockets[user_id]
-        OPEN_SOCKETS.dec()
+        self._open_sockets -= 1
+        OPEN_SOCKETS.set(self._open_sockets)
 
     def count(self, user_id: UUID) -> int:
         """Return how many sockets a user has open."""

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from coach_common.ids import new_id
-from coach_gateway.push_hub import PushHub
+from coach_gateway.push_hub import OPEN_SOCKETS, PushHub
 
 
 class FakeSocket:
@@ -148,6 +148,16 @@ def test_closed_socket_gets_no_push(hub_with_clock: HubWithClock, user_id: UUID)
 
     assert (len(closed.frames), len(still_open.frames)) == (0, 1)
     assert hub_with_clock.hub.count(user_id) == 1
+
+
+def test_metric_counts_the_sockets_of_its_own_hub(user_id: UUID) -> None:
+    PushHub().register(user_id, FakeSocket())
+    hub, phone = PushHub(), FakeSocket()
+    for socket in (phone, FakeSocket()):
+        hub.register(user_id, socket)
+    hub.unregister(user_id, phone)
+
+    assert OPEN_SOCKETS.collect()[0].samples[0].value == 1
 
 
 class BrokenSocket(FakeSocket):
