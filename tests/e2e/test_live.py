@@ -16,7 +16,7 @@ from coach_ai.speech.audio import SAMPLE_RATE, decode
 from coach_common.testing.harness import http_client, wait_until
 from coach_embedded.api_client import ApiClient, ClientSocket
 from coach_embedded.demo import QUESTION, word_error_rate
-from support.sounds import speech
+from support.sounds import WORDS, speech
 
 pytestmark = [pytest.mark.speech, pytest.mark.asyncio(loop_scope="session")]
 
@@ -91,19 +91,28 @@ async def test_interview_adds_a_word_in_live_silence_and_stops_when_it_is_answer
     asked_again = await wait_until(
         answer, description="a turn", timeout_seconds=90, interval_seconds=2.0
     )
-    async with client.socket() as socket:
-        await socket.send("interview_start", words_per_minute=50, **fields)
-        interrupted = (await socket.wait_for("interview_delta", seconds=60)).frame["session_id"]
-        await _start_interview_audio(client, socket, interrupted)
-        await _send_audio(socket, _raw(decode(ANSWER))[: 12 * SAMPLE_RATE * 2])
-        turn = (await socket.wait_for("interview_turn", seconds=60)).frame
-        await socket.wait_for("interview_listening", seconds=60)
-        partials = [received.frame["is_reply"] for received in socket.frames("partial")]
+
+    async def interrupt() -> tuple[str, list[bool]] | None:
+        """Speak while a turn is sent. None if the recogniser was slower than the text."""
+        async with client.socket() as socket:
+            await socket.send("interview_start", words_per_minute=50, **fields)
+            session_id = (await socket.wait_for("interview_delta", seconds=60)).frame["session_id"]
+            await _start_interview_audio(client, socket, session_id)
+            await _send_audio(socket, _raw(decode(ANSWER))[: 12 * SAMPLE_RATE * 2])
+            turn = (await socket.wait_for("interview_turn", seconds=120)).frame
+            if not turn["was_interrupted"]:
+                return None
+            await socket.wait_for("interview_listening", seconds=60)
+            return session_id, [received.frame["is_reply"] for received in socket.frames("partial")]
+
+    interrupted, partials = await wait_until(
+        interrupt, description="an interrupted turn", timeout_seconds=240
+    )
     read = await client.call("GET", f"/ai-interview/sessions/{interrupted}")
 
     assert word["session_id"] == quiet
     assert asked_again["analysis"]["intent"] == "no_answer"
-    assert turn["was_interrupted"] and any(partials)
+    assert any(partials)
     assert read["turns"][0]["interrupted_at"] is not None
 
 
@@ -145,6 +154,47 @@ async def test_live_audio_resumes_after_disconnect_without_loss(client: ApiClien
     # Audio in flight when the connection broke is sent again, so nothing is missing.
     assert 300_000 - SAMPLE_RATE * 2 <= started["received"] <= 300_000
     assert stored[44:] == content
+
+
+@pytest.mark.parametrize("start", ["unanswered", "answered", "resumed"])
+async def test_live_recording_is_transcribed_if_the_client_leaves_after_its_end(
+    client: ApiClient, stack: RunningStack, start: str
+) -> None:
+    content = _raw(speech("austen-0930.wav"))
+    session_id = await client.open_session("Live", QUESTION)
+    stored_before = await _count_completed_recordings(stack)
+    async with client.socket() as other_device:
+        fields: dict[str, Any] = {"session_id": session_id}
+        unsent = content
+        if start == "resumed":
+            async with client.socket() as socket:
+                fields["key"] = (await _start_audio(socket, **fields))["key"]
+                await socket.send_audio(content[:64_000])
+                await _wait_for_audio(stack, fields["key"], 64_000)
+            unsent = content[64_000:]
+        async with client.socket() as socket:
+            await socket.send("audio_start", format="pcm16", sample_rate=SAMPLE_RATE, **fields)
+            if start == "answered":
+                await socket.wait_for("audio_started", seconds=120)
+            await socket.send_audio(unsent)
+            await socket.send("audio_end")
+        pushed = await other_device.wait_for("transcript", seconds=120, session_id=session_id)
+    await _wait_for_transcript(client, session_id)
+    session = await client.call("GET", f"/sessions/{session_id}")
+    upload = await client.confirm(session["audio_s3_key"], session_id=session_id)
+
+    assert await _count_completed_recordings(stack) == stored_before + 1, "stored as abandoned"
+    assert session["audio_s3_key"] == pushed.frame["key"]
+    assert upload["size"] == len(content) + 44
+    assert word_error_rate(WORDS["austen-0930.wav"], pushed.frame["text"]) <= 0.15
+
+
+async def _count_completed_recordings(stack: RunningStack) -> float:
+    """Return how many recordings ai has stored because their end arrived."""
+    async with http_client(trust_env=False) as http:
+        metrics = (await http.get(f"http://127.0.0.1:{stack.ai.env['PORT']}/metrics")).text
+    name = 'coach_ai_live_stored_total{reason="completed"} '
+    return sum(float(line[len(name) :]) for line in metrics.splitlines() if line.startswith(name))
 
 
 @pytest.mark.parametrize("frame_bytes", [320, 256, 64_000])

@@ -15,7 +15,7 @@ from coach_gateway.access import Authenticator, RevocationList
 from coach_gateway.config import GatewaySettings, find_deprecated_settings
 from coach_gateway.event_loop_watchdog import watch_event_loop
 from coach_gateway.handler import GatewayApp, accepts_websocket, default_headers
-from coach_gateway.limits import RateLimits
+from coach_gateway.limits import RateLimits, Shares
 from coach_gateway.live_audio import LiveAudioClient
 from coach_gateway.local_routes import create_local_app
 from coach_gateway.push_hub import SUBSCRIPTIONS, PushHub
@@ -25,6 +25,10 @@ from coach_gateway.sockets.frames import MAX_FRAME_BYTES
 from coach_gateway.upstream_client import UpstreamClient
 
 log = logs.get_logger(__name__)
+
+_MAX_ENDING_RECORDINGS = 256
+_MAX_ENDING_RECORDINGS_PER_USER = 2
+"""As many as ai accepts."""
 
 
 def build(
@@ -62,6 +66,7 @@ def build(
         limits,
         clock,
         Counter(),
+        Shares(_MAX_ENDING_RECORDINGS, _MAX_ENDING_RECORDINGS_PER_USER),
     )
     socket_limits = SocketLimits(
         settings.socket_frames_per_second,

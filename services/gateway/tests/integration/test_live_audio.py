@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve
 
 from coach_common.clock import utc_now
 from coach_common.errors import Conflict, NotFound
@@ -18,72 +17,7 @@ from coach_gateway.live_audio.buffers import AudioOverrun, PendingAudio
 from coach_gateway.sockets.frame_base import ServerFrame
 from coach_gateway.sockets.frames import AudioStartFrame
 from coach_gateway.upstreams import Upstream
-
-SERVICE_TOKEN = "a token between services"
-
-
-@dataclass
-class StubAiService:
-    """`/internal/live` of ai in memory. May disconnect or be stopped."""
-
-    port: int
-    received: dict[str, bytearray] = field(default_factory=dict)
-    stored: dict[str, bytes] = field(default_factory=dict)
-    start_requests: list[dict[str, Any]] = field(default_factory=list)
-    disconnects_after: int | None = None
-    stores_and_restarts: bool = False
-    """Stores the audio after the first frame and closes with 1012, as at a shutdown."""
-    refuses_with: str | None = None
-    """The code of the `error` that answers every start."""
-    reports: list[dict[str, Any]] = field(default_factory=list)
-    """Messages before the next `partial`."""
-    open_connections: int = 0
-    server: Server | None = None
-
-    async def start(self) -> None:
-        self.server = await serve(self._serve, "127.0.0.1", self.port)
-
-    async def stop(self) -> None:
-        if self.server is not None:
-            self.server.close()
-            await self.server.wait_closed()
-
-    async def _serve(self, socket: ServerConnection) -> None:
-        self.open_connections += 1
-        try:
-            await self._serve_recording(socket)
-        finally:
-            self.open_connections -= 1
-
-    async def _serve_recording(self, socket: ServerConnection) -> None:
-        assert socket.request is not None
-        assert socket.request.path == "/internal/live"
-        assert socket.request.headers["authorization"] == f"Bearer {SERVICE_TOKEN}"
-        start = json.loads(await socket.recv())
-        self.start_requests.append(start)
-        if self.refuses_with is not None:
-            error = {"type": "error", "message": "No.", "code": self.refuses_with}
-            await socket.send(json.dumps(error))
-            return
-        kept = self.received.setdefault(start["key"], bytearray())
-        await socket.send(json.dumps({"type": "started", "received": len(kept)}))
-        async for message in socket:
-            if isinstance(message, str):
-                self.stored[start["key"]] = bytes(kept)
-                await socket.send(json.dumps({"type": "stored", "size": len(kept)}))
-                return
-            kept += message
-            if self.stores_and_restarts:
-                self.stored[start["key"]] = bytes(kept)
-                await socket.close(1012)
-                return
-            if self.disconnects_after is not None and len(kept) >= self.disconnects_after:
-                self.disconnects_after = None
-                socket.transport.abort()
-                return
-            while self.reports:
-                await socket.send(json.dumps(self.reports.pop(0)))
-            await socket.send(json.dumps({"type": "partial", "text": f"{len(kept)}"}))
+from support.live_audio import SERVICE_TOKEN, StubAiService
 
 
 @dataclass
@@ -151,7 +85,7 @@ def _upstream(*ports: int) -> Upstream:
     return Upstream("ai", urls, max_in_flight=8, connect_timeout_seconds=1.0)
 
 
-def _relay(phone: FakeClient, upstream: Upstream) -> LiveAudioRelay:
+def _relay(phone: FakeClient, upstream: Upstream, **options: Any) -> LiveAudioRelay:
     return LiveAudioRelay(
         LiveAudioClient(upstream, SERVICE_TOKEN),
         utc_now,
@@ -160,6 +94,7 @@ def _relay(phone: FakeClient, upstream: Upstream) -> LiveAudioRelay:
         phone.resolve_session,
         lambda: phone.token,
         reconnect_delay_seconds=0.05,
+        **options,
     )
 
 
@@ -456,10 +391,7 @@ async def test_connection_is_closed_after_audio_was_lost(
 
     assert (await phone.wait_for("error"))["code"] == "live_lost"
 
-    async def is_closed() -> bool:
-        return ai.open_connections == 0
-
-    await wait_until(is_closed, description="no connection to ai")
+    await _wait_until_disconnected(ai)
 
 
 async def test_connection_is_closed_when_the_client_disconnects(
@@ -470,11 +402,102 @@ async def test_connection_is_closed_when_the_client_disconnects(
     await phone.wait_for("partial")
     await live.close()
 
-    async def is_closed() -> bool:
-        return ai.open_connections == 0
-
-    await wait_until(is_closed, description="no connection to ai")
+    await _wait_until_disconnected(ai)
     assert ai.stored == {}, "the client may resume the recording"
+
+
+@pytest.mark.parametrize("has_started", [True, False])
+async def test_ended_recording_is_stored_and_confirmed_after_the_client_disconnects(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient, has_started: bool
+) -> None:
+    _start(live)
+    if has_started:
+        await phone.wait_for("audio_started")
+    await _send_audio(live, CONTENT)
+    live.end()
+    await live.wait_until_ended()
+
+    assert ai.stored == {"uploads/u/1.wav": CONTENT}
+    assert [path for path, _ in phone.calls] == ["/upload/s3-presign", "/upload/confirm"]
+
+
+async def test_resumed_recording_is_stored_whole_after_the_client_disconnects(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.received["uploads/u/0.wav"] = bytearray(CONTENT[:50_000])
+    _start(live, key="uploads/u/0.wav")
+    await _send_audio(live, CONTENT[50_000:])
+    live.end()
+    await live.wait_until_ended()
+
+    assert ai.stored == {"uploads/u/0.wav": CONTENT}
+    assert [path for path, _ in phone.calls] == ["/internal/uploads/check", "/upload/confirm"]
+
+
+async def test_ended_recording_is_sent_again_if_ai_disconnects_after_the_client(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.disconnects_after = 50_000
+    _start(live)
+    await _send_audio(live, CONTENT)
+    live.end()
+    await live.wait_until_ended()
+
+    assert ai.stored == {"uploads/u/1.wav": CONTENT}
+    assert "/upload/confirm" in [path for path, _ in phone.calls]
+
+
+async def test_ended_recording_waits_for_ai_if_the_client_cannot_send_it_again(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    await ai.stop()
+    _start(live)
+    await _send_audio(live, CONTENT)
+    live.end()
+    waiting = asyncio.create_task(live.wait_until_ended())
+
+    async def has_asked() -> bool:
+        return [path for path, _ in phone.calls] == ["/upload/s3-presign"]
+
+    await wait_until(has_asked, description="a key")
+    await ai.start()
+    await waiting
+
+    assert ai.stored == {"uploads/u/1.wav": CONTENT}
+    assert "/upload/confirm" in [path for path, _ in phone.calls]
+
+
+async def test_recording_is_complete_if_ai_disconnects_after_storing_it(
+    live: LiveAudioRelay, ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.loses_stored = True
+    _start(live)
+    await phone.wait_for("audio_started")
+    await _send_audio(live, b"0123456")
+    live.end()
+
+    await phone.wait_for_confirmation()
+    await _wait_until_idle(live)
+
+    assert ai.stored == {"uploads/u/1.wav": b"0123456"}
+    assert [kind for kind, _ in phone.frames if kind != "partial"] == ["audio_started"]
+
+
+async def test_ended_recording_is_stopped_if_it_is_not_stored_in_time(
+    ai: StubAiService, phone: FakeClient
+) -> None:
+    ai.gate = asyncio.Event()
+    live = _relay(phone, _upstream(ai.port), end_timeout_seconds=0.2)
+    _start(live)
+    await _send_audio(live, CONTENT)
+    live.end()
+    async with asyncio.timeout(60):
+        await live.wait_until_ended()
+    await live.close()
+
+    await _wait_until_disconnected(ai)
+    assert ai.stored == {}
+    assert "/upload/confirm" not in [path for path, _ in phone.calls]
 
 
 async def test_recording_uses_the_replica_that_works(ai: StubAiService, phone: FakeClient) -> None:
@@ -549,3 +572,10 @@ async def test_frame_longer_than_the_buffer_is_accepted_while_it_is_empty() -> N
         pieces.append(len(piece))
 
     assert pieces == [65_536, 34_464]
+
+
+async def _wait_until_disconnected(ai: StubAiService) -> None:
+    async def is_closed() -> bool:
+        return ai.open_connections == 0
+
+    await wait_until(is_closed, description="no connection to ai")

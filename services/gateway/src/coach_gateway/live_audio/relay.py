@@ -2,7 +2,8 @@
 
 Media issues the key, ai stores the recording, media confirms it. If the connection to ai breaks,
 the relay reconnects and sends the missing audio again. If the client disconnects, it continues
-with `audio_start` and the same `key`.
+with `audio_start` and the same `key`. If it disconnects after `audio_end`, the recording is stored
+and confirmed without it.
 """
 
 import asyncio
@@ -63,6 +64,9 @@ _FORMATS: dict[AudioFormat, tuple[str, str]] = {
 _MAX_RECONNECTS = 10
 _MAX_CONFIRM_ATTEMPTS = 30
 _START_TIMEOUT_SECONDS = 10.0
+_END_TIMEOUT_SECONDS = 30.0
+"""Time for an ended recording to be stored after its client has disconnected. ai stores the rest
+as abandoned."""
 
 
 class RelayState(StrEnum):
@@ -112,6 +116,7 @@ class LiveAudioRelay:
         on_reply: OnReply = lambda _: None,
         on_silence: OnSilence = lambda _, __: None,
         reconnect_delay_seconds: float = 1.0,
+        end_timeout_seconds: float = _END_TIMEOUT_SECONDS,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -122,6 +127,7 @@ class LiveAudioRelay:
         self._on_reply = on_reply
         self._on_silence = on_silence
         self._reconnect_delay_seconds = reconnect_delay_seconds
+        self._end_timeout_seconds = end_timeout_seconds
         self._state = RelayState.IDLE
         self._pending = PendingAudio()
         self._replay: ReplayBuffer | None = None
@@ -173,6 +179,14 @@ class LiveAudioRelay:
         self._state = RelayState.ENDING
         self._pending.end()
 
+    async def wait_until_ended(self) -> None:
+        """Wait until the recording is stored and confirmed if its end was received.
+
+        Returns after `end_timeout_seconds` also if it is not.
+        """
+        if self._state is RelayState.ENDING and self._task is not None:
+            await asyncio.wait({self._task}, timeout=self._end_timeout_seconds)
+
     async def close(self) -> None:
         """Stop the recording. ai stores the received audio if the client does not resume."""
         self._pending.discard()
@@ -218,16 +232,18 @@ class LiveAudioRelay:
         }
         try:
             await self._relay_until_stored(start_request)
-        except LiveServiceStopped as error:
+        except LiveServiceStopped:
             upload = await self._confirm_when_stored(key, session_id)
-            if self._state is RelayState.ENDING and upload.size >= self._count_audio_bytes():
-                return
-            raise AlreadyStored(upload) from error
         except LiveRejected as error:
-            if error.code == AlreadyStored.code:
-                raise AlreadyStored(await self._confirm(key, session_id)) from error
-            raise
-        await self._confirm(key, session_id)
+            if error.code != AlreadyStored.code:
+                raise
+            upload = await self._confirm(key, session_id)
+        else:
+            await self._confirm(key, session_id)
+            return
+        # ai has stored what it had, which may be less than the client sent.
+        if not self._is_complete(upload):
+            raise AlreadyStored(upload)
 
     async def _get_key(self, frame: AudioStartFrame, session_id: str) -> str:
         """Return a new key, or the client's key after media has checked it."""
@@ -254,10 +270,11 @@ class LiveAudioRelay:
         )  # fmt: skip
         return StoredUpload.model_validate(confirmed)
 
-    def _count_audio_bytes(self) -> int:
-        """Return how many bytes of the recording have arrived from the client."""
-        sent_bytes = 0 if self._replay is None else self._replay.total_bytes
-        return sent_bytes + self._pending.size_bytes
+    def _is_complete(self, upload: StoredUpload) -> bool:
+        """Return whether the end was received and an upload has all audio of this relay."""
+        if self._state is not RelayState.ENDING or self._replay is None:
+            return False
+        return upload.size >= self._replay.total_bytes + self._pending.size_bytes
 
     async def _confirm_when_stored(self, key: str, session_id: str) -> StoredUpload:
         """Confirm an upload that ai stores while it shuts down."""
@@ -294,7 +311,9 @@ class LiveAudioRelay:
                     return
             except (LiveConnectionLost, LiveUnavailable) as error:
                 failures += 1
-                if replay is None or failures > _MAX_RECONNECTS:
+                # A client that still records gets the error of a failed start at once.
+                is_retried = replay is not None or self._state is RelayState.ENDING
+                if not is_retried or failures > _MAX_RECONNECTS:
                     raise LiveUnavailable from error
                 RECONNECTS.inc()
                 log.warning("live_audio.upstream_lost", reason=str(error))

@@ -101,6 +101,10 @@ class CommandQueue:
     async def close(self) -> None:
         """Wait until every queued command has run, and stop the interviewer's turn."""
         await self.drain()
+        self.stop_turn()
+
+    def stop_turn(self) -> None:
+        """Stop the interviewer's turn without a frame."""
         self._interviewer.close()
 
     async def drain(self) -> None:

@@ -88,7 +88,7 @@ class SocketConnection(WebSocketsSansIOProtocol):
 
     def send_frame(self, frame: bytes) -> None:
         """Send a text frame. Closes the connection if the write buffer is over its limit."""
-        if self.close_sent or self.conn.state is not State.OPEN:
+        if self.close_sent or self.disconnected or self.conn.state is not State.OPEN:
             return
         self.conn.send_text(frame)
         self.transport.write(b"".join(self.conn.data_to_send()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from coach_common.clock import Clock
 from coach_gateway.access import Authenticator
 from coach_gateway.config import GatewaySettings
-from coach_gateway.limits import RateLimits
+from coach_gateway.limits import RateLimits, Shares
 from coach_gateway.live_audio import LiveAudioClient
 from coach_gateway.push_hub import PushHub
 from coach_gateway.upstream_client import UpstreamClient
@@ -25,3 +25,5 @@ class SocketContext:
     clock: Clock
     pending_by_address: Counter[str]
     """Unauthenticated sockets per client address."""
+    ending_recordings: Shares
+    """Live recordings that are being stored after their socket closed."""

@@ -6,6 +6,7 @@ from uuid import UUID
 import prometheus_client
 from starlette.types import Message, Receive
 
+from coach_common import logs
 from coach_common.clock import rfc3339
 from coach_common.errors import CoachError, TooManyRequests, Unauthenticated
 from coach_common.identity import Identity
@@ -32,6 +33,8 @@ from coach_gateway.sockets.frames import (
     parse,
     validate,
 )
+
+log = logs.get_logger(__name__)
 
 CLOSES = prometheus_client.Counter("coach_gateway_socket_closes", "Closed sockets.", ["reason"])
 
@@ -85,8 +88,7 @@ class Socket:
                     await self._handle_message(message)
         finally:
             self._unregister()
-            if self._live_audio is not None:
-                await self._live_audio.close()
+            await self._close_live_audio()
         await self._commands.close()
 
     def push(self, frame: bytes) -> None:
@@ -107,6 +109,7 @@ class Socket:
             self._release_pending_slot()
         else:
             self._context.push_hub.unregister(self._identity.user_id, self)
+        self._commands.stop_turn()
         if self._connection.close_reason is not None:
             self._commands.discard_pending()
         CLOSES.labels(self._connection.close_reason or "client_disconnected").inc()
@@ -214,6 +217,20 @@ class Socket:
                 on_silence=self._commands.on_live_silence,
             )
         return self._live_audio
+
+    async def _close_live_audio(self) -> None:
+        """Stop the recording, after it is stored if its end was received."""
+        live, identity = self._live_audio, self._identity
+        if live is None or identity is None:
+            return
+        try:
+            if live.state is RelayState.ENDING:
+                with self._context.ending_recordings.reserved(identity.user_key):
+                    await live.wait_until_ended()
+        except CoachError as error:
+            log.info("live_audio.end_interrupted", code=error.code)
+        finally:
+            await live.close()
 
     # --- outgoing frames
 
