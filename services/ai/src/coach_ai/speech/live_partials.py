@@ -82,7 +82,7 @@ class LivePartials:
                 if started_at - received_at >= _SETTLE_SECONDS and self._agreement.settle():
                     await self._send_partial()
                 continue
-            decoded_bytes, received_at = self.file.received, started_at
+            received_bytes = self.file.received
             try:
                 hypothesis = await self._decode()
             except CoachError as error:
@@ -90,6 +90,7 @@ class LivePartials:
                 log.warning("live.transcription_failed", reason=str(error))
                 delay_seconds = _RETRY_SECONDS
                 continue
+            decoded_bytes, received_at = received_bytes, started_at
             if hypothesis is None:
                 delay_seconds = max(_MIN_DECODE_INTERVAL_SECONDS, self.now() - started_at)
             else:

@@ -24,9 +24,11 @@ class Recording:
 
     Args:
         decodes: How long each decode takes, and what it returns or raises.
+        audio_seconds: When the client stops sending.
     """
 
     decodes: Sequence[tuple[float, Hypothesis | Exception | None]]
+    audio_seconds: float = 60.0
     time: float = 0.0
     gaps: list[float] = field(default_factory=list)
     """Seconds before each decode since the last one ended."""
@@ -38,9 +40,11 @@ class Recording:
 
     @property
     def received(self) -> int:
-        return int(self.time * 32_000)
+        return int(min(self.time, self.audio_seconds) * 32_000)
 
     async def sleep(self, seconds: float) -> None:
+        if self.time > 60.0:
+            raise asyncio.CancelledError
         self.time += seconds
 
     async def decode(self, *_: Any, **__: Any) -> tuple[Hypothesis, str | None] | None:
@@ -58,7 +62,7 @@ class Recording:
         self.sent.append(frame)
 
     async def run(self) -> None:
-        """Send partial texts until every decode was used."""
+        """Send partial texts until every decode was used, or for a minute."""
         itself = cast(Any, self)
         partials = LivePartials(
             itself, itself, itself, LiveContext(), sleep=self.sleep, now=lambda: self.time
@@ -98,4 +102,12 @@ async def test_failed_decode_is_retried_after_five_seconds() -> None:
     await recording.run()
 
     assert recording.gaps == [0.1, 5.0]
+    assert [frame["text"] for frame in recording.sent] == ["We won."]
+
+
+async def test_failed_decode_is_retried_if_no_more_audio_arrives() -> None:
+    recording = Recording([(0.1, Unavailable("No model.")), (0.1, WORDS)], audio_seconds=0.05)
+
+    await recording.run()
+
     assert [frame["text"] for frame in recording.sent] == ["We won."]
