@@ -6,7 +6,6 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from coach_ai.speech import process as process_module
 from coach_ai.speech import whisper_model
 from coach_ai.speech.audio import SAMPLE_RATE
 from coach_ai.speech.local_transcriber import LocalTranscriber
-from coach_ai.speech.process import SpeechProcess
+from coach_ai.speech.process import SpeechProcess, SpeechProcessInterrupted
 from coach_ai.token_usage import TokenUsage
 from coach_common.errors import Unavailable
 from coach_embedded.demo import word_error_rate
@@ -266,38 +265,42 @@ async def test_killed_speech_process_is_replaced(
     assert transcriber.processes[0].pid != pid
 
 
-@pytest.mark.asyncio(loop_scope="module")
+class ObservedProcess(SpeechProcess):
+    """A speech process that tells which children have started."""
+
+    def __init__(self) -> None:
+        super().__init__(None, threads=1)
+        self.started = asyncio.Queue[int]()
+
+    async def start(self) -> asyncio.subprocess.Process:
+        child = await super().start()
+        self.started.put_nowait(child.pid)
+        return child
+
+
 @pytest.mark.parametrize(
     ("sent", "error", "reason"),
     [
         (signal.SIGSEGV, CannotTranscribe, "could not read"),
-        (signal.SIGKILL, Unavailable, "interrupted"),
+        (signal.SIGKILL, SpeechProcessInterrupted, "interrupted"),
     ],
 )
 async def test_recording_is_given_up_if_two_processes_crash_but_not_if_they_are_killed(
-    transcriber: LocalTranscriber,
-    tmp_path: Path,
-    sent: signal.Signals,
-    error: type[Exception],
-    reason: str,
+    tmp_path: Path, sent: signal.Signals, error: type[Exception], reason: str
 ) -> None:
-    # A process that reads from a pipe stands still until it is written to; it is killed there.
+    # No process writes to this pipe, so the child that opens it waits there until it is killed.
     pipe = tmp_path / "a.m4a"
     os.mkfifo(pipe)
-    asked = asyncio.create_task(transcriber.transcribe(pipe))
-    for _ in range(2):
-        writer = await _opened_by_a_reader(pipe)
-        pid = transcriber.processes[0].pid
-        assert pid is not None
-        os.kill(pid, sent)
-        # Before the next process starts: it must wait for a writer, and not read an empty file.
-        os.close(writer)
-        async with asyncio.timeout(60):
-            while transcriber.processes[0].pid == pid:
-                await asyncio.sleep(0.01)
-
-    with pytest.raises(error, match=reason):
-        await asked
+    process = ObservedProcess()
+    asked = asyncio.create_task(process.request({"path": str(pipe)}))
+    try:
+        async with asyncio.timeout(120):
+            for _ in range(2):
+                os.kill(await process.started.get(), sent)
+            with pytest.raises(error, match=reason):
+                await asked
+    finally:
+        await process.kill()
 
 
 async def test_full_disk_of_the_speech_process_is_not_about_the_recording(tmp_path: Path) -> None:
@@ -333,14 +336,6 @@ async def test_child_that_ends_its_output_and_goes_on_is_replaced(
         assert await child.wait() == -signal.SIGKILL
     finally:
         await stuck.kill()
-
-
-async def _opened_by_a_reader(pipe: Path) -> int:
-    async with asyncio.timeout(60):
-        while True:
-            with suppress(OSError):
-                return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-            await asyncio.sleep(0.01)
 
 
 async def test_two_speech_processes_work_in_parallel() -> None:
