@@ -24,7 +24,6 @@ _UNUSED_DIRECTORIES = (
     "numpy/polynomial",
     "numpy/random",
     "numpy/testing",
-    "pypdf/_text_extraction/_layout_mode",
     # Messages of Google's services. Only the exporter over gRPC reads some of them.
     "google/api",
     "google/cloud",

@@ -14,6 +14,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+PACKAGES = [
+    *("coach_auth", "coach_sessions", "coach_media", "coach_ai", "coach_gateway"),
+    *("coach_common", "coach_embedded"),
+]
+
 LOCK = """\
 alembic==1.18 \\
     --hash=sha256:aa
@@ -145,10 +150,9 @@ def test_pruning_deletes_unused_files_only(tmp_path: Path) -> None:
     assert files == set(kept)
 
 
-def test_no_service_imports_what_images_leave_out() -> None:
-    services = ("auth", "sessions", "media", "ai", "gateway")
+def test_no_module_imports_what_images_leave_out() -> None:
     code = f"""
-import importlib, sys
+import importlib, pkgutil, sys
 
 class Pruned:
     def find_spec(self, name, path=None, target=None):
@@ -156,9 +160,10 @@ class Pruned:
             raise ImportError(name + " is pruned")
 
 sys.meta_path.insert(0, Pruned())
-for module in {[f"coach_{one}.app" for one in services]}:
-    importlib.import_module(module)
-import coach_ai.profile.document_parser, coach_ai.speech.process_main, coach_common.db.migrate
+for package in {PACKAGES}:
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        if ".testing." not in module.name:
+            importlib.import_module(module.name)
 import numpy
 numpy.percentile(numpy.arange(9.0), [5, 95])
 """
