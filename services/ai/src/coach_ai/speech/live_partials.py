@@ -78,11 +78,11 @@ class LivePartials:
             await self.sleep(delay_seconds)
             delay_seconds = _MIN_DECODE_INTERVAL_SECONDS
             started_at = self.now()
-            if self.file.received == decoded_bytes:
+            received_bytes = self.file.received
+            if received_bytes == decoded_bytes:
                 if started_at - received_at >= _SETTLE_SECONDS and self._agreement.settle():
                     await self._send_partial()
                 continue
-            received_bytes = self.file.received
             try:
                 hypothesis = await self._decode()
             except CoachError as error:

@@ -62,7 +62,7 @@ class Recording:
         self.sent.append(frame)
 
     async def run(self) -> None:
-        """Send partial texts until every decode was used, or for a minute."""
+        """Send partial texts until every decode was used, or for 60 s."""
         itself = cast(Any, self)
         partials = LivePartials(
             itself, itself, itself, LiveContext(), sleep=self.sleep, now=lambda: self.time
