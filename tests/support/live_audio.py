@@ -9,6 +9,8 @@ from typing import Any
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from coach_common.testing.harness import wait_until
+
 SERVICE_TOKEN = "a token between services"
 
 
@@ -43,6 +45,12 @@ class StubAiService:
         if self.server is not None:
             self.server.close()
             await self.server.wait_closed()
+
+    async def wait_for_connections(self, count: int) -> None:
+        async def has_connections() -> bool:
+            return self.open_connections == count
+
+        await wait_until(has_connections, description=f"{count} connections to ai")
 
     def _respond(self, socket: ServerConnection, request: Request) -> Response | None:
         """Answer health checks."""

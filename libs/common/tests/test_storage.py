@@ -1,7 +1,7 @@
 """Reading from object storage: repeated once, and no file is left after an error."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 from coach_common.config import StorageSettings
 from coach_common.errors import CoachError, Unavailable
 from coach_common.storage import ObjectStore
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 HEAD = (
     b'HTTP/1.1 200 OK\r\nETag: "abc"\r\nContent-Length: 1000000\r\n'
@@ -33,13 +35,11 @@ async def _store(*, is_hanging: bool) -> AsyncIterator[tuple[ObjectStore, asynci
             await may_end.wait()
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        store = _open_store(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with _open_served_store(serve) as store:
         try:
             yield store, was_sent
         finally:
             may_end.set()
-            await store.close()
 
 
 @pytest.mark.parametrize(("etag", "max_bytes"), [("abc", 10**6), ("other", 10**6), ("abc", 1)])
@@ -100,12 +100,8 @@ async def _answering_store(*answers: bytes) -> AsyncIterator[tuple[ObjectStore, 
                 break
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        store = _open_store(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        try:
-            yield store, requests
-        finally:
-            await store.close()
+    async with _open_served_store(serve) as store:
+        yield store, requests
 
 
 @pytest.mark.parametrize("first", [FAILURE, b""])
@@ -154,6 +150,17 @@ async def test_url_for_s3_names_the_region(bucket: str, host: str) -> None:
 
     assert httpx.URL(url).host == host
     await store.close()
+
+
+@asynccontextmanager
+async def _open_served_store(serve: Serve) -> AsyncIterator[ObjectStore]:
+    """Yield a store whose server handles each connection with `serve`."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        store = _open_store(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        try:
+            yield store
+        finally:
+            await store.close()
 
 
 def _open_store(endpoint_url: str | None, *, bucket: str = "bucket") -> ObjectStore:

@@ -1,9 +1,9 @@
-"""A WebSocket client that controls every byte."""
+"""A WebSocket client that controls every byte, and the live audio of ai."""
 
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ from coach_common.db.transaction import MessageContext
 from coach_common.events.base import Event
 from coach_common.ids import new_id
 from coach_common.testing.fakes import TokenIssuer
+from coach_common.testing.servers import free_port
+from support.live_audio import StubAiService
 
 TEXT, PING, PONG, CLOSE = 1, 9, 10, 8
 
@@ -91,6 +93,14 @@ class RawSocketClient:
 
 
 OpenSocket = Callable[..., AbstractAsyncContextManager[RawSocketClient]]
+
+
+@pytest.fixture
+async def ai() -> AsyncIterator[StubAiService]:
+    ai = StubAiService(free_port())
+    await ai.start()
+    yield ai
+    await ai.stop()
 
 
 @pytest.fixture

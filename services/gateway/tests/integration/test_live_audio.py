@@ -68,14 +68,6 @@ class FakeClient:
 
 
 @pytest.fixture
-async def ai() -> AsyncIterator[StubAiService]:
-    ai = StubAiService(free_port())
-    await ai.start()
-    yield ai
-    await ai.stop()
-
-
-@pytest.fixture
 def phone() -> FakeClient:
     return FakeClient()
 
@@ -391,7 +383,7 @@ async def test_connection_is_closed_after_audio_was_lost(
 
     assert (await phone.wait_for("error"))["code"] == "live_lost"
 
-    await _wait_until_disconnected(ai)
+    await ai.wait_for_connections(0)
 
 
 async def test_connection_is_closed_when_the_client_disconnects(
@@ -402,7 +394,7 @@ async def test_connection_is_closed_when_the_client_disconnects(
     await phone.wait_for("partial")
     await live.close()
 
-    await _wait_until_disconnected(ai)
+    await ai.wait_for_connections(0)
     assert ai.stored == {}, "the client may resume the recording"
 
 
@@ -495,7 +487,7 @@ async def test_ended_recording_is_stopped_if_it_is_not_stored_in_time(
         await live.wait_until_ended()
     await live.close()
 
-    await _wait_until_disconnected(ai)
+    await ai.wait_for_connections(0)
     assert ai.stored == {}
     assert "/upload/confirm" not in [path for path, _ in phone.calls]
 
@@ -572,10 +564,3 @@ async def test_frame_longer_than_the_buffer_is_accepted_while_it_is_empty() -> N
         pieces.append(len(piece))
 
     assert pieces == [65_536, 34_464]
-
-
-async def _wait_until_disconnected(ai: StubAiService) -> None:
-    async def is_closed() -> bool:
-        return ai.open_connections == 0
-
-    await wait_until(is_closed, description="no connection to ai")

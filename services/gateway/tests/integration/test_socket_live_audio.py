@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,6 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from coach_common.testing.fakes import TokenIssuer
 from coach_common.testing.harness import wait_until
-from coach_common.testing.servers import free_port
 from coach_gateway.push_hub import OPEN_SOCKETS
 from support.live_audio import StubAiService
 
@@ -30,14 +29,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_polic
 def event_loop_policy() -> asyncio.AbstractEventLoopPolicy:
     """Writing to a lost connection raises RuntimeError with uvloop only."""
     return uvloop.EventLoopPolicy()
-
-
-@pytest.fixture
-async def ai() -> AsyncIterator[StubAiService]:
-    ai = StubAiService(free_port())
-    await ai.start()
-    yield ai
-    await ai.stop()
 
 
 @pytest.fixture
@@ -124,7 +115,7 @@ async def test_gateway_stops_in_time_if_an_ended_recording_is_not_stored(
     async with asyncio.timeout(20):  # Without the stop, the recording would take 30 s.
         await gateway.stacks["gateway"].aclose()
 
-    await _wait_for_connections(ai, 0)
+    await ai.wait_for_connections(0)
     assert ai.stored == {}
 
 
@@ -133,12 +124,12 @@ async def test_third_ended_recording_of_a_user_is_stopped_when_its_socket_closes
 ) -> None:
     ai.gate = asyncio.Event()
     clients = [await record() for _ in range(3)]
-    await _wait_for_connections(ai, 3)
+    await ai.wait_for_connections(3)
     for client in clients:
         await _close(client)
-    await _wait_for_connections(ai, 2)
+    await ai.wait_for_connections(2)
     ai.gate.set()
-    await _wait_for_connections(ai, 0)
+    await ai.wait_for_connections(0)
     await _wait_until_confirmed(gateway, count=2)
 
 
@@ -165,10 +156,3 @@ async def _wait_until_received(ai: StubAiService) -> None:
         return ai.received.get(KEY) == CONTENT
 
     await wait_until(is_received, description="the audio at ai")
-
-
-async def _wait_for_connections(ai: StubAiService, count: int) -> None:
-    async def has_connections() -> bool:
-        return ai.open_connections == count
-
-    await wait_until(has_connections, description="connections to ai")
